@@ -1,0 +1,1 @@
+"""The conductor: a graph of stages, a store of their results, a runner."""

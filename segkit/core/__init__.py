@@ -1,0 +1,1 @@
+"""Settings, errors, images and manifests: what everything else stands on."""

@@ -1,0 +1,90 @@
+"""A manifest: the rows of a data set as one JSON file, the only way data passes between stages."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from segkit.core.errors import DatasetError
+from segkit.core.files import write_text
+
+Split = Literal["train", "val", "holdout", "test"]
+"""`val` selects checkpoint, threshold and ensemble rule; `holdout` is labelled and selects nothing; `test` may lack labels."""
+Origin = Literal["real", "synthetic", "phantom"]
+
+FILE_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image with what is known of it; paths are absolute in memory and relative on disk."""
+
+    name: str
+    split: Split
+    image: Path
+    vessels: Path | None = None
+    """Manual vessel map (0/255) or pseudo-label probabilities (16 bit)."""
+    fov: Path | None = None
+    observer2: Path | None = None
+    origin: Origin = "real"
+    weight: float = 1.0
+    """Factor on this image's loss."""
+
+
+_PATHS = ("image", "vessels", "fov", "observer2")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Rows in a fixed order."""
+
+    rows: tuple[Row, ...]
+
+    def split(self, *splits: Split) -> "Manifest":
+        """The rows of these splits."""
+        return Manifest(tuple(row for row in self.rows if row.split in splits))
+
+    def labelled(self) -> "Manifest":
+        """The rows that have a vessel map."""
+        return Manifest(tuple(row for row in self.rows if row.vessels is not None))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def write_manifest(rows: Iterable[Row], folder: Path) -> Path:
+    """Write `manifest.json` into `folder`, atomically."""
+    out = [
+        {
+            **row.__dict__,
+            **{key: os.path.relpath(path, folder) for key in _PATHS if (path := getattr(row, key)) is not None},
+        }
+        for row in rows
+    ]
+    path = folder / FILE_NAME
+    write_text(path, json.dumps({"rows": out}, indent=1))
+    return path
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a stage's folder.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    path = folder / FILE_NAME
+    try:
+        raw: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        rows = tuple(Row(**row) for row in raw)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{folder} holds no {FILE_NAME}; give the folder of a stage that writes one") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is not a manifest ({error}); run the stage that wrote it again") from error
+    return Manifest(tuple(_absolute(row, folder) for row in rows))
+
+
+def _absolute(row: Row, folder: Path) -> Row:
+    paths = {key: (folder / value).resolve() for key in _PATHS if (value := getattr(row, key)) is not None}
+    return replace(row, **paths)  # type: ignore[arg-type]

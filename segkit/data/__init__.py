@@ -1,0 +1,1 @@
+"""Data sets, splits, phantoms, geometry, augmentation and the datamodule."""

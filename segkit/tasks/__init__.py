@@ -1,0 +1,1 @@
+"""LightningModules and the one place where a Trainer is built."""

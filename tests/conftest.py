@@ -1,0 +1,23 @@
+"""Shared fixtures; shapes in annotations are checked while testing."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+install_import_hook(["segkit.models", "segkit.metrics", "segkit.tasks", "gan"], "beartype.beartype")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def drive_dir() -> Path:
+    """The real DRIVE data set beside the checkout, or at SEGKIT_DRIVE."""
+    root = Path(os.environ.get("SEGKIT_DRIVE", REPOSITORY.parent / "shared" / "data" / "DRIVE"))
+    if not root.is_dir():
+        pytest.skip(f"no DRIVE data set at {root}; set SEGKIT_DRIVE to run this test")
+    return root
