@@ -1,0 +1,226 @@
+"""Image files to arrays and back: the only module that knows file formats and value ranges.
+
+Reads TIFF, GIF, PNG, JPEG and PPM/PGM, 8 and 16 bit, gray, RGB, RGBA, palette and CMYK; of a file with several frames
+the first counts. Alpha is ignored. Writes are atomic and the same array always gives the same bytes.
+"""
+
+import errno
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segkit.core.errors import ImageError, SegkitError
+from segkit.core.files import atomic_path
+
+SUFFIXES = frozenset({".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".ppm", ".pgm"})
+"""Suffixes, in lower case, of the files the readers look for."""
+
+LEVELS = 65535
+"""The largest level of a 16-bit file; probabilities are stored as multiples of 1 / LEVELS."""
+
+_DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_FORMATS = {
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".gif": "GIF",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".ppm": "PPM",
+}
+
+# fast, and within a few per cent of the size of the default level on fundus images
+_SAVE_OPTIONS = {"PNG": {"compress_level": 3}, "JPEG": {"quality": 95, "subsampling": 0}}
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a colour image as uint8 (h, w, 3); gray is repeated in the three channels.
+
+    16-bit levels become 8 bit by their upper byte (a 16-bit PPM by rounding, which differs by at most one level).
+
+    Raises:
+        ImageError: the file is missing, damaged, too large or in no known format or mode.
+    """
+    picture = _open(path)
+    if _is_deep(picture):
+        gray = (_deep_levels(picture) >> 8).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    return np.array(_convert(picture, "RGB", path), dtype=np.uint8)
+
+
+def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """Read a two-valued picture (vessel map, field of view) as bool (h, w).
+
+    True is what is brighter than half the range: above 127 in 8 bit, above 32767 in 16 bit. Two kinds of files do not
+    use their range: one whose largest value is 1 holds 0 and 1, a 16-bit one with no value above 255 holds 8-bit values.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    picture = _open(path)
+    if picture.mode == "1":
+        return np.array(picture, dtype=np.bool_)
+    deep = _is_deep(picture)
+    levels = _deep_levels(picture) if deep else np.asarray(_convert(picture, "L", path))
+    top = int(levels.max())
+    if top == 1:
+        return np.asarray(levels == 1)
+    return np.asarray(levels > (32767 if deep and top > 255 else 127))
+
+
+def read_levels(path: Path) -> npt.NDArray[np.uint16]:
+    """Read a gray picture as uint16 (h, w), 0 to 65535; 8-bit values are multiplied by 257, so that white stays white.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    picture = _open(path)
+    if _is_deep(picture):
+        return _deep_levels(picture)
+    return np.asarray(_convert(picture, "L", path)).astype(np.uint16) * np.uint16(257)
+
+
+def read_probs(path: Path) -> npt.NDArray[np.float32]:
+    """Read probabilities as float32 (h, w) in [0, 1]: levels / 65535 of a 16-bit file, values / 255 of an 8-bit one.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    return read_levels(path).astype(np.float32) / np.float32(LEVELS)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of an upright image, from the head of its file; what follows is not read.
+
+    Raises:
+        ImageError: the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as picture:
+            turned = picture.getexif().get(0x0112, 1) in {5, 6, 7, 8}
+            width, height = picture.size
+            return (width, height) if turned else (height, width)
+    except Exception as error:
+        raise _reading_error(path, error) from error
+
+
+def write_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write uint8 (h, w, 3) or (h, w) in the format of the path's suffix.
+
+    Raises:
+        SegkitError: the file cannot be written; nothing is left behind.
+    """
+    _write(path, encode_image(image, path.suffix))
+
+
+def write_mask(path: Path, mask: npt.NDArray[np.bool_]) -> None:
+    """Write bool (h, w) as 0 and 255 in the format of the path's suffix; JPEG, which blurs, is refused.
+
+    Raises:
+        SegkitError: as `write_image`.
+    """
+    if _FORMATS.get(path.suffix.lower()) == "JPEG":
+        raise ValueError(f"{path}: JPEG does not keep a mask's two values; write .png, .gif or .tif")
+    _write(path, encode_image(np.where(mask, np.uint8(255), np.uint8(0)), path.suffix))
+
+
+def write_probs(path: Path, probs: npt.NDArray[np.floating]) -> None:
+    """Write probabilities (h, w) in [0, 1] as a 16-bit gray PNG, rounded to the nearest multiple of 1 / 65535.
+
+    Raises:
+        ValueError: a value is not a number in [0, 1], or the suffix is not .png.
+        SegkitError: as `write_image`.
+    """
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: probabilities are written as 16-bit .png")
+    low, high = float(np.min(probs)), float(np.max(probs))
+    if not (low >= 0 and high <= 1):  # NaN fails both
+        raise ValueError(f"{path}: probabilities lie in [0, 1], these from {low:g} to {high:g}")
+    levels = np.rint(np.asarray(probs, dtype=np.float64) * LEVELS).astype(np.uint16)
+    _write(path, _encode(Image.fromarray(levels), "PNG"))
+
+
+def encode_image(image: npt.NDArray[np.uint8], suffix: str = ".png") -> bytes:
+    """The bytes of an image file of uint8 (h, w, 3) or (h, w), for embedding."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        raise ValueError(f"an image is uint8 (h, w, 3) or (h, w), not {image.dtype} {image.shape}")
+    if suffix.lower() not in _FORMATS:
+        raise ValueError(
+            f"no image format is known by {suffix or 'no suffix'}; use one of {', '.join(sorted(_FORMATS))}"
+        )
+    return _encode(Image.fromarray(np.ascontiguousarray(image)), _FORMATS[suffix.lower()])
+
+
+def _open(path: Path) -> Image.Image:
+    """Decode the whole file, upright."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)  # in place keeps `format`, which `_is_deep` needs
+            return picture
+    except (
+        Exception
+    ) as error:  # a damaged file may raise anything: OSError, SyntaxError, struct.error, a Pillow warning
+        raise _reading_error(path, error) from error
+
+
+def _reading_error(path: Path, error: Exception) -> ImageError:
+    if isinstance(error, FileNotFoundError):
+        return ImageError(f"{path} does not exist")
+    if path.is_dir():
+        return ImageError(f"{path} is a folder, not an image file")
+    if isinstance(error, PermissionError):
+        return ImageError(f"{path} cannot be opened: permission denied")
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        return ImageError(f"{path} claims more than {limit} million pixels; cut it into smaller images")
+    if isinstance(error, MemoryError):
+        return ImageError(f"{path} does not fit into memory; cut it into smaller images")
+    if path.stat().st_size == 0:
+        return ImageError(f"{path} is empty (0 bytes); copy it again")
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(
+            f"{path} is not a TIFF, GIF, PNG, JPEG or PPM image, whatever its name says; copy or export it again"
+        )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{path} is truncated or damaged ({reason}); copy it again")
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether a gray picture has 16 bits; Pillow calls 16-bit PGM (and in old releases PNG) "I"."""
+    return picture.mode in _DEEP_MODES or (picture.mode == "I" and picture.format in {"PPM", "PNG"})
+
+
+def _deep_levels(picture: Image.Image) -> npt.NDArray[np.uint16]:
+    return np.asarray(picture).astype(np.uint16)
+
+
+def _convert(picture: Image.Image, mode: str, path: Path) -> Image.Image:
+    if picture.mode in {"I", "F"}:
+        raise ImageError(
+            f"{path} holds 32-bit values (mode {picture.mode}), whose range is unknown; save it with 8 or 16 bit"
+        )
+    try:
+        if picture.mode == "P":
+            picture = picture.convert("RGB")  # the palette's colours, without its transparency
+        return picture if picture.mode == mode else picture.convert(mode)
+    except ValueError as error:
+        raise ImageError(f"{path} has the unsupported mode {picture.mode}; save it as gray or RGB") from error
+
+
+def _encode(picture: Image.Image, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format, **_SAVE_OPTIONS.get(file_format, {}))
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        advice = "free some and run again" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "is the folder writable?"
+        raise SegkitError(f"cannot write {path}: {error.strerror or error}; {advice}") from error

@@ -1,0 +1,202 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit.core import images
+from segkit.core.errors import ImageError, SegkitError
+from tests.reference import data_png
+
+
+def _rgb(height: int = 9, width: int = 7) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".ppm"])
+def test_a_written_image_reads_back_bit_for_bit(tmp_path: Path, suffix: str) -> None:
+    images.write_image(tmp_path / f"a{suffix}", _rgb())
+    np.testing.assert_array_equal(images.read_image(tmp_path / f"a{suffix}"), _rgb())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
+def test_a_written_mask_reads_back_and_is_stored_as_0_and_255(tmp_path: Path, suffix: str) -> None:
+    mask = _rgb()[..., 0] > 100
+    images.write_mask(tmp_path / f"a{suffix}", mask)
+    np.testing.assert_array_equal(images.read_mask(tmp_path / f"a{suffix}"), mask)
+    with Image.open(tmp_path / f"a{suffix}") as picture:
+        np.testing.assert_array_equal(np.asarray(picture.convert("L")), mask * 255)
+
+
+def test_a_jpeg_reads_back_nearly(tmp_path: Path) -> None:
+    ramp = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None], 48, axis=0).repeat(3, axis=2)
+    images.write_image(tmp_path / "a.jpg", ramp)
+    assert np.abs(images.read_image(tmp_path / "a.jpg").astype(int) - ramp).max() <= 4
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bit_png_keeps_its_upper_byte_whatever_its_channels(tmp_path: Path, channels: int) -> None:
+    levels = np.random.default_rng(1).integers(0, 65536, (6, 5, channels))
+    (tmp_path / "a.png").write_bytes(data_png.png(levels, bits=16))
+    colour = levels[..., :3] if channels > 2 else np.repeat(levels[..., :1], 3, axis=2)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), colour // 256)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_8_bit_png_is_read_as_it_is_and_alpha_is_ignored(tmp_path: Path, channels: int) -> None:
+    levels = np.random.default_rng(1).integers(0, 256, (6, 5, channels))
+    (tmp_path / "a.png").write_bytes(data_png.png(levels, bits=8))
+    colour = levels[..., :3] if channels > 2 else np.repeat(levels[..., :1], 3, axis=2)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), colour)
+
+
+def test_16_bit_tiff_of_either_byte_order_is_not_cut_to_white(tmp_path: Path) -> None:
+    levels = np.random.default_rng(2).integers(0, 65536, (6, 5)).astype(np.uint16)
+    for order in ("<u2", ">u2"):
+        Image.fromarray(levels.astype(order)).save(tmp_path / "a.tif")
+        np.testing.assert_array_equal(images.read_image(tmp_path / "a.tif")[..., 1], levels // 256)
+        np.testing.assert_array_equal(images.read_levels(tmp_path / "a.tif"), levels)
+
+
+def test_16_bit_pgm_keeps_all_its_levels(tmp_path: Path) -> None:
+    levels = np.random.default_rng(3).integers(0, 65536, (6, 5))
+    (tmp_path / "a.pgm").write_bytes(data_png.pgm(levels))
+    np.testing.assert_array_equal(images.read_levels(tmp_path / "a.pgm"), levels)
+
+
+def test_probabilities_come_back_to_half_a_level_and_levels_exactly(tmp_path: Path) -> None:
+    probs = np.random.default_rng(4).random((20, 30)).astype(np.float32)
+    probs[0, :2] = 0, 1
+    images.write_probs(tmp_path / "p.png", probs)
+    again = images.read_probs(tmp_path / "p.png")
+    assert again.dtype == np.float32
+    assert np.abs(again - probs).max() <= 0.5 / 65535 + 1e-7
+    assert again[0, 0] == 0
+    assert again[0, 1] == 1
+    images.write_probs(tmp_path / "q.png", again)
+    np.testing.assert_array_equal(images.read_levels(tmp_path / "q.png"), images.read_levels(tmp_path / "p.png"))
+
+
+def test_8_bit_probabilities_are_255ths(tmp_path: Path) -> None:
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    images.write_image(tmp_path / "p.png", gray)
+    np.testing.assert_allclose(images.read_probs(tmp_path / "p.png"), gray / 255, atol=1e-7)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -0.01, 1.01, np.inf])
+def test_what_is_no_probability_is_not_written(tmp_path: Path, wrong: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        images.write_probs(tmp_path / "p.png", np.array([[0.5, wrong]]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_same_array_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        images.write_image(tmp_path / f"{name}.png", _rgb())
+        images.write_mask(tmp_path / f"{name}.gif", _rgb()[..., 0] > 9)
+        images.write_probs(tmp_path / f"{name}_p.png", _rgb()[..., 0] / 255)
+    for ending in (".png", ".gif", "_p.png"):
+        assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
+
+
+def test_masks_of_0_and_1_and_of_8_bit_values_in_16_bit_count_as_masks(tmp_path: Path) -> None:
+    mask = _rgb()[..., 0] > 100
+    for number, levels in enumerate(
+        (mask.astype(np.uint8), mask.astype(np.uint16), mask.astype(np.uint16) * 255, mask)
+    ):
+        Image.fromarray(levels).save(tmp_path / f"{number}.png")
+        np.testing.assert_array_equal(images.read_mask(tmp_path / f"{number}.png"), mask)
+
+
+def test_a_gray_mask_is_cut_at_half_its_range(tmp_path: Path) -> None:
+    images.write_image(tmp_path / "a.png", np.array([[0, 127, 128, 255]], dtype=np.uint8))
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.png"), [[False, False, True, True]])
+
+
+def test_a_palette_is_read_by_its_colours_not_its_indices(tmp_path: Path) -> None:
+    indices = np.array([[0, 1, 1], [1, 0, 0]], dtype=np.uint8)
+    picture = Image.fromarray(indices).convert("P")
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.save(tmp_path / "a.gif")
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.gif"), indices == 0)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.gif")[..., 2], (indices == 0) * 255)
+
+
+def test_a_photograph_taken_upright_is_read_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is on the right of the stored picture
+    stored = np.zeros((16, 24, 3), dtype=np.uint8)
+    stored[:, :8] = 255
+    Image.fromarray(stored).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image = images.read_image(tmp_path / "a.jpg")
+    assert image.shape == (24, 16, 3)
+    assert images.read_size(tmp_path / "a.jpg") == (24, 16)
+    assert image[:6].min() > 240
+    assert image[10:].max() < 15
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".gif", ".jpg", ".ppm"])
+def test_a_file_cut_anywhere_is_an_error_or_has_all_its_pixels(tmp_path: Path, suffix: str) -> None:
+    images.write_image(tmp_path / f"whole{suffix}", _rgb(24, 20) if suffix != ".gif" else _rgb(24, 20)[..., 0])
+    data = (tmp_path / f"whole{suffix}").read_bytes()
+    whole = images.read_image(tmp_path / f"whole{suffix}")
+    refused = []
+    for length in range(0, len(data), 13):
+        cut = tmp_path / f"cut{suffix}"
+        cut.write_bytes(data[:length])
+        try:
+            np.testing.assert_array_equal(images.read_image(cut), whole)
+        except ImageError as error:
+            refused.append(str(error))
+    assert len(refused) > 0.9 * len(data) / 13
+    assert all(str(cut) in message and "\n" not in message for message in refused)
+
+
+def test_each_unreadable_file_has_its_own_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "bomb.png").write_bytes(data_png.png_header(100_000, 100_000))
+    Image.fromarray(np.ones((3, 3), dtype=np.float32)).save(tmp_path / "float.tif")
+    for name, sentence in {
+        "absent.png": "does not exist",
+        "text.png": "is not a TIFF, GIF, PNG",
+        "empty.tif": "is empty",
+        "folder.png": "is a folder",
+        "bomb.png": "million pixels",
+        "float.tif": "32-bit values",
+    }.items():
+        with pytest.raises(ImageError, match=sentence) as caught:
+            images.read_image(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_write_that_fails_leaves_nothing_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.write_image(tmp_path / "a.png", _rgb())
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SegkitError, match="No space left on device"):
+        images.write_image(tmp_path / "a.png", _rgb() // 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), _rgb())
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        images.write_image(tmp_path / "a.png", np.zeros((3, 3, 3), dtype=np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no image format"):
+        images.write_image(tmp_path / "a.xyz", _rgb())
+    with pytest.raises(ValueError, match="JPEG"):
+        images.write_mask(tmp_path / "a.jpg", _rgb()[..., 0] > 9)
+
+
+def test_a_whole_drive_image_reads_as_its_size_says(drive_dir: Path) -> None:
+    path = drive_dir / "training" / "images" / "21_training.tif"
+    assert images.read_image(path).shape == (*images.read_size(path), 3) == (584, 565, 3)
+    fov = images.read_mask(drive_dir / "training" / "mask" / "21_training_mask.gif")
+    assert 0.65 < fov.mean() < 0.72
