@@ -55,7 +55,7 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     """Read a two-valued picture (vessel map, field of view) as bool (h, w).
 
     True is what is brighter than half the range: above 127 in 8 bit, above 32767 in 16 bit. Two kinds of files do not
-    use their range: one whose largest value is 1 holds 0 and 1, a 16-bit one with no value above 255 holds 8-bit values.
+    use their range: one whose largest value is 1 holds 0 and 1, a 16-bit one without a value above 255 is really 8-bit.
 
     Raises:
         ImageError: as `read_image`.

@@ -1,0 +1,184 @@
+"""DRIVE (Staal et al. 2004): 20 training and 20 test images of 565x584, paired by their numbers.
+
+    training/images/21_training.tif  training/1st_manual/21_manual1.gif  training/mask/21_training_mask.gif
+    test/images/01_test.tif          test/mask/01_test_mask.gif
+
+The official download has no vessel maps for the test part; older copies add `1st_manual` and `2nd_manual` there.
+Phantom data sets have the same form and a `phantom.json` that says how many images of which size they hold.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.core import files
+from segkit.core.errors import DatasetError
+from segkit.data import readers
+from segkit.data.readers import Dataset, Item, ItemReport, Part
+
+NAME = "drive"
+PARTS: tuple[Part, ...] = ("training", "test")
+MARKER_NAME = "phantom.json"
+"""In the root of a phantom data set: `{"training": n, "test": n, "height": h, "width": w}`."""
+
+_MAPS = {
+    "vessels": ("1st_manual", "{number}_manual1"),
+    "fov": ("mask", "{number}_{part}_mask"),
+    "observer2": ("2nd_manual", "{number}_manual2"),
+}
+_REQUIRED = {("training", "vessels"), ("training", "fov"), ("test", "fov")}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """How many images of which size a data set of this form must hold."""
+
+    training: int = 20
+    test: int = 20
+    height: int = 584
+    width: int = 565
+
+    def count(self, part: Part) -> int:
+        """Number of images in a part."""
+        return self.training if part == "training" else self.test
+
+
+def read(root: Path) -> Dataset:
+    """List and pair the files of a DRIVE folder, of the folder around it or of a phantom data set.
+
+    Raises:
+        DatasetError: a file is missing, extra or there twice.
+    """
+    base = _base(readers.folder_named(root))
+    expected = expectation(base)
+    items = [item for part in PARTS for item in _part(base, part, expected.count(part))]
+    return Dataset(
+        name=NAME,
+        root=base,
+        items=tuple(sorted(items, key=lambda item: item.name)),
+        digest=readers.digest(base, items),
+        phantom=(base / MARKER_NAME).is_file(),
+    )
+
+
+def check(dataset: Dataset) -> tuple[ItemReport, ...]:
+    """Decode every file and compare sizes; a map that marks half of the picture is taken for one in the wrong folder.
+
+    Raises:
+        DatasetError, ImageError: the first file that is wrong.
+    """
+    expected = expectation(dataset.root)
+    return tuple(_check_item(item, (expected.height, expected.width)) for item in dataset.items)
+
+
+def expectation(base: Path) -> Expectation:
+    """What the folder must hold: DRIVE's own numbers, or those a phantom data set states.
+
+    Raises:
+        DatasetError: `phantom.json` is damaged.
+    """
+    marker = base / MARKER_NAME
+    if not marker.is_file():
+        return Expectation()
+    try:
+        stated: dict[str, Any] = files.read_json(marker)
+        return Expectation(**{key: int(stated[key]) for key in ("training", "test", "height", "width")})
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{marker} is damaged ({error}); draw the phantoms again") from error
+
+
+def _base(root: Path) -> Path:
+    """The folder that holds training/: the one given or one below it."""
+    if _has_images(root / "training"):
+        return root
+    below = [child for child in sorted(root.iterdir()) if child.is_dir() and _has_images(child / "training")]
+    if len(below) == 1:
+        return below[0]
+    if below:
+        names = ", ".join(child.name for child in below)
+        raise DatasetError(f"{root} holds {len(below)} data sets ({names}); give the folder of one of them")
+    hint = f"; did you mean {root.parent}?" if root.name in PARTS and _has_images(root) else ""
+    raise DatasetError(f"{root} holds no training/images, so it is no DRIVE folder (training/ and test/){hint}")
+
+
+def _has_images(folder: Path) -> bool:
+    return (folder / "images").is_dir() or (folder / folder.name / "images").is_dir()
+
+
+def _part(base: Path, part: Part, count: int) -> list[Item]:
+    # the download is one archive per part; each may have been unpacked into a folder of its own name
+    folder = base / part if (base / part / "images").is_dir() else base / part / part
+    found = _by_number(folder / "images", "{number}_{part}", part)
+    if len(found) != count:
+        advice = "remove what is not of the data set" if len(found) > count else "copy what is missing"
+        gap = _gap(found, base, part, count)
+        raise DatasetError(f"{folder / 'images'} holds {len(found)} images, expected {count}{gap}; {advice}")
+    maps = {role: _maps(folder, role, part, found) for role in _MAPS}
+    return [
+        Item(
+            name=path.stem,
+            part=part,
+            image=path,
+            vessels=maps["vessels"].get(number),
+            fov=maps["fov"].get(number),
+            observer2=maps["observer2"].get(number),
+        )
+        for number, path in found.items()
+    ]
+
+
+def _gap(found: dict[int, Path], base: Path, part: Part, count: int) -> str:
+    """Which numbers of the real DRIVE are missing or do not belong."""
+    if (base / MARKER_NAME).is_file():
+        return ""
+    official = set(range(21, 41) if part == "training" else range(1, 21))
+    wrong = sorted(official - found.keys() if len(found) < count else found.keys() - official)
+    word = "missing" if len(found) < count else "not expected"
+    return f" ({word}: {', '.join(f'{number:02d}' for number in wrong)})" if wrong else ""
+
+
+def _maps(folder: Path, role: str, part: Part, pictures: dict[int, Path]) -> dict[int, Path]:
+    """One role's files by number: one for each image, or none at all where the role may be absent."""
+    name, stem = _MAPS[role]
+    found = _by_number(folder / name, stem, part)
+    if not found and (part, role) not in _REQUIRED:
+        return {}
+    for number in sorted(pictures.keys() - found.keys()):
+        expected = stem.format(number=_digits(pictures[number]), part=part)
+        raise DatasetError(
+            f"{folder / name / expected}.gif is missing, which belongs to {pictures[number].name}; copy it there"
+        )
+    for number in sorted(found.keys() - pictures.keys()):
+        raise DatasetError(f"{found[number]} belongs to no image in {folder / 'images'}; remove it or add its image")
+    return found
+
+
+def _by_number(folder: Path, stem: str, part: Part) -> dict[int, Path]:
+    """Image files by the number their names begin with; a file of another name, or a number twice, is an error."""
+    pattern = re.compile(stem.format(number=r"(\d+)", part=part))
+    found: dict[int, Path] = {}
+    for path in readers.image_files(folder):
+        match = pattern.fullmatch(path.stem)
+        if match is None:
+            expected = stem.format(number="NN", part=part)
+            raise DatasetError(f"{path} is extra: files here are called {expected}.*; remove or rename it")
+        number = int(match[1])
+        if number in found:
+            raise DatasetError(f"{path} and {found[number].name} have the same number; remove one of them")
+        found[number] = path
+    return found
+
+
+def _digits(path: Path) -> str:
+    return path.stem.split("_")[0]
+
+
+def _check_item(item: Item, size: tuple[int, int]) -> ItemReport:
+    report = readers.check_item(item, size)
+    if report.vessel_share is not None and report.vessel_share >= 0.5:
+        raise DatasetError(
+            f"{item.vessels} marks {report.vessel_share:.0%} of the field of view as vessel, about 13 % is usual;"
+            " is it a field-of-view mask or inverted? Put the original back"
+        )
+    return report

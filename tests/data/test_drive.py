@@ -1,0 +1,203 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segkit.core import images
+from segkit.core.errors import DatasetError, ImageError
+from segkit.data import drive, readers
+
+SIZE = (12, 10)
+
+
+def _draw(path: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    if path.suffix == ".tif":
+        images.write_image(path, rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+    else:
+        images.write_mask(path, rng.random(SIZE) < (0.9 if "mask" in path.name else 0.2))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Three training and two test images of 12x10 in DRIVE's form, written in no particular order."""
+    root = tmp_path / "small"
+    for number in (23, 21, 22):
+        _draw(root / "training" / "images" / f"{number}_training.tif", number)
+        _draw(root / "training" / "1st_manual" / f"{number}_manual1.gif", number)
+        _draw(root / "training" / "mask" / f"{number}_training_mask.gif", number)
+    for number in (2, 1):
+        _draw(root / "test" / "images" / f"{number:02d}_test.tif", number)
+        _draw(root / "test" / "mask" / f"{number:02d}_test_mask.gif", number)
+    (root / drive.MARKER_NAME).write_text(json.dumps({"training": 3, "test": 2, "height": 12, "width": 10}))
+    return root
+
+
+def test_files_are_paired_by_number(small: Path) -> None:
+    dataset = drive.read(small)
+    assert [item.name for item in dataset.items] == ["01_test", "02_test", "21_training", "22_training", "23_training"]
+    for item in dataset.items:
+        number = item.name[:2]
+        assert item.image.name.startswith(number)
+        assert item.fov is not None
+        assert item.fov.name.startswith(number)
+        assert (item.vessels is not None) == (item.part == "training")
+        assert item.vessels is None or item.vessels.name == f"{number}_manual1.gif"
+        assert item.observer2 is None
+
+
+def test_older_copies_have_both_observers_for_test(small: Path) -> None:
+    for number in (1, 2):
+        _draw(small / "test" / "1st_manual" / f"{number:02d}_manual1.gif", number)
+        _draw(small / "test" / "2nd_manual" / f"{number:02d}_manual2.gif", number)
+    first = drive.read(small).items[0]
+    assert first.vessels == small / "test" / "1st_manual" / "01_manual1.gif"
+    assert first.observer2 == small / "test" / "2nd_manual" / "01_manual2.gif"
+
+
+def test_the_folder_around_it_will_do(small: Path) -> None:
+    assert readers.open_dataset(f"drive:{small.parent}").root == small
+
+
+def test_parts_unpacked_into_folders_of_their_own_names_are_found(small: Path) -> None:
+    (small / "training").rename(small / "inner")
+    (small / "training").mkdir()
+    (small / "inner").rename(small / "training" / "training")
+    assert len(drive.read(small).items) == 5
+
+
+def test_the_digest_depends_on_contents_and_names_but_not_on_the_place(small: Path, tmp_path: Path) -> None:
+    digest = drive.read(small).digest
+    elsewhere = shutil.copytree(small, tmp_path / "far" / "away")
+    assert drive.read(elsewhere).digest == digest
+    (small / "training" / "images" / "Thumbs.db").write_text("unrelated")
+    (small / "training" / "images" / "._21_training.tif").write_text("unrelated")
+    assert drive.read(small).digest == digest
+    label = small / "training" / "1st_manual" / "22_manual1.gif"
+    label.write_bytes(label.read_bytes() + b"\0")
+    assert drive.read(small).digest != digest
+
+
+def test_a_missing_label_is_named(small: Path) -> None:
+    (small / "training" / "1st_manual" / "22_manual1.gif").unlink()
+    with pytest.raises(DatasetError, match=r"22_manual1\.gif is missing, which belongs to 22_training\.tif"):
+        drive.read(small)
+
+
+def test_an_extra_label_is_named(small: Path) -> None:
+    _draw(small / "training" / "1st_manual" / "29_manual1.gif", 29)
+    with pytest.raises(DatasetError, match=r"29_manual1\.gif belongs to no image"):
+        drive.read(small)
+
+
+def test_a_missing_image_is_counted(small: Path) -> None:
+    (small / "test" / "images" / "02_test.tif").unlink()
+    with pytest.raises(DatasetError, match="holds 1 images, expected 2"):
+        drive.read(small)
+
+
+def test_of_the_real_drive_the_missing_numbers_are_named(small: Path) -> None:
+    (small / drive.MARKER_NAME).unlink()
+    with pytest.raises(DatasetError, match=r"holds 3 images, expected 20 \(missing: 24, 25"):
+        drive.read(small)
+
+
+def test_a_file_of_another_name_is_extra(small: Path) -> None:
+    _draw(small / "training" / "images" / "21_training copy.tif", 1)
+    with pytest.raises(DatasetError, match=r"21_training copy\.tif is extra: files here are called NN_training\.\*"):
+        drive.read(small)
+
+
+def test_one_number_twice_is_an_error(small: Path) -> None:
+    _draw(small / "training" / "images" / "021_training.tif", 1)
+    with pytest.raises(DatasetError, match="have the same number"):
+        drive.read(small)
+
+
+def test_a_part_of_the_data_set_hints_at_the_whole(small: Path) -> None:
+    with pytest.raises(DatasetError, match=f"did you mean {small}"):
+        drive.read(small / "training")
+    with pytest.raises(DatasetError, match="does not exist"):
+        drive.read(small / "nowhere")
+
+
+def test_checking_tells_sizes_and_shares(small: Path) -> None:
+    reports = readers.check(drive.read(small))
+    assert [(report.height, report.width) for report in reports] == [SIZE] * 5
+    label = images.read_mask(small / "training" / "1st_manual" / "21_manual1.gif")
+    fov = images.read_mask(small / "training" / "mask" / "21_training_mask.gif")
+    assert reports[2].vessel_share == pytest.approx((label & fov).sum() / fov.sum())
+    assert reports[0].vessel_share is None
+
+
+def test_checking_names_the_file_of_another_size(small: Path) -> None:
+    images.write_mask(small / "training" / "1st_manual" / "22_manual1.gif", np.ones((5, 6), dtype=bool))
+    with pytest.raises(DatasetError, match=r"22_manual1\.gif is 6x5 pixels, its image 22_training\.tif 10x12"):
+        drive.check(drive.read(small))
+    images.write_image(small / "test" / "images" / "01_test.tif", np.zeros((4, 4, 3), dtype=np.uint8))
+    with pytest.raises(DatasetError, match=r"01_test\.tif is 4x4 pixels, expected 10x12"):
+        drive.check(drive.read(small))
+
+
+def test_checking_names_the_truncated_file(small: Path) -> None:
+    path = small / "training" / "images" / "23_training.tif"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ImageError, match=r"23_training\.tif is truncated"):
+        drive.check(drive.read(small))
+
+
+@pytest.mark.parametrize("folder", ["1st_manual", "mask"])
+def test_checking_refuses_an_empty_map(small: Path, folder: str) -> None:
+    path = next((small / "training" / folder).iterdir())
+    images.write_mask(path, np.zeros(SIZE, dtype=bool))
+    with pytest.raises(DatasetError, match=f"{path.name} marks no pixel"):
+        drive.check(drive.read(small))
+
+
+def test_checking_refuses_a_field_of_view_in_place_of_a_label(small: Path) -> None:
+    path = small / "training" / "1st_manual" / "22_manual1.gif"
+    shutil.copy(small / "training" / "mask" / "22_training_mask.gif", path)
+    with pytest.raises(DatasetError, match="is it a field-of-view mask"):
+        drive.check(drive.read(small))
+
+
+def test_a_damaged_marker_is_named(small: Path) -> None:
+    (small / drive.MARKER_NAME).write_text('{"training": 3}')
+    with pytest.raises(DatasetError, match=r"phantom\.json is damaged"):
+        drive.read(small)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("drove:/x", "did you mean drive"), ("/data/DRIVE", "READER:FOLDER"), ("drive:", "READER:FOLDER")],
+)
+def test_a_data_set_wrongly_named_is_explained(text: str, sentence: str) -> None:
+    with pytest.raises(DatasetError, match=sentence):
+        readers.open_dataset(text)
+
+
+def test_a_plain_folder_is_paired_by_stem(tmp_path: Path) -> None:
+    for stem in ("b", "a", "c"):
+        _draw(tmp_path / "images" / f"{stem}.tif", ord(stem))
+        if stem != "c":
+            images.write_mask(tmp_path / "masks" / f"{stem}.png", np.eye(12, 10, dtype=bool))
+    dataset = readers.open_dataset(f"folder:{tmp_path}")
+    assert [(item.name, item.part) for item in dataset.items] == [("a", "training"), ("b", "training"), ("c", "test")]
+    assert dataset.items[1].vessels == tmp_path / "masks" / "b.png"
+    assert readers.check(dataset)[0].vessel_share == pytest.approx(10 / 120)
+    images.write_mask(tmp_path / "masks" / "d.png", np.eye(3, dtype=bool))
+    with pytest.raises(DatasetError, match=r"d\.png belongs to no image"):
+        readers.open_dataset(f"folder:{tmp_path}")
+
+
+def test_the_real_drive_is_whole(drive_dir: Path) -> None:
+    dataset = readers.open_dataset(f"drive:{drive_dir}")
+    assert [item.name for item in dataset.items if item.part == "training"] == [f"{n}_training" for n in range(21, 41)]
+    assert [item.name for item in dataset.items if item.part == "test"] == [f"{n:02d}_test" for n in range(1, 21)]
+    assert not dataset.phantom
+    reports = readers.check(dataset)
+    assert {(report.height, report.width) for report in reports} == {(584, 565)}
+    shares = [report.vessel_share for report in reports if report.vessel_share is not None]
+    assert 0.12 < np.mean(shares) < 0.13
