@@ -1,0 +1,1 @@
+"""How good a vessel map is: counts, curves, topology, intervals and tables."""

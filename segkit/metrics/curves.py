@@ -1,0 +1,212 @@
+"""Everything that depends on how probabilities rank, from counts of pixels per 16-bit level.
+
+Predictions are kept as 16-bit PNGs, so a pixel's probability is one of 65,536 levels, `level / 65535`. Counting vessel
+and background pixels per level therefore loses nothing: AUROC, average precision, log loss, calibration and the
+confusion at any threshold are exact, images are pooled by adding counts, and a bootstrap never touches a pixel.
+
+A pixel is called vessel where `prob >= threshold`. Every number is nan where it has no meaning (no vessel pixel, no
+background pixel, or no pixel at all).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.metrics.confusion import Confusion, dice
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+NUM_LEVELS = 65536
+MAX_LEVEL = NUM_LEVELS - 1
+LEVEL_PROBS: FloatArray = np.arange(NUM_LEVELS) / MAX_LEVEL
+"""The probability each level stands for."""
+
+HALF_LEVEL = 0.5 / MAX_LEVEL
+"""Largest error of storing a probability as a level."""
+
+
+@dataclass(frozen=True, eq=False)
+class LevelCounts:
+    """Pixels per level, apart for vessels and background; of one image, or of several when pooled by `+`."""
+
+    vessel: IntArray
+    """(65536,) vessel pixels at each level."""
+    background: IntArray
+    """(65536,) background pixels at each level."""
+
+    def __add__(self, other: LevelCounts) -> LevelCounts:
+        """Pool the pixels of both."""
+        return LevelCounts(self.vessel + other.vessel, self.background + other.background)
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels counted."""
+        return int(self.vessel.sum() + self.background.sum())
+
+
+def quantise(probs: NDArray[Any]) -> NDArray[np.uint16]:
+    """Nearest level of each probability in [0, 1], as a 16-bit PNG stores it."""
+    return np.rint(np.asarray(probs, dtype=np.float64) * MAX_LEVEL).astype(np.uint16)
+
+
+def count_levels(levels: NDArray[np.uint16], vessels: NDArray[Any], region: NDArray[Any]) -> LevelCounts:
+    """Count the pixels of `region` by level; the three have one shape, `vessels` and `region` are bool."""
+    return LevelCounts(
+        np.bincount(levels[vessels & region], minlength=NUM_LEVELS),
+        np.bincount(levels[~vessels & region], minlength=NUM_LEVELS),
+    )
+
+
+def first_vessel_level(threshold: float) -> int:
+    """Lowest level whose probability reaches `threshold`; 65536 if none does."""
+    return int(np.searchsorted(LEVEL_PROBS, threshold, side="left"))
+
+
+def confusion_at(counts: LevelCounts, threshold: float) -> Confusion:
+    """Confusion of the map `prob >= threshold`."""
+    first = first_vessel_level(threshold)
+    return Confusion(
+        tp=int(counts.vessel[first:].sum()),
+        fp=int(counts.background[first:].sum()),
+        fn=int(counts.vessel[:first].sum()),
+        tn=int(counts.background[:first].sum()),
+    )
+
+
+def auroc_from_counts(counts: LevelCounts) -> float:
+    """Exact area under the ROC curve: chance that a vessel pixel ranks above a background pixel, a tie being half."""
+    pairs = float(counts.vessel.sum()) * float(counts.background.sum())
+    if pairs == 0:
+        return float("nan")
+    below = np.cumsum(counts.background) - counts.background / 2
+    return float(counts.vessel @ below) / pairs
+
+
+def auprc_from_counts(counts: LevelCounts) -> float:
+    """Exact average precision: sum over levels of (rise in sensitivity) x precision, without interpolation."""
+    num_vessel = float(counts.vessel.sum())
+    if num_vessel == 0:
+        return float("nan")
+    found = from_top(counts.vessel)
+    flagged = found + from_top(counts.background)
+    occupied = counts.vessel > 0
+    return float(counts.vessel[occupied] @ (found[occupied] / flagged[occupied])) / num_vessel
+
+
+def log_loss_from_counts(counts: LevelCounts) -> float:
+    """Mean of -ln(probability given to the truth), in nats; the outermost levels count as half a level from 0 and 1."""
+    if counts.num_pixels == 0:
+        return float("nan")
+    return total_log_loss(counts) / counts.num_pixels
+
+
+def total_log_loss(counts: LevelCounts) -> float:
+    """Sum of the log loss over pixels, in nats."""
+    probs = np.clip(LEVEL_PROBS, HALF_LEVEL, 1 - HALF_LEVEL)
+    return -float(counts.vessel @ np.log(probs) + counts.background @ np.log1p(-probs))
+
+
+class Reliability(NamedTuple):
+    """Sums over the pixels of each equally wide bin of probability; the last bin includes 1."""
+
+    num_pixels: FloatArray
+    """(num_bins,)"""
+    sum_probs: FloatArray
+    """(num_bins,) divided by `num_pixels`: the vessel probability that was given."""
+    num_vessel: FloatArray
+    """(num_bins,) divided by `num_pixels`: the share that are vessels."""
+
+
+def reliability(counts: LevelCounts, num_bins: int = 15) -> Reliability:
+    """Gather pixels in bins of vessel probability; a calibrated map has equal mean probability and vessel share."""
+    bins = np.minimum(np.arange(NUM_LEVELS) * num_bins // MAX_LEVEL, num_bins - 1)
+    pixels = counts.vessel + counts.background
+    return Reliability(
+        *(
+            np.bincount(bins, weights, num_bins).astype(np.float64)
+            for weights in (pixels, pixels * LEVEL_PROBS, counts.vessel)
+        )
+    )
+
+
+def expected_calibration_error(bins: Reliability) -> FloatArray:
+    """Mean over pixels of |mean probability - share of vessels| of the pixel's bin (Guo 2017, Eq. 5).
+
+    Both are of the vessel class, not of the predicted one. The bins are the last axis; axes before it are kept.
+    """
+    num_pixels = np.asarray(bins.num_pixels.sum(axis=-1))
+    gap = np.abs(bins.sum_probs - bins.num_vessel).sum(axis=-1)
+    return np.where(num_pixels > 0, gap / np.maximum(num_pixels, 1), np.nan)
+
+
+def ece_from_counts(counts: LevelCounts, num_bins: int = 15) -> float:
+    """Expected calibration error of the vessel probability."""
+    return float(expected_calibration_error(reliability(counts, num_bins)))
+
+
+class Curve(NamedTuple):
+    """Points (x, y) of a curve and the threshold of each."""
+
+    x: FloatArray
+    y: FloatArray
+    thresholds: FloatArray
+
+
+def roc_curve(counts: LevelCounts) -> Curve:
+    """Sensitivity (y) over 1 - specificity (x), thresholds falling, one point per level that occurs."""
+    thresholds, tp, fp = _sweep(counts)
+    return Curve(_share(fp, counts.background.sum()), _share(tp, counts.vessel.sum()), thresholds)
+
+
+def precision_recall_curve(counts: LevelCounts) -> Curve:
+    """Precision (y) over sensitivity (x), thresholds falling, one point per level that occurs."""
+    thresholds, tp, fp = _sweep(counts)
+    return Curve(_share(tp, counts.vessel.sum()), tp / np.maximum(tp + fp, 1), thresholds)
+
+
+def dice_curve(counts: LevelCounts) -> Curve:
+    """Dice (y) over threshold (x), thresholds falling, one point per level that occurs."""
+    thresholds, tp, fp = _sweep(counts)
+    return Curve(thresholds, dice(tp, fp, counts.vessel.sum() - tp), thresholds)
+
+
+def best_dice_threshold(counts: LevelCounts) -> float:
+    """Threshold with the highest Dice; nan without vessel pixels. For validation images only, never for test.
+
+    It lies half-way between two levels that occur, so that probabilities in float32 and the 16-bit levels they are
+    stored as give the same map. The lowest of equals wins; 0 calls every pixel vessel.
+    """
+    if counts.vessel.sum() == 0:
+        return float("nan")
+    thresholds, scores, _ = dice_curve(counts)
+    best = len(scores) - 1 - int(np.argmax(scores[::-1]))
+    return float(thresholds[best] + thresholds[best + 1]) / 2 if best + 1 < len(thresholds) else 0.0
+
+
+def thin(curve: Curve, max_points: int) -> Curve:
+    """At most `max_points` points, evenly along the curve's length and with both ends, for drawing."""
+    if len(curve.x) <= max_points:
+        return curve
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(curve.x), np.diff(curve.y)))])
+    kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], max_points)).clip(0, len(length) - 1))
+    return Curve(*(values[kept] for values in curve))
+
+
+def from_top(per_level: NDArray[Any]) -> NDArray[Any]:
+    """Sum of this level and all above it, along the last axis."""
+    return np.cumsum(per_level[..., ::-1], axis=-1)[..., ::-1]
+
+
+def _sweep(counts: LevelCounts) -> tuple[FloatArray, IntArray, IntArray]:
+    """Thresholds at the levels that occur, falling, with the true and false positives of each."""
+    occurring = np.flatnonzero(counts.vessel + counts.background)[::-1]
+    return LEVEL_PROBS[occurring], from_top(counts.vessel)[occurring], from_top(counts.background)[occurring]
+
+
+def _share(part: IntArray, whole: Any) -> FloatArray:
+    return part / whole if whole else np.full(part.shape, np.nan)

@@ -1,0 +1,141 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from segkit.metrics import curves, ranking
+from segkit.metrics.confusion import confusion, dice
+from tests.reference.metrics_pixels import best_dice, calibration_error, retina
+
+
+def pooled(seed: int):
+    """Counts of a few images, and the same pixels as flat float probabilities and truths."""
+    levels, vessels, fov = retina(seed)
+    return curves.count_levels(levels, vessels, fov), levels[fov] / 65535, vessels[fov]
+
+
+def empty() -> curves.LevelCounts:
+    nothing = np.zeros(curves.NUM_LEVELS, dtype=np.int64)
+    return curves.LevelCounts(nothing, nothing)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_areas_from_level_counts_equal_scikit_learn_with_ties(seed):
+    counts, probs, truth = pooled(seed)
+    assert len(np.unique(probs)) < 0.8 * len(probs)  # the ties are there
+    assert curves.auroc_from_counts(counts) == pytest.approx(sk.roc_auc_score(truth, probs), rel=1e-12)
+    assert curves.auprc_from_counts(counts) == pytest.approx(sk.average_precision_score(truth, probs), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sorting_floats_in_torch_equals_scikit_learn_with_ties(seed):
+    _, probs, truth = pooled(seed)
+    as_tensors = torch.from_numpy(probs).float(), torch.from_numpy(truth)
+    assert ranking.auroc(*as_tensors) == pytest.approx(sk.roc_auc_score(truth, probs), rel=1e-12)
+    assert ranking.average_precision(*as_tensors) == pytest.approx(sk.average_precision_score(truth, probs), rel=1e-12)
+
+
+def test_a_constant_prediction_ranks_like_a_coin():
+    truth = torch.tensor([True, False, False, True, False])
+    assert ranking.auroc(torch.full((5,), 0.3), truth) == 0.5
+    assert ranking.average_precision(torch.full((5,), 0.3), truth) == pytest.approx(0.4)
+
+
+def test_log_loss_equals_scikit_learn_on_probabilities_half_a_level_from_certain():
+    counts, probs, truth = pooled(3)
+    clipped = np.clip(probs, 0.5 / 65535, 1 - 0.5 / 65535)
+    assert curves.log_loss_from_counts(counts) == pytest.approx(sk.log_loss(truth, clipped), rel=1e-12)
+
+
+@pytest.mark.parametrize("num_bins", [15, 10])
+def test_calibration_error_equals_binning_the_pixels(num_bins):
+    counts, probs, truth = pooled(4)
+    expected = calibration_error(probs, truth, num_bins)
+    assert expected > 0.01
+    assert curves.ece_from_counts(counts, num_bins) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_certain_vessel_falls_in_the_last_calibration_bin():
+    truth = np.array([True, True, False])
+    counts = curves.count_levels(np.array([65535, 65534, 0], np.uint16), truth, np.ones(3, bool))
+    assert curves.reliability(counts).num_pixels.tolist() == [1, *[0] * 13, 2]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1234, 0.5, 32768 / 65535, 1.0])
+def test_confusion_at_a_threshold_counts_prob_at_least_threshold(threshold):
+    levels, vessels, fov = retina(5)
+    counts = curves.count_levels(levels, vessels, fov)
+    assert curves.confusion_at(counts, threshold) == confusion(levels / 65535 >= threshold, vessels, fov)
+
+
+def test_every_level_is_its_own_first_vessel_level():
+    assert [curves.first_vessel_level(prob) for prob in curves.LEVEL_PROBS[::257]] == list(range(0, 65536, 257))
+    assert curves.first_vessel_level(np.nextafter(1.0, 2.0)) == 65536
+
+
+def test_best_dice_threshold_beats_every_level_and_survives_float32():
+    levels, vessels, fov = retina(6)
+    counts = curves.count_levels(levels, vessels, fov)
+    best = curves.best_dice_threshold(counts)
+    found = curves.confusion_at(counts, best)
+    assert dice(found.tp, found.fp, found.fn) == pytest.approx(best_dice(levels[fov], vessels[fov]), rel=1e-12)
+    as_float32 = (levels / 65535).astype(np.float32) >= np.float32(best)
+    assert confusion(as_float32, vessels, fov) == found
+
+
+def test_best_dice_threshold_of_a_hard_map_is_one_half():
+    _, vessels, fov = retina(7)
+    noisy = vessels ^ (np.random.default_rng(0).random(vessels.shape) < 0.1)
+    counts = curves.count_levels(np.where(noisy, np.uint16(65535), np.uint16(0)), vessels, fov)
+    assert curves.best_dice_threshold(counts) == 0.5
+
+
+def test_curves_equal_scikit_learn_and_their_areas_the_closed_forms():
+    counts, probs, truth = pooled(8)
+    fpr, tpr, thresholds = sk.roc_curve(truth, probs, drop_intermediate=False)
+    roc = curves.roc_curve(counts)
+    np.testing.assert_allclose(np.stack(roc), np.stack([fpr, tpr, thresholds])[:, 1:], rtol=1e-12)
+    precision, recall, _ = sk.precision_recall_curve(truth, probs)
+    pr = curves.precision_recall_curve(counts)
+    np.testing.assert_allclose(np.stack([pr.x, pr.y]), np.stack([recall, precision])[:, -2::-1], rtol=1e-12)
+
+
+def test_a_thinned_curve_keeps_its_ends_and_shape():
+    counts, probs, truth = pooled(9)
+    thinned = curves.thin(curves.roc_curve(counts), 60)
+    assert len(thinned.x) <= 60
+    assert (thinned.x[-1], thinned.y[-1]) == (1, 1)
+    assert np.trapezoid(thinned.y, thinned.x) == pytest.approx(sk.roc_auc_score(truth, probs), abs=0.01)
+
+
+def test_adding_counts_pools_the_images():
+    levels, vessels, fov = retina(10)
+    total = sum((curves.count_levels(*image) for image in zip(levels, vessels, fov, strict=True)), empty())
+    together = curves.count_levels(levels, vessels, fov)
+    assert (total.vessel == together.vessel).all()
+    assert (total.background == together.background).all()
+    assert total.num_pixels == fov.sum()
+
+
+@pytest.mark.parametrize("is_vessel", [True, False])
+def test_with_one_class_alone_there_is_no_ranking(is_vessel):
+    truth = np.full(6, is_vessel)
+    counts = curves.count_levels(np.arange(6, dtype=np.uint16), truth, np.ones(6, bool))
+    assert math.isnan(curves.auroc_from_counts(counts))
+    assert math.isnan(ranking.auroc(torch.arange(6.0), torch.from_numpy(truth)))
+    assert math.isnan(curves.auprc_from_counts(counts)) != is_vessel
+    assert math.isnan(ranking.average_precision(torch.arange(6.0), torch.from_numpy(truth))) != is_vessel
+    assert math.isnan(curves.best_dice_threshold(counts)) != is_vessel
+
+
+def test_without_pixels_every_number_is_nan():
+    functions = (
+        curves.auroc_from_counts,
+        curves.auprc_from_counts,
+        curves.log_loss_from_counts,
+        curves.ece_from_counts,
+    )
+    assert all(math.isnan(function(empty())) for function in functions)
+    assert math.isnan(ranking.auroc(torch.zeros(0), torch.zeros(0, dtype=torch.bool)))

@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+
+from segkit.metrics.significance import (
+    bootstrap_interval,
+    mean_of,
+    on_all,
+    paired_bootstrap,
+    ratio_of,
+    resample_multiplicities,
+)
+
+
+def test_each_resample_draws_n_images():
+    drawn = resample_multiplicities(7, 500, seed=1)
+    assert drawn.shape == (500, 7)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert (drawn == 0).mean() == pytest.approx((6 / 7) ** 7, abs=0.03)  # an image is left out by (1 - 1/n)^n
+
+
+def test_multiplicities_mean_the_same_as_drawing_indices():
+    values, seen = np.array([0.7, 0.8, 0.9, 0.6]), np.array([10.0, 30.0, 20.0, 5.0])
+    drawn = resample_multiplicities(4, 20, seed=0)
+    for counts, mean, ratio in zip(drawn, mean_of(values)(drawn), ratio_of(values, seen)(drawn), strict=True):
+        index = np.repeat(np.arange(4), counts)
+        assert mean == pytest.approx(values[index].mean())
+        assert ratio == pytest.approx(values[index].sum() / seen[index].sum())
+
+
+def test_the_interval_is_the_percentiles_of_a_plain_bootstrap():
+    values = np.random.default_rng(5).normal(0.82, 0.02, 20)
+    rng = np.random.default_rng(6)
+    plain = [rng.choice(values, 20).mean() for _ in range(20_000)]
+    interval = bootstrap_interval(mean_of(values), 20, num_resamples=20_000)
+    np.testing.assert_allclose(interval, np.percentile(plain, [2.5, 97.5]), atol=3e-4)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_interval_covers_the_truth_about_95_times_in_100(pooled):
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        found = rng.beta(20, 5, size=30)  # mean 0.8
+        if pooled:
+            size = rng.integers(50, 150, size=30).astype(float)
+            statistic = ratio_of(found * size, size)
+        else:
+            statistic = mean_of(found)
+        low, high = bootstrap_interval(statistic, 30, num_resamples=400, seed=int(rng.integers(2**31)))
+        covered += low <= 0.8 <= high
+    assert 0.91 < covered / 400 < 0.98
+
+
+def test_pairing_sees_a_small_constant_gain_that_two_intervals_miss():
+    rng = np.random.default_rng(3)
+    hardness = rng.normal(0, 0.02, size=20)
+    b = 0.82 + hardness + rng.normal(0, 0.001, size=20)
+    a = 0.822 + hardness + rng.normal(0, 0.001, size=20)
+    apart_a, apart_b = bootstrap_interval(mean_of(a), 20), bootstrap_interval(mean_of(b), 20)
+    assert apart_a.low < apart_b.high  # the intervals overlap widely
+    paired = paired_bootstrap(mean_of(a), mean_of(b), 20)
+    assert 0 < paired.low < 0.002 < paired.high
+    assert paired.share_above_zero == 1
+    assert paired.difference == pytest.approx(np.mean(a - b))
+
+
+def test_without_a_gain_the_paired_interval_holds_zero_and_turns_its_sign():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.82, 0.01, size=(2, 20))
+    forth, back = paired_bootstrap(mean_of(a), mean_of(b), 20), paired_bootstrap(mean_of(b), mean_of(a), 20)
+    assert forth.low < 0 < forth.high
+    assert (back.low, back.high) == pytest.approx((-forth.high, -forth.low))
+
+
+def test_a_run_against_itself_is_exactly_zero():
+    values = mean_of(np.random.default_rng(0).random(9))
+    paired = paired_bootstrap(values, values, 9)
+    assert (paired.difference, paired.low, paired.high, paired.share_above_zero) == (0, 0, 0, 0)
+
+
+def test_images_without_a_value_are_left_out_of_the_mean():
+    values = np.array([0.8, np.nan, 0.6])
+    assert on_all(mean_of(values), 3) == pytest.approx(0.7)
+    assert math.isnan(on_all(mean_of(np.full(3, np.nan)), 3))
+    assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.full(3, np.nan)), 3))
+
+
+def test_one_image_has_no_interval():
+    assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.array([0.8])), 1))
+    paired = paired_bootstrap(mean_of(np.array([0.8])), mean_of(np.array([0.7])), 1)
+    assert paired.difference == pytest.approx(0.1)
+    assert math.isnan(paired.low)
+    assert math.isnan(paired.share_above_zero)
+
+
+def test_the_seed_decides_the_interval():
+    statistic = mean_of(np.random.default_rng(1).random(12))
+    assert bootstrap_interval(statistic, 12, seed=1) == bootstrap_interval(statistic, 12, seed=1)
+    assert bootstrap_interval(statistic, 12, seed=1) != bootstrap_interval(statistic, 12, seed=2)
