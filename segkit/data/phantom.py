@@ -1,0 +1,281 @@
+"""Phantoms: fundi drawn by code, with an exact vessel map, for tests, the demo and the first look at a machine.
+
+Two vessel trees, arteries and veins, leave the optic disc along the arcades around the macula. Picture and vessel map
+are rendered from the same geometry, drawn several times finer than the pixels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops, ImageDraw
+
+from segkit.core import files, images
+from segkit.data import drive, vessel_tree
+from segkit.data.vessel_tree import Floats, VesselTree
+
+RADIUS = 0.478
+"""Radius of the field of view in shorter sides of the image, as in DRIVE (540 of 565 pixels across)."""
+
+# what a vessel of full depth leaves of red, green and blue light
+_ARTERY, _VEIN = np.array([0.80, 0.56, 0.68]), np.array([0.66, 0.40, 0.56])
+
+
+class PhantomSample(NamedTuple):
+    """One drawn fundus."""
+
+    image: npt.NDArray[np.uint8]
+    """(h, w, 3)"""
+    vessels: npt.NDArray[np.bool_]
+    """(h, w); True where at least half of the pixel is vessel."""
+    fov: npt.NDArray[np.bool_]
+    """(h, w)"""
+
+
+@dataclass(frozen=True)
+class _View:
+    """Where the field of view lies on the pixels."""
+
+    height: int
+    width: int
+    radius: float
+    centre: Floats
+    """x and y in pixels."""
+
+    @property
+    def fineness(self) -> int:
+        """How many times finer than the pixels the vessels are drawn."""
+        return 4 if self.radius < 800 else 2
+
+    def grid(self) -> tuple[Floats, Floats]:
+        """x and y of every pixel's middle, in radii."""
+        x = (np.arange(self.width) - self.centre[0]) / self.radius
+        y = (np.arange(self.height) - self.centre[1]) / self.radius
+        return np.broadcast_to(x, (self.height, self.width)), np.broadcast_to(y[:, None], (self.height, self.width))
+
+    def drawn(self, points: Floats) -> Floats:
+        """Points in radii to coordinates on the fine canvas."""
+        return (points * self.radius + self.centre + 0.5) * self.fineness
+
+
+@dataclass(frozen=True)
+class _Anatomy:
+    """Places in radii of the field of view."""
+
+    disc: Floats
+    disc_radius: float
+    macula: Floats
+
+    def place(self, along: Floats, above: Floats) -> Floats:
+        """Points given along the line from disc to macula and above it."""
+        axis = (self.macula - self.disc) / np.hypot(*(self.macula - self.disc))
+        up = np.array([axis[1], -axis[0]]) * np.sign(axis[0])
+        return np.asarray(self.disc + along[:, None] * axis + above[:, None] * up)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One rendered tree."""
+
+    fine: Image.Image
+    """255 where there is vessel on the fine canvas, 0 elsewhere."""
+    depth: Floats
+    """(h, w): share of the pixel that is vessel times how dark the vessel is, 1 at the widest."""
+    reflex: Floats
+    """(h, w): share of the pixel that is the light streak on a wide vessel."""
+
+
+def draw(seed: int, height: int = 584, width: int = 565) -> PhantomSample:
+    """Draw the fundus of this seed; the same seed and size give the same pixels.
+
+    Raises:
+        ValueError: a side is shorter than 16 pixels.
+    """
+    if min(height, width) < 16:
+        raise ValueError(f"a phantom has at least 16 pixels a side, not {width}x{height}")
+    rng = np.random.default_rng([seed, height, width])
+    radius = RADIUS * min(height, width)
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    view = _View(height, width, radius, middle + radius * rng.uniform(-0.012, 0.012, 2))
+    anatomy = _anatomy(rng)
+    # on a small picture two trees of the least drawable width would cover too much of it
+    kinds = ("artery", "vein") if radius >= 90 else ("vein",)
+    share = rng.uniform(0.125, 0.158) / len(kinds)
+    layers = {kind: _layer(_tree(rng, anatomy, view, kind), view, share) for kind in kinds}
+    across, down = view.grid()
+    fov = np.hypot(across, down) <= 1
+    return PhantomSample(_paint(rng, anatomy, view, layers, fov), _vessels(layers, view) & fov, fov)
+
+
+def write_dataset(
+    root: Path,
+    num_train: int,
+    num_test: int,
+    height: int = 584,
+    width: int = 565,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    test_labels: bool = True,
+) -> None:
+    """Draw a data set in DRIVE's folder form; `segkit.data.drive` reads it by the `phantom.json` that is written last.
+
+    Args:
+        root: a folder without a data set in it.
+        num_train: images numbered from 21, or from where the test images end.
+        num_test: images numbered from 01.
+        height: of every image, in pixels.
+        width: of every image, in pixels.
+        seed: of the whole set; image n is the same whatever the numbers of images.
+        progress: called with the number of images drawn so far and of all.
+        test_labels: whether the test part has vessel maps, which the official DRIVE lacks.
+
+    Raises:
+        FileExistsError: `root` already holds a data set.
+        SegkitError: a file cannot be written.
+    """
+    if any((root / part).exists() for part in drive.PARTS) and not (root / drive.MARKER_NAME).exists():
+        raise FileExistsError(f"{root} already holds a data set that is no phantom; choose another folder")
+    first = max(20, num_test) + 1
+    numbers = [("test", n) for n in range(1, num_test + 1)] + [("training", first + n) for n in range(num_train)]
+    for done, (part, number) in enumerate(numbers):
+        sample = draw(seed * 100_003 + number, height, width)
+        name = f"{number:02d}"
+        images.write_image(root / part / "images" / f"{name}_{part}.tif", sample.image)
+        images.write_mask(root / part / "mask" / f"{name}_{part}_mask.gif", sample.fov)
+        if part == "training" or test_labels:
+            images.write_mask(root / part / "1st_manual" / f"{name}_manual1.gif", sample.vessels)
+        if progress is not None:
+            progress(done + 1, len(numbers))
+    marker = {"training": num_train, "test": num_test, "height": height, "width": width, "seed": seed}
+    files.write_json(root / drive.MARKER_NAME, marker)
+
+
+def _anatomy(rng: np.random.Generator) -> _Anatomy:
+    side = rng.choice([-1.0, 1.0])
+    macula = np.array([side * rng.uniform(-0.06, 0.06), rng.uniform(-0.03, 0.09)])
+    disc = np.array([side * rng.uniform(0.74, 0.86), macula[1] - rng.uniform(0.04, 0.16)])
+    return _Anatomy(disc, rng.uniform(0.125, 0.155), macula)
+
+
+def _tree(rng: np.random.Generator, anatomy: _Anatomy, view: _View, kind: str) -> VesselTree:
+    """Trunks along the arcades and to the nasal side, then branches into the empty retina."""
+    inner = 0.86 if kind == "artery" else 1.0
+    trunks = []
+    root = anatomy.disc + rng.normal(0, 0.015, 2)
+    for up in (1, -1):
+        arcade = np.array([[0, 0], [0.12, 0.42], [0.50, 0.74], [1.62, 0.52]]) + rng.normal(0, 0.08, (4, 2))
+        nasal = np.array([[0, 0], [0.03, 0.22], [-0.12, 0.45], [-0.28, 0.85]]) + rng.normal(0, 0.06, (4, 2))
+        for controls, size in ((arcade, inner), (nasal, 1.0)):
+            curve = anatomy.place(controls[:, 0], up * size * controls[:, 1])
+            curve[0] = root
+            trunks.append(vessel_tree.evenly(vessel_tree.swing(rng, vessel_tree.bezier(curve, 120), 0.030)))
+    finest = max(0.062, 9 / view.radius)
+    spacings = [spacing for spacing in (0.40, 0.30, 0.22, 0.16, 0.12, 0.09, 0.075) if spacing > finest] + [finest]
+    tree = vessel_tree.grow(rng, trunks, spacings, trials=70, avascular=(anatomy.macula, 0.12))
+    return vessel_tree.prune(tree, np.hypot(*tree.points.T) < 1.03)
+
+
+def _layer(tree: VesselTree, view: _View, share: float) -> _Layer:
+    """Draw a tree as capsules on a fine canvas, thin ones first, and average down to the pixels."""
+    fineness = view.fineness
+    thickest = max(8.5 * view.radius / 270, 2.2)
+    width = vessel_tree.widths(tree, share * np.pi, 1.35 / view.radius, thickest / view.radius) * view.radius
+    size = (view.width * fineness, view.height * fineness)
+    depth_canvas, reflex_canvas = Image.new("L", size), Image.new("L", size)
+    depth_pen, reflex_pen = ImageDraw.Draw(depth_canvas), ImageDraw.Draw(reflex_canvas)
+    points = view.drawn(tree.points)
+    edges = tree.edges
+    for start, end in edges[np.argsort(width[edges[:, 1]], kind="stable")]:
+        shade = round(255 * min(1.0, 0.30 + 0.75 * width[end] / thickest))
+        _capsule(depth_pen, points[start], points[end], width[end] * fineness, shade)
+        if width[end] > 0.5 * thickest and thickest > 4:
+            _capsule(reflex_pen, points[start], points[end], 0.28 * width[end] * fineness, 255)
+    solid = depth_canvas.point([0] + [255] * 255)
+    return _Layer(solid, *(np.asarray(canvas.reduce(fineness)) / 255 for canvas in (depth_canvas, reflex_canvas)))
+
+
+def _vessels(layers: dict[str, _Layer], view: _View) -> npt.NDArray[np.bool_]:
+    """(h, w): pixels of which the trees together cover at least half."""
+    fine, *others = (layer.fine for layer in layers.values())
+    for other in others:
+        fine = ImageChops.lighter(fine, other)
+    return np.asarray(fine.reduce(view.fineness)) >= 127  # half of 255, however it was rounded
+
+
+def _capsule(pen: ImageDraw.ImageDraw, start: Floats, end: Floats, width: float, shade: int) -> None:
+    pen.line([*start, *end], fill=shade, width=max(1, round(width)))
+    for x, y in (start, end):
+        pen.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=shade)
+
+
+def _paint(
+    rng: np.random.Generator, anatomy: _Anatomy, view: _View, layers: dict[str, _Layer], fov: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint8]:
+    """The photograph: retina, macula, disc and vessels under uneven light, blurred, with the camera's noise."""
+    from scipy import ndimage
+
+    across, down = view.grid()
+    scale = view.radius / 270
+    retina = _retina(rng, view, across, down)
+    from_macula = np.hypot(across - anatomy.macula[0], down - anatomy.macula[1])
+    shadow = np.exp(-0.5 * (from_macula / 0.16) ** 2) + 0.5 * np.exp(-0.5 * (from_macula / 0.05) ** 2)
+    retina *= 1 - shadow[..., None] * np.array([0.13, 0.22, 0.20]) * rng.uniform(0.7, 1.3)
+    retina = _with_disc(rng, retina, anatomy, across, down, scale)
+
+    for kind, layer in layers.items():
+        depth = ndimage.gaussian_filter(layer.depth, 0.45 * max(scale, 0.5))
+        # nerve fibres shine beside the large vessels
+        sheen = ndimage.gaussian_filter(layer.depth, 9 * scale)
+        retina *= 1 + 0.10 * sheen[..., None]
+        left = _ARTERY if kind == "artery" else _VEIN
+        retina *= left ** (depth[..., None] * rng.uniform(0.9, 1.1))
+        streak = ndimage.gaussian_filter(layer.reflex, 0.6 * scale)
+        retina *= 1 + (0.22 if kind == "artery" else 0.08) * streak[..., None]
+
+    dark = np.array([0.031, 0.026, 0.027])
+    photograph = np.where(fov[..., None], retina, dark)
+    photograph = ndimage.gaussian_filter(photograph, (*(0.55 * max(scale, 0.6),) * 2, 0))
+    grain = ndimage.gaussian_filter(rng.normal(0, 1, photograph.shape), (0.5, 0.5, 0))
+    photograph += grain * np.where(fov, 0.020, 0.004)[..., None]
+    return np.asarray(np.rint(255 * np.clip(photograph, 0, 1)), dtype=np.uint8)
+
+
+def _retina(rng: np.random.Generator, view: _View, across: Floats, down: Floats) -> Floats:
+    """Pigment and choroid under uneven light, (h, w, 3) in about [0, 1]."""
+    red = rng.uniform(0.62, 0.92)
+    pigment = red * np.array([1, rng.uniform(0.46, 0.58), rng.uniform(0.26, 0.38)])
+    distance = np.hypot(across, down)
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = across * np.cos(angle) + down * np.sin(angle)
+    light = 1 - rng.uniform(0.10, 0.26) * distance**2 + rng.uniform(0.02, 0.10) * slope
+    light += 0.05 * _noise(rng, view, 3)
+    retina = pigment * light[..., None]
+    # towards the rim the retina turns from orange to olive
+    olive = np.clip((distance - 0.35) / 0.65, 0, 1) ** 1.5 * (0.6 + 0.4 * slope)
+    retina *= 1 + olive[..., None] * np.array([-0.16, 0.06, 0.12]) * rng.uniform(0.5, 1.4)
+    mottle = 0.035 * _noise(rng, view, 9) + 0.030 * _noise(rng, view, 26) + 0.020 * _noise(rng, view, 70)
+    return np.asarray(retina * (1 + mottle[..., None] * np.array([0.6, 1.1, 1.0])))
+
+
+def _with_disc(
+    rng: np.random.Generator, retina: Floats, anatomy: _Anatomy, across: Floats, down: Floats, scale: float
+) -> Floats:
+    """The bright optic disc with its cup and a faint halo."""
+    distance = np.hypot((across - anatomy.disc[0]) * 1.08, down - anatomy.disc[1]) / anatomy.disc_radius
+    halo = np.exp(-np.maximum(distance - 1, 0) / 0.6)
+    retina = retina * (1 + 0.12 * halo[..., None])
+    rim = 1 / (1 + np.exp((distance - 1) / 0.055))
+    cup = np.exp(-0.5 * (distance / rng.uniform(0.35, 0.5)) ** 2)
+    colour = np.array([0.97, 0.76, 0.44]) * rng.uniform(0.92, 1.02) + cup[..., None] * np.array([0.05, 0.17, 0.26])
+    opacity = (rng.uniform(0.72, 0.9) * rim)[..., None]
+    return np.asarray(retina * (1 - opacity) + colour * opacity)
+
+
+def _noise(rng: np.random.Generator, view: _View, cells: int) -> Floats:
+    """Smooth noise of about unit variance with `cells` bumps across the image, (h, w)."""
+    coarse = Image.fromarray(rng.normal(0, 1, (cells + 2, cells + 2)).astype(np.float32))
+    inner = (1, 1, cells + 1, cells + 1)
+    return np.asarray(coarse.resize((view.width, view.height), Image.Resampling.BICUBIC, box=inner), dtype=np.float64)
