@@ -1,0 +1,44 @@
+"""Random numbers of a training step as a function of seed, iteration and phase, the same on any number of ranks.
+
+Each rank draws for the whole batch and keeps its rows: every `world`-th, beginning with its own number. What one
+process draws for a batch is therefore what many draw together, and a resumed run draws what an undisturbed one would.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan import augment
+
+
+def derive_seed(*parts: int) -> int:
+    """A 63-bit seed from a seed and any counters, well mixed."""
+    return int(np.random.SeedSequence([part % 2**64 for part in parts]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class BatchDraws:
+    """This rank's rows of random numbers for one phase of one iteration.
+
+    Args:
+        key: seed, iteration, phase; the same on all ranks.
+        rank, world: this process among those that train together.
+    """
+
+    def __init__(self, *key: int, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> None:
+        self.part = slice(rank, None, world)
+        self.device = torch.device(device)
+        self._here = torch.Generator(self.device).manual_seed(derive_seed(*key, 0))
+        self._host = torch.Generator().manual_seed(derive_seed(*key, 1))
+
+    def normal(self, num_images: int, *shape: int) -> Tensor:
+        """Standard normal numbers of `shape` for each of this rank's images, on the device."""
+        return torch.randn(num_images, *shape, generator=self._here, device=self.device)[self.part]
+
+    def augment(self, num_images: int) -> augment.Draws:
+        """Numbers for the augmentation of this rank's images."""
+        return augment.draw(num_images, self._host).share(self.part)
+
+    def mixing_cutoff(self, num_ws: int, style_mixing_prob: float) -> int:
+        """First layer that takes the second latents' style, one for the batch; `num_ws` when none does."""
+        mixes, where = torch.rand(2, generator=self._host).tolist()
+        return 1 + int(where * (num_ws - 1)) if mixes < style_mixing_prob else num_ws

@@ -1,0 +1,155 @@
+"""The networks' arithmetic: FIR resampling, convolution with resampling, activation, twice-differentiable sampling.
+
+All of it is plain PyTorch. The resampling filters run as depthwise convolutions whose stride does the decimation, so
+that no zeros are inserted and nothing is computed that is then thrown away (polyphase form).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+LRELU_SLOPE = 0.2
+LRELU_GAIN = 2**0.5  # keeps the variance through a leaky ReLU (He 2015)
+
+
+def fir_kernel(taps: Sequence[float] = (1, 3, 3, 1)) -> Float[Tensor, "k k"]:
+    """Separable low-pass filter as a square kernel that sums to one."""
+    row = torch.tensor(taps, dtype=torch.float64)
+    kernel = torch.outer(row, row)
+    return (kernel / kernel.sum()).float()
+
+
+def _depthwise(kernel: Tensor, x: Tensor) -> Tensor:
+    return kernel.to(x.dtype).expand(x.shape[1], 1, *kernel.shape)
+
+
+def filter2d(x: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k l"], padding: int = 0) -> Float[Tensor, "n c h2 w2"]:
+    """Convolve each channel with a symmetric `kernel`; zeros outside the image."""
+    return F.conv2d(x, _depthwise(kernel, x), padding=padding, groups=x.shape[1])
+
+
+def upsample2d(x: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k k"]) -> Float[Tensor, "n c 2*h 2*w"]:
+    """Double the resolution: insert zeros, then filter with 4 `kernel` (even length, as a true convolution)."""
+    size = kernel.shape[0]
+    return F.conv_transpose2d(x, _depthwise(4 * kernel, x), stride=2, padding=size // 2 - 1, groups=x.shape[1])
+
+
+def downsample2d(x: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k k"]) -> Float[Tensor, "n c h/2 w/2"]:
+    """Halve the resolution: filter with a symmetric `kernel` of even length, then keep every second pixel."""
+    return F.conv2d(x, _depthwise(kernel, x), stride=2, padding=kernel.shape[0] // 2 - 1, groups=x.shape[1])
+
+
+def conv2d_up(
+    x: Float[Tensor, "n i h w"], weight: Float[Tensor, "o i k k"], kernel: Float[Tensor, "f f"]
+) -> Float[Tensor, "n o 2*h 2*w"]:
+    """Upsample by two, then convolve (3x3, centred).
+
+    Both are linear and shift-invariant on the zero-extended plane, so they may change places: the transposed
+    convolution skips the inserted zeros and the filter follows at the output's width.
+    """
+    flipped = weight.flip([2, 3]).transpose(0, 1)
+    return filter2d(F.conv_transpose2d(x, flipped, stride=2), 4 * kernel, padding=1)
+
+
+def conv2d_down(
+    x: Float[Tensor, "n i h w"],
+    weight: Float[Tensor, "o i k k"],
+    kernel: Float[Tensor, "f f"],
+    bias: Float[Tensor, " o"] | None = None,
+) -> Float[Tensor, "n o h/2 w/2"]:
+    """Filter, then convolve with stride two; a 1x1 kernel needs the filter at the kept pixels only."""
+    if weight.shape[-1] == 1:
+        return F.conv2d(downsample2d(x, kernel), weight, bias)
+    return F.conv2d(filter2d(x, kernel, padding=kernel.shape[0] // 2), weight, bias, stride=2)
+
+
+class _ClampedLeakyReLU(torch.autograd.Function):
+    """Leaky ReLU then clamp, in place: keeps one tensor for backward instead of two.
+
+    Its derivative depends on the output's sign and size alone and is piecewise constant, so the second derivative is
+    the same mask applied once more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, clamp: float | None) -> Tensor:
+        y = F.leaky_relu_(x, LRELU_SLOPE)
+        if clamp is not None:
+            y = y.clamp_(-clamp, clamp)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(y)
+        ctx.clamp = clamp
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return _ClampedLeakyReLUGrad.apply(grad_outputs[0], y, ctx.clamp), None
+
+
+class _ClampedLeakyReLUGrad(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, y: Tensor, clamp: float | None) -> Tensor:
+        ctx.save_for_backward(y)
+        ctx.clamp = clamp
+        dx = torch.ops.aten.leaky_relu_backward(grad, y, LRELU_SLOPE, True)
+        return dx if clamp is None else torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return _ClampedLeakyReLUGrad.apply(grad_outputs[0], y, ctx.clamp), None, None
+
+
+def activate_(x: Float[Tensor, "..."], activation: str, clamp: float | None = None) -> Float[Tensor, "..."]:
+    """Activation ("linear" or "lrelu" of slope 0.2) and clamp, in place.
+
+    The gain of sqrt(2) is not applied here: leaky ReLU is positively homogeneous, lrelu(g x) = g lrelu(x), so the
+    layers fold it into their weights and biases, which are smaller than the activations.
+    """
+    if activation == "lrelu":
+        return _ClampedLeakyReLU.apply(x, clamp)  # type: ignore[no-any-return]
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+class _GridSample(torch.autograd.Function):
+    """Bilinear sampling, zeros outside, differentiable any number of times with respect to the image.
+
+    Sampling is linear in the image, so its gradient is the adjoint and the gradient of the adjoint is sampling again.
+    PyTorch's own operator has no second derivative. The grid takes no gradient: it depends on random numbers only.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(grid)
+        ctx.shape = image.shape
+        return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (grid,) = ctx.saved_tensors
+        return _GridSampleAdjoint.apply(grad_outputs[0], grid, ctx.shape), None
+
+
+class _GridSampleAdjoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
+        ctx.save_for_backward(grid)
+        image = grad.new_zeros(shape)  # its values matter for the grid's gradient only, which is not asked for
+        bilinear, zeros = 0, 0
+        return torch.ops.aten.grid_sampler_2d_backward(grad, image, grid, bilinear, zeros, False, [True, False])[0]  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (grid,) = ctx.saved_tensors
+        return _GridSample.apply(grad_outputs[0], grid), None, None
+
+
+def grid_sample(
+    image: Float[Tensor, "n c h w"], grid: Float[Tensor, "n h2 w2 2"]
+) -> Float[Tensor, "n c h2 w2"]:
+    """Bilinear sampling at normalised coordinates (edge of the outer pixels at +-1), zeros outside the image."""
+    return _GridSample.apply(image, grid)  # type: ignore[no-any-return]

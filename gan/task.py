@@ -1,0 +1,311 @@
+"""Training of StyleGAN2-ADA as a LightningModule, and drawing from it."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from gan import weights
+from gan.ada import ada_step, next_ada_p
+from gan.augment import AugmentPipe, Draws
+from gan.discriminator import Discriminator
+from gan.distributed import all_reduce_mean_, rank, world_size
+from gan.draws import BatchDraws, derive_seed
+from gan.ema import ema_decay, update_ema
+from gan.generator import Generator
+from gan.losses import (
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    lazy_adam,
+    path_length_penalty,
+    path_lengths,
+)
+from gan.sampling import generate
+from gan.settings import GanSettings, SamplingSettings
+from segkit.core.errors import RequestError
+
+# Which numbers are drawn from: each phase of an iteration has a stream of its own.
+_G_MAIN, _G_REG, _D_MAIN, _D_REG, _LAYER_NOISE = range(5)
+
+
+class StyleGAN2Task(L.LightningModule):
+    """One `training_step` is one iteration: Gmain, Greg (lazy), Dmain, Dreg (lazy), EMA, ADA.
+
+    What the Trainer needs: `max_steps=gan.settings.max_steps(settings)`, `max_epochs=-1`, precision "32-true" (low
+    precision is the settings' matter) and `gan.data.GanImages` as its data. `global_step` counts iterations, since of
+    the optimisers' steps only Dmain's goes through Lightning; checkpoints every n train steps are every n iterations.
+    Gradients are averaged over ranks here, so that strategies "auto" and "ddp" do as they are.
+
+    A resumed run repeats an undisturbed one bit for bit: random numbers are functions of seed and iteration, and the
+    checkpoint holds weights, averages, optimisers, ADA's chance and statistics, the path-length mean and the clock.
+    """
+
+    pl_mean: Tensor
+    sign_sum: Tensor
+
+    def __init__(self, settings: GanSettings, seed: int = 0, sampling: SamplingSettings | None = None) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.settings, self.seed = settings, seed
+        self.sampling = sampling or SamplingSettings()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.generator = Generator(settings)
+            self.discriminator = Discriminator(settings)
+        self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
+        self.augment_pipe = AugmentPipe(settings.augment_transforms, settings.augment_p)
+        self.register_buffer("pl_mean", torch.zeros([]))
+        self.register_buffer("sign_sum", torch.zeros([]))  # of D(real) over the iterations since ADA's last adjustment
+        self.num_images_seen = 0
+        """Real images shown to the discriminator: the GAN's clock and the position in the data."""
+        self.latest: dict[str, Tensor] = {}
+        """Last value of each logged quantity; the lazy ones are not computed in every iteration."""
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The three networks by the names of their files."""
+        return {
+            weights.GENERATOR: self.generator,
+            weights.DISCRIMINATOR: self.discriminator,
+            weights.GENERATOR_EMA: self.generator_ema,
+        }
+
+    def setup(self, stage: str) -> None:
+        if stage != "fit":
+            return
+        # ModelCheckpoint advises to keep the weights from before the step; the ones after it are what resuming needs
+        warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
+        self._check_shares(world_size())
+        # a checkpoint holds everything; the weights it once started from need not be there any more
+        if self.settings.init_from is not None and self.trainer.ckpt_path is None:
+            weights.load_all(self.settings.init_from, self.settings, self.networks)
+
+    def _check_shares(self, world: int) -> None:
+        s = self.settings
+        if s.batch_size % world:
+            raise RequestError(f"batch_size {s.batch_size} cannot be shared by {world} devices")
+        if s.pl_weight > 0 and self._pl_batch_size % world:
+            raise RequestError(
+                f"the path-length batch of {self._pl_batch_size} (batch_size / pl_batch_shrink) cannot be shared by "
+                f"{world} devices"
+            )
+        per_pass = s.batch_size // world // len(self._passes(s.batch_size, world))
+        if per_pass % s.mbstd_group_size:
+            raise RequestError(
+                f"mbstd_group_size {s.mbstd_group_size} does not divide the {per_pass} images a device takes at once; "
+                "lower it, or change batch_size, images_per_pass or the number of devices"
+            )
+
+    @property
+    def _pl_batch_size(self) -> int:
+        return self.settings.batch_size // self.settings.pl_batch_shrink
+
+    def _passes(self, num_images: int, world: int | None = None) -> list[slice]:
+        """How a rank's share of a batch goes through the networks: in the fewest equal passes that fit."""
+        share = num_images // (world or world_size())
+        most = self.settings.images_per_pass or share
+        count = next(m for m in range(1, share + 1) if share % m == 0 and share // m <= most)
+        return [slice(first, None, count) for first in range(count)]
+
+    def configure_optimizers(self) -> list[Adam]:
+        s = self.settings
+        for_g = lazy_adam(s.learning_rate, s.pl_interval if s.pl_weight > 0 else None)
+        for_d = lazy_adam(s.learning_rate, s.r1_interval if s.r1_gamma > 0 else None)
+        return [
+            Adam(self.generator.parameters(), fused=True, **for_g),  # type: ignore[arg-type]
+            Adam(self.discriminator.parameters(), fused=True, **for_d),  # type: ignore[arg-type]
+        ]
+
+    # one iteration ------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: UInt8[Tensor, "n c r r"], batch_idx: int) -> None:
+        s = self.settings
+        iteration = self.num_images_seen // s.batch_size
+        real_pm1 = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        torch.manual_seed(derive_seed(self.seed, iteration, _LAYER_NOISE, rank()))  # for the noise inside the layers
+        step_g, step_d = (optimizer.optimizer.step for optimizer in self.optimizers())  # type: ignore[union-attr]
+        # the networks choose their own precision, whatever the Trainer was given
+        with torch.autocast(self.device.type, enabled=False):
+            self._train_only(self.generator)
+            stats = self._generator_main(self._draws(iteration, _G_MAIN))
+            self._update(self.generator, step_g)
+            if s.pl_weight > 0 and iteration % s.pl_interval == 0:
+                stats |= self._generator_regularisation(self._draws(iteration, _G_REG))
+                self._update(self.generator, step_g)
+            self._train_only(self.discriminator)
+            stats |= self._discriminator_main(real_pm1, self._draws(iteration, _D_MAIN))
+            self._update(self.discriminator, self.optimizers()[1].step)  # type: ignore[index,union-attr]
+            if s.r1_gamma > 0 and iteration % s.r1_interval == 0:
+                stats |= self._discriminator_regularisation(real_pm1, self._draws(iteration, _D_REG))
+                self._update(self.discriminator, step_d)
+        self._train_only(self.generator, self.discriminator)
+        update_ema(
+            self.generator_ema,
+            self.generator,
+            ema_decay(s.batch_size, s.ema_kimg, self.num_images_seen, s.ema_rampup),
+        )
+        self.num_images_seen += s.batch_size
+        all_reduce_mean_(list(stats.values()))
+        self._adjust_augmentation(iteration, stats.pop("sign_real"))
+        self.latest |= stats
+        self._log_progress()
+
+    def _generator_main(self, draws: BatchDraws) -> dict[str, Tensor]:
+        """Make the discriminator take drawn images for photographs."""
+        count = self.settings.batch_size
+        z, z_mixed, cutoff = self._latents(draws, count)
+        augmentation = draws.augment(count)
+        passes = self._passes(count)
+        total, w_mean = self._zero(), torch.zeros_like(self.generator.mapping.w_avg)
+        for part in passes:
+            w, ws = self._styles(z[part], z_mixed[part], cutoff)
+            loss = generator_loss(self._logits(self._synthesise(ws), augmentation.share(part))) / len(passes)
+            loss.backward()
+            total += loss.detach()
+            w_mean += w.detach().mean(dim=0) / len(passes)
+        all_reduce_mean_([w_mean])
+        self.generator.mapping.update_w_avg(w_mean)
+        return {"gan/loss_g": total}
+
+    def _generator_regularisation(self, draws: BatchDraws) -> dict[str, Tensor]:
+        """Keep the lengths of paths through W even (Karras 2020a, section 3.2).
+
+        The target is the running mean before this step, so that it does not depend on how the batch is shared out.
+        """
+        s, count = self.settings, self._pl_batch_size
+        z, z_mixed, cutoff = self._latents(draws, count)
+        noise = draws.normal(count, s.image_channels, s.resolution, s.resolution)
+        passes = self._passes(count)
+        mean_length = self._zero()
+        for part in passes:
+            _, ws = self._styles(z[part], z_mixed[part], cutoff)
+            lengths = path_lengths(self._synthesise(ws), ws, noise[part])
+            loss = path_length_penalty(lengths, self.pl_mean) * (s.pl_weight * s.pl_interval / len(passes))
+            loss.backward()
+            mean_length += lengths.detach().mean() / len(passes)
+        all_reduce_mean_([mean_length])
+        self.pl_mean.lerp_(mean_length, 0.01)
+        return {"gan/path_length": mean_length}
+
+    def _discriminator_main(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
+        """Tell photographs from drawn images."""
+        count = self.settings.batch_size
+        z, z_mixed, cutoff = self._latents(draws, count)
+        augment_fake, augment_real = draws.augment(count), draws.augment(count)
+        passes = self._passes(count)
+        total, sign = self._zero(), self._zero()
+        for part in passes:
+            with torch.no_grad():
+                fake_pm1 = self._synthesise(self._styles(z[part], z_mixed[part], cutoff)[1])
+            fake_logits = self._logits(fake_pm1, augment_fake.share(part))
+            real_logits = self._logits(real_pm1[part], augment_real.share(part))
+            loss = discriminator_loss(real_logits, fake_logits) / len(passes)
+            loss.backward()
+            total += loss.detach()
+            sign += real_logits.detach().sign().mean() / len(passes)
+        return {"gan/loss_d": total, "sign_real": sign}
+
+    def _discriminator_regularisation(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
+        """Keep the discriminator's gradient at photographs small (R1)."""
+        s = self.settings
+        augmentation = draws.augment(s.batch_size)
+        passes = self._passes(s.batch_size)
+        parameters = list(self.discriminator.parameters())
+        total = self._zero()
+        for part in passes:
+            images = real_pm1[part].requires_grad_()
+            penalty = gradient_penalty(self._logits(images, augmentation.share(part)), images).mean() / len(passes)
+            # naming the parameters spares the gradient by the images
+            (penalty * (s.r1_gamma / 2 * s.r1_interval)).backward(inputs=parameters)
+            total += penalty.detach()
+        return {"gan/r1": total}
+
+    # its parts ----------------------------------------------------------------------------------------------------
+
+    def _draws(self, iteration: int, phase: int) -> BatchDraws:
+        return BatchDraws(self.seed, iteration, phase, rank=rank(), world=world_size(), device=self.device)
+
+    def _latents(self, draws: BatchDraws, num_images: int) -> tuple[Tensor, Tensor, int]:
+        s = self.settings
+        first, second = draws.normal(num_images, s.z_dim), draws.normal(num_images, s.z_dim)
+        return first, second, draws.mixing_cutoff(self.generator.num_ws, s.style_mixing_prob)
+
+    def _styles(self, z: Tensor, z_mixed: Tensor, cutoff: int) -> tuple[Tensor, Tensor]:
+        """w of the first latents, and the w of each layer: from layer `cutoff` on of the second latents."""
+        mapping = self.generator.mapping
+        w = mapping.map(z)
+        ws = mapping.broadcast(w)
+        if cutoff < self.generator.num_ws:
+            ws = torch.cat([ws[:, :cutoff], mapping.broadcast(mapping.map(z_mixed))[:, cutoff:]], dim=1)
+        return w, ws
+
+    def _synthesise(self, ws: Tensor) -> Float[Tensor, "n c r r"]:
+        return self.generator.synthesis(ws, self.settings.train_noise)  # type: ignore[no-any-return]
+
+    def _logits(self, images_pm1: Tensor, augmentation: Draws) -> Float[Tensor, "n 1"]:
+        if self.settings.augment != "none":
+            images_pm1 = self.augment_pipe(images_pm1, augmentation)
+        return self.discriminator(images_pm1)  # type: ignore[no-any-return]
+
+    def _zero(self) -> Tensor:
+        return torch.zeros([], device=self.device)
+
+    def _train_only(self, *networks: nn.Module) -> None:
+        """Gradients for these of the two networks; none are computed for the other."""
+        for network in (self.generator, self.discriminator):
+            network.requires_grad_(network in networks)
+
+    def _update(self, network: nn.Module, step: Callable[[], Any]) -> None:
+        """Average the gradients over ranks, replace what is not finite, and let the optimiser step."""
+        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        all_reduce_mean_(gradients)
+        for gradient in gradients:
+            torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
+        step()
+        network.zero_grad(set_to_none=True)
+
+    def _adjust_augmentation(self, iteration: int, sign_real: Tensor) -> None:
+        s = self.settings
+        self.sign_sum += sign_real
+        if (iteration + 1) % s.ada_interval:
+            return
+        overfitting = self.sign_sum / s.ada_interval
+        self.sign_sum.zero_()
+        self.latest["gan/overfitting"] = overfitting
+        if s.augment == "ada":
+            step = ada_step(s.batch_size, s.ada_interval, s.ada_ramp_kimg)
+            self.augment_pipe.set_p(next_ada_p(self.augment_pipe.chance, overfitting.item(), s.ada_target, step))
+
+    def _log_progress(self) -> None:
+        # the lazy quantities are logged with their last value: whoever reads a row finds all of them in it
+        self.log_dict(self.latest)
+        self.log("gan/ada_p", self.augment_pipe.chance if self.settings.augment != "none" else 0.0, prog_bar=True)
+        self.log("gan/kimg", self.num_images_seen / 1000, prog_bar=True)
+
+    # checkpoints and drawing --------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        latest = {key: float(value) for key, value in self.latest.items()}
+        checkpoint["gan"] = {"num_images_seen": self.num_images_seen, "latest": latest}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["gan"]
+        self.num_images_seen = state["num_images_seen"]
+        self.latest = {key: torch.tensor(value, device=self.device) for key, value in state["latest"].items()}
+
+    def predict_step(self, batch: Tensor, batch_idx: int) -> dict[str, Tensor]:
+        """Draw the images of seeds: `seeds` (n,) and `images` uint8 (n, r, r, c)."""
+        how = self.sampling
+        images = [
+            generate(self.generator_ema, seed, how.truncation_psi, how.truncation_cutoff, how.noise_mode)
+            for seed in batch.tolist()
+        ]
+        return {"seeds": batch, "images": torch.from_numpy(np.stack(images))}
