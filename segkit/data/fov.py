@@ -1,0 +1,58 @@
+"""The field of view of images that come without a mask: drawn by a GAN, or a user's own."""
+
+import numpy as np
+import numpy.typing as npt
+
+MIN_DARK_BORDER = 0.02
+"""An image whose frame is dark in a smaller share than this has no border: all of it is field of view."""
+
+SHARE_OF_RETINA = 0.25
+"""How far above the surround, on the way to the retina's brightness, a pixel is lit."""
+
+
+def estimate_fov(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """The lit disc of a fundus image (h, w, 3) as bool (h, w).
+
+    A pixel is as bright as its brightest channel, so that reddish and dark retinae count as lit; what is lit is split
+    from the black surround just above the level of the darkest corner. The largest component counts, holes filled and
+    thin spurs removed. Without a dark border the whole image is field of view.
+    """
+    from scipy import ndimage
+
+    height, width = image.shape[:2]
+    brightness = ndimage.uniform_filter(image.max(axis=2).astype(np.float32), size=3)
+    lit = brightness > _dark_level(brightness)
+    frame = np.concatenate([lit[0], lit[-1], lit[:, 0], lit[:, -1]])
+    if 1 - frame.mean() < MIN_DARK_BORDER or not lit.any():
+        return np.ones((height, width), dtype=np.bool_)
+    components, _ = ndimage.label(lit)
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    filled = ndimage.binary_fill_holes(components == sizes.argmax())
+    return _opened(np.asarray(filled), radius=max(1, round(0.01 * min(height, width))))
+
+
+def _dark_level(brightness: npt.NDArray[np.float32]) -> float:
+    """The level above which a pixel is lit: the darkest corner's plus a part of the way to the retina's."""
+    side = max(2, min(brightness.shape) // 32)
+    ends = (slice(0, side), slice(-side, None))
+    corners = [brightness[rows, columns] for rows in ends for columns in ends]
+    floor, spread = min((float(np.median(corner)), float(np.std(corner))) for corner in corners)
+    retina = float(np.percentile(brightness, 75))
+    if floor > 0.5 * retina:  # a corner as bright as this is retina
+        return -1.0
+    return floor + max(SHARE_OF_RETINA * (retina - floor), 3 * spread, 2.0)
+
+
+def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+    """Opening by a disc, by way of distances, which is as fast for large discs as for small ones."""
+    from scipy import ndimage
+
+    # what lies outside the picture counts as more of the same, so that a cut disc keeps its corners
+    padded = np.pad(mask, radius + 1, mode="edge")
+    eroded = ndimage.distance_transform_edt(padded) > radius
+    if not eroded.any():
+        return mask
+    opened = ndimage.distance_transform_edt(~eroded) <= radius
+    inner = slice(radius + 1, -radius - 1)
+    return np.asarray(opened[inner, inner])
