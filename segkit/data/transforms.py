@@ -1,0 +1,201 @@
+"""Augmentation: the only module that knows albumentations.
+
+What comes out is a function of what goes in and the seed alone, in any process and any order of calls. The library is
+imported at the first call that needs it.
+"""
+
+import functools
+import math
+import os
+import random
+from dataclasses import dataclass
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance
+
+from segkit.core.errors import ConfigError
+from segkit.data.settings import Augmentation
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+PRESETS: tuple[str, ...] = get_args(Augmentation)
+
+MIN_FOV_SHARE = 0.5
+"""A random crop is drawn again until so much of it is field of view, ..."""
+MAX_DRAWS = 20
+"""... so many times at most; then the best of them counts."""
+
+# a window this many times the crop's side still covers the crop after a rotation; and after shrinking and shear as well
+_WINDOW = {"none": 1.0, "flips": 1.0, "paper": math.sqrt(2), "strong": 2.0}
+
+
+class Augmented(NamedTuple):
+    """A picture and its maps, moved together."""
+
+    image: npt.NDArray[np.uint8]
+    """(h, w, 3)"""
+    vessels: Floats
+    """(h, w) in [0, 1]; 0 and 1 only where they came so"""
+    fov: Bools
+    """(h, w); False where a pixel comes from outside the picture"""
+    confidence: Floats | None
+    """(h, w) in [0, 1]"""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A preset, perhaps behind a random crop."""
+
+    preset: str
+    crop_size: int | None
+
+    def __call__(
+        self,
+        image: npt.NDArray[np.uint8],
+        vessels: Floats | Bools,
+        fov: Bools,
+        confidence: Floats | None = None,
+        seed: int = 0,
+    ) -> Augmented:
+        """Move a picture and its maps by the transformation this seed draws.
+
+        Args:
+            image: (h, w, 3).
+            vessels: (h, w) in [0, 1]; of 0 and 1 only, it is moved by nearest neighbour, else linearly.
+            fov: (h, w).
+            confidence: (h, w) in [0, 1], moved as the vessels are.
+            seed: not negative.
+        """
+        soft = vessels.dtype != np.bool_ and bool(((vessels > 0) & (vessels < 1)).any())
+        layers = [vessels, fov] if confidence is None else [vessels, fov, confidence]
+        maps = np.stack(layers, axis=2).astype(np.float32)
+        if self.crop_size is not None:
+            image, maps = self._window(image, maps, np.random.default_rng([seed, 0xC209]))
+        if self.preset != "none":
+            compose = _compose(self.preset, self.crop_size, soft)
+            # set_random_seed gives every step a stream of the same seed, so that both flips always agree
+            compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            moved = compose(image=image, mask=maps)
+            image, maps = moved["image"], moved["mask"]
+        # moved linearly, the field of view keeps what lies wholly inside it
+        inside = maps[..., 1] > (0.99 if soft else 0.5)
+        return Augmented(
+            image=np.ascontiguousarray(image),
+            vessels=np.ascontiguousarray(maps[..., 0]),
+            fov=inside,
+            confidence=None if confidence is None else np.ascontiguousarray(maps[..., 2]),
+        )
+
+    def _window(
+        self, image: npt.NDArray[np.uint8], maps: Floats, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.uint8], Floats]:
+        """The picture around a random crop, as much as the preset needs: turning that is cheaper than turning all."""
+        assert self.crop_size is not None
+        height, width = image.shape[:2]
+        top, left = crop_corner(maps[..., 1] > 0, self.crop_size, rng)
+        side = self.crop_size + 2 * math.ceil((_WINDOW[self.preset] - 1) * self.crop_size / 2)
+        top, left = top - (side - self.crop_size) // 2, left - (side - self.crop_size) // 2
+        rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
+        around = (
+            (rows.start - top, top + side - rows.stop),
+            (columns.start - left, left + side - columns.stop),
+            (0, 0),
+        )
+        image, maps = image[rows, columns], maps[rows, columns]
+        return (np.pad(image, around), np.pad(maps, around)) if any(map(any, around)) else (image, maps)
+
+
+def build(preset: str, crop_size: int | None = None) -> Transform:
+    """The transform of a preset.
+
+    Args:
+        preset: `none`; `flips` (both, each with probability 0.5); `paper` (flips and the offline operations of the
+            paper: rotation, colour or neither, each in a third of the draws); `strong` (flips, any rotation, scale,
+            shear, elastic bending, light, colour, blur, noise).
+        crop_size: side of the random square cut first; the whole picture if None.
+
+    Raises:
+        ConfigError: no preset has this name.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"no augmentation is called {preset!r}; there are: {', '.join(PRESETS)}")
+    return Transform(preset, crop_size)
+
+
+def crop_corner(fov: Bools, size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Top and left of a random square that is mostly field of view; negative where the picture is smaller than it."""
+    best, best_share = (0, 0), -1.0
+    for _ in range(MAX_DRAWS):
+        top, left = (
+            int(rng.integers(0, side - size + 1)) if side >= size else (side - size) // 2 for side in fov.shape
+        )
+        share = float(fov[max(top, 0) : top + size, max(left, 0) : left + size].sum()) / size**2
+        if share > best_share:
+            best, best_share = (top, left), share
+        if share >= MIN_FOV_SHARE or max(fov.shape) < size:
+            break
+    return best
+
+
+@functools.cache
+def _compose(preset: str, crop_size: int | None, soft: bool) -> Any:
+    """The albumentations pipeline; kept, for building one takes longer than running it."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks the network for its newest version
+    import albumentations as A
+    import cv2
+
+    crop = [] if crop_size is None else [A.CenterCrop(crop_size, crop_size)]
+    flips = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
+    steps = {
+        "flips": lambda: [*flips, *crop],
+        "paper": lambda: _paper(flips, crop),
+        "strong": lambda: _strong(flips, crop),
+    }
+    linear = cv2.INTER_LINEAR if soft else cv2.INTER_NEAREST
+    return A.Compose(steps[preset](), mask_interpolation=linear)
+
+
+def _paper(flips: list[Any], crop: list[Any]) -> list[Any]:
+    """The paper's code makes its copies by one operation each and flips them on the fly.
+
+    Its third operation adds noise of mean 0.2 and deviation 0.3 to values from 0 to 255, which rounding removes.
+    """
+    import albumentations as A
+    import cv2
+
+    class Enhance(A.ImageOnlyTransform):  # type: ignore[misc,unused-ignore]
+        """Pillow's saturation, brightness, contrast and sharpness in the paper's order, factors in tenths."""
+
+        def get_params(self) -> dict[str, Any]:
+            ranges = ((0, 30), (10, 20), (10, 20), (0, 30))
+            return {"factors": [self.py_random.randint(*limits) / 10 for limits in ranges]}
+
+        def apply(self, img: npt.NDArray[np.uint8], factors: list[float], **params: Any) -> npt.NDArray[np.uint8]:
+            picture = Image.fromarray(img)
+            kinds = (ImageEnhance.Color, ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Sharpness)
+            for kind, factor in zip(kinds, factors, strict=True):
+                picture = kind(picture).enhance(factor)
+            return np.array(picture)
+
+    rotation = A.Affine(rotate=(1, 359), interpolation=cv2.INTER_CUBIC, p=1)
+    choices = [[rotation, *crop], [*crop, Enhance(p=1)], [*crop, A.NoOp(p=1)]]
+    return [*flips, A.OneOf([A.Sequential(steps, p=1) for steps in choices], p=1)]
+
+
+def _strong(flips: list[Any], crop: list[Any]) -> list[Any]:
+    import albumentations as A
+
+    return [
+        *flips,
+        A.Affine(rotate=(-180, 180), scale=(0.85, 1.2), shear=(-6, 6), p=0.8),
+        A.ElasticTransform(alpha=60, sigma=6, p=0.25),
+        *crop,
+        A.RandomBrightnessContrast(brightness_limit=0.12, contrast_limit=0.25, p=0.7),
+        A.RandomGamma(gamma_limit=(70, 140), p=0.4),
+        A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=25, val_shift_limit=15, p=0.5),
+        A.Illumination(intensity_range=(0.02, 0.2), p=0.3),
+        A.OneOf([A.GaussianBlur(sigma_limit=(0.4, 1.2)), A.GaussNoise(std_range=(0.01, 0.04))], p=0.3),
+    ]
