@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gan.generator import block_dtype, num_channels, resolutions_to
+from gan.generator import low_dtype, num_channels, resolutions_to
 from gan.layers import Conv2dLayer, FullyConnectedLayer, MinibatchStdLayer
 from gan.ops import fir_kernel
 from gan.settings import GanSettings
@@ -30,7 +30,7 @@ class DiscriminatorBlock(nn.Module):
         self, in_channels: int, out_channels: int, resolution: int, settings: GanSettings, layers: _LayerCounter
     ) -> None:
         super().__init__()
-        self.dtype, clamp = block_dtype(resolution, settings), settings.conv_clamp
+        self.low_dtype, clamp = low_dtype(resolution, settings), settings.conv_clamp
         self.register_buffer("resample_filter", fir_kernel())
         self.fromrgb = None
         if resolution == settings.resolution:
@@ -59,8 +59,8 @@ class DiscriminatorBlock(nn.Module):
             in_channels, out_channels, kernel_size=1, bias=False, down=2, gain=0.5**0.5, trainable=layers.trainable()
         )
 
-    def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h/2 w/2"]:
-        x = x.to(self.dtype)
+    def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h//2 w//2"]:
+        x = x.to(self.low_dtype or self.conv0.weight.dtype)
         if self.fromrgb is not None:
             x = self.fromrgb(x)
         skip = self.skip(x)
@@ -81,7 +81,7 @@ class DiscriminatorEpilogue(nn.Module):
         self.out = FullyConnectedLayer(channels, 1)
 
     def forward(self, x: Float[Tensor, "n c 4 4"]) -> Float[Tensor, "n 1"]:
-        x = self.conv(self.mbstd(x.float()))
+        x = self.conv(self.mbstd(x.to(self.conv.weight.dtype)))
         return self.out(self.fc(x.flatten(1)))  # type: ignore[no-any-return]
 
 

@@ -21,10 +21,10 @@ def num_channels(resolution: int, channel_base: int, channel_max: int) -> int:
     return min(channel_base // resolution, channel_max)
 
 
-def block_dtype(resolution: int, settings: GanSettings) -> torch.dtype:
-    """bf16 in the highest `num_low_precision_resolutions` resolutions, fp32 below."""
+def low_dtype(resolution: int, settings: GanSettings) -> torch.dtype | None:
+    """bf16 in the highest `num_low_precision_resolutions` resolutions; None, the weights' own, below."""
     highest = resolutions_to(settings.resolution)[::-1][: settings.num_low_precision_resolutions]
-    return torch.bfloat16 if resolution in highest else torch.float32
+    return torch.bfloat16 if resolution in highest else None
 
 
 class MappingNetwork(nn.Module):
@@ -42,7 +42,7 @@ class MappingNetwork(nn.Module):
 
     def map(self, z: Float[Tensor, "n z_dim"]) -> Float[Tensor, "n w_dim"]:
         """w of each z; z is first scaled to unit second moment."""
-        x = z.float()
+        x = z.to(self.w_avg.dtype)
         x = x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
         for i in range(self.num_layers):
             x = self.get_submodule(f"fc{i}")(x)
@@ -77,7 +77,7 @@ class SynthesisBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, resolution: int, settings: GanSettings) -> None:
         super().__init__()
         self.in_channels, self.resolution = in_channels, resolution
-        self.dtype = block_dtype(resolution, settings)
+        self.low_dtype = low_dtype(resolution, settings)
         w_dim, clamp = settings.w_dim, settings.conv_clamp
         self.register_buffer("resample_filter", fir_kernel())
         if in_channels == 0:
@@ -100,12 +100,13 @@ class SynthesisBlock(nn.Module):
         noise_mode: str,
     ) -> tuple[Float[Tensor, "n o r r"], Float[Tensor, "n c r r"]]:
         layer_ws = iter(ws.unbind(dim=1))
+        dtype = self.low_dtype or self.conv1.weight.dtype
         if x is None:
-            x = self.const.to(self.dtype).expand(len(ws), -1, -1, -1)
+            x = self.const.to(dtype).expand(len(ws), -1, -1, -1)
         else:
-            x = self.conv0(x.to(self.dtype), next(layer_ws), noise_mode)
+            x = self.conv0(x.to(dtype), next(layer_ws), noise_mode)
         x = self.conv1(x, next(layer_ws), noise_mode)
-        rgb = self.torgb(x, next(layer_ws)).float()
+        rgb = self.torgb(x, next(layer_ws)).to(ws.dtype)
         return x, rgb if image_pm1 is None else upsample2d(image_pm1, self.resample_filter) + rgb
 
 

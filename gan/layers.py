@@ -206,7 +206,7 @@ class MinibatchStdLayer(nn.Module):
         size = min(self.group_size, n)
         if n % size:
             raise ValueError(f"{n} images cannot be split into groups of {size}")
-        groups = x.float().reshape(size, n // size, *x.shape[1:])
+        groups = x.reshape(size, n // size, *x.shape[1:])
         std = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
-        statistic = std.to(x.dtype).repeat(size).reshape(n, 1, 1, 1).expand(n, 1, h, w)
+        statistic = std.repeat(size).reshape(n, 1, 1, 1).expand(n, 1, h, w)
         return torch.cat([x, statistic], dim=1)

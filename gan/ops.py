@@ -38,7 +38,7 @@ def upsample2d(x: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k k"]) -> Flo
     return F.conv_transpose2d(x, _depthwise(4 * kernel, x), stride=2, padding=size // 2 - 1, groups=x.shape[1])
 
 
-def downsample2d(x: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k k"]) -> Float[Tensor, "n c h/2 w/2"]:
+def downsample2d(x: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k k"]) -> Float[Tensor, "n c h//2 w//2"]:
     """Halve the resolution: filter with a symmetric `kernel` of even length, then keep every second pixel."""
     return F.conv2d(x, _depthwise(kernel, x), stride=2, padding=kernel.shape[0] // 2 - 1, groups=x.shape[1])
 
@@ -60,7 +60,7 @@ def conv2d_down(
     weight: Float[Tensor, "o i k k"],
     kernel: Float[Tensor, "f f"],
     bias: Float[Tensor, " o"] | None = None,
-) -> Float[Tensor, "n o h/2 w/2"]:
+) -> Float[Tensor, "n o h//2 w//2"]:
     """Filter, then convolve with stride two; a 1x1 kernel needs the filter at the kept pixels only."""
     if weight.shape[-1] == 1:
         return F.conv2d(downsample2d(x, kernel), weight, bias)

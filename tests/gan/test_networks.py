@@ -1,0 +1,163 @@
+import pytest
+import torch
+
+from gan.discriminator import Discriminator
+from gan.generator import Generator
+from gan.settings import GanSettings
+
+# The counts of the official networks, from their checkpoints.
+OFFICIAL = [
+    (512, 32768, 8, 30_276_583, 28_982_849),
+    (512, 32768, 2, 28_700_647, 28_982_849),
+    (256, 16384, 8, 24_767_458, 24_001_089),
+    (1024, 32768, 8, 30_370_060, 29_012_513),
+]
+
+
+def tiny(**changes):
+    values = {"resolution": 32, "batch_size": 4, "channel_base": 256, "channel_max": 16, "z_dim": 8, "w_dim": 8}
+    return GanSettings(**(values | {"num_mapping_layers": 2} | changes))
+
+
+def num_parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("resolution", "channel_base", "num_mapping_layers", "generator", "discriminator"), OFFICIAL)
+def test_networks_have_the_official_numbers_of_parameters(
+    resolution, channel_base, num_mapping_layers, generator, discriminator
+):
+    settings = GanSettings(
+        resolution=resolution, channel_base=channel_base, num_mapping_layers=num_mapping_layers, batch_size=4
+    )
+    with torch.device("meta"):
+        assert num_parameters(Generator(settings)) == generator
+        assert num_parameters(Discriminator(settings)) == discriminator
+
+
+def test_tensors_have_the_official_names_and_shapes():
+    with torch.device("meta"):
+        settings = GanSettings(resolution=512, batch_size=4)
+        shapes = {name: tuple(value.shape) for name, value in Generator(settings).state_dict().items()}
+        shapes |= {f"D.{name}": tuple(value.shape) for name, value in Discriminator(settings).state_dict().items()}
+    conv = {
+        "weight": (512, 512, 3, 3),
+        "bias": (512,),
+        "noise_strength": (),
+        "noise_const": (8, 8),
+        "resample_filter": (4, 4),
+        "affine.weight": (512, 512),
+        "affine.bias": (512,),
+    }
+    expected = {f"synthesis.b8.conv0.{name}": shape for name, shape in conv.items()}
+    expected |= {
+        "synthesis.b4.const": (512, 4, 4),
+        "synthesis.b4.conv1.weight": (512, 512, 3, 3),
+        "synthesis.b512.resample_filter": (4, 4),
+        "synthesis.b512.torgb.weight": (3, 64, 1, 1),
+        "synthesis.b512.torgb.affine.weight": (64, 512),
+        "mapping.fc7.weight": (512, 512),
+        "mapping.w_avg": (512,),
+        "D.b512.fromrgb.weight": (64, 3, 1, 1),
+        "D.b512.conv0.weight": (64, 64, 3, 3),
+        "D.b512.conv1.weight": (128, 64, 3, 3),
+        "D.b512.skip.weight": (128, 64, 1, 1),
+        "D.b4.conv.weight": (512, 513, 3, 3),
+        "D.b4.fc.weight": (512, 8192),
+        "D.b4.out.weight": (1, 512),
+    }
+    assert {name: shapes.get(name) for name in expected} == expected
+    absent = {"synthesis.b4.conv0.weight", "mapping.fc8.weight", "D.b512.skip.bias", "D.b256.fromrgb.weight"}
+    assert not absent & shapes.keys()
+    assert next(iter(shapes)).startswith("synthesis.")
+
+
+def test_styles_are_shared_by_an_image_layer_and_the_next_block():
+    settings = GanSettings(resolution=512, batch_size=4)
+    with torch.device("meta"):
+        assert Generator(settings).num_ws == 16
+    network = Generator(tiny())
+    ws = torch.randn(1, network.num_ws, 8, requires_grad=True)
+    used = []
+    for name in ("b4.torgb", "b8.conv0", "b32.torgb"):
+        layer = network.synthesis.get_submodule(name)
+        hook = layer.affine.register_forward_hook(lambda _, inputs, __: used.append(inputs[0]))
+        network.synthesis(ws, "none")
+        hook.remove()
+    assert torch.equal(used[0], ws[:, 1])
+    assert torch.equal(used[1], ws[:, 1])
+    assert torch.equal(used[2], ws[:, -1])
+
+
+def test_latents_of_any_length_give_the_same_image():
+    network, z = Generator(tiny()), torch.randn(2, 8)
+    torch.testing.assert_close(network(z, noise_mode="none"), network(5 * z, noise_mode="none"))
+
+
+def test_truncation_pulls_w_towards_its_mean_up_to_the_cutoff():
+    mapping, z = Generator(tiny()).mapping, torch.randn(2, 8)
+    torch.nn.init.normal_(mapping.w_avg)
+    full, half = mapping(z), mapping(z, truncation_psi=0.5, truncation_cutoff=3)
+    torch.testing.assert_close(half[:, :3], (full[:, :3] + mapping.w_avg) / 2)
+    torch.testing.assert_close(half[:, 3:], full[:, 3:])
+    torch.testing.assert_close(mapping(z, truncation_psi=0.0), mapping.w_avg.expand(2, mapping.num_ws, 8))
+
+
+def test_running_mean_of_w_moves_by_one_two_hundredth():
+    mapping = Generator(tiny()).mapping
+    mapping.update_w_avg(torch.full([8], 2.0))
+    torch.testing.assert_close(mapping.w_avg, torch.full([8], 0.01))
+
+
+def test_noise_modes_differ_only_in_noise():
+    network, z = Generator(tiny()), torch.randn(2, 8)
+    for name, parameter in network.named_parameters():
+        if name.endswith("noise_strength"):
+            torch.nn.init.constant_(parameter, 0.5)
+    constant, random, none = (network(z, noise_mode=mode) for mode in ("const", "random", "none"))
+    torch.testing.assert_close(constant, network(z, noise_mode="const"))
+    torch.testing.assert_close(none, network(z, noise_mode="none"))
+    assert not torch.equal(random, network(z, noise_mode="random"))
+    assert not torch.equal(constant, none)
+
+
+def test_networks_keep_the_scale_of_their_signals():
+    torch.manual_seed(0)
+    settings = tiny(resolution=64, channel_base=2048, channel_max=64)
+    image = Generator(settings)(torch.randn(8, 8))
+    logits = Discriminator(settings)(torch.randn(8, 3, 1, 1).expand(-1, -1, 64, 64))  # noise would average out
+    assert 0.3 < image.std().item() < 3
+    assert 0.1 < logits.std().item() < 3
+
+
+def test_low_precision_touches_the_highest_resolutions_only_and_changes_little():
+    torch.manual_seed(0)
+    settings = tiny()
+    network, discriminator = Generator(settings), Discriminator(settings)
+    low = tiny(num_low_precision_resolutions=2)
+    low_network, low_discriminator = Generator(low), Discriminator(low)
+    low_network.load_state_dict(network.state_dict())
+    low_discriminator.load_state_dict(discriminator.state_dict())
+    dtypes = {r: low_network.synthesis.get_submodule(f"b{r}").low_dtype for r in (4, 8, 16, 32)}
+    assert dtypes == {4: None, 8: None, 16: torch.bfloat16, 32: torch.bfloat16}
+    z = torch.randn(4, 8)
+    image, low_image = network(z, noise_mode="const"), low_network(z, noise_mode="const")
+    assert low_image.dtype == torch.float32
+    assert (low_image - image).abs().mean() < 0.02 * image.abs().mean()
+    torch.testing.assert_close(low_discriminator(image), discriminator(image), atol=0.03, rtol=0.03)
+
+
+@pytest.mark.parametrize("image_channels", [1, 2, 4])
+def test_images_may_have_one_to_four_channels(image_channels):
+    settings = tiny(image_channels=image_channels)
+    image = Generator(settings)(torch.randn(4, 8))
+    assert image.shape == (4, image_channels, 32, 32)
+    assert Discriminator(settings)(image).shape == (4, 1)
+
+
+def test_frozen_layers_are_counted_from_the_highest_resolution_down():
+    discriminator = Discriminator(tiny(freeze_d=5))
+    free = {name.rsplit(".", 1)[0] for name, _ in discriminator.named_parameters()}
+    assert {"b32.fromrgb", "b32.conv0", "b32.conv1", "b32.skip", "b16.conv0"}.isdisjoint(free)
+    assert {"b16.conv1", "b16.skip", "b8.conv0", "b4.conv", "b4.out"} <= free
+    assert discriminator.state_dict().keys() == Discriminator(tiny()).state_dict().keys()
