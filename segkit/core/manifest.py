@@ -31,6 +31,8 @@ class Row:
     origin: Origin = "real"
     weight: float = 1.0
     """Factor on this image's loss."""
+    threshold: float = 0.5
+    """Probability from which a pixel of `vessels` is vessel; a pseudo-label's is its teacher's."""
 
 
 _PATHS = ("image", "vessels", "fov", "observer2")

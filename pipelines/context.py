@@ -1,0 +1,69 @@
+"""What a stage is given: its request, the folders it reads, the folder it writes, and its tracker."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.store import WORK
+from pipelines.verbs import StageRequest
+from segkit.core.files import read_json, write_json
+from segkit.tasks.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from segkit.tasks.precision import Precision
+    from segkit.tasks.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Context:
+    """One stage being carried out."""
+
+    request: StageRequest
+    inputs: dict[str, Path]
+    """Folders of finished stages, by the name the verb knows them by."""
+    out: Path
+    fingerprint: str
+    first_rank: bool
+
+    @property
+    def settings(self) -> Any:
+        """The verb's settings."""
+        return self.request.settings
+
+    @property
+    def runtime(self) -> RuntimeSettings:
+        """Where and how to compute."""
+        return self.request.runtime
+
+    @property
+    def work(self) -> Path:
+        """Scratch space that survives a kill and goes when the stage is done."""
+        return self.out / WORK
+
+    @cached_property
+    def precision(self) -> "Precision":
+        """The precision to train in: what a resumed stage began with, else what the runtime resolves to here."""
+        from segkit.tasks.precision import resolve_precision
+
+        path = self.work / "precision.json"
+        if path.exists():
+            begun_with: Precision = read_json(path)
+            return begun_with
+        chosen = resolve_precision(self.runtime.precision, self.runtime.accelerator)
+        if self.first_rank:
+            write_json(path, chosen)
+        return chosen
+
+    @cached_property
+    def tracker(self) -> "Tracker":
+        """Opened when first used."""
+        from segkit.tasks.tracking import open_tracker
+
+        config = {
+            "settings": self.request.settings.model_dump(mode="json"),
+            "runtime": self.runtime.model_dump(mode="json"),
+            "fingerprint": self.fingerprint,
+        }
+        run_id = f"{self.request.name}-{self.fingerprint[:12]}"
+        return open_tracker(self.runtime, self.out, self.request.name, run_id, self.request.group, config)

@@ -1,0 +1,176 @@
+"""Carry out one stage in this process: begin or resume, run the verb, declare the result whole."""
+
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.context import Context
+from pipelines.graph import fingerprint
+from pipelines.store import REQUEST, WORK, describe_outputs, held, input_fingerprint, read_done, write_done
+from pipelines.verbs import VERBS, StageRequest
+from segkit.core.config import ConfigError, read_yaml, validate
+from segkit.core.errors import RequestError
+from segkit.core.files import write_text
+from segkit.tasks.settings import RuntimeSettings
+
+RECORDED_PACKAGES = ("torch", "lightning", "numpy", "albumentations", "pillow")
+
+
+def request_text(request: StageRequest) -> str:
+    """The stage file `segkit stage` reads."""
+    content = {
+        "stage": request.name,
+        "verb": request.verb,
+        "group": request.group,
+        "settings": request.settings.model_dump(mode="json"),
+        "runtime": request.runtime.model_dump(mode="json"),
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+def read_request(path: Path) -> StageRequest:
+    """Read a stage file.
+
+    Raises:
+        ConfigError: it is not one, or a setting in it is wrong.
+    """
+    raw = read_yaml(path)
+    if raw.get("verb") not in VERBS:
+        raise ConfigError(f"{path}: verb = {raw.get('verb')!r}; a stage file names one of {', '.join(VERBS)}")
+    return StageRequest(
+        name=str(raw.get("stage", raw["verb"])),
+        verb=raw["verb"],
+        settings=validate(VERBS[raw["verb"]].settings, raw.get("settings") or {}, f"{path}, settings"),
+        runtime=validate(RuntimeSettings, raw.get("runtime") or {}, f"{path}, runtime"),
+        group=raw.get("group"),
+    )
+
+
+def request_fingerprint(request: StageRequest, inputs: Mapping[str, str]) -> str:
+    """Identity of the result this request asks for, given its inputs' fingerprints."""
+    verb = VERBS[request.verb]
+    return fingerprint(
+        request.name,
+        verb.version,
+        verb.identity(request.settings),
+        request.runtime.identity(),
+        verb.contents(request.settings),
+        inputs,
+    )
+
+
+def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> None:
+    """Make the stage's result in `out`, or go on where a killed run of it stopped; nothing if it is there.
+
+    Under DDP every rank comes here with the same request; only the first one keeps the books.
+
+    Raises:
+        RequestError: an input is missing, or `out` belongs to another request.
+    """
+    identity = request_fingerprint(request, {name: input_fingerprint(folder) for name, folder in inputs.items()})
+    run = importlib.import_module(VERBS[request.verb].module).run
+    context = Context(request, dict(inputs), out, identity, is_first_rank())
+    if not context.first_rank:
+        run(context)
+        return
+    with held(out, say=lambda text: print(text, flush=True)):
+        done = read_done(out)
+        if done is not None and done["fingerprint"] == identity:
+            print(f"{out} is done already", flush=True)
+            shutil.rmtree(out / WORK, ignore_errors=True)
+            return
+        _begin(request, out, identity)
+        start = time.monotonic()
+        run(context)
+        record = _record(context, time.monotonic() - start)
+        context.tracker.output(request.name, request.verb, out, record, [f.name.rpartition("-")[0] for f in inputs.values()])
+        context.tracker.close()
+        write_done(out, record)
+        shutil.rmtree(out / WORK, ignore_errors=True)
+
+
+def is_first_rank() -> bool:
+    """Whether this process is rank 0 of all, by the variables torchrun, Lightning and SLURM set."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return os.environ[name] == "0"
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def _begin(request: StageRequest, out: Path, identity: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    marker = out / WORK / "fingerprint"
+    if marker.exists():
+        if marker.read_text() != identity:
+            raise RequestError(f"{out} holds the beginnings of another request; give another --out or delete it")
+    else:
+        strangers = [path.name for path in out.iterdir() if path.name not in {REQUEST, WORK}]
+        if strangers and read_done(out) is None and not (out / REQUEST).exists():
+            raise RequestError(f"{out} holds files that are not segkit's ({strangers[0]}, ...); give another --out")
+        for path in out.iterdir():
+            if path.name == REQUEST:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        write_text(marker, identity)
+    write_text(out / REQUEST, request_text(request))
+
+
+def _record(context: Context, seconds: float) -> dict[str, Any]:
+    request, out = context.request, context.out
+    return {
+        "stage": request.name,
+        "verb": request.verb,
+        "version": VERBS[request.verb].version,
+        "fingerprint": context.fingerprint,
+        "settings": request.settings.model_dump(mode="json"),
+        "runtime": request.runtime.model_dump(mode="json"),
+        "inputs": {name: {"folder": os.path.relpath(path, out), "fingerprint": input_fingerprint(path)}
+                   for name, path in context.inputs.items()},
+        "outputs": describe_outputs(out),
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version(), **_package_versions()},
+        "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "devices": request.runtime.devices},
+        "seconds": round(seconds, 1),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _package_versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("segkit", *RECORDED_PACKAGES) if _installed(name)}
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that ran, `+` appended when it had changes; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def stage_command(request_path: Path, request: StageRequest, inputs: Mapping[str, Path], out: Path) -> list[str]:
+    """The command line that carries out a stage; a user could type it."""
+    given = [part for name, folder in inputs.items() for part in ("--input", f"{name}={folder}")]
+    return [sys.executable, "-m", "segkit", "stage", request.name, "-c", str(request_path), *given, "--out", str(out)]

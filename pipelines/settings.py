@@ -1,0 +1,106 @@
+"""Settings of the recipe `synthetic-aug`, one section per stage; free of torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from gan.settings import GanSettings, SamplingSettings
+from segkit.core.config import Settings
+from segkit.data.settings import DataSettings
+from segkit.tasks.settings import InferenceSettings, RuntimeSettings, TrainSettings
+
+StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
+Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
+
+
+class GanStageSettings(GanSettings):
+    """The GAN and its place in the pipeline."""
+
+    seed_offset: int = Field(0, ge=0)
+    """Added to the run's seed, to train the same GAN again."""
+    checkpoint_kimg: float = Field(4.0, gt=0)
+    """Thousands of images between two checkpoints, from which a killed training goes on."""
+
+
+class SampleSettings(SamplingSettings):
+    """Synthetic fundi drawn from the generator."""
+
+    num_images: int = Field(1000, ge=1)
+    first_seed: int = Field(0, ge=0)
+    """Images are drawn from the seeds first_seed, first_seed + 1, ..."""
+
+
+class PseudoLabelSettings(Settings):
+    """Vessel probabilities that the teacher gives each synthetic fundus; how they are used is a phase's setting."""
+
+    inference: InferenceSettings = InferenceSettings()
+
+
+class ControlSettings(Settings):
+    """The student's training without synthetic images: same steps, augmentation and schedule."""
+
+    enabled: bool = True
+    """Without a control the report can give no verdict."""
+
+
+class EnsembleSettings(Settings):
+    """How members are combined; chosen on validation."""
+
+    members: tuple[StageName, ...] = ()
+    """Names of models; the teacher and every student by default."""
+    rules: tuple[Rule, ...] = Field(("mean", "weighted", "max", "vote", "intersection"), min_length=1)
+    """The candidates among which validation Dice chooses; one name fixes the rule."""
+    inference: InferenceSettings = InferenceSettings()
+
+
+class EvaluateSettings(Settings):
+    """Prediction of every model on every image, and the scores where there are labels."""
+
+    inference: InferenceSettings = InferenceSettings()
+    num_resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples of an interval."""
+
+
+class ReportSettings(Settings):
+    """The one-file HTML report."""
+
+    title: str = "Do synthetic fundi help?"
+    num_samples: int = Field(16, ge=0)
+    """Synthetic fundi shown."""
+    num_overlays: int = Field(4, ge=0)
+    """Scored images shown with true and false positives and negatives, per model."""
+
+
+RESERVED_NAMES = {"data", "teacher", "gan", "samples", "pseudo-labels", "select", "ensemble", "evaluate", "report"}
+
+
+class SyntheticAugSettings(Settings):
+    """Everything `segkit pipeline run synthetic-aug` reads."""
+
+    runtime: RuntimeSettings = RuntimeSettings()
+    data: DataSettings = DataSettings()
+    teacher: TrainSettings = TrainSettings()
+    gan: GanStageSettings = GanStageSettings()
+    samples: SampleSettings = SampleSettings()
+    pseudo_labels: PseudoLabelSettings = PseudoLabelSettings()
+    students: dict[StageName, TrainSettings] = Field(min_length=1)
+    """Each a name and its training; a control is trained beside each."""
+    control: ControlSettings = ControlSettings()
+    ensemble: EnsembleSettings = EnsembleSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings()
+    rounds: int = Field(1, ge=1)
+    """Repeat gan to students so often, the best model on validation being the next teacher (the paper's step 5)."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "SyntheticAugSettings":
+        taken = RESERVED_NAMES & set(self.students)
+        if taken:
+            raise ValueError(f"a student cannot be called {taken.pop()!r}; that is another stage's name")
+        if any(phase.data != "real" for phase in self.teacher.phases):
+            raise ValueError("the teacher trains on real images only; set data: real in its phases")
+        unknown = set(self.ensemble.members) - {"teacher", *self.students}
+        if unknown:
+            known = ", ".join(["teacher", *self.students])
+            raise ValueError(f"ensemble.members names {', '.join(sorted(unknown))}; there are {known}")
+        return self

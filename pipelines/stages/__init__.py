@@ -1,0 +1,1 @@
+"""What the stages do, one module per verb, each with `run(context)`."""

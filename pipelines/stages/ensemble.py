@@ -1,0 +1,69 @@
+"""`ensemble`: combine models by the rule, weights and threshold that do best on validation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipelines.context import Context
+from pipelines.settings import EnsembleSettings
+from pipelines.stages.predictions import predict
+from segkit.core import images
+from segkit.core.manifest import read_manifest
+from segkit.data.datamodule import read_fov
+from segkit.metrics.confusion import dice
+from segkit.metrics.curves import best_dice_threshold, confusion_at, count_levels, quantise
+from segkit.tasks.combine import Maps, Rule, combine, greedy_weights
+from segkit.tasks.weights import read_card, save_ensemble
+
+
+def run(context: Context) -> None:
+    """Write the ensemble's `model.json` and a copy of its members."""
+    settings: EnsembleSettings = context.settings
+    members = {name: folder for name, folder in context.inputs.items() if name != "data"}
+    val = read_manifest(context.inputs["data"]).split("val").labelled()
+    for name, folder in members.items():
+        predict(context, folder, val, context.work / name, settings.inference, label=f"member {name}")
+    if not context.first_rank:
+        return
+    chooser = RuleChooser(
+        # Members' maps inside the field of view, all images in one row: (members, pixels).
+        np.concatenate(
+            [
+                np.stack([images.read_probs(context.work / name / f"{row.name}.png") for name in members])[:, fov]
+                for row in val.rows
+                for fov in [read_fov(row, images.read_image(row.image))]
+            ],
+            axis=1,
+        ),
+        np.concatenate([images.read_mask(row.vessels)[read_fov(row, images.read_image(row.image))] for row in val.rows if row.vessels]),
+        [read_card(folder).threshold for folder in members.values()],
+    )
+    tried = {rule: chooser.score(rule) for rule in settings.rules}
+    rule = max(settings.rules, key=lambda name: tried[name][0])
+    val_dice, threshold, weights = tried[rule]
+    candidates = {name: {"val_dice": score, "threshold": cut} for name, (score, cut, _) in tried.items()}
+    save_ensemble(context.out, members, rule, weights, threshold, "val-best-dice", val_dice, candidates=candidates)
+    context.tracker.summary({"rule": rule, "val/best-dice": val_dice, "threshold": threshold})
+    print(f"{context.request.name}: rule {rule}, validation Dice {val_dice:.4f} at threshold {threshold:.3f}")
+
+
+class RuleChooser:
+    """Rates rules by the best Dice any threshold gives them on validation."""
+
+    def __init__(self, maps: Maps, vessels: np.ndarray, thresholds: Sequence[float]) -> None:
+        self.maps, self.vessels, self.thresholds = maps, vessels, thresholds
+        self.everywhere = np.ones(vessels.shape, bool)
+
+    def score(self, rule: Rule) -> tuple[float, float, list[float]]:
+        """Validation Dice, threshold, and weights of a rule."""
+        count = len(self.maps)
+        weights = greedy_weights(count, lambda w: self.rate("weighted", w)[0]) if rule == "weighted" else [1 / count] * count
+        return (*self.rate(rule, weights), weights)
+
+    def rate(self, rule: Rule, weights: Sequence[float]) -> tuple[float, float]:
+        """Dice and threshold of a rule with given weights."""
+        combined = combine(self.maps, rule, weights, self.thresholds)
+        counts = count_levels(quantise(combined), self.vessels, self.everywhere)
+        threshold = best_dice_threshold(counts)
+        at = confusion_at(counts, threshold)
+        return float(dice(at.tp, at.fp, at.fn)), threshold

@@ -1,0 +1,113 @@
+"""`evaluate`: every model predicts every image it was not trained on; what has labels is scored, once, on one device."""
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.context import Context
+from pipelines.settings import EvaluateSettings
+from pipelines.stages.predictions import predict, scored
+from segkit.core import images
+from segkit.core.files import write_json, write_text
+from segkit.core.manifest import Manifest, Split, read_manifest
+from segkit.data.datamodule import read_fov
+from segkit.metrics.score import (
+    Measurement,
+    ScoredImage,
+    binary_probs,
+    find,
+    from_json,
+    measure,
+    save_scores,
+    score_images,
+    to_json,
+)
+from segkit.metrics.tables import render, tabulate
+from segkit.tasks.weights import ModelCard, read_card
+
+SCORED: tuple[Split, ...] = ("test", "holdout", "val")
+"""From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""
+OBSERVER = "second observer"
+
+
+def run(context: Context) -> None:
+    """Write `predictions/<model>/{probs,binary}/<image>.png`, `scores/`, `measurements.json` and `tables.txt`."""
+    settings: EvaluateSettings = context.settings
+    rows = read_manifest(context.inputs["data"]).split(*SCORED)
+    models = {name: folder for name, folder in context.inputs.items() if name != "data"}
+    for name, folder in models.items():
+        predict(context, folder, rows, context.out / "predictions" / name / "probs", settings.inference, label=name)
+    if not context.first_rank:
+        return
+    measured: dict[str, dict[str, list[Measurement]]] = {}
+    for split in SCORED:
+        part = rows.split(split).labelled()
+        if len(part):
+            measured[split] = {name: _measure(context, part, split, name, read_card(models[name])) for name in models}
+            measured[split] |= _observer(context, part, split)
+    for name, folder in models.items():
+        _write_binary(context.out / "predictions" / name, rows, read_card(folder).threshold)
+    raw = {split: {name: [to_json(m) for m in ms] for name, ms in runs.items()} for split, runs in measured.items()}
+    write_json(context.out / "measurements.json", raw)
+    text = "\n\n".join(_text(split, runs) for split, runs in measured.items())
+    write_text(context.out / "tables.txt", text + "\n")
+    main = next(iter(measured))
+    context.tracker.summary({f"{main}/{name}/dice": find(ms, "dice").value for name, ms in measured[main].items()})
+    print(text)
+
+
+def _measure(context: Context, part: Manifest, split: str, name: str, card: ModelCard) -> list[Measurement]:
+    settings: EvaluateSettings = context.settings
+    folder = context.out / "predictions" / name / "probs"
+    scores = scored(part, folder, sorted({0.5, card.threshold}))
+    path = context.out / "scores" / f"{split}-{name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_scores(scores, path)
+    return measure(
+        scores, card.threshold, card.threshold_source, num_resamples=settings.num_resamples, seed=context.runtime.seed
+    )
+
+
+def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Measurement]]:
+    """The human baseline: the second observer scored against the first, where the data has one."""
+    rows = [row for row in part.rows if row.observer2 is not None and row.vessels is not None]
+    if len(rows) < len(part):
+        return {}
+    settings: EvaluateSettings = context.settings
+    seen = [
+        ScoredImage(
+            row.name,
+            binary_probs(images.read_mask(row.observer2)),
+            images.read_mask(row.vessels),
+            read_fov(row, images.read_image(row.image)),
+        )
+        for row in rows
+        if row.observer2 is not None and row.vessels is not None
+    ]
+    scores = score_images(seen, [0.5])
+    save_scores(scores, context.out / "scores" / f"{split}-{OBSERVER.replace(' ', '-')}.npz")
+    return {OBSERVER: measure(scores, 0.5, "fixed-0.5", num_resamples=settings.num_resamples, seed=context.runtime.seed)}
+
+
+def _write_binary(folder: Path, rows: Manifest, threshold: float) -> None:
+    for row in rows.rows:
+        probs = images.read_probs(folder / "probs" / f"{row.name}.png")
+        images.write_mask(folder / "binary" / f"{row.name}.png", probs >= threshold)
+
+
+def _text(split: str, runs: dict[str, list[Measurement]]) -> str:
+    return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table) for table in tabulate(runs))
+
+
+SPLIT_NOTES: dict[str, str] = {
+    "test": "test: the data set's own test images, used for nothing else",
+    "holdout": "holdout: training images set aside, used for nothing else",
+    "val": "val: these images chose checkpoints, thresholds and ensemble rule; the scores are optimistic",
+}
+
+
+def read_measurements(folder: Path) -> dict[str, dict[str, list[Measurement]]]:
+    """What an evaluation measured, by split and model."""
+    from segkit.core.files import read_json
+
+    raw: dict[str, dict[str, list[dict[str, Any]]]] = read_json(folder / "measurements.json")
+    return {split: {name: [from_json(m) for m in ms] for name, ms in runs.items()} for split, runs in raw.items()}

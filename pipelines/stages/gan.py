@@ -1,0 +1,53 @@
+"""`gan`: train StyleGAN2-ADA on the training images alone, so that nothing held out can reach a student."""
+
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from gan import weights
+from gan.data import GanImages, load_images
+from gan.settings import GanSettings, max_steps
+from gan.snapshots import SampleGrids
+from gan.task import StyleGAN2Task
+from pipelines.context import Context
+from pipelines.settings import GanStageSettings
+from segkit.core import images
+from segkit.core.manifest import read_manifest
+from segkit.core.seeding import derive_seed
+from segkit.tasks.callbacks import Curves
+from segkit.tasks.trainer import build_trainer
+
+
+def run(context: Context) -> None:
+    """Write the networks, the curves and sample grids through training."""
+    stage: GanStageSettings = context.settings
+    settings = GanSettings.model_validate(stage.model_dump(exclude={"seed_offset", "checkpoint_kimg"}))
+    seed = derive_seed(context.runtime.seed + stage.seed_offset, "gan") % 2**32
+    rows = read_manifest(context.inputs["data"]).split("train").rows
+    task = StyleGAN2Task(settings, seed)
+    steps = max_steps(settings)
+    log_steps = max(1, steps // 200)
+    checkpoint = ModelCheckpoint(
+        dirpath=context.work,
+        filename="last",
+        monitor=None,
+        save_top_k=1,
+        every_n_train_steps=max(1, round(stage.checkpoint_kimg * 1000 / settings.batch_size)),
+        enable_version_counter=False,
+    )
+    grids_dir = context.out / "grids"
+    trainer = build_trainer(
+        context.runtime,
+        context.work,
+        context.request.name,
+        precision="32-true",  # the settings choose low precision, resolution by resolution
+        logger=context.tracker.logger,
+        callbacks=[Curves(context.out / "curves.csv", log_steps), SampleGrids(grids_dir), checkpoint],
+        max_steps=steps,
+        max_epochs=-1,
+    )
+    last = context.work / "last.ckpt"
+    data = GanImages(load_images([row.image for row in rows], settings), settings, seed)
+    trainer.fit(task, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    if context.first_rank:
+        weights.save(context.out, task.networks, settings)
+        context.tracker.images("gan/samples", {path.stem: images.read_image(path) for path in sorted(grids_dir.iterdir())})
+    trainer.strategy.barrier()

@@ -1,0 +1,21 @@
+"""`pseudo-label`: the teacher's vessel probabilities of every synthetic fundus, kept soft."""
+
+from dataclasses import replace
+
+from pipelines.context import Context
+from pipelines.settings import PseudoLabelSettings
+from pipelines.stages.predictions import predict
+from segkit.core.manifest import read_manifest, write_manifest
+from segkit.tasks.weights import read_card
+
+
+def run(context: Context) -> None:
+    """Write `vessels/<name>.png` (16-bit probabilities) and the manifest that joins them with the images."""
+    settings: PseudoLabelSettings = context.settings
+    samples = read_manifest(context.inputs["samples"])
+    folder = context.out / "vessels"
+    predict(context, context.inputs["model"], samples, folder, settings.inference, label="pseudo-labels")
+    if context.first_rank:
+        threshold = read_card(context.inputs["model"]).threshold
+        rows = [replace(row, vessels=folder / f"{row.name}.png", threshold=threshold) for row in samples.rows]
+        write_manifest(rows, context.out)

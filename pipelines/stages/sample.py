@@ -1,0 +1,92 @@
+"""`sample`: truncated synthetic fundi, one per seed, at the size of the photographs the GAN learnt from."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+from lightning.pytorch.callbacks import BasePredictionWriter
+from PIL import Image
+
+from gan import weights
+from gan.data import seeds_loader
+from gan.settings import SamplingSettings
+from gan.task import StyleGAN2Task
+from pipelines.context import Context
+from pipelines.settings import SampleSettings
+from segkit.core import images
+from segkit.core.manifest import Row, read_manifest, write_manifest
+from segkit.data.fov import estimate_fov
+from segkit.tasks.trainer import build_trainer
+
+
+def run(context: Context) -> None:
+    """Write `images/seed<number>.png`, their fields of view, and the manifest."""
+    settings: SampleSettings = context.settings
+    found = weights.read_settings(context.inputs["gan"])
+    height, width = images.read_size(read_manifest(context.inputs["data"]).split("train").rows[0].image)
+    seeds = range(settings.first_seed, settings.first_seed + settings.num_images)
+    sampling = SamplingSettings(
+        truncation_psi=settings.truncation_psi,
+        truncation_cutoff=settings.truncation_cutoff,
+        noise_mode=settings.noise_mode,
+    )
+    task = StyleGAN2Task(found, sampling=sampling)
+    weights.load_into(task.generator_ema, context.inputs["gan"], weights.GENERATOR_EMA)
+    writer = FundusWriter(context.out, height, width, found.fit)
+    trainer = build_trainer(context.runtime, context.work, context.request.name, precision="32-true", callbacks=[writer])
+    missing = [seed for seed in seeds if not writer.whole(seed)]
+    if missing:
+        trainer.predict(task, seeds_loader(missing[trainer.global_rank :: trainer.world_size]), return_predictions=False)
+    trainer.strategy.barrier()
+    if context.first_rank:
+        write_manifest([writer.row(seed) for seed in seeds], context.out)
+        shown = {f"seed {seed}": images.read_image(writer.row(seed).image) for seed in seeds[:16]}
+        context.tracker.images("gan/truncated-samples", shown)
+
+
+class FundusWriter(BasePredictionWriter):
+    """Writes each drawn image at the photographs' size, and its field of view; every rank its own."""
+
+    def __init__(self, out: Path, height: int, width: int, fit: Literal["pad", "crop", "squash"]) -> None:
+        super().__init__("batch")
+        self.out, self.height, self.width, self.fit = out, height, width, fit
+
+    def row(self, seed: int) -> Row:
+        """The manifest's row of a seed."""
+        name = f"seed{seed:04d}"
+        image, fov = self.out / "images" / f"{name}.png", self.out / "fov" / f"{name}.png"
+        return Row(name, "train", image, fov=fov, origin="synthetic")
+
+    def whole(self, seed: int) -> bool:
+        """Whether a seed's files are all there; the image is written last."""
+        return self.row(seed).image.exists()
+
+    def write_on_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *_: Any
+    ) -> None:
+        for seed, drawn in zip(prediction["seeds"].tolist(), prediction["images"].numpy(), strict=True):
+            image = undo_fit(drawn, self.height, self.width, self.fit)
+            row = self.row(seed)
+            assert row.fov is not None
+            images.write_mask(row.fov, estimate_fov(image))
+            images.write_image(row.image, image)
+
+
+def undo_fit(
+    image: npt.NDArray[np.uint8], height: int, width: int, fit: Literal["pad", "crop", "squash"]
+) -> npt.NDArray[np.uint8]:
+    """From the GAN's square (r, r, c) back to a photograph (height, width, 3), the inverse of `gan.data.fit_to_square`.
+
+    What a centre crop cut off is black.
+    """
+    rgb = image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
+    edge = {"pad": max(height, width), "crop": min(height, width)}.get(fit)
+    size = (width, height) if edge is None else (edge, edge)
+    resized = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+    if fit == "pad":
+        top, left = (size[1] - height) // 2, (size[0] - width) // 2
+        return resized[top : top + height, left : left + width]
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    return np.pad(resized, [(top, height - size[1] - top), (left, width - size[0] - left), (0, 0)])

@@ -1,0 +1,108 @@
+"""`train`: a segmentation network, phase after phase; teacher, students and controls alike."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+
+from pipelines.context import Context
+from pipelines.stages.predictions import predict, scored
+from segkit.core.files import atomic_path
+from segkit.core.manifest import Manifest, read_manifest
+from segkit.core.seeding import derive_seed
+from segkit.data.datamodule import SegmentationDataModule
+from segkit.metrics.confusion import dice
+from segkit.metrics.curves import confusion_at
+from segkit.metrics.score import choose_threshold, pool
+from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
+from segkit.tasks.segmentation import SegmentationTask
+from segkit.tasks.settings import InferenceSettings, PhaseSettings, TrainSettings
+from segkit.tasks.trainer import build_trainer
+from segkit.tasks.weights import load_predictor, save_network
+
+Weights = dict[str, torch.Tensor]
+
+
+def run(context: Context) -> None:
+    """Write `model.json` and `model.safetensors`, and a CSV of curves for each phase."""
+    settings: TrainSettings = context.settings
+    weights: Weights | None = None
+    for number, phase in enumerate(settings.phases):
+        start = weights if phase.init_from == "previous" else None
+        weights = _phase(context, number, phase, start)
+    assert weights is not None
+    _save_with_threshold(context, weights)
+
+
+def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights | None) -> Weights:
+    """Train one phase, or go on with it, and return its best weights."""
+    settings: TrainSettings = context.settings
+    finished = context.work / f"phase-{number}.pt"
+    if finished.exists():
+        weights: Weights = torch.load(finished, weights_only=True)
+        return weights
+    seed = context.runtime.seed + settings.seed_offset
+    # Student and control begin alike, so that their difference is not one of initial weights.
+    L.seed_everything(derive_seed(seed, "init", number) % 2**32, verbose=False)
+    task = SegmentationTask(settings, phase, derive_seed(seed, "phase", number))
+    if start is not None:
+        task.load_weights(start)
+    best = BestWeights(settings.monitor, phase.early_stop_epochs)
+    curves = Curves(None if context.runtime.tracker == "none" else context.out / f"curves-{number}.csv")
+    checkpoint_dir = context.work / f"phase-{number}"
+    trainer = build_trainer(
+        context.runtime,
+        context.work,
+        f"{context.request.name} phase {number + 1}/{len(settings.phases)}",
+        precision=context.precision,
+        logger=context.tracker.logger,
+        callbacks=[best, curves, last_checkpoint(checkpoint_dir)],
+        max_epochs=phase.epochs,
+        check_val_every_n_epoch=min(phase.val_interval_epochs, phase.epochs),
+    )
+    last = checkpoint_dir / "last.ckpt"
+    trainer.fit(task, datamodule=_data(context, phase, seed), ckpt_path=last if last.exists() else None, weights_only=True)
+    trainer.strategy.barrier()
+    if context.first_rank:
+        with atomic_path(finished) as temporary:
+            torch.save(best.weights, temporary)
+    trainer.strategy.barrier()
+    return best.weights
+
+
+def _data(context: Context, phase: PhaseSettings, seed: int) -> SegmentationDataModule:
+    settings: TrainSettings = context.settings
+    synthetic = context.inputs.get("synthetic")
+    return SegmentationDataModule(
+        real=read_manifest(context.inputs["data"]),
+        synthetic=read_manifest(synthetic) if synthetic is not None else Manifest(()),
+        feed=phase,
+        geometry=settings.geometry,
+        stride=settings.model.stride,
+        seed=seed,
+        synthetic_replaced=settings.synthetic_replaced,
+        num_workers=context.runtime.num_workers,
+    )
+
+
+def _save_with_threshold(context: Context, weights: Weights) -> None:
+    """Choose the threshold on the validation images, at their own size, and write the model's folder."""
+    settings: TrainSettings = context.settings
+    folder: Path = context.work / "model"
+    if context.first_rank:
+        save_network(folder, weights, settings.model, settings.geometry)
+    val = read_manifest(context.inputs["data"]).split("val")
+    probs_dir = context.work / "val"
+    predict(context, folder, val, probs_dir, InferenceSettings(), wait_for_model=True)
+    if not context.first_rank:
+        return
+    scores = scored(val, probs_dir)
+    threshold = choose_threshold(scores)
+    counts = confusion_at(pool(scores, "fov"), threshold)
+    val_dice = float(dice(counts.tp, counts.fp, counts.fn))
+    save_network(
+        context.out, weights, settings.model, settings.geometry, threshold, "val-best-dice", val_dice, trained_by=context.request.name
+    )
+    load_predictor(context.out)  # what was written can be read
+    context.tracker.summary({"val/best-dice": val_dice, "threshold": threshold})
+    print(f"{context.request.name}: validation Dice {val_dice:.4f} at threshold {threshold:.3f}, inside the field of view")

@@ -1,0 +1,112 @@
+"""What a stage can do: each verb's settings, version and code, and what identifies its result."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.settings import (
+    EnsembleSettings,
+    EvaluateSettings,
+    GanStageSettings,
+    PseudoLabelSettings,
+    ReportSettings,
+    SampleSettings,
+)
+from segkit.core.config import Settings
+from segkit.core.errors import RequestError
+from segkit.core.files import sha256_file
+from segkit.data.settings import DataSettings
+from segkit.tasks.settings import RuntimeSettings, TrainSettings
+
+
+class SelectSettings(Settings):
+    """The best of several models by validation Dice."""
+
+
+class ReportRequest(Settings):
+    """What the report says about the pipeline besides its inputs."""
+
+    report: ReportSettings
+    pipeline: dict[str, Any]
+    """The resolved settings of the whole pipeline, for the record."""
+    graph: list[dict[str, Any]]
+    """The stages: name, verb and inputs."""
+    pairs: list[tuple[str, str]]
+    """(student, control) whose difference gives the verdict."""
+
+
+Contents = Callable[[Any], dict[str, str]]
+
+
+def _no_contents(settings: Settings) -> dict[str, str]:
+    return {}
+
+
+def _data_contents(settings: DataSettings) -> dict[str, str]:
+    if settings.source == "phantom":
+        return {}
+    if settings.source is None:
+        raise RequestError("no data set given; say --data NAME:DIR, for example --data drive:/data/DRIVE")
+    from segkit.data.readers import open_dataset
+
+    return {"data": open_dataset(settings.source).digest}
+
+
+def _gan_contents(settings: GanStageSettings) -> dict[str, str]:
+    if settings.init_from is None:
+        return {}
+    path = Path(settings.init_from).expanduser()
+    if path.is_dir():
+        return {f"init_from/{file.name}": sha256_file(file) for file in sorted(path.iterdir()) if file.is_file()}
+    if not path.is_file():
+        raise RequestError(
+            f"gan.init_from = {path} does not exist. Get NVIDIA's ffhq-res512-mirror-stylegan2-noaug.pkl (see "
+            "third_party/README.md), or train from scratch with --set gan.init_from=null"
+        )
+    return {"init_from": sha256_file(path)}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One kind of work."""
+
+    module: str
+    settings: type[Settings]
+    version: int = 1
+    """Raise it when the code gives another result for the same settings."""
+    contents: Contents = _no_contents
+    """Digests of what the settings name outside the store; stands in for the paths themselves."""
+    paths: frozenset[str] = field(default_factory=frozenset)
+    """Settings that say where something lies; they do not change the result."""
+
+    def identity(self, settings: Settings) -> dict[str, Any]:
+        """The settings that can change the result."""
+        return settings.model_dump(mode="json", exclude=set(self.paths))
+
+
+VERBS: Mapping[str, Verb] = {
+    "data": Verb("pipelines.stages.data", DataSettings, contents=_data_contents, paths=frozenset({"source"})),
+    "train": Verb("pipelines.stages.train", TrainSettings),
+    "gan": Verb(
+        "pipelines.stages.gan", GanStageSettings, contents=_gan_contents, paths=frozenset({"init_from", "checkpoint_kimg"})
+    ),
+    "sample": Verb("pipelines.stages.sample", SampleSettings),
+    "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings),
+    "select": Verb("pipelines.stages.select", SelectSettings),
+    "ensemble": Verb("pipelines.stages.ensemble", EnsembleSettings),
+    "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings),
+    "report": Verb("pipelines.stages.report", ReportRequest),
+}
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """A stage as its own process gets it: everything but the folders."""
+
+    name: str
+    verb: str
+    settings: Settings
+    runtime: RuntimeSettings
+    group: str | None = None
+    """The pipeline run it belongs to, for the tracker."""

@@ -1,0 +1,108 @@
+"""The command line: a lazy table of commands, so that `segkit --help` loads none of them."""
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import NoReturn
+
+import click
+
+from segkit import __version__
+from segkit.core.errors import SegkitError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "pipeline": ("segkit.cli.pipeline:pipeline", "Show, run and inspect whole pipelines."),
+    "stage": ("segkit.cli.stage:stage", "Carry out one stage; what `pipeline run` calls."),
+    "train": ("segkit.cli.parts:train", "Train the teacher, or another network of a recipe."),
+    "gan": ("segkit.cli.parts:gan", "Train a GAN, draw from it."),
+    "pseudo-label": ("segkit.cli.parts:pseudo_label", "Let the teacher label the synthetic fundi."),
+    "ensemble": ("segkit.cli.parts:ensemble", "Combine the trained models."),
+    "predict": ("segkit.cli.predict:predict", "Segment your own images with a trained model."),
+    "evaluate": ("segkit.cli.evaluate:evaluate", "Score predictions against a data set's labels."),
+    "report": ("segkit.cli.report:report", "Find the HTML report of a run."),
+    "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
+    "models": ("segkit.cli.models:models", "List the networks and their settings."),
+    "bench": ("segkit.cli.bench:bench", "Measure images per second here."),
+    "doctor": ("segkit.cli.doctor:doctor", "Check this installation."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="segkit")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Vessel segmentation from twenty labelled fundus photographs, with and without synthetic images."""
+    if debug:
+        os.environ["SEGKIT_DEBUG"] = "1"  # stages run in processes of their own
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run a command. Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted."""
+    # albumentations would ask the network for a newer version of itself.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        cli.main(args=args, prog_name="segkit", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("SEGKIT_DEBUG"):
+            traceback.print_exc()
+        print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, SegkitError) else 1)
+    sys.exit(0)
+
+
+def explain(error: BaseException) -> str:
+    """One or two lines a user can act on."""
+    if isinstance(error, SegkitError):
+        return str(error)
+    where = error
+    while not isinstance(where, OSError) and where.__cause__ is not None:
+        where = where.__cause__
+    if isinstance(where, OSError) and where.errno in {errno.ENOSPC, errno.EDQUOT}:
+        named = f" for {where.filename}" if where.filename else ""
+        return f"no space left on the disk{named}; free some and run the same command to go on"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+    if "No space left on device" in str(error):
+        return "no space left on the disk; free some and run the same command to go on"
+    return f"{type(error).__name__}: {error} (a fault of segkit's; `segkit --debug ...` shows where)"

@@ -1,0 +1,36 @@
+"""`segkit bench`: images per second of training and inference on this machine."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--model", "name", type=click.Choice(["sa-unet"]), default="sa-unet", show_default=True)
+@click.option("--size", type=click.IntRange(16), default=512, show_default=True, help="Side of the square image, pixels.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images per step.")
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]),
+    multiple=True,
+    default=("32-true", "bf16-mixed"),
+    show_default=True,
+    help="May be given several times; the first is the one the others are compared with.",
+)
+@click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Timed steps of each kind.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here too.")
+def bench(name: str, size: int, batch: int, precisions: tuple[str, ...], repeats: int, json_path: Path | None) -> None:
+    """Time training and inference, the precisions in turn, step by step, so that a noisy machine treats them alike."""
+    from segkit.tasks.benchmark import measure
+
+    result = measure(name, size, batch, precisions, repeats)
+    click.echo(f"{name}, {size}x{size}, batch {batch}; {result['machine']}")
+    for row in result["rows"]:
+        click.echo(
+            f"{row['mode']:<9} {row['precision']:<10} {row['images_per_second']:8.2f} images/s"
+            f" (quartiles {row['low']:.2f} to {row['high']:.2f})  {row['ratio']:.2f} x {precisions[0]}"
+        )
+    if json_path is not None:
+        json_path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,54 @@
+"""`segkit doctor`: what this machine has, and what is wrong with it."""
+
+import shutil
+from collections.abc import Iterator
+from importlib import metadata, util
+
+import click
+
+CHECKED = ("torch", "lightning", "torchmetrics", "albumentations", "monai", "wandb", "numpy", "pillow")
+
+
+@click.command()
+def doctor() -> None:
+    """Check versions, devices, precision, tracking and disk; exit code 1 if something will not work."""
+    problems = [line for line in torchvision_problems() if click.echo(f"problem: {line}") is None]
+    for name in CHECKED:
+        click.echo(f"{name:<16} {metadata.version(name)}")
+    if problems:
+        raise SystemExit(1)
+    for line in _machine():
+        click.echo(line)
+
+
+def torchvision_problems() -> Iterator[str]:
+    """A torchvision built for another torch breaks `import torchmetrics`; find it before that does."""
+    if util.find_spec("torchvision") is None:
+        return
+    try:
+        import torchvision  # noqa: F401
+    except Exception as error:
+        yield (
+            f"torchvision {metadata.version('torchvision')} does not fit torch {metadata.version('torch')} ({error}); "
+            "segkit does not need it: `pip uninstall torchvision`"
+        )
+
+
+def _machine() -> Iterator[str]:
+    import os
+
+    import torch
+
+    from segkit.tasks.precision import cpu_has_bf16, resolve_precision
+    from segkit.tasks.tracking import logged_in
+
+    yield f"{'cpu':<16} {os.cpu_count()} cores, {torch.get_num_threads()} threads, bf16 {'yes' if cpu_has_bf16() else 'no'}"
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            yield f"{'gpu ' + str(index):<16} {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    else:
+        yield f"{'gpu':<16} none"
+    yield f"{'precision auto':<16} {resolve_precision('auto')}"
+    yield f"{'wandb':<16} {'online' if logged_in() else 'offline (no login)'}"
+    yield f"{'disk':<16} {shutil.disk_usage('.').free / 2**30:.0f} GiB free here"

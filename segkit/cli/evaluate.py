@@ -1,0 +1,49 @@
+"""`segkit evaluate`: score predictions on disk against a data set's labels."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="Folder of <image name>.png maps.")
+@click.option("--data", metavar="NAME:DIR", required=True, help="The data set, as in drive:/data/DRIVE.")
+@click.option("--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part.")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Not to be tuned on these images.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every number here too.")
+def evaluate(predictions: Path, data: str, split: str, threshold: float, json_path: Path | None) -> None:
+    """Print the tables; probability maps (8 or 16 bit) and binary maps both do.
+
+    A map is found by its image's name in the data set: 21_training.png, or the image's number as in 21.png.
+    """
+    from segkit.core import images
+    from segkit.core.errors import RequestError
+    from segkit.core.files import write_json
+    from segkit.core.manifest import Row
+    from segkit.data.datamodule import read_fov
+    from segkit.data.readers import open_dataset
+    from segkit.metrics.score import ScoredImage, measure, score_images, to_json
+    from segkit.metrics.tables import render, tabulate
+
+    dataset = open_dataset(data)
+    items = [item for item in dataset.items if split in {"all", item.part}]
+    labelled = [item for item in items if item.vessels is not None]
+    if not labelled:
+        raise RequestError(f"{data} has no labels in its {split} part; nothing can be scored")
+    found = {item.name: path for item in labelled if (path := predictions / f"{item.name}.png").is_file()}
+    if not found:
+        raise RequestError(f"{predictions} holds no map of a labelled image; expected names such as {labelled[0].name}.png")
+    missing = [item.name for item in labelled if item.name not in found]
+    if missing:
+        click.echo(f"not predicted and left out: {', '.join(missing)}", err=True)
+    scored = []
+    for item in labelled:
+        if item.name in found and item.vessels is not None:
+            fov = read_fov(Row(item.name, "test", item.image, fov=item.fov), images.read_image(item.image))
+            scored.append(ScoredImage(item.name, images.read_levels(found[item.name]), images.read_mask(item.vessels), fov))
+    source = "fixed-0.5" if threshold == 0.5 else "given"
+    measured = measure(score_images(scored, [threshold]), threshold, source)
+    for table in tabulate({predictions.name: measured}):
+        click.echo(render(table) + "\n")
+    if json_path is not None:
+        write_json(json_path, [to_json(number) for number in measured])

@@ -1,0 +1,83 @@
+"""`segkit pipeline`: list, show, run, status."""
+
+from pathlib import Path
+
+import click
+
+from segkit.cli.recipes import RECIPES, Resolved, resolve, runs_option, settings_options
+
+
+@click.group()
+def pipeline() -> None:
+    """Show, run and inspect whole pipelines."""
+
+
+@pipeline.command("list")
+def list_() -> None:
+    """Name the pipelines there are."""
+    for name, recipe in RECIPES.items():
+        click.echo(f"{name}: {recipe.SUMMARY}")
+
+
+@pipeline.command()
+@click.argument("name")
+@settings_options
+def show(name: str, config: Path | None, overrides: tuple[str, ...], data: str | None) -> None:
+    """Print the resolved settings and the graph."""
+    from segkit.core.config import dump_yaml
+
+    resolved = resolve(name, config, overrides, data)
+    click.echo(f"# {name}, settings from {resolved.source}")
+    click.echo(dump_yaml(resolved.settings))
+    click.echo("# stages, each with what it reads")
+    for line in _graph_lines(resolved):
+        click.echo(f"# {line}")
+
+
+def _graph_lines(resolved: Resolved) -> list[str]:
+    stages = list(resolved.graph)
+    width = max(len(stage.name) for stage in stages)
+    return [f"{stage.name:<{width}}  {stage.verb:<12}  {', '.join(stage.inputs.values())}".rstrip() for stage in stages]
+
+
+@pipeline.command()
+@click.argument("name")
+@settings_options
+@runs_option
+@click.option("--upto", metavar="STAGE", help="Stop after this stage; run only what it needs.")
+@click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+def run(
+    name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path, upto: str | None, dry_run: bool
+) -> None:
+    """Run every stage that is not done yet; the same command goes on after a failure or a kill."""
+    conduct(resolve(name, config, overrides, data), runs, upto, dry_run)
+
+
+def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
+    """Plan and run, then say where the results lie."""
+    from pipelines.runner import run as run_stages
+
+    planned = resolved.plan(runs, upto)
+    if dry_run:
+        for number, item in enumerate(planned, start=1):
+            doing = {"done": "done", "begun": "would resume", "missing": "would run"}[item.state]
+            click.echo(f"[{number}/{len(planned)}] {item.request.name}: {doing} ({item.folder.name})")
+        return
+    run_stages(planned, say=lambda line: click.echo(line))
+    last = planned[-1].folder
+    report = last / "report.html"
+    click.echo(f"report: {report}" if report.exists() else f"result: {last}")
+
+
+@pipeline.command()
+@click.argument("name")
+@settings_options
+@runs_option
+def status(name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path) -> None:
+    """Say which stages are done, begun or missing."""
+    planned = resolve(name, config, overrides, data).plan(runs)
+    width = max(len(item.request.name) for item in planned)
+    for item in planned:
+        done = item.done
+        spent = f"{done['seconds']:8.1f} s  {done['finished']}" if done else ""
+        click.echo(f"{item.request.name:<{width}}  {item.state:<7}  {item.folder.name}  {spent}".rstrip())

@@ -1,0 +1,159 @@
+"""The labelled images of one training phase, each decoded once and kept in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from segkit.core import images
+from segkit.core.errors import ConfigError
+from segkit.core.manifest import Manifest, Row
+from segkit.data import transforms
+from segkit.data.feed import pools
+from segkit.data.fov import estimate_fov
+from segkit.data.sample import Batch
+from segkit.data.sampling import BatchSampler, Draw
+from segkit.data.settings import FeedSettings, GeometrySettings
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A labelled image in memory, at the network's size."""
+
+    image: npt.NDArray[np.uint8]
+    """(h, w, 3)"""
+    vessels: npt.NDArray[np.float32]
+    """(h, w) in [0, 1]"""
+    fov: npt.NDArray[np.bool_]
+    """(h, w), False in padding"""
+    confidence: npt.NDArray[np.float32] | None
+    """(h, w) in [0, 1]; None where every pixel counts in full"""
+    weight: float
+
+
+def read_fov(row: Row, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """The row's field of view, estimated from the image where no mask came with it."""
+    return estimate_fov(image) if row.fov is None else images.read_mask(row.fov)
+
+
+def read_picture(row: Row, geometry: GeometrySettings, stride: int, feed: FeedSettings) -> Picture:
+    """Decode one row and bring it to the network's size."""
+    assert row.vessels is not None
+    image = images.read_image(row.image)
+    plan = geometry.plan(*image.shape[:2], stride)
+    synthetic = row.origin == "synthetic"
+    probs = images.read_probs(row.vessels) if synthetic else images.read_mask(row.vessels).astype(np.float32)
+    hard = not synthetic or feed.pseudo_labels != "soft"
+    vessels = plan.vessels(probs >= row.threshold).astype(np.float32) if hard else plan.probs(probs)
+    confidence = plan.probs(np.abs(2 * probs - 1)) if synthetic and feed.pseudo_labels == "confidence" else None
+    weight = row.weight * (feed.synthetic_weight if synthetic else 1.0)
+    return Picture(plan.image(image), vessels, plan.fov(read_fov(row, image)), confidence, weight)
+
+
+def to_batch(pictures: Sequence[Picture]) -> Batch:
+    """Stack pictures of one size into tensors."""
+    fov = _stack([picture.fov for picture in pictures])
+    confidence = [
+        np.ones(picture.fov.shape, np.float32) if picture.confidence is None else picture.confidence
+        for picture in pictures
+    ]
+    return Batch(
+        image=torch.from_numpy(np.stack([picture.image for picture in pictures])).permute(0, 3, 1, 2).float() / 255,
+        vessels=_stack([picture.vessels for picture in pictures]),
+        fov=fov,
+        pixel_weight=_stack(confidence) * fov,
+        weight=torch.tensor([picture.weight for picture in pictures], dtype=torch.float32),
+    )
+
+
+def _stack(maps: Sequence[npt.NDArray[np.generic]]) -> Tensor:
+    return torch.from_numpy(np.stack(maps))[:, None]
+
+
+class TrainingImages(Dataset[Batch]):
+    """Augmented batches: what item `draws` is depends on nothing but the draws."""
+
+    def __init__(self, pictures: Sequence[Picture], augmentation: str, crop_size: int | None) -> None:
+        self.pictures = pictures
+        self.transform = transforms.build(augmentation, crop_size)
+
+    def __getitem__(self, draws: Sequence[Draw]) -> Batch:
+        return to_batch([self._augmented(self.pictures[draw.index], draw.seed) for draw in draws])
+
+    def _augmented(self, picture: Picture, seed: int) -> Picture:
+        moved = self.transform(picture.image, picture.vessels, picture.fov, picture.confidence, seed)
+        return Picture(*moved, weight=picture.weight)
+
+
+class ValidationImages(Dataset[Batch]):
+    """One image a batch, as it is."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Batch:
+        return to_batch([self.pictures[index]])
+
+
+class SegmentationDataModule(L.LightningDataModule):
+    """Feeds one phase: real, synthetic or mixed batches to train on, real images to validate on."""
+
+    def __init__(
+        self,
+        real: Manifest,
+        synthetic: Manifest,
+        feed: FeedSettings,
+        geometry: GeometrySettings,
+        stride: int,
+        seed: int,
+        synthetic_replaced: bool = False,
+        num_workers: int = 0,
+    ) -> None:
+        """`real` holds splits train and val; `synthetic` the pseudo-labelled images, empty for a control."""
+        super().__init__()
+        self.feed = feed
+        self.seed = seed
+        self.num_workers = num_workers
+        self.stride = stride
+        self.geometry = geometry
+        self.train_rows = real.split("train").labelled().rows
+        self.val_rows = real.split("val").labelled().rows
+        wanted = (feed.num_synthetic or 0) if synthetic_replaced else len(synthetic)
+        self.synthetic_rows = synthetic.rows[: feed.num_synthetic] if feed.data != "real" else ()
+        self.pools = pools(feed, len(self.train_rows), wanted, synthetic_replaced)
+        if feed.crop_size is not None and feed.crop_size % stride:
+            raise ConfigError(f"crop_size {feed.crop_size} is not a multiple of the network's stride {stride}")
+
+    def setup(self, stage: str) -> None:
+        self.train_pictures = [self._read(row) for row in (*self.train_rows, *self.synthetic_rows)]
+        self.val_pictures = [self._read(row) for row in self.val_rows]
+
+    def _read(self, row: Row) -> Picture:
+        return read_picture(row, self.geometry, self.stride, self.feed)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        rank, world_size = self._place()
+        if self.feed.batch_size % world_size:
+            raise ConfigError(f"batch_size {self.feed.batch_size} cannot be shared evenly by {world_size} devices")
+        dataset = TrainingImages(self.train_pictures, self.feed.augmentation, self.feed.crop_size)
+        sampler = BatchSampler(self.pools, self.feed.batch_size, self.seed, rank, world_size)
+        # The sampler hands over whole batches, so the loader must not make batches of its own.
+        return DataLoader(dataset, batch_size=None, sampler=sampler, **self._loading())
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        rank, world_size = self._place()
+        return DataLoader(ValidationImages(self.val_pictures[rank::world_size]), batch_size=None, **self._loading())
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _loading(self) -> dict[str, object]:
+        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}

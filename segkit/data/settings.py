@@ -1,0 +1,100 @@
+"""Settings of the data: which images, how they are cut into splits, what size the network sees."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from segkit.core.config import Settings
+from segkit.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from segkit.data.geometry import Geometry
+
+
+class PhantomSettings(Settings):
+    """A drawn data set in DRIVE's form."""
+
+    num_train: int = Field(12, ge=2)
+    num_test: int = Field(4, ge=0)
+    height: int = Field(146, ge=48)
+    width: int = Field(141, ge=48)
+    seed: int = Field(0, ge=0)
+
+
+class DataSettings(Settings):
+    """The labelled images and the splits cut from them."""
+
+    source: str | None = None
+    """`NAME:DIR`, as in `drive:/data/DRIVE`, or `phantom` to draw one; `--data` on the command line sets it."""
+    phantom: PhantomSettings = PhantomSettings()
+    """What `source: phantom` draws."""
+    num_val: int = Field(4, ge=1)
+    """Training images set aside to choose checkpoint, threshold and ensemble rule; their scores are optimistic."""
+    num_holdout: int = Field(4, ge=0)
+    """Training images set aside for scoring only. With unlabelled test images these are the only unbiased labels."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of the cut."""
+    num_folds: int | None = Field(None, ge=2)
+    """Cut `val` as one of so many folds instead of `num_val` images, for cross-validation; the hold-out is cut first."""
+    fold: int = Field(0, ge=0)
+    """Which fold is `val`, from 0."""
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "DataSettings":
+        if self.num_folds is not None and self.fold >= self.num_folds:
+            raise ValueError(f"fold {self.fold} does not exist among {self.num_folds} folds, counted from 0")
+        return self
+
+
+Augmentation = Literal["none", "flips", "paper", "strong"]
+
+
+class FeedSettings(Settings):
+    """Which images a phase of training draws, and how they are varied."""
+
+    data: Literal["real", "synthetic", "mixed"] = "real"
+    """Real training images, synthetic ones, or both in every epoch."""
+    num_synthetic: int | None = Field(None, ge=1)
+    """How many synthetic images to use, the first ones by seed; all by default."""
+    synthetic_share: float = Field(0.5, gt=0, lt=1)
+    """`mixed`: at most this share of an epoch's images is synthetic; all real images are always in it."""
+    synthetic_weight: float = Field(1.0, gt=0)
+    """Factor on the loss of synthetic images."""
+    pseudo_labels: Literal["hard", "soft", "confidence"] = "soft"
+    """Teacher's map as 0/1 at its threshold, as probabilities, or hard with each pixel weighted by |2p - 1|."""
+    augmentation: Augmentation = "flips"
+    crop_size: int | None = Field(None, ge=16)
+    """Train on random squares of this many pixels; whole images by default."""
+    images_per_epoch: int | None = Field(None, ge=1)
+    """Length of an epoch in images; each recurs only when all have been drawn. By default each image once."""
+    batch_size: int = Field(2, ge=1)
+    """Global batch, over all devices."""
+
+
+class GeometrySettings(Settings):
+    """From an image's own size to the network's and back."""
+
+    mode: Literal["pad", "resize"] = "pad"
+    """`pad` keeps every pixel and pads to the network's stride; `resize` squeezes into `size` squared (the paper)."""
+    size: int | None = Field(None, ge=16)
+    """`resize`: the side of the square the network sees. `pad`: not used."""
+
+    @model_validator(mode="after")
+    def _size_for_resize(self) -> "GeometrySettings":
+        if (self.mode == "resize") != (self.size is not None):
+            raise ValueError("`size` belongs to mode `resize`, and `resize` needs it")
+        return self
+
+    def plan(self, height: int, width: int, stride: int) -> "Geometry":
+        """The geometry of an image of this size for a network of this stride.
+
+        Raises:
+            ConfigError: `size` is not a multiple of the stride.
+        """
+        from segkit.data.geometry import Geometry
+
+        if self.size is None:
+            return Geometry.pad(height, width, stride)
+        if self.size % stride:
+            raise ConfigError(f"geometry.size {self.size} is not a multiple of the network's stride {stride}")
+        return Geometry.resize(height, width, self.size, self.size)

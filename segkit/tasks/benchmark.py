@@ -1,0 +1,113 @@
+"""How fast a network trains and infers here, kinds measured in turn so that they share the machine's noise."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from segkit.models import build_model
+from segkit.models.losses import LOSSES
+from segkit.models.settings import SAUNetSettings
+
+Step = Callable[[], None]
+
+
+def measure(name: str, size: int, batch: int, precisions: Sequence[str], repeats: int) -> dict[str, Any]:
+    """Median and quartiles of images per second, for each mode and precision.
+
+    Every kind does one warm-up step; then one step of each kind is timed in turn, `repeats` times. `ratio` is the
+    median over rounds of the first precision's time over this one's, each pair measured side by side.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    modes: dict[str, Callable[[str], Step]] = {
+        "train": lambda precision: _training(size, batch, precision, device),
+        "predict": lambda precision: _inference(size, batch, precision, device),
+    }
+    rows = []
+    for mode, prepare in modes.items():
+        steps = {precision: prepare(precision) for precision in precisions}
+        seconds = _in_turn(steps, repeats, device)
+        for precision in precisions:
+            rates = sorted(batch / each for each in seconds[precision])
+            ratios = [a / b for a, b in zip(seconds[precisions[0]], seconds[precision], strict=True)]
+            low, median, high = statistics.quantiles(rates, n=4)
+            rows.append(
+                {
+                    "mode": mode,
+                    "precision": precision,
+                    "images_per_second": median,
+                    "low": low,
+                    "high": high,
+                    "ratio": statistics.median(ratios),
+                    "ratio_low": min(ratios),
+                    "ratio_high": max(ratios),
+                }
+            )
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return {
+        "model": name, "size": size, "batch": batch, "repeats": repeats, "rows": rows,
+        "machine": f"{where}, torch {torch.__version__}, {platform.platform()}",
+    }
+
+
+def _in_turn(steps: dict[str, Step], repeats: int, device: torch.device) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {kind: [] for kind in steps}
+    for step in steps.values():
+        step()
+    for _ in range(repeats):
+        for kind, step in steps.items():
+            _wait(device)
+            start = time.perf_counter()
+            step()
+            _wait(device)
+            seconds[kind].append(time.perf_counter() - start)
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _network(precision: str, device: torch.device) -> torch.nn.Module:
+    """As a user gets it; plain fp32 in torch's default layout, which is what the others are compared with."""
+    network = build_model(SAUNetSettings()).to(device)
+    return network if precision == "32-true" else network.to(memory_format=torch.channels_last)
+
+
+def _autocast(precision: str, device: torch.device) -> torch.autocast:
+    dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "32-true")
+
+
+def _training(size: int, batch: int, precision: str, device: torch.device) -> Step:
+    network = _network(precision, device).train()
+    optimizer = torch.optim.Adam(network.parameters())
+    image = torch.rand(batch, 3, size, size, device=device)
+    vessels = (torch.rand(batch, 1, size, size, device=device) < 0.1).float()
+    layout = torch.contiguous_format if precision == "32-true" else torch.channels_last
+
+    def step() -> None:
+        with _autocast(precision, device):
+            logits = network(image.contiguous(memory_format=layout))
+        loss = LOSSES["bce-dice"](logits, vessels, torch.ones_like(vessels)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _inference(size: int, batch: int, precision: str, device: torch.device) -> Step:
+    network = _network(precision, device).eval()
+    image = torch.rand(batch, 3, size, size, device=device)
+    layout = torch.contiguous_format if precision == "32-true" else torch.channels_last
+
+    def step() -> None:
+        with torch.inference_mode(), _autocast(precision, device):
+            network(image.contiguous(memory_format=layout))
+
+    return step

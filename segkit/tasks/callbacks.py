@@ -1,0 +1,183 @@
+"""What a phase of training keeps: the best weights, the curves, and a place to resume from. All of it survives a kill."""
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from segkit.core.files import atomic_path, write_text
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or absent, whenever the process ends."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def last_checkpoint(folder: Path, every_n_epochs: int = 1) -> ModelCheckpoint:
+    """Keep `last.ckpt` of the latest finished epoch, and nothing else, in `folder`."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        monitor=None,
+        save_top_k=1,
+        every_n_epochs=every_n_epochs,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+class BestWeights(Callback):
+    """Remembers the network with the best validation score, and ends training when none better comes.
+
+    It lives inside the checkpoint, so that a resumed run chooses among the same candidates.
+    """
+
+    def __init__(self, monitor: str, patience_epochs: int | None = None) -> None:
+        self.monitor = monitor
+        self.patience_epochs = patience_epochs
+        self.score = -float("inf")
+        self.epoch = -1
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking:
+            return
+        score = float(trainer.callback_metrics[self.monitor])
+        if score > self.score or not self.weights:
+            self.score, self.epoch = score, trainer.current_epoch
+            self.weights = {name: value.detach().cpu().clone() for name, value in pl_module.best_model.state_dict().items()}
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self.patience_epochs is not None and self.exhausted(trainer.current_epoch):
+            trainer.should_stop = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        # A run killed just after its last epoch must not train another one.
+        if trainer.current_epoch > 0 and self.exhausted(trainer.current_epoch - 1):
+            trainer.should_stop = True
+
+    def exhausted(self, epoch: int) -> bool:
+        """Whether patience has run out after `epoch`."""
+        return self.patience_epochs is not None and self.epoch >= 0 and epoch - self.epoch >= self.patience_epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.score, self.epoch, self.weights = state_dict["score"], state_dict["epoch"], state_dict["weights"]
+
+
+class Curves(Callback):
+    """A row of metrics per epoch, or every `every_n_steps`, in `path` as CSV; a resumed run goes on from its checkpoint."""
+
+    def __init__(self, path: Path | None, every_n_steps: int | None = None) -> None:
+        self.path = path
+        self.every_n_steps = every_n_steps
+        self.rows: list[dict[str, float]] = []
+        self.validated = False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.validated = True
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+        if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0:
+            self._add(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self.every_n_steps is None:
+            self._add(trainer)
+
+    def _add(self, trainer: L.Trainer) -> None:
+        row = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step)}
+        for number, scheduler in enumerate(trainer.lr_scheduler_configs):
+            row["lr" if number == 0 else f"lr-{number}"] = float(scheduler.scheduler.get_last_lr()[0])
+        for key, value in sorted(trainer.callback_metrics.items()):
+            if self.validated or not key.startswith("val/"):
+                row[key] = float(value)
+        self.validated = False
+        self.rows.append(row)
+        if self.path is not None and trainer.is_global_zero:
+            write_text(self.path, as_csv(self.rows))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """Rows as CSV; a cell that was not measured stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"{value:.10g}" for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+class PlainProgress(Callback):
+    """Progress as lines, for logs: at most one every `interval_s` seconds, with rate and time left."""
+
+    def __init__(self, label: str, interval_s: float = 10.0) -> None:
+        self.label = label
+        self.interval_s = interval_s
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._begin(trainer.global_step)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+        total = int(trainer.estimated_stepping_batches)
+        loss = trainer.callback_metrics.get("train/loss")
+        score = trainer.callback_metrics.get("val/dice")
+        values = "".join(
+            f", {key} {float(value):.4f}" for key, value in (("loss", loss), ("val/dice", score)) if value is not None
+        )
+        self._say(trainer, trainer.global_step, total, "step", values)
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._begin(0)
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._say(trainer, batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
+
+    def _begin(self, done: int) -> None:
+        self.first, self.start, self.last = done, time.monotonic(), time.monotonic()
+
+    def _say(self, trainer: L.Trainer, done: int, total: int, unit: str, values: str) -> None:
+        now = time.monotonic()
+        if not trainer.is_global_zero or (now - self.last < self.interval_s):
+            return
+        self.last = now
+        rate = (done - self.first) / (now - self.start)
+        left = (total - done) / rate if rate else float("inf")
+        print(f"{self.label}: {unit} {done}/{total}{values}, {rate:.2f} {unit}s/s, {_duration(left)} left", flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def has_terminal() -> bool:
+    """Whether somebody is watching, rather than a log file."""
+    return sys.stderr.isatty() and sys.stdout.isatty()
+
+
+def progress(label: str) -> Callback:
+    """A bar on a terminal, plain lines elsewhere."""
+    if has_terminal():
+        from lightning.pytorch.callbacks import RichProgressBar
+
+        return RichProgressBar(leave=True)
+    return PlainProgress(label)

@@ -1,0 +1,47 @@
+"""How several vessel probability maps become one, and which way is best on validation."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
+Maps = npt.NDArray[np.float32]
+"""(members, ...) probabilities in [0, 1]."""
+
+
+def combine(maps: Maps, rule: Rule, weights: Sequence[float], thresholds: Sequence[float]) -> npt.NDArray[np.float32]:
+    """One map in [0, 1] from the members' maps, along the first axis.
+
+    `mean` and `weighted` average the probabilities, `max` is the union, `intersection` the minimum, and `vote` the share
+    of members whose probability reaches their own threshold. `weights` sum to 1 and are used by `weighted` alone.
+    """
+    if rule == "max":
+        return np.asarray(maps.max(0))
+    if rule == "intersection":
+        return np.asarray(maps.min(0))
+    if rule == "vote":
+        cut = np.asarray(thresholds, np.float32).reshape(-1, *[1] * (maps.ndim - 1))
+        return np.asarray((maps >= cut).mean(0, dtype=np.float32))
+    share = np.asarray(weights if rule == "weighted" else [1 / len(maps)] * len(maps), np.float32)
+    return np.asarray(np.tensordot(share, maps, axes=1), np.float32).clip(0, 1)
+
+
+def greedy_weights(num_members: int, score: Callable[[Sequence[float]], float], num_picks: int = 10) -> list[float]:
+    """Weights by greedy selection with replacement: each pick adds the member that helps most (Caruana 2004).
+
+    `score` rates weights, larger being better; the weights of the best-rated prefix of picks are returned.
+    """
+    counts = np.zeros(num_members)
+    best: tuple[float, list[float]] = (-np.inf, [1 / num_members] * num_members)
+    for _ in range(num_picks):
+        tried = []
+        for member in range(num_members):
+            weights = ((counts + np.eye(num_members)[member]) / (counts.sum() + 1)).tolist()
+            tried.append((score(weights), -member, weights))
+        value, member, weights = max(tried)
+        counts[-member] += 1
+        if value > best[0]:
+            best = (value, weights)
+    return best[1]

@@ -1,0 +1,59 @@
+"""From network to probabilities: test-time augmentation and tiles, together."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from segkit.tasks.settings import InferenceSettings
+
+View = tuple[int, bool]
+"""Quarter turns, then whether mirrored left to right."""
+
+VIEWS: dict[str, tuple[View, ...]] = {
+    "none": ((0, False),),
+    "flips": ((0, False), (0, True), (2, False), (2, True)),
+    "d4": tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True)),
+}
+
+
+def probabilities(
+    network: Callable[[Tensor], Tensor], image: Float[Tensor, "n c h w"], settings: InferenceSettings
+) -> Float[Tensor, "n 1 h w"]:
+    """Vessel probabilities of `image` in [0, 1], averaged over views, in float32.
+
+    `network` gives logits. With `settings.tile` the views are averaged inside each tile and the tiles blended with a
+    Gaussian, so that both work together.
+    """
+
+    def look(part: Tensor) -> Tensor:
+        views = [network(turned).float().sigmoid() for turned in _views(part, settings.tta)]
+        return torch.stack([_undo(probs, view) for probs, view in zip(views, VIEWS[settings.tta], strict=True)]).mean(0)
+
+    if settings.tile is None or max(image.shape[-2:]) <= settings.tile:
+        return look(image)
+    from monai.inferers import sliding_window_inference
+
+    blended = sliding_window_inference(
+        inputs=image,
+        roi_size=(settings.tile, settings.tile),
+        sw_batch_size=1,
+        predictor=look,
+        overlap=0.5,
+        mode="gaussian",
+        padding_mode="reflect",
+    )
+    assert isinstance(blended, Tensor)
+    return blended.clamp(0, 1)
+
+
+def _views(image: Tensor, tta: str) -> Iterator[Tensor]:
+    for turns, mirrored in VIEWS[tta]:
+        turned = torch.rot90(image, turns, (-2, -1))
+        yield turned.flip(-1) if mirrored else turned
+
+
+def _undo(probs: Tensor, view: View) -> Tensor:
+    turns, mirrored = view
+    return torch.rot90(probs.flip(-1) if mirrored else probs, -turns, (-2, -1))

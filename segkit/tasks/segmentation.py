@@ -1,0 +1,96 @@
+"""Fit, validate and predict a vessel segmentation network."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from segkit.core.seeding import derive_seed
+from segkit.data.sample import Batch
+from segkit.metrics.vessel import VesselMetrics
+from segkit.models import build_model
+from segkit.models.losses import LOSSES
+from segkit.tasks.inference import probabilities
+from segkit.tasks.schedules import learning_rate_factor
+from segkit.tasks.settings import InferenceSettings, PhaseSettings, TrainSettings
+
+
+class SegmentationTask(L.LightningModule):
+    """One training phase of one network; its predictions are vessel probabilities."""
+
+    def __init__(self, settings: TrainSettings, phase: PhaseSettings, seed: int = 0) -> None:
+        super().__init__()
+        self.settings = settings
+        self.phase = phase
+        self.seed = seed
+        self.inference = InferenceSettings()
+        # channels_last halves the convolutions' memory traffic on CPUs and GPUs alike.
+        self.model = build_model(settings.model).to(memory_format=torch.channels_last)
+        self.averaged = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(phase.ema_decay), use_buffers=False)
+            if phase.ema_decay
+            else None
+        )
+        if self.averaged is not None:
+            self.averaged.requires_grad_(False)
+        self.loss = LOSSES[settings.loss]
+        self.val_metrics = VesselMetrics()
+
+    @property
+    def best_model(self) -> torch.nn.Module:
+        """The network to validate and keep: the averaged one where there is one."""
+        return self.averaged.module if self.averaged is not None else self.model
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Start from a network's weights, all of them."""
+        self.model.load_state_dict(weights)
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(weights)
+
+    def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
+        """Image in [0, 1] to vessel logits, by the network that is kept."""
+        return self.best_model(image.contiguous(memory_format=torch.channels_last))
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # DropBlock's noise is a function of seed, step and rank, so a resumed run draws what an undisturbed one would.
+        torch.manual_seed(derive_seed(self.seed, "step", self.global_step, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self.model(batch["image"].contiguous(memory_format=torch.channels_last))
+        each = self.loss(logits, batch["vessels"], batch["pixel_weight"])
+        loss = (each * batch["weight"]).mean()
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=len(each))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+            for kept, seen in zip(self.averaged.module.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(seen)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.val_metrics.update(self(batch["image"]).float().sigmoid(), batch["vessels"], batch["fov"])
+
+    def on_validation_epoch_end(self) -> None:
+        values = self.val_metrics.compute()
+        self.log_dict({f"val/{name}": torch.as_tensor(float(value)) for name, value in values.items()})
+        self.val_metrics.reset()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "n 1 h w"]:
+        """Vessel probabilities at the network's size."""
+        return probabilities(self, batch["image"], self.inference)
+
+    def configure_optimizers(self) -> Any:
+        chosen = self.phase.optimizer
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[chosen.name]
+        optimizer = kind(self.model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay)
+        steps_per_epoch = int(self.trainer.estimated_stepping_batches) / self.phase.epochs
+
+        def factor(step: int) -> float:
+            return learning_rate_factor(self.phase.schedule, step / steps_per_epoch, self.phase.epochs)
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,111 @@
+"""Settings of training, inference and the machine, free of torch so that the conductor can read them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from segkit.core.config import Settings
+from segkit.data.settings import FeedSettings, GeometrySettings
+from segkit.models.settings import ModelSettings, SAUNetSettings
+
+LossName = Literal["bce", "dice", "bce-dice", "bce-mcc"]
+
+
+class RuntimeSettings(Settings):
+    """Where and how a run computes. Only `seed`, `precision` and `deterministic` can change a result."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """`auto` takes GPUs where there are any."""
+    devices: int | Literal["auto"] = 1
+    """Processes on this node: GPUs, or CPU processes that share the cores."""
+    num_nodes: int = Field(1, ge=1)
+    """Machines; each starts the same command (SLURM or torchrun sets the ranks)."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """`auto` is plain training on one device and DDP on several."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """`auto` is bf16-mixed on GPUs and CPUs with bf16 instructions, 32-true elsewhere; recorded with the result."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything random that has no seed of its own."""
+    deterministic: bool = False
+    """Ask torch for deterministic algorithms on GPUs (slower). CPU runs repeat exactly without it."""
+    num_workers: int = Field(0, ge=0)
+    """Loader processes per rank. Images are in memory, so few are needed; results do not depend on it."""
+    tracker: Literal["wandb", "csv", "none"] = "csv"
+    """Where metrics go: Weights & Biases (online when logged in, else offline), a CSV in the stage's folder, or nowhere."""
+    wandb_project: str = "segkit"
+    """Project that W&B runs are filed under."""
+
+    def identity(self) -> dict[str, object]:
+        """The settings that can change a result."""
+        return {"seed": self.seed, "precision": self.precision, "deterministic": self.deterministic}
+
+
+class ScheduleSettings(Settings):
+    """The learning rate as a factor over the phase; every length is in epochs and may be fractional."""
+
+    name: Literal["constant", "step", "cosine", "cyclic-cosine"] = "constant"
+    warmup_epochs: float = Field(0.0, ge=0)
+    """The factor rises linearly from 0 to 1 over this many epochs, before anything else."""
+    step_epochs: tuple[float, ...] = ()
+    """`step`: after each of these epochs the factor is multiplied by `step_factor`. The paper: (100,) of 150."""
+    step_factor: float = Field(0.1, gt=0, le=1)
+    """`step`: the factor of each step."""
+    cycle_epochs: float = Field(50.0, gt=0)
+    """`cyclic-cosine`: length of one fall from 1 to `final_factor`, after which it starts over."""
+    final_factor: float = Field(0.0, ge=0, le=1)
+    """`cosine` and `cyclic-cosine`: the factor at the end of the fall."""
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "ScheduleSettings":
+        if self.name == "step" and not self.step_epochs:
+            raise ValueError("a step schedule needs step_epochs, for example [100]")
+        return self
+
+
+class OptimizerSettings(Settings):
+    """Adam (Kingma 2015) or AdamW (Loshchilov 2019)."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class PhaseSettings(FeedSettings):
+    """One stretch of training: which images, how they are varied, for how long, how fast."""
+
+    epochs: int = Field(100, ge=1)
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Per-step decay of the averaged weights that are validated and kept; none by default."""
+    early_stop_epochs: int | None = Field(None, ge=1)
+    """Stop after this many epochs without a better validation score; never by default."""
+    val_interval_epochs: int = Field(1, ge=1)
+    """Validate every so many epochs (and after the last)."""
+    init_from: Literal["previous", "scratch"] = "previous"
+    """Start from the best weights of the phase before (scratch in the first), or from new ones."""
+
+
+class TrainSettings(Settings):
+    """A segmentation network and the phases that train it."""
+
+    model: ModelSettings = SAUNetSettings()
+    geometry: GeometrySettings = GeometrySettings()
+    loss: LossName = "bce-dice"
+    """`bce`, soft `dice`, their average `bce-dice` (the paper), or `bce-mcc` (SA-UNetv2)."""
+    monitor: Literal["val/dice", "val/auroc", "val/auprc", "val/mcc"] = "val/dice"
+    """The validation metric that chooses the weights to keep."""
+    phases: Annotated[tuple[PhaseSettings, ...], Field(min_length=1)] = (PhaseSettings(),)
+    seed_offset: int = Field(0, ge=0)
+    """Added to the run's seed, to train the same network again."""
+    synthetic_replaced: bool = False
+    """Draw real images in place of synthetic ones, as many and as often: the control of what synthetic images bring."""
+
+
+class InferenceSettings(Settings):
+    """How a trained network looks at an image."""
+
+    tta: Literal["none", "flips", "d4"] = "none"
+    """Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) views."""
+    tile: int | None = Field(None, ge=64)
+    """Side of overlapping tiles for images too large for memory; whole images by default."""

@@ -1,0 +1,79 @@
+"""The one place where a Trainer is built."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+
+from segkit.core.errors import ConfigError
+from segkit.tasks.callbacks import AtomicCheckpointIO, has_terminal, progress
+from segkit.tasks.precision import Precision, resolve_precision
+from segkit.tasks.settings import RuntimeSettings
+
+
+def quiet() -> None:
+    """Silence Lightning's remarks about loaders, loggers and devices; they repeat what the settings say."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+
+
+def build_trainer(
+    runtime: RuntimeSettings,
+    work_dir: Path,
+    label: str,
+    *,
+    precision: Precision | None = None,
+    logger: Logger | None = None,
+    callbacks: Sequence[Callback] = (),
+    **limits: Any,
+) -> L.Trainer:
+    """A Trainer for this machine.
+
+    Args:
+        runtime: devices, nodes, strategy, precision.
+        work_dir: where Lightning may leave files of its own.
+        label: what progress lines are headed with.
+        precision: overrides the runtime's, for a resumed stage that began with another.
+        logger: the tracker's, if any.
+        callbacks: what else happens during the run.
+        limits: `max_epochs` and the like, handed to the Trainer.
+
+    Raises:
+        ConfigError: the runtime asks for devices that are not there.
+    """
+    if runtime.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("runtime.accelerator = 'gpu', but torch finds no GPU; use 'auto' or see `segkit doctor`")
+    several = runtime.devices != 1 or runtime.num_nodes > 1
+    on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        # TF32 for what stays in fp32: ten bits of mantissa are more than enough here and many times faster.
+        torch.set_float32_matmul_precision("high")
+    if runtime.devices == "auto" and not on_gpu:
+        several = False
+    return L.Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=runtime.devices if several or on_gpu else 1,
+        num_nodes=runtime.num_nodes,
+        strategy="ddp" if runtime.strategy == "ddp" or several else "auto",
+        precision=precision or resolve_precision(runtime.precision, runtime.accelerator),
+        deterministic=runtime.deterministic and on_gpu,
+        sync_batchnorm=several and on_gpu,
+        use_distributed_sampler=False,  # our samplers know their rank; Lightning's would repeat images
+        num_sanity_val_steps=0,
+        logger=logger if logger is not None else False,
+        callbacks=[*callbacks, progress(label)],
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=any(type(callback).__name__ == "ModelCheckpoint" for callback in callbacks),
+        enable_model_summary=False,
+        enable_progress_bar=has_terminal(),
+        log_every_n_steps=1,
+        default_root_dir=work_dir,
+        **limits,
+    )
