@@ -30,6 +30,9 @@ SYM6 = (
     0.0017677118642428036,
     -0.007800708325034148,
 )
+# The filter is not symmetric: its centre of mass lies this far from its middle, in doubled pixels. Doubling moves the
+# picture by as much, and halving moves it back, but what happens in between has to know.
+_LAG = sum(i * tap for i, tap in enumerate(SYM6)) / sum(SYM6) - (len(SYM6) - 1) / 2
 _HALF_SUPPORT = 3  # source pixels that the 12 taps reach to either side at the doubled resolution
 
 
@@ -150,7 +153,9 @@ def geometry_matrices(geometry: Geometry, p: float, draws: Draws, edge: int) -> 
 def _reach(matrices: Tensor, edge: int) -> int:
     """Pixels beyond the border that any image reads from; at most what one reflection can give."""
     half = edge / 2 + _HALF_SUPPORT
-    corners = torch.tensor([[-half, -half, 1], [-half, half, 1], [half, -half, 1], [half, half, 1]], dtype=torch.float64)
+    corners = torch.tensor(
+        [[-half, -half, 1], [-half, half, 1], [half, -half, 1], [half, half, 1]], dtype=torch.float64
+    )
     farthest = (matrices.double() @ corners.t())[:, :2].abs().max().item()
     return min(max(math.ceil(farthest - edge / 2) + _HALF_SUPPORT, 0), edge - 1)
 
@@ -171,7 +176,7 @@ def warp(
     out_edge = 2 * edge + 2 * support  # what halving needs to come out at `edge` without borders of its own
     # pixels -> doubled pixels -> normalised coordinates, all from the image's centre
     theta = matrices.double().clone()
-    theta[:, :2, 2] *= 2
+    theta[:, :2, 2] = 2 * theta[:, :2, 2] + _LAG - _LAG * theta[:, :2, :2].sum(dim=2)
     theta[:, :2, :2] *= out_edge / x.shape[-1]
     theta[:, :2, 2] *= 2 / x.shape[-1]
     grid = F.affine_grid(theta[:, :2].to(x), [n, channels, out_edge, out_edge], align_corners=False)

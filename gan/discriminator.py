@@ -74,9 +74,7 @@ class DiscriminatorEpilogue(nn.Module):
     def __init__(self, channels: int, settings: GanSettings) -> None:
         super().__init__()
         self.mbstd = MinibatchStdLayer(settings.mbstd_group_size)
-        self.conv = Conv2dLayer(
-            channels + 1, channels, kernel_size=3, activation="lrelu", clamp=settings.conv_clamp
-        )
+        self.conv = Conv2dLayer(channels + 1, channels, kernel_size=3, activation="lrelu", clamp=settings.conv_clamp)
         self.fc = FullyConnectedLayer(channels * 4 * 4, channels, activation="lrelu")
         self.out = FullyConnectedLayer(channels, 1)
 

@@ -18,9 +18,7 @@ def discriminator_loss(real_logits: Float[Tensor, "n 1"], fake_logits: Float[Ten
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
 
 
-def gradient_penalty(
-    real_logits: Float[Tensor, "n 1"], real_images: Float[Tensor, "n c r r"]
-) -> Float[Tensor, " n"]:
+def gradient_penalty(real_logits: Float[Tensor, "n 1"], real_images: Float[Tensor, "n c r r"]) -> Float[Tensor, " n"]:
     """Squared gradient of each logit by its image, twice differentiable (R1 without gamma / 2; Mescheder 2018)."""
     (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3))

@@ -148,8 +148,6 @@ class _GridSampleAdjoint(torch.autograd.Function):
         return _GridSample.apply(grad_outputs[0], grid), None, None
 
 
-def grid_sample(
-    image: Float[Tensor, "n c h w"], grid: Float[Tensor, "n h2 w2 2"]
-) -> Float[Tensor, "n c h2 w2"]:
+def grid_sample(image: Float[Tensor, "n c h w"], grid: Float[Tensor, "n h2 w2 2"]) -> Float[Tensor, "n c h2 w2"]:
     """Bilinear sampling at normalised coordinates (edge of the outer pixels at +-1), zeros outside the image."""
     return _GridSample.apply(image, grid)  # type: ignore[no-any-return]

@@ -178,9 +178,7 @@ class GanSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> "GanSettings":
         if self.batch_size % self.mbstd_group_size:
-            raise ValueError(
-                f"mbstd_group_size {self.mbstd_group_size} does not divide batch_size {self.batch_size}"
-            )
+            raise ValueError(f"mbstd_group_size {self.mbstd_group_size} does not divide batch_size {self.batch_size}")
         if self.pl_weight > 0 and self.batch_size % self.pl_batch_shrink:
             raise ValueError(f"pl_batch_shrink {self.pl_batch_shrink} does not divide batch_size {self.batch_size}")
         if self.num_low_precision_resolutions > int(math.log2(self.resolution)) - 1:

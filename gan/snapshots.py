@@ -26,5 +26,5 @@ class SampleGrids(L.Callback):
         is_last = trainer.global_step == trainer.max_steps
         if trainer.is_global_zero and (is_last or trainer.global_step % snapshot_steps(settings) == 0):
             images = [generate(pl_module.generator_ema, seed) for seed in range(settings.num_sample_grid)]
-            name = f"kimg{pl_module.num_images_seen / 1000:08.1f}.png"
+            name = f"kimg{pl_module.num_images_seen / 1000:010.3f}.png"
             write_image(self.folder / name, sample_grid(images))

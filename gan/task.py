@@ -84,8 +84,10 @@ class StyleGAN2Task(L.LightningModule):
         # ModelCheckpoint advises to keep the weights from before the step; the ones after it are what resuming needs
         warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
         self._check_shares(world_size())
-        # a checkpoint holds everything; the weights it once started from need not be there any more
-        if self.settings.init_from is not None and self.trainer.ckpt_path is None:
+
+    def on_fit_start(self) -> None:
+        # a checkpoint, when there is one, is restored by now; it holds everything and does not need the first weights
+        if self.settings.init_from is not None and self.num_images_seen == 0:
             weights.load_all(self.settings.init_from, self.settings, self.networks)
 
     def _check_shares(self, world: int) -> None:

@@ -27,9 +27,7 @@ def test_noise_is_added_after_demodulation():
     x, weight, styles, noise = random(2, 4, 5, 5), random(6, 4, 3, 3), random(2, 4), random(2, 1, 5, 5)
     expected = 1.5 * (reference.modulated_conv(x, weight, styles) + noise)
     x, weight, styles, noise = (torch.from_numpy(a) for a in (x, weight, styles, noise))
-    np.testing.assert_allclose(
-        layers.modulated_conv2d(x, weight, styles, gain=1.5, noise=noise), expected, atol=1e-12
-    )
+    np.testing.assert_allclose(layers.modulated_conv2d(x, weight, styles, gain=1.5, noise=noise), expected, atol=1e-12)
 
 
 def test_synthesis_layer_is_modulation_noise_bias_and_leaky_relu():

@@ -8,7 +8,12 @@ from segkit.core.errors import ConfigError
 def test_paper_presets_have_the_papers_values():
     settings = GanSettings(preset="paper512", resolution=512)
     assert (settings.batch_size, settings.mbstd_group_size, settings.channel_base) == (64, 8, 32768)
-    assert (settings.learning_rate, settings.r1_gamma, settings.ema_kimg, settings.ema_rampup) == (0.0025, 0.5, 20, None)
+    assert (settings.learning_rate, settings.r1_gamma, settings.ema_kimg, settings.ema_rampup) == (
+        0.0025,
+        0.5,
+        20,
+        None,
+    )
     assert settings.num_mapping_layers == 8
 
 

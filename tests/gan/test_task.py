@@ -1,0 +1,229 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from gan import weights
+from gan.data import seeds_loader
+from gan.losses import lazy_adam
+from gan.sampling import generate
+from gan.settings import GanSettings
+from gan.snapshots import SampleGrids
+from gan.task import StyleGAN2Task
+from segkit.core.errors import RequestError, WeightsError
+from tests.gan.train_together import fit
+
+# runs here resume from checkpoints that another run's callback wrote
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`:UserWarning")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tiny(**changes):
+    values = {
+        "resolution": 16,
+        "batch_size": 4,
+        "channel_base": 128,
+        "channel_max": 8,
+        "z_dim": 8,
+        "w_dim": 8,
+        "num_mapping_layers": 2,
+        "kimg": 0.032,
+        "pl_interval": 2,
+        "r1_interval": 3,
+        "augment_p": 0.3,
+        "ada_ramp_kimg": 0.1,
+        "snapshot_kimg": 0.016,
+        "num_sample_grid": 2,
+    }
+    return GanSettings(**(values | changes))
+
+
+class Logged(Callback):
+    """Keeps what was logged at each iteration."""
+
+    def __init__(self):
+        self.rows = []
+
+    def on_train_batch_end(self, trainer, *args):
+        self.rows.append({key: float(value) for key, value in trainer.callback_metrics.items()})
+
+
+def same_state(a, b):
+    return all(torch.equal(value, b[key]) for key, value in a.items())
+
+
+def distance(a, b):
+    return max((value.double() - b[key].double()).abs().max().item() for key, value in a.items())
+
+
+def test_training_runs_by_the_kimg_clock_and_logs_every_quantity(tmp_path):
+    logged = Logged()
+    task, trainer = fit(tiny(), tmp_path, [logged])
+    assert trainer.global_step == 8
+    assert task.num_images_seen == 32
+    assert [row["gan/kimg"] for row in logged.rows] == pytest.approx([0.004 * i for i in range(1, 9)])
+    names = {"loss_g", "loss_d", "r1", "path_length", "ada_p", "kimg"}
+    assert logged.rows[0].keys() == {f"gan/{name}" for name in names}
+    assert logged.rows[-1].keys() == {f"gan/{name}" for name in names | {"overfitting"}}
+    # the lazy quantities keep their value until the next time
+    r1 = [row["gan/r1"] for row in logged.rows]
+    assert r1[0] == r1[2] != r1[3] == r1[5] != r1[6]
+    path_length = [row["gan/path_length"] for row in logged.rows]
+    assert path_length[0] == path_length[1] != path_length[2]
+
+
+def test_the_discriminator_learns_to_tell_photographs_apart(tmp_path):
+    logged = Logged()
+    settings = tiny(kimg=0.4, augment="none", learning_rate=0.01, train_noise="const", pl_interval=8, r1_interval=8)
+    task, _ = fit(settings, tmp_path, [logged])
+    losses = [row["gan/loss_d"] for row in logged.rows]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    start = StyleGAN2Task(settings, seed=3)
+    for name in ("generator", "discriminator", "generator_ema"):
+        moved = distance(getattr(task, name).state_dict(), getattr(start, name).state_dict())
+        assert moved > 1e-3, name
+    assert distance(task.generator_ema.state_dict(), task.generator.state_dict()) > 1e-4
+    assert all(torch.isfinite(value).all() for value in task.state_dict().values())
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+    keep = ModelCheckpoint(tmp_path / "whole", filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    whole, _ = fit(tiny(), tmp_path, [keep])
+    fit(tiny(), tmp_path, [ModelCheckpoint(tmp_path / "half", filename="{step}", every_n_train_steps=1)], steps=3)
+    resumed_log = Logged()
+    resumed, trainer = fit(tiny(), tmp_path, [resumed_log], ckpt_path=tmp_path / "half" / "step=3.ckpt")
+    assert trainer.global_step == 8
+    assert len(resumed_log.rows) == 5
+    assert same_state(whole.state_dict(), resumed.state_dict())
+    assert resumed.augment_pipe.chance == whole.augment_pipe.chance != 0.3
+    for step in (1, 6, 7):
+        again, _ = fit(tiny(), tmp_path, ckpt_path=tmp_path / "whole" / f"step={step}.ckpt")
+        assert same_state(whole.state_dict(), again.state_dict())
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path):
+    longer, _ = fit(tiny(kimg=0.048), tmp_path)
+    fit(tiny(), tmp_path, [ModelCheckpoint(tmp_path / "kept", filename="{step}", every_n_train_steps=4, save_top_k=-1)])
+    resumed, trainer = fit(tiny(kimg=0.048), tmp_path, ckpt_path=tmp_path / "kept" / "step=8.ckpt")
+    assert trainer.global_step == 12
+    assert same_state(longer.state_dict(), resumed.state_dict())
+
+
+def test_another_seed_is_another_run(tmp_path):
+    start = StyleGAN2Task(tiny(), seed=3).state_dict()
+    assert same_state(start, StyleGAN2Task(tiny(), seed=3).state_dict())
+    assert not same_state(start, StyleGAN2Task(tiny(), seed=4).state_dict())
+
+
+def test_accumulating_passes_gives_the_gradient_of_the_whole_batch(tmp_path):
+    settings = {"batch_size": 8, "mbstd_group_size": 2, "train_noise": "const"}
+    whole, _ = fit(tiny(**settings), tmp_path)
+    passes, _ = fit(tiny(**settings, images_per_pass=2), tmp_path)
+    assert distance(whole.state_dict(), passes.state_dict()) < 1e-4
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path):
+    settings = tiny(batch_size=8, mbstd_group_size=4, train_noise="const", kimg=0.08, ada_ramp_kimg=1.0)
+    one, _ = fit(settings, tmp_path)
+    command = [sys.executable, "-m", "tests.gan.train_together", settings.model_dump_json(), str(tmp_path), "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    assert first.keys() == second.keys()
+    assert first["p"] == second["p"] == one.augment_pipe.chance != 0.3
+    assert first["images"] == 80
+    expected = one.state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in expected)
+    assert distance(expected, first) < 1e-5
+    assert distance(expected, StyleGAN2Task(settings, seed=3).state_dict()) > 1e-2
+
+
+def test_optimisers_are_corrected_for_the_lazy_steps():
+    for_g, for_d = StyleGAN2Task(tiny(learning_rate=0.0025)).configure_optimizers()
+    for optimizer, interval in ((for_g, 2), (for_d, 3)):
+        expected = lazy_adam(0.0025, interval)
+        assert {key: optimizer.param_groups[0][key] for key in expected} == expected
+    for_g, for_d = StyleGAN2Task(tiny(pl_weight=0.0, r1_gamma=0.0)).configure_optimizers()
+    assert for_g.param_groups[0]["lr"] == for_d.param_groups[0]["lr"] == 0.0025
+
+
+def test_without_regularisation_there_are_only_the_main_phases(tmp_path):
+    logged = Logged()
+    task, _ = fit(tiny(pl_weight=0.0, r1_gamma=0.0, augment="none"), tmp_path, [logged])
+    assert {"gan/r1", "gan/path_length"}.isdisjoint(logged.rows[-1])
+    assert task.pl_mean == 0
+    assert logged.rows[-1]["gan/ada_p"] == 0
+
+
+def test_a_gradient_that_is_not_finite_does_no_lasting_harm(tmp_path):
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if batch_idx == 2:
+                weight = pl_module.discriminator.b4.out.weight
+                weight.register_hook(lambda grad: torch.full_like(grad, float("nan")))
+
+    task, _ = fit(tiny(), tmp_path, [Poison()])
+    assert all(torch.isfinite(value).all() for value in task.state_dict().values())
+
+
+def test_frozen_layers_keep_their_weights(tmp_path):
+    task, _ = fit(tiny(freeze_d=3), tmp_path)
+    start = StyleGAN2Task(tiny(freeze_d=3), seed=3)
+    for name in ("fromrgb", "conv0", "conv1"):
+        assert torch.equal(
+            task.discriminator.get_submodule(f"b16.{name}").weight,
+            start.discriminator.get_submodule(f"b16.{name}").weight,
+        )
+    assert not torch.equal(
+        task.discriminator.get_submodule("b16.skip").weight, start.discriminator.get_submodule("b16.skip").weight
+    )
+
+
+def test_training_starts_from_given_weights_and_a_resumed_run_does_not_need_them(tmp_path):
+    donor = StyleGAN2Task(tiny(), seed=9)
+    weights.save(tmp_path / "donor", donor.networks, tiny())
+    settings = tiny(init_from=tmp_path / "donor", learning_rate=1e-9)
+    keep = ModelCheckpoint(tmp_path / "kept", filename="{step}", every_n_train_steps=2, save_top_k=-1)
+    task, _ = fit(settings, tmp_path, [keep])
+    assert distance(task.discriminator.state_dict(), donor.discriminator.state_dict()) < 1e-6
+    (tmp_path / "donor" / "settings.json").unlink()
+    with pytest.raises(WeightsError, match="holds no GAN weights"):
+        fit(settings, tmp_path)
+    resumed, _ = fit(settings, tmp_path, ckpt_path=tmp_path / "kept" / "step=2.ckpt")
+    assert same_state(task.state_dict(), resumed.state_dict())
+
+
+def test_a_batch_that_cannot_be_shared_or_grouped_is_refused_before_training(tmp_path):
+    with pytest.raises(RequestError, match="mbstd_group_size 4 does not divide the 2 images"):
+        fit(tiny(images_per_pass=2), tmp_path)
+    with pytest.raises(RequestError, match="batch_size 4 cannot be shared by 3 devices"):
+        StyleGAN2Task(tiny())._check_shares(3)
+
+
+def test_sample_grids_are_written_each_snapshot_and_at_the_end(tmp_path):
+    fit(tiny(kimg=0.04), tmp_path, [SampleGrids(tmp_path / "grids")])
+    names = sorted(path.name for path in (tmp_path / "grids").iterdir())
+    assert names == ["kimg000000.016.png", "kimg000000.032.png", "kimg000000.040.png"]
+
+
+def test_low_precision_trains(tmp_path):
+    task, _ = fit(tiny(num_low_precision_resolutions=2), tmp_path)
+    assert all(torch.isfinite(value).all() for value in task.state_dict().values())
+    assert {parameter.dtype for parameter in task.parameters()} == {torch.float32}
+
+
+def test_predicting_draws_the_image_of_each_seed(tmp_path):
+    task, trainer = fit(tiny(), tmp_path)
+    outputs = trainer.predict(task, seeds_loader([5, 0, 7], batch_size=2), return_predictions=True)
+    seeds = torch.cat([output["seeds"] for output in outputs])
+    images = torch.cat([output["images"] for output in outputs])
+    assert seeds.tolist() == [5, 0, 7]
+    for seed, image in zip(seeds.tolist(), images, strict=True):
+        assert torch.equal(image, torch.from_numpy(generate(task.generator_ema, seed, 0.7)))
