@@ -1,4 +1,4 @@
-"""Augmentation of what the discriminator sees (Karras 2020b, Appendix B): invertible in distribution, so it need not leak.
+"""Augmentation of what the discriminator sees (Karras 2020b, Appendix B).
 
 The random numbers come from outside and the matrices are pure functions of them, so a step can be repeated exactly and
 every transform can be checked. The geometric part is executed once, with all its transforms multiplied into one matrix:
@@ -153,9 +153,7 @@ def geometry_matrices(geometry: Geometry, p: float, draws: Draws, edge: int) -> 
 def _reach(matrices: Tensor, edge: int) -> int:
     """Pixels beyond the border that any image reads from; at most what one reflection can give."""
     half = edge / 2 + _HALF_SUPPORT
-    corners = torch.tensor(
-        [[-half, -half, 1], [-half, half, 1], [half, -half, 1], [half, half, 1]], dtype=torch.float64
-    )
+    corners = torch.tensor([[x, y, 1] for x in (-half, half) for y in (-half, half)], dtype=torch.float64)
     farthest = (matrices.double() @ corners.t())[:, :2].abs().max().item()
     return min(max(math.ceil(farthest - edge / 2) + _HALF_SUPPORT, 0), edge - 1)
 

@@ -64,8 +64,7 @@ class DiscriminatorBlock(nn.Module):
         if self.fromrgb is not None:
             x = self.fromrgb(x)
         skip = self.skip(x)
-        y: Tensor = self.conv1(self.conv0(x))
-        return y + skip
+        return self.conv1(self.conv0(x)) + skip  # type: ignore[no-any-return]
 
 
 class DiscriminatorEpilogue(nn.Module):
@@ -91,10 +90,10 @@ class Discriminator(nn.Module):
         layers = _LayerCounter(settings.freeze_d)
         self.resolutions = resolutions_to(settings.resolution)[::-1]
         for resolution in self.resolutions[:-1]:
-            widths = (
+            fine, coarse = (
                 num_channels(r, settings.channel_base, settings.channel_max) for r in (resolution, resolution // 2)
             )
-            self.add_module(f"b{resolution}", DiscriminatorBlock(*widths, resolution, settings, layers))
+            self.add_module(f"b{resolution}", DiscriminatorBlock(fine, coarse, resolution, settings, layers))
         self.b4 = DiscriminatorEpilogue(num_channels(4, settings.channel_base, settings.channel_max), settings)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

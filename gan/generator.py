@@ -125,7 +125,8 @@ class SynthesisNetwork(nn.Module):
 
     def forward(self, ws: Float[Tensor, "n num_ws w_dim"], noise_mode: str = "random") -> Float[Tensor, "n c r r"]:
         """Image in about [-1, 1]; `noise_mode` is "random", "const" or "none"."""
-        x = image_pm1 = None
+        x: Tensor | None = None
+        image_pm1: Tensor | None = None
         first = 0
         for resolution in self.resolutions:
             block = self.get_submodule(f"b{resolution}")

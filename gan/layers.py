@@ -52,6 +52,8 @@ class Conv2dLayer(nn.Module):
         gain: factor on the output; sqrt(0.5) in the two branches of a residual block keeps the variance.
     """
 
+    weight: Tensor
+    bias: Tensor | None
     resample_filter: Tensor
 
     def __init__(
@@ -120,10 +122,7 @@ def modulated_conv2d(
         styles = styles * gain
     y = x * styles.to(x.dtype)[:, :, None, None]
     w = weight.to(x.dtype)
-    if upsample_kernel is None:
-        y = F.conv2d(y, w, padding=weight.shape[-1] // 2)
-    else:
-        y = conv2d_up(y, w, upsample_kernel)
+    y = F.conv2d(y, w, padding=w.shape[-1] // 2) if upsample_kernel is None else conv2d_up(y, w, upsample_kernel)
     scaled_noise = None if noise is None else (noise * gain).to(x.dtype)
     if out_scale is None:
         return y if scaled_noise is None else y + scaled_noise

@@ -1,4 +1,4 @@
-"""The losses as pure functions; each is a mean over images, so that sharing a batch out does not change the gradient."""
+"""The losses as pure functions; each is a mean over images, so that sharding does not change the gradient."""
 
 import math
 

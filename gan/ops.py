@@ -95,8 +95,10 @@ class _ClampedLeakyReLUGrad(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, y: Tensor, clamp: float | None) -> Tensor:
         ctx.save_for_backward(y)
         ctx.clamp = clamp
-        dx = torch.ops.aten.leaky_relu_backward(grad, y, LRELU_SLOPE, True)
-        return dx if clamp is None else torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp)
+        dx: Tensor = torch.ops.aten.leaky_relu_backward(grad, y, LRELU_SLOPE, True)
+        if clamp is not None:
+            dx = torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp)
+        return dx
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:

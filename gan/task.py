@@ -2,15 +2,15 @@
 
 import copy
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
 from gan import weights
 from gan.ada import ada_step, next_ada_p
@@ -133,21 +133,21 @@ class StyleGAN2Task(L.LightningModule):
         iteration = self.num_images_seen // s.batch_size
         real_pm1 = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         torch.manual_seed(derive_seed(self.seed, iteration, _LAYER_NOISE, rank()))  # for the noise inside the layers
-        step_g, step_d = (optimizer.optimizer.step for optimizer in self.optimizers())  # type: ignore[union-attr]
+        adam_g, adam_d = cast(list[LightningOptimizer], self.optimizers())
         # the networks choose their own precision, whatever the Trainer was given
         with torch.autocast(self.device.type, enabled=False):
             self._train_only(self.generator)
             stats = self._generator_main(self._draws(iteration, _G_MAIN))
-            self._update(self.generator, step_g)
+            self._update(self.generator, adam_g.optimizer)
             if s.pl_weight > 0 and iteration % s.pl_interval == 0:
                 stats |= self._generator_regularisation(self._draws(iteration, _G_REG))
-                self._update(self.generator, step_g)
+                self._update(self.generator, adam_g.optimizer)
             self._train_only(self.discriminator)
             stats |= self._discriminator_main(real_pm1, self._draws(iteration, _D_MAIN))
-            self._update(self.discriminator, self.optimizers()[1].step)  # type: ignore[index,union-attr]
+            self._update(self.discriminator, adam_d)  # through Lightning, which counts it
             if s.r1_gamma > 0 and iteration % s.r1_interval == 0:
                 stats |= self._discriminator_regularisation(real_pm1, self._draws(iteration, _D_REG))
-                self._update(self.discriminator, step_d)
+                self._update(self.discriminator, adam_d.optimizer)
         self._train_only(self.generator, self.discriminator)
         update_ema(
             self.generator_ema,
@@ -265,13 +265,13 @@ class StyleGAN2Task(L.LightningModule):
         for network in (self.generator, self.discriminator):
             network.requires_grad_(network in networks)
 
-    def _update(self, network: nn.Module, step: Callable[[], Any]) -> None:
+    def _update(self, network: nn.Module, optimizer: Optimizer | LightningOptimizer) -> None:
         """Average the gradients over ranks, replace what is not finite, and let the optimiser step."""
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
         all_reduce_mean_(gradients)
         for gradient in gradients:
             torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
-        step()
+        optimizer.step()
         network.zero_grad(set_to_none=True)
 
     def _adjust_augmentation(self, iteration: int, sign_real: Tensor) -> None:

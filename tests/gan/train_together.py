@@ -1,4 +1,4 @@
-"""Run by the tests as a command of its own: train a tiny GAN with Lightning's `ddp` on as many CPU processes as asked."""
+"""Train a tiny GAN; also a command of its own, for training on several CPU processes with Lightning's `ddp`."""
 
 import json
 import sys

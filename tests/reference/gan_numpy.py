@@ -58,7 +58,7 @@ def modulated_conv(x, weight, styles, demodulate=True, up=False):
     return np.stack(images)
 
 
-def leaky_relu(x, gain=np.sqrt(2), clamp=None):
+def leaky_relu(x, gain=2**0.5, clamp=None):
     y = np.where(x > 0, x, 0.2 * x) * gain
     return y if clamp is None else np.clip(y, -clamp, clamp)
 
