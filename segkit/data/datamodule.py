@@ -16,6 +16,7 @@ from segkit.core.manifest import Manifest, Row
 from segkit.data import transforms
 from segkit.data.feed import pools
 from segkit.data.fov import estimate_fov
+from segkit.data.geometry import Geometry
 from segkit.data.sample import Batch
 from segkit.data.sampling import BatchSampler, Draw
 from segkit.data.settings import FeedSettings, GeometrySettings
@@ -45,11 +46,11 @@ def read_picture(row: Row, geometry: GeometrySettings, stride: int, feed: FeedSe
     """Decode one row and bring it to the network's size."""
     assert row.vessels is not None
     image = images.read_image(row.image)
-    plan = geometry.plan(*image.shape[:2], stride)
+    plan = Geometry.plan(geometry, *image.shape[:2], stride=stride)
     synthetic = row.origin == "synthetic"
     probs = images.read_probs(row.vessels) if synthetic else images.read_mask(row.vessels).astype(np.float32)
     hard = not synthetic or feed.pseudo_labels != "soft"
-    vessels = plan.vessels(probs >= row.threshold).astype(np.float32) if hard else plan.probs(probs)
+    vessels = plan.label(probs >= row.threshold).astype(np.float32) if hard else plan.probs(probs)
     confidence = plan.probs(np.abs(2 * probs - 1)) if synthetic and feed.pseudo_labels == "confidence" else None
     weight = row.weight * (feed.synthetic_weight if synthetic else 1.0)
     return Picture(plan.image(image), vessels, plan.fov(read_fov(row, image)), confidence, weight)

@@ -1,14 +1,10 @@
 """Settings of the data: which images, how they are cut into splits, what size the network sees."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
-from segkit.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from segkit.data.geometry import Geometry
 
 
 class PhantomSettings(Settings):
@@ -84,17 +80,3 @@ class GeometrySettings(Settings):
         if (self.mode == "resize") != (self.size is not None):
             raise ValueError("`size` belongs to mode `resize`, and `resize` needs it")
         return self
-
-    def plan(self, height: int, width: int, stride: int) -> "Geometry":
-        """The geometry of an image of this size for a network of this stride.
-
-        Raises:
-            ConfigError: `size` is not a multiple of the stride.
-        """
-        from segkit.data.geometry import Geometry
-
-        if self.size is None:
-            return Geometry.pad(height, width, stride)
-        if self.size % stride:
-            raise ConfigError(f"geometry.size {self.size} is not a multiple of the network's stride {stride}")
-        return Geometry.resize(height, width, self.size, self.size)

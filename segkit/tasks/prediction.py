@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from segkit.core import images
+from segkit.data.geometry import Geometry
 from segkit.data.settings import GeometrySettings
 from segkit.tasks.combine import Rule, combine
 from segkit.tasks.inference import probabilities
@@ -45,11 +46,11 @@ class NetworkPredictor(Predictor):
         self.threshold = threshold
 
     def forward(self, image: Image, inference: InferenceSettings) -> Probs:
-        plan = self.geometry.plan(*image.shape[:2], self.stride)
+        plan = Geometry.plan(self.geometry, *image.shape[:2], stride=self.stride)
         device = next(self.network.parameters()).device
         batch = torch.from_numpy(plan.image(image)).to(device).permute(2, 0, 1)[None].float() / 255
         probs = probabilities(self._look, batch, inference)
-        return plan.back(probs[0, 0].cpu().numpy())
+        return plan.probs_back(probs[0, 0].cpu().numpy())
 
     def _look(self, batch: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.network(batch.contiguous(memory_format=torch.channels_last))
