@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.store import WORK
-from pipelines.verbs import StageRequest
+from pipelines.request import StageRequest
 from segkit.core.files import read_json, write_json
 from segkit.tasks.settings import RuntimeSettings
 

@@ -5,68 +5,20 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines.context import Context
-from pipelines.graph import fingerprint
+from pipelines.request import StageRequest, request_fingerprint, request_text
 from pipelines.store import REQUEST, WORK, describe_outputs, held, input_fingerprint, read_done, write_done
-from pipelines.verbs import VERBS, StageRequest
-from segkit.core.config import ConfigError, read_yaml, validate
+from pipelines.verbs import VERBS
 from segkit.core.errors import RequestError
 from segkit.core.files import write_text
-from segkit.tasks.settings import RuntimeSettings
 
 RECORDED_PACKAGES = ("torch", "lightning", "numpy", "albumentations", "pillow")
-
-
-def request_text(request: StageRequest) -> str:
-    """The stage file `segkit stage` reads."""
-    content = {
-        "stage": request.name,
-        "verb": request.verb,
-        "group": request.group,
-        "settings": request.settings.model_dump(mode="json"),
-        "runtime": request.runtime.model_dump(mode="json"),
-    }
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-
-
-def read_request(path: Path) -> StageRequest:
-    """Read a stage file.
-
-    Raises:
-        ConfigError: it is not one, or a setting in it is wrong.
-    """
-    raw = read_yaml(path)
-    if raw.get("verb") not in VERBS:
-        raise ConfigError(f"{path}: verb = {raw.get('verb')!r}; a stage file names one of {', '.join(VERBS)}")
-    return StageRequest(
-        name=str(raw.get("stage", raw["verb"])),
-        verb=raw["verb"],
-        settings=validate(VERBS[raw["verb"]].settings, raw.get("settings") or {}, f"{path}, settings"),
-        runtime=validate(RuntimeSettings, raw.get("runtime") or {}, f"{path}, runtime"),
-        group=raw.get("group"),
-    )
-
-
-def request_fingerprint(request: StageRequest, inputs: Mapping[str, str]) -> str:
-    """Identity of the result this request asks for, given its inputs' fingerprints."""
-    verb = VERBS[request.verb]
-    return fingerprint(
-        request.name,
-        verb.version,
-        verb.identity(request.settings),
-        request.runtime.identity(),
-        verb.contents(request.settings),
-        inputs,
-    )
 
 
 def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> None:
@@ -168,9 +120,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip()
-
-
-def stage_command(request_path: Path, request: StageRequest, inputs: Mapping[str, Path], out: Path) -> list[str]:
-    """The command line that carries out a stage; a user could type it."""
-    given = [part for name, folder in inputs.items() for part in ("--input", f"{name}={folder}")]
-    return [sys.executable, "-m", "segkit", "stage", request.name, "-c", str(request_path), *given, "--out", str(out)]

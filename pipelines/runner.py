@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.execution import request_fingerprint, request_text, stage_command
+from pipelines.request import StageRequest, request_fingerprint, request_text, stage_command
 from pipelines.graph import Graph
 from pipelines.launchers import launch_local
 from pipelines.store import WORK, Store, read_done
-from pipelines.verbs import StageRequest
 from segkit.core.errors import SegkitError
 from segkit.core.files import write_text
 from segkit.tasks.settings import RuntimeSettings

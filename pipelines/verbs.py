@@ -17,7 +17,7 @@ from segkit.core.config import Settings
 from segkit.core.errors import RequestError
 from segkit.core.files import sha256_file
 from segkit.data.settings import DataSettings
-from segkit.tasks.settings import RuntimeSettings, TrainSettings
+from segkit.tasks.settings import TrainSettings
 
 
 class SelectSettings(Settings):
@@ -98,15 +98,3 @@ VERBS: Mapping[str, Verb] = {
     "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings),
     "report": Verb("pipelines.stages.report", ReportRequest),
 }
-
-
-@dataclass(frozen=True)
-class StageRequest:
-    """A stage as its own process gets it: everything but the folders."""
-
-    name: str
-    verb: str
-    settings: Settings
-    runtime: RuntimeSettings
-    group: str | None = None
-    """The pipeline run it belongs to, for the tracker."""

@@ -9,7 +9,7 @@ from pipelines.settings import EnsembleSettings
 from pipelines.stages.predictions import predict
 from segkit.core import images
 from segkit.core.manifest import read_manifest
-from segkit.data.datamodule import read_fov
+from segkit.data.fov import read_fov
 from segkit.metrics.confusion import dice
 from segkit.metrics.curves import best_dice_threshold, confusion_at, count_levels, quantise
 from segkit.tasks.combine import Maps, Rule, combine, greedy_weights

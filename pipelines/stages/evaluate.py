@@ -1,5 +1,6 @@
 """`evaluate`: every model predicts every image it was not trained on; what has labels is scored, once, on one device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from pipelines.stages.predictions import predict, scored
 from segkit.core import images
 from segkit.core.files import write_json, write_text
 from segkit.core.manifest import Manifest, Split, read_manifest
-from segkit.data.datamodule import read_fov
+from segkit.data.fov import read_fov
 from segkit.metrics.score import (
+    METRICS,
     Measurement,
     ScoredImage,
     binary_probs,
@@ -27,6 +29,8 @@ from segkit.tasks.weights import ModelCard, read_card
 SCORED: tuple[Split, ...] = ("test", "holdout", "val")
 """From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""
 OBSERVER = "second observer"
+BRIEF = ("dice", "sensitivity", "specificity", "auroc")
+"""The metrics shown in the terminal; the files hold all."""
 
 
 def run(context: Context) -> None:
@@ -48,11 +52,10 @@ def run(context: Context) -> None:
         _write_binary(context.out / "predictions" / name, rows, read_card(folder).threshold)
     raw = {split: {name: [to_json(m) for m in ms] for name, ms in runs.items()} for split, runs in measured.items()}
     write_json(context.out / "measurements.json", raw)
-    text = "\n\n".join(_text(split, runs) for split, runs in measured.items())
-    write_text(context.out / "tables.txt", text + "\n")
+    write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
     main = next(iter(measured))
     context.tracker.summary({f"{main}/{name}/dice": find(ms, "dice").value for name, ms in measured[main].items()})
-    print(text)
+    print(_text(main, measured[main], BRIEF, "pooled"))
 
 
 def _measure(context: Context, part: Manifest, split: str, name: str, card: ModelCard) -> list[Measurement]:
@@ -94,8 +97,15 @@ def _write_binary(folder: Path, rows: Manifest, threshold: float) -> None:
         images.write_mask(folder / "binary" / f"{row.name}.png", probs >= threshold)
 
 
-def _text(split: str, runs: dict[str, list[Measurement]]) -> str:
-    return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table) for table in tabulate(runs))
+def _text(
+    split: str, runs: dict[str, list[Measurement]], metrics: Sequence[str] = METRICS, averaging: str | None = None
+) -> str:
+    """The split's tables; those of one averaging, inside the field of view, where it is named."""
+    kept = {
+        name: [m for m in ms if averaging is None or (m.averaging == averaging and m.region == "fov")]
+        for name, ms in runs.items()
+    }
+    return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table) for table in tabulate(kept, metrics))
 
 
 SPLIT_NOTES: dict[str, str] = {

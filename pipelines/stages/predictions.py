@@ -6,7 +6,7 @@ from pathlib import Path
 from pipelines.context import Context
 from segkit.core import images
 from segkit.core.manifest import Manifest
-from segkit.data.datamodule import read_fov
+from segkit.data.fov import read_fov
 from segkit.metrics.score import ImageScore, ScoredImage, score_images
 from segkit.tasks.ensemble import EnsembleTask
 from segkit.tasks.prediction import ProbsWriter, image_loader
@@ -25,7 +25,7 @@ def predict(
     wait_for_model: bool = False,
 ) -> None:
     """Write a 16-bit probability PNG into `folder` for each row that has none yet; ranks share the rows."""
-    paths = [(row.name, row.image) for row in rows.rows if not (folder / f"{row.name}.png").exists()]
+    missing = [row for row in rows.rows if not (folder / f"{row.name}.png").exists()]
     # fp32: the scores are to show the network, not the rounding of its arithmetic.
     trainer = build_trainer(
         context.runtime,
@@ -36,8 +36,8 @@ def predict(
     )
     if wait_for_model:
         trainer.strategy.barrier()
-    if paths:
-        loader = image_loader(paths, trainer.global_rank, trainer.world_size)
+    if missing:
+        loader = image_loader(missing, trainer.global_rank, trainer.world_size)
         trainer.predict(EnsembleTask(load_predictor(model), inference), loader, return_predictions=False)
     trainer.strategy.barrier()
 

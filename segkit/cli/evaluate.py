@@ -20,7 +20,7 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
     from segkit.core.errors import RequestError
     from segkit.core.files import write_json
     from segkit.core.manifest import Row
-    from segkit.data.datamodule import read_fov
+    from segkit.data.fov import read_fov
     from segkit.data.readers import open_dataset
     from segkit.metrics.score import ScoredImage, measure, score_images, to_json
     from segkit.metrics.tables import render, tabulate

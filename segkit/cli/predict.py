@@ -1,8 +1,12 @@
 """`segkit predict`: a trained model on the user's own images."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from segkit.core.manifest import Row
 
 
 @click.command()
@@ -29,21 +33,22 @@ def predict(
     inference = validate(InferenceSettings, {"tta": tta, "tile": tile}, "segkit predict")
     count: int | str = int(devices) if devices.isdigit() else devices
     runtime = validate(RuntimeSettings, {"devices": count}, "segkit predict")
-    named = _named(paths)
+    rows = _rows(paths)
     predictor = load_predictor(weights)
     trainer = build_trainer(runtime, out, "predict", precision="32-true", callbacks=[ProbsWriter(out / "probs")])
-    loader = image_loader(named, trainer.global_rank, trainer.world_size)
+    loader = image_loader(rows, trainer.global_rank, trainer.world_size)
     trainer.predict(EnsembleTask(predictor, inference), loader, return_predictions=False)
     trainer.strategy.barrier()
     cut = predictor.threshold if threshold is None else threshold
     if trainer.is_global_zero:
-        for name, _ in named:
-            images.write_mask(out / "binary" / f"{name}.png", images.read_probs(out / "probs" / f"{name}.png") >= cut)
-        click.echo(f"{len(named)} images: probabilities in {out / 'probs'}, vessels (threshold {cut:.3f}) in {out / 'binary'}")
+        for row in rows:
+            images.write_mask(out / "binary" / f"{row.name}.png", images.read_probs(out / "probs" / f"{row.name}.png") >= cut)
+        click.echo(f"{len(rows)} images: probabilities in {out / 'probs'}, vessels (threshold {cut:.3f}) in {out / 'binary'}")
 
 
-def _named(paths: tuple[Path, ...]) -> list[tuple[str, Path]]:
+def _rows(paths: tuple[Path, ...]) -> "list[Row]":
     from segkit.core.errors import RequestError
+    from segkit.core.manifest import Row
     from segkit.data.readers import image_files
 
     found: list[Path] = []
@@ -58,4 +63,4 @@ def _named(paths: tuple[Path, ...]) -> list[tuple[str, Path]]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RequestError(f"two images are called {twice[0]!r}; their results would overwrite each other")
-    return list(zip(names, found, strict=True))
+    return [Row(name, "test", path) for name, path in zip(names, found, strict=True)]

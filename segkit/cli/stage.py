@@ -19,10 +19,13 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     --config is the stage file that `pipeline run` writes, or a recipe's settings file, of which the stage called NAME
     is taken. Done already: nothing happens.
     """
-    from pipelines.execution import execute, read_request
-    from pipelines.verbs import StageRequest
+    from pipelines.execution import execute
+    from pipelines.request import read_request
+    from pipelines.request import StageRequest
     from segkit.core.config import read_yaml
+    from segkit.tasks.trainer import quiet
 
+    quiet()
     if "verb" in read_yaml(config):
         request = read_request(config)
     else:

@@ -15,7 +15,7 @@ from segkit.core.errors import ConfigError
 from segkit.core.manifest import Manifest, Row
 from segkit.data import transforms
 from segkit.data.feed import pools
-from segkit.data.fov import estimate_fov
+from segkit.data.fov import read_fov
 from segkit.data.geometry import Geometry
 from segkit.data.sample import Batch
 from segkit.data.sampling import BatchSampler, Draw
@@ -35,11 +35,6 @@ class Picture:
     confidence: npt.NDArray[np.float32] | None
     """(h, w) in [0, 1]; None where every pixel counts in full"""
     weight: float
-
-
-def read_fov(row: Row, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """The row's field of view, estimated from the image where no mask came with it."""
-    return estimate_fov(image) if row.fov is None else images.read_mask(row.fov)
 
 
 def read_picture(row: Row, geometry: GeometrySettings, stride: int, feed: FeedSettings) -> Picture:

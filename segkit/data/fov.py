@@ -3,6 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from segkit.core import images
+from segkit.core.manifest import Row
+
 MIN_DARK_BORDER = 0.02
 """An image whose frame is dark in a smaller share than this has no border: all of it is field of view."""
 
@@ -56,3 +59,8 @@ def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
     opened = ndimage.distance_transform_edt(~eroded) <= radius
     inner = slice(radius + 1, -radius - 1)
     return np.asarray(opened[inner, inner])
+
+
+def read_fov(row: Row, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """The field of view (h, w) of a manifest's row, estimated from its image where no mask came with it."""
+    return estimate_fov(image) if row.fov is None else images.read_mask(row.fov)

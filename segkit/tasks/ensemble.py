@@ -2,6 +2,7 @@
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from segkit.metrics.vessel import VesselMetrics
@@ -12,8 +13,8 @@ from segkit.tasks.settings import InferenceSettings
 class LabelledImage(Named):
     """An image to test on."""
 
-    vessels: np.ndarray
-    fov: np.ndarray
+    vessels: npt.NDArray[np.bool_]
+    """(h, w)"""
 
 
 class EnsembleTask(L.LightningModule):
@@ -26,9 +27,9 @@ class EnsembleTask(L.LightningModule):
         self.test_metrics = VesselMetrics(predictor.threshold)
 
     def predict_step(self, batch: Named, batch_idx: int) -> Probs:
-        """Vessel probabilities (h, w) at the image's own size."""
+        """Vessel probabilities (h, w) at the image's own size; 0 outside the field of view, of which no label speaks."""
         probs: Probs = self.predictor(batch["image"], self.inference)
-        return probs
+        return np.where(batch["fov"], probs, np.float32(0))
 
     def test_step(self, batch: LabelledImage, batch_idx: int) -> None:
         probs, vessels, fov = self.predict_step(batch, batch_idx), batch["vessels"], batch["fov"]

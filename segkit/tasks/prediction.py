@@ -14,6 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from segkit.core import images
+from segkit.core.manifest import Row
+from segkit.data.fov import read_fov
 from segkit.data.geometry import Geometry
 from segkit.data.settings import GeometrySettings
 from segkit.tasks.combine import Rule, combine
@@ -85,20 +87,24 @@ class Named(TypedDict):
 
     name: str
     image: Image
+    """(h, w, 3)"""
+    fov: npt.NDArray[np.bool_]
+    """(h, w); outside it nothing is vessel"""
 
 
 class NamedImages(Dataset[Named]):
-    """Images by name, decoded when asked for."""
+    """The images of a manifest, decoded when asked for."""
 
-    def __init__(self, paths: Sequence[tuple[str, Path]]) -> None:
-        self.paths = paths
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> Named:
-        name, path = self.paths[index]
-        return Named(name=name, image=images.read_image(path))
+        row = self.rows[index]
+        image = images.read_image(row.image)
+        return Named(name=row.name, image=image, fov=read_fov(row, image))
 
 
 class ProbsWriter(BasePredictionWriter):
@@ -114,6 +120,6 @@ class ProbsWriter(BasePredictionWriter):
         images.write_probs(self.folder / f"{batch['name']}.png", prediction)
 
 
-def image_loader(paths: Sequence[tuple[str, Path]], rank: int, world_size: int) -> DataLoader[Named]:
+def image_loader(rows: Sequence[Row], rank: int, world_size: int) -> DataLoader[Named]:
     """This rank's images, one at a time, so that a result does not depend on how many ranks there are."""
-    return DataLoader(NamedImages(paths[rank::world_size]), batch_size=None, collate_fn=lambda item: item)
+    return DataLoader(NamedImages(rows[rank::world_size]), batch_size=None, collate_fn=lambda item: item)

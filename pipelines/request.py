@@ -1,0 +1,75 @@
+"""A stage's request: what it is asked to do, as a file, as a command line, and as the identity of its result."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from pipelines.graph import fingerprint
+from pipelines.verbs import VERBS
+from segkit.core.config import Settings, read_yaml, validate
+from segkit.core.errors import ConfigError
+from segkit.tasks.settings import RuntimeSettings
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """A stage as its own process gets it: everything but the folders."""
+
+    name: str
+    verb: str
+    settings: Settings
+    runtime: RuntimeSettings
+    group: str | None = None
+    """The pipeline run it belongs to, for the tracker."""
+
+
+def request_text(request: StageRequest) -> str:
+    """The stage file `segkit stage` reads."""
+    content = {
+        "stage": request.name,
+        "verb": request.verb,
+        "group": request.group,
+        "settings": request.settings.model_dump(mode="json"),
+        "runtime": request.runtime.model_dump(mode="json"),
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+def read_request(path: Path) -> StageRequest:
+    """Read a stage file.
+
+    Raises:
+        ConfigError: it is not one, or a setting in it is wrong.
+    """
+    raw = read_yaml(path)
+    if raw.get("verb") not in VERBS:
+        raise ConfigError(f"{path}: verb = {raw.get('verb')!r}; a stage file names one of {', '.join(VERBS)}")
+    return StageRequest(
+        name=str(raw.get("stage", raw["verb"])),
+        verb=raw["verb"],
+        settings=validate(VERBS[raw["verb"]].settings, raw.get("settings") or {}, f"{path}, settings"),
+        runtime=validate(RuntimeSettings, raw.get("runtime") or {}, f"{path}, runtime"),
+        group=raw.get("group"),
+    )
+
+
+def request_fingerprint(request: StageRequest, inputs: Mapping[str, str]) -> str:
+    """Identity of the result this request asks for, given its inputs' fingerprints."""
+    verb = VERBS[request.verb]
+    return fingerprint(
+        request.name,
+        verb.version,
+        verb.identity(request.settings),
+        request.runtime.identity(),
+        verb.contents(request.settings),
+        inputs,
+    )
+
+
+def stage_command(request_path: Path, request: StageRequest, inputs: Mapping[str, Path], out: Path) -> list[str]:
+    """The command line that carries out a stage; a user could type it."""
+    given = [part for name, folder in inputs.items() for part in ("--input", f"{name}={folder}")]
+    return [sys.executable, "-m", "segkit", "stage", request.name, "-c", str(request_path), *given, "--out", str(out)]
