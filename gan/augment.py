@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gan.ops import grid_sample
+from gan.ops import filter2d, grid_sample, spread2d
 
 # Low-pass decomposition filter of the symlet with six vanishing moments (Daubechies 1992), scaled to sum to sqrt(2).
 SYM6 = (
@@ -165,12 +165,11 @@ def warp(
     n, channels, edge, _ = images.shape
     reach = _reach(matrices, edge)
     x = F.pad(images, [reach] * 4, mode="reflect")
-    across = taps.to(x.dtype)[None, None, None, :].expand(channels, 1, 1, -1)
-    down = across.mT
+    across, down = taps[None, :], taps[:, None]
     support = taps.numel() // 2 - 1
-    # sum of taps is 1: doubling each axis needs a gain of 2
-    x = F.conv_transpose2d(x, 2 * across, stride=(1, 2), padding=(0, support), groups=channels)
-    x = F.conv_transpose2d(x, 2 * down, stride=(2, 1), padding=(support, 0), groups=channels)
+    # the taps sum to 1: doubling each axis needs a gain of 2
+    x = spread2d(x, 2 * across, stride=(1, 2), padding=(0, support))
+    x = spread2d(x, 2 * down, stride=(2, 1), padding=(support, 0))
     out_edge = 2 * edge + 2 * support  # what halving needs to come out at `edge` without borders of its own
     # pixels -> doubled pixels -> normalised coordinates, all from the image's centre
     theta = matrices.double().clone()
@@ -180,8 +179,7 @@ def warp(
     grid = F.affine_grid(theta[:, :2].to(x), [n, channels, out_edge, out_edge], align_corners=False)
     x = grid_sample(x, grid)
     # correlation where doubling convolved, so that the two together shift nothing
-    x = F.conv2d(x, across, stride=(1, 2), groups=channels)
-    return F.conv2d(x, down, stride=(2, 1), groups=channels)
+    return filter2d(filter2d(x, across, stride=(1, 2)), down, stride=(2, 1))
 
 
 class AugmentPipe(nn.Module):
