@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.store import WORK
 from pipelines.request import StageRequest
+from pipelines.store import WORK
 from segkit.core.files import read_json, write_json
 from segkit.tasks.settings import RuntimeSettings
 

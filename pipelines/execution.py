@@ -45,7 +45,9 @@ def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> Non
         start = time.monotonic()
         run(context)
         record = _record(context, time.monotonic() - start)
-        context.tracker.output(request.name, request.verb, out, record, [f.name.rpartition("-")[0] for f in inputs.values()])
+        context.tracker.output(
+            request.name, request.verb, out, record, [f.name.rpartition("-")[0] for f in inputs.values()]
+        )
         context.tracker.close()
         write_done(out, record)
         shutil.rmtree(out / WORK, ignore_errors=True)
@@ -86,8 +88,10 @@ def _record(context: Context, seconds: float) -> dict[str, Any]:
         "fingerprint": context.fingerprint,
         "settings": request.settings.model_dump(mode="json"),
         "runtime": request.runtime.model_dump(mode="json"),
-        "inputs": {name: {"folder": os.path.relpath(path, out), "fingerprint": input_fingerprint(path)}
-                   for name, path in context.inputs.items()},
+        "inputs": {
+            name: {"folder": os.path.relpath(path, out), "fingerprint": input_fingerprint(path)}
+            for name, path in context.inputs.items()
+        },
         "outputs": describe_outputs(out),
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version(), **_package_versions()},
@@ -115,7 +119,11 @@ def _git_commit() -> str | None:
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.request import StageRequest, request_fingerprint, request_text, stage_command
 from pipelines.graph import Graph
 from pipelines.launchers import launch_local
+from pipelines.request import StageRequest, request_fingerprint, request_text, stage_command
 from pipelines.store import WORK, Store, read_done
 from segkit.core.errors import SegkitError
 from segkit.core.files import write_text
@@ -85,7 +85,9 @@ def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> 
         start = time.monotonic()
         code = launch(_command(item))
         if code != 0:
-            error = StageFailedError(f"stage {item.request.name} {_ending(code)}; run the same command to go on from here")
+            error = StageFailedError(
+                f"stage {item.request.name} {_ending(code)}; run the same command to go on from here"
+            )
             error.exit_code = 2 if code == 2 else 1
             raise error
         if item.done is None:
@@ -102,5 +104,3 @@ def _command(item: Planned) -> list[str]:
 
 def _ending(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-
-

@@ -55,7 +55,9 @@ def input_fingerprint(folder: Path) -> str:
     """
     done = read_done(folder)
     if done is None:
-        raise MissingResultError(f"{folder} holds no finished stage (no whole {DONE}); run the stage that makes it first")
+        raise MissingResultError(
+            f"{folder} holds no finished stage (no whole {DONE}); run the stage that makes it first"
+        )
     return str(done["fingerprint"])
 
 

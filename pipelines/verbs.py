@@ -61,8 +61,8 @@ def _gan_contents(settings: GanStageSettings) -> dict[str, str]:
         return {f"init_from/{file.name}": sha256_file(file) for file in sorted(path.iterdir()) if file.is_file()}
     if not path.is_file():
         raise RequestError(
-            f"gan.init_from = {path} does not exist. Get NVIDIA's ffhq-res512-mirror-stylegan2-noaug.pkl (see "
-            "third_party/README.md), or train from scratch with --set gan.init_from=null"
+            f"gan.init_from = {path} does not exist. Get ffhq-res512-mirror-stylegan2-noaug.pkl from "
+            "nvlabs-fi-cdn.nvidia.com (see third_party/README.md), or train from scratch with --set gan.init_from=null"
         )
     return {"init_from": sha256_file(path)}
 
@@ -89,7 +89,10 @@ VERBS: Mapping[str, Verb] = {
     "data": Verb("pipelines.stages.data", DataSettings, contents=_data_contents, paths=frozenset({"source"})),
     "train": Verb("pipelines.stages.train", TrainSettings),
     "gan": Verb(
-        "pipelines.stages.gan", GanStageSettings, contents=_gan_contents, paths=frozenset({"init_from", "checkpoint_kimg"})
+        "pipelines.stages.gan",
+        GanStageSettings,
+        contents=_gan_contents,
+        paths=frozenset({"init_from", "checkpoint_kimg"}),
     ),
     "sample": Verb("pipelines.stages.sample", SampleSettings),
     "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings),

@@ -8,7 +8,9 @@ import click
 
 @click.command()
 @click.option("--model", "name", type=click.Choice(["sa-unet"]), default="sa-unet", show_default=True)
-@click.option("--size", type=click.IntRange(16), default=512, show_default=True, help="Side of the square image, pixels.")
+@click.option(
+    "--size", type=click.IntRange(16), default=512, show_default=True, help="Side of the square image, pixels."
+)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images per step.")
 @click.option(
     "--precision",

@@ -29,7 +29,14 @@ def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, s
         task = bar.add_task("drawing", total=num_train + num_test)
         try:
             write_dataset(
-                out, num_train, num_test, height, width, seed, lambda done, _: bar.update(task, completed=done), test_labels
+                out,
+                num_train,
+                num_test,
+                height,
+                width,
+                seed,
+                lambda done, _: bar.update(task, completed=done),
+                test_labels,
             )
         except FileExistsError as error:
             raise RequestError(str(error)) from error
@@ -48,6 +55,7 @@ def check(dataset: str) -> None:
     for item, seen in zip(found.items, reports, strict=True):
         vessels = "no labels" if seen.vessel_share is None else f"vessels {seen.vessel_share:6.2%} of fov"
         fov = "no fov mask" if seen.fov_share is None else f"fov {seen.fov_share:6.2%}"
-        click.echo(f"{seen.name:<16} {seen.part:<9} {seen.width}x{seen.height}  {vessels}  {fov}  {sha256_file(item.image)[:12]}")
+        size = f"{seen.width}x{seen.height}"
+        click.echo(f"{seen.name:<16} {seen.part:<9} {size}  {vessels}  {fov}  {sha256_file(item.image)[:12]}")
     labelled = sum(seen.vessel_share is not None for seen in reports)
     click.echo(f"{found.name}: {len(reports)} images, {labelled} labelled, all files whole; digest {found.digest}")

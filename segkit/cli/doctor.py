@@ -1,5 +1,6 @@
 """`segkit doctor`: what this machine has, and what is wrong with it."""
 
+import importlib
 import shutil
 from collections.abc import Iterator
 from importlib import metadata, util
@@ -12,13 +13,30 @@ CHECKED = ("torch", "lightning", "torchmetrics", "albumentations", "monai", "wan
 @click.command()
 def doctor() -> None:
     """Check versions, devices, precision, tracking and disk; exit code 1 if something will not work."""
-    problems = [line for line in torchvision_problems() if click.echo(f"problem: {line}") is None]
+    problems = [*missing_packages(), *torchvision_problems()]
     for name in CHECKED:
-        click.echo(f"{name:<16} {metadata.version(name)}")
+        click.echo(f"{name:<16} {installed_version(name) or 'missing'}")
+    for problem in problems:
+        click.echo(f"problem: {problem}")
     if problems:
         raise SystemExit(1)
     for line in _machine():
         click.echo(line)
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def missing_packages() -> Iterator[str]:
+    """Packages that every command needs."""
+    for name in CHECKED:
+        if installed_version(name) is None:
+            yield f"{name} is not installed; `pip install {name}`"
 
 
 def torchvision_problems() -> Iterator[str]:
@@ -26,10 +44,10 @@ def torchvision_problems() -> Iterator[str]:
     if util.find_spec("torchvision") is None:
         return
     try:
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")
     except Exception as error:
         yield (
-            f"torchvision {metadata.version('torchvision')} does not fit torch {metadata.version('torch')} ({error}); "
+            f"torchvision {installed_version('torchvision')} does not fit torch {installed_version('torch')} ({error}); "
             "segkit does not need it: `pip uninstall torchvision`"
         )
 
@@ -42,7 +60,8 @@ def _machine() -> Iterator[str]:
     from segkit.tasks.precision import cpu_has_bf16, resolve_precision
     from segkit.tasks.tracking import logged_in
 
-    yield f"{'cpu':<16} {os.cpu_count()} cores, {torch.get_num_threads()} threads, bf16 {'yes' if cpu_has_bf16() else 'no'}"
+    bf16 = "with" if cpu_has_bf16() else "without"
+    yield f"{'cpu':<16} {os.cpu_count()} cores, {torch.get_num_threads()} threads, {bf16} bf16 instructions"
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)

@@ -8,8 +8,12 @@ import click
 @click.command()
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="Folder of <image name>.png maps.")
 @click.option("--data", metavar="NAME:DIR", required=True, help="The data set, as in drive:/data/DRIVE.")
-@click.option("--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Not to be tuned on these images.")
+@click.option(
+    "--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part."
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Not to be tuned on these images."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every number here too.")
 def evaluate(predictions: Path, data: str, split: str, threshold: float, json_path: Path | None) -> None:
     """Print the tables; probability maps (8 or 16 bit) and binary maps both do.
@@ -32,7 +36,9 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
         raise RequestError(f"{data} has no labels in its {split} part; nothing can be scored")
     found = {item.name: path for item in labelled if (path := predictions / f"{item.name}.png").is_file()}
     if not found:
-        raise RequestError(f"{predictions} holds no map of a labelled image; expected names such as {labelled[0].name}.png")
+        raise RequestError(
+            f"{predictions} holds no map of a labelled image; expected names such as {labelled[0].name}.png"
+        )
     missing = [item.name for item in labelled if item.name not in found]
     if missing:
         click.echo(f"not predicted and left out: {', '.join(missing)}", err=True)
@@ -40,7 +46,9 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
     for item in labelled:
         if item.name in found and item.vessels is not None:
             fov = read_fov(Row(item.name, "test", item.image, fov=item.fov), images.read_image(item.image))
-            scored.append(ScoredImage(item.name, images.read_levels(found[item.name]), images.read_mask(item.vessels), fov))
+            scored.append(
+                ScoredImage(item.name, images.read_levels(found[item.name]), images.read_mask(item.vessels), fov)
+            )
     source = "fixed-0.5" if threshold == 0.5 else "given"
     measured = measure(score_images(scored, [threshold]), threshold, source)
     for table in tabulate({predictions.name: measured}):

@@ -24,7 +24,9 @@ def _part(stage: str, summary: str) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--stage", "name", default="teacher", show_default=True, help="The network: teacher, a student or a control.")
+@click.option(
+    "--stage", "name", default="teacher", show_default=True, help="The network: teacher, a student or a control."
+)
 @settings_options
 @runs_option
 @click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
@@ -43,4 +45,6 @@ def gan() -> None:
 gan.command("train")(_part("gan", "Train the recipe's GAN on the training images."))
 gan.command("sample")(_part("samples", "Train the recipe's GAN if need be, and draw its samples."))
 pseudo_label = click.command("pseudo-label")(_part("pseudo-labels", "Label the synthetic fundi with the teacher."))
-ensemble = click.command("ensemble")(_part("ensemble", "Combine the recipe's models; the rule is chosen on validation."))
+ensemble = click.command("ensemble")(
+    _part("ensemble", "Combine the recipe's models; the rule is chosen on validation.")
+)

@@ -47,7 +47,13 @@ def _graph_lines(resolved: Resolved) -> list[str]:
 @click.option("--upto", metavar="STAGE", help="Stop after this stage; run only what it needs.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
 def run(
-    name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path, upto: str | None, dry_run: bool
+    name: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    data: str | None,
+    runs: Path,
+    upto: str | None,
+    dry_run: bool,
 ) -> None:
     """Run every stage that is not done yet; the same command goes on after a failure or a kill."""
     conduct(resolve(name, config, overrides, data), runs, upto, dry_run)

@@ -10,11 +10,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--weights", type=click.Path(path_type=Path), required=True, help="A model's folder: teacher, student, ensemble.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), required=True, help="A model's folder: teacher, student, ensemble."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for probs/ and binary/.")
-@click.option("--tta", type=click.Choice(["none", "flips", "d4"]), default="none", show_default=True, help="Average over views.")
+@click.option(
+    "--tta", type=click.Choice(["none", "flips", "d4"]), default="none", show_default=True, help="Average over views."
+)
 @click.option("--tile", type=int, help="Tile side for images too large for memory; whole images by default.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Probability from which a pixel is vessel; the model's own by default.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Probability from which a pixel is vessel; the model's own by default.",
+)
 @click.option("--devices", default="1", show_default=True, help="Processes or GPUs, or `auto`.")
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE|DIR...")
 def predict(
@@ -42,8 +50,12 @@ def predict(
     cut = predictor.threshold if threshold is None else threshold
     if trainer.is_global_zero:
         for row in rows:
-            images.write_mask(out / "binary" / f"{row.name}.png", images.read_probs(out / "probs" / f"{row.name}.png") >= cut)
-        click.echo(f"{len(rows)} images: probabilities in {out / 'probs'}, vessels (threshold {cut:.3f}) in {out / 'binary'}")
+            images.write_mask(
+                out / "binary" / f"{row.name}.png", images.read_probs(out / "probs" / f"{row.name}.png") >= cut
+            )
+        click.echo(
+            f"{len(rows)} images: probabilities in {out / 'probs'}, vessels (threshold {cut:.3f}) in {out / 'binary'}"
+        )
 
 
 def _rows(paths: tuple[Path, ...]) -> "list[Row]":

@@ -41,8 +41,12 @@ def settings_options(command: F) -> F:
     """`--config`, `--set` and `--data`."""
     for option in (
         click.option("--data", metavar="NAME:DIR", help="The data set, as in drive:/data/DRIVE; or `phantom`."),
-        click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one setting, as in gan.kimg=200."),
-        click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file; by default the recipe's own."),
+        click.option(
+            "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one setting, as in gan.kimg=200."
+        ),
+        click.option(
+            "-c", "--config", type=click.Path(path_type=Path), help="Settings file; by default the recipe's own."
+        ),
     ):
         command = option(command)
     return command

@@ -9,8 +9,12 @@ from segkit.core.errors import RequestError
 
 @click.command()
 @click.argument("name")
-@click.option("-c", "--config", type=click.Path(path_type=Path), required=True, help="A stage file, or a recipe's settings.")
-@click.option("--input", "inputs", metavar="NAME=DIR", multiple=True, help="Folder of a finished stage that this one reads.")
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path), required=True, help="A stage file, or a recipe's settings."
+)
+@click.option(
+    "--input", "inputs", metavar="NAME=DIR", multiple=True, help="Folder of a finished stage that this one reads."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; nothing else is written.")
 @click.option("--data", metavar="NAME:DIR", help="The data set, where --config is a recipe's settings.")
 def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str | None) -> None:
@@ -20,8 +24,7 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     is taken. Done already: nothing happens.
     """
     from pipelines.execution import execute
-    from pipelines.request import read_request
-    from pipelines.request import StageRequest
+    from pipelines.request import StageRequest, read_request
     from segkit.core.config import read_yaml
     from segkit.tasks.trainer import quiet
 
@@ -36,7 +39,9 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
         request = StageRequest(chosen.name, chosen.verb, chosen.settings, resolved.settings.runtime)
         missing = set(chosen.inputs) - {text.partition("=")[0] for text in inputs}
         if missing:
-            raise RequestError(f"stage {name} reads {', '.join(sorted(chosen.inputs))}; give --input {min(missing)}=DIR")
+            raise RequestError(
+                f"stage {name} reads {', '.join(sorted(chosen.inputs))}; give --input {min(missing)}=DIR"
+            )
     execute(request, dict(_parse_input(text) for text in inputs), out.resolve())
 
 
