@@ -16,7 +16,7 @@ from pipelines.request import StageRequest, request_fingerprint, request_text
 from pipelines.store import REQUEST, WORK, describe_outputs, held, input_fingerprint, read_done, write_done
 from pipelines.verbs import VERBS
 from segkit.core.errors import RequestError
-from segkit.core.files import write_text
+from segkit.core.files import TEMPORARY, write_text
 
 RECORDED_PACKAGES = ("torch", "lightning", "numpy", "albumentations", "pillow")
 
@@ -62,21 +62,26 @@ def is_first_rank() -> bool:
 
 
 def _begin(request: StageRequest, out: Path, identity: str) -> None:
+    """Make `out` ready: kept as it is for a request begun before, emptied for a new one."""
     out.mkdir(parents=True, exist_ok=True)
     marker = out / WORK / "fingerprint"
-    if marker.exists():
-        if marker.read_text() != identity:
-            raise RequestError(f"{out} holds the beginnings of another request; give another --out or delete it")
-    else:
-        strangers = [path.name for path in out.iterdir() if path.name not in {REQUEST, WORK}]
-        if strangers and read_done(out) is None and not (out / REQUEST).exists():
-            raise RequestError(f"{out} holds files that are not segkit's ({strangers[0]}, ...); give another --out")
-        for path in out.iterdir():
-            if path.name == REQUEST:
-                continue
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not marker.exists():
+        _empty(out)
         write_text(marker, identity)
+    elif marker.read_text() != identity:
+        raise RequestError(f"{out} holds the beginnings of another request; give another --out or delete it")
+    for half_written in out.rglob(f"{TEMPORARY}*"):
+        half_written.unlink()
     write_text(out / REQUEST, request_text(request))
+
+
+def _empty(out: Path) -> None:
+    """Remove what an earlier request left in `out`, but never what no stage has written."""
+    found = [path for path in out.iterdir() if path.name != WORK]
+    if found and not (out / REQUEST).exists():
+        raise RequestError(f"{out} holds files that are not segkit's ({found[0].name}, ...); give another --out")
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _record(context: Context, seconds: float) -> dict[str, Any]:
