@@ -1,21 +1,21 @@
 """Settings: YAML read into frozen, typed models that refuse unknown keys and say what was meant.
 
 A settings class derives from `Settings`; its fields carry their meaning as a docstring below them. `load` reads a file,
-applies `--set` overrides and validates. Every error names the file, the key, the value, what is allowed, and the nearest
-known key.
+applies `--set` overrides and validates. Every error names the file, the key, the value, what is allowed, and the
+nearest known key.
 """
 
-import difflib
-import json
+import copy
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from segkit.core.errors import ConfigError
+from segkit.core.explain import explain, fields_at, holds
 
 
 class Settings(BaseModel):
@@ -25,42 +25,74 @@ class Settings(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, values: Any) -> Any:
+        # Python counts True as 1, so that `epochs: yes` would train for one epoch.
+        for name, value in values.items() if isinstance(values, dict) else ():
+            annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+            if isinstance(value, bool) and holds(annotation, int, float) and not holds(annotation, bool):
+                raise ValueError(f"{name} = {value}: input should be a number, not yes or no")
+        return values
+
 
 S = TypeVar("S", bound=Settings)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, which plain YAML would silently let win."""
+    """Safe YAML that refuses a key given twice, which plain YAML would silently let win, and keys that are not text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise self._error(key_node, f"key {key!r} is not text; put quotes around it")
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                raise self._error(key_node, f"key {key!r} is given twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    @staticmethod
+    def _error(node: yaml.Node, problem: str) -> yaml.constructor.ConstructorError:
+        return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
 
 # YAML 1.1 reads 1e-3 as text; in settings it is a number.
-_UniqueKeyLoader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_UniqueKeyLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
+# It also makes dates of text that looks like one; settings hold none.
+_UniqueKeyLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _UniqueKeyLoader.yaml_implicit_resolvers.items()
+}
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
     """Read YAML text into a dictionary; `source` names it in errors."""
-    try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+    raw = _parse(text, source)
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        raise ConfigError(f"{source} holds a {type(raw).__name__}, not sections with keys")
+        raise ConfigError(f"{source} holds {'a list' if isinstance(raw, list) else 'a value'}, not sections with keys")
     return raw
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark and "\n" in text else ""
+        raise ConfigError(f"{source}{place}: not valid YAML: {error.problem or error.context}") from error
+    # `!!int abc` is a ValueError, a thousand brackets a RecursionError
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -77,32 +109,35 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parse_yaml(text, str(path))
 
 
-def apply_overrides(raw: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply `section.key=value` overrides (values in YAML; list items by index) to a copy of `raw`."""
-    result: dict[str, Any] = json.loads(json.dumps(raw, default=str))
+def apply_overrides(
+    raw: Mapping[str, Any], overrides: Iterable[str], cls: type[Settings] | None = None
+) -> dict[str, Any]:
+    """Apply `section.key=value` overrides (values in YAML; list items by index) to a copy of `raw`.
+
+    With `cls`, an index also reaches into a list that `raw` leaves at its default.
+    """
+    result = copy.deepcopy(dict(raw))
     for override in overrides:
         dotted, equals, text = override.partition("=")
-        if not equals or not dotted:
+        keys = dotted.split(".")
+        if not equals or not all(keys):
             raise ConfigError(f"--set {override!r} is not of the form section.key=value")
-        try:
-            value = yaml.load(text, Loader=_UniqueKeyLoader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override!r}: the value is not valid YAML") from error
-        _assign(result, dotted.split("."), value, override)
+        _assign(result, keys, _parse(text, f"--set {override!r}"), override, cls)
     return result
 
 
-def _assign(node: Any, keys: list[str], value: Any, override: str) -> None:
+def _assign(node: Any, keys: list[str], value: Any, override: str, cls: type[Settings] | None) -> None:
     for position, key in enumerate(keys):
         last = position == len(keys) - 1
         if isinstance(node, list):
-            if not key.isdigit() or int(key) >= len(node):
-                raise ConfigError(f"--set {override!r}: {key!r} is not an index into a list of {len(node)}")
+            if not key.isdecimal() or int(key) >= len(node):
+                known = f"there are {', '.join(map(str, range(len(node))))}" if node else "the list is empty"
+                raise ConfigError(f"--set {override!r}: {'.'.join(keys[:position])} has no item {key!r}; {known}")
             index: Any = int(key)
         elif isinstance(node, dict):
             index = key
             if not last and node.get(key) is None:
-                node[key] = {}
+                node[key] = _default_list(cls, keys[: position + 1]) or {}
         else:
             raise ConfigError(f"--set {override!r}: {'.'.join(keys[:position])} holds a plain value, not a section")
         if last:
@@ -111,47 +146,24 @@ def _assign(node: Any, keys: list[str], value: Any, override: str) -> None:
             node = node[index]
 
 
-def validate(cls: type[S], raw: Mapping[str, Any], source: str) -> S:
-    """Turn a dictionary into `cls`, or raise a `ConfigError` with one line per mistake."""
+def _default_list(cls: type[Settings] | None, keys: list[str]) -> list[Any]:
+    """The list a key holds by default, as YAML would give it; empty for any other key."""
+    for field in fields_at(cls, keys):
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if isinstance(default, tuple | list):
+            return [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in default]
+    return []
+
+
+def validate(cls: type[S], raw: Mapping[str, Any], source: str, overrides: Iterable[str] = ()) -> S:
+    """Turn a dictionary into `cls`, or raise a `ConfigError` with one line per mistake.
+
+    `source` is where `raw` comes from; a mistake in a key that one of the `overrides` set is put down to that one.
+    """
     try:
         return cls.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(cls, item, source) for item in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
-
-
-def _explain(cls: type[Settings], item: Any, source: str) -> str:
-    location = [part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    key = ".".join(str(part) for part in location)
-    if item["type"] == "extra_forbidden":
-        known = _known_keys(cls, location[:-1])
-        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-        return f"{source}: unknown key {key!r} (value {item['input']!r}); {hint}"
-    if item["type"] == "missing":
-        return f"{source}: key {key!r} is missing"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{source}: {key or 'settings'} = {item['input']!r}: {message[:1].lower()}{message[1:]}"
-
-
-def _known_keys(cls: Any, location: list[Any]) -> list[str]:
-    """Field names of the settings class found by walking `location` from `cls`."""
-    candidates = [cls]
-    for part in location:
-        found: list[Any] = []
-        for candidate in candidates:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel) and part in candidate.model_fields:
-                found += _models_in(candidate.model_fields[part].annotation)
-            elif isinstance(part, int | str):
-                found.append(candidate)  # an index or key inside a container of the same models
-        candidates = found
-    return sorted({name for c in candidates if hasattr(c, "model_fields") for name in c.model_fields})
-
-
-def _models_in(annotation: Any) -> list[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+        raise ConfigError("\n".join(explain(cls, error, source, tuple(overrides)))) from error
 
 
 def load(cls: type[S], path: Path, overrides: Iterable[str] = ()) -> S:
@@ -161,8 +173,7 @@ def load(cls: type[S], path: Path, overrides: Iterable[str] = ()) -> S:
         ConfigError: wrong file, key or value; the message names it and what is allowed.
     """
     overrides = tuple(overrides)
-    source = f"{path} with --set" if overrides else str(path)
-    return validate(cls, apply_overrides(read_yaml(path), overrides), source)
+    return validate(cls, apply_overrides(read_yaml(path), overrides, cls), str(path), overrides)
 
 
 def dump_yaml(settings: Settings) -> str:

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-
 TEMPORARY = ".tmp-"
 """What names of half-written files begin with; a killed process may leave one behind."""
 

@@ -2,16 +2,17 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from segkit.core.errors import DatasetError
 from segkit.core.files import write_text
 
 Split = Literal["train", "val", "holdout", "test"]
-"""`val` selects checkpoint, threshold and ensemble rule; `holdout` is labelled and selects nothing; `test` may lack labels."""
+"""`val` chooses checkpoint, threshold and ensemble rule; `holdout`, labelled, chooses nothing; `test` may have none."""
 Origin = Literal["real", "synthetic", "phantom"]
 
 FILE_NAME = "manifest.json"
@@ -57,17 +58,24 @@ class Manifest:
 
 
 def write_manifest(rows: Iterable[Row], folder: Path) -> Path:
-    """Write `manifest.json` into `folder`, atomically."""
-    out = [
-        {
-            **row.__dict__,
-            **{key: os.path.relpath(path, folder) for key in _PATHS if (path := getattr(row, key)) is not None},
-        }
-        for row in rows
-    ]
+    """Write `manifest.json` into `folder`, atomically.
+
+    Raises:
+        DatasetError: two rows have one name, under which what comes of them would be stored.
+    """
+    rows = tuple(rows)
+    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    if twice:
+        raise DatasetError(f"two images are called {twice[0]!r}; each needs a name of its own")
     path = folder / FILE_NAME
-    write_text(path, json.dumps({"rows": out}, indent=1))
+    write_text(path, json.dumps({"rows": [_relative(row, folder) for row in rows]}, indent=1))
     return path
+
+
+def _relative(row: Row, folder: Path) -> dict[str, Any]:
+    # Folders are followed to where they really lie, for `..` leads elsewhere through a link; the file's name stays.
+    paths = {key: path.parent.resolve() / path.name for key in _PATHS if (path := getattr(row, key)) is not None}
+    return {**row.__dict__, **{key: os.path.relpath(path, folder.resolve()) for key, path in paths.items()}}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -79,14 +87,21 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / FILE_NAME
     try:
         raw: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        rows = tuple(Row(**row) for row in raw)
-    except FileNotFoundError as error:
+        rows = tuple(_absolute(Row(**row), folder) for row in raw)
+        strange = {row.split for row in rows} - {*get_args(Split)} | {row.origin for row in rows} - {*get_args(Origin)}
+        if strange:
+            raise ValueError(f"it names {strange.pop()!r}")
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(f"{folder} holds no {FILE_NAME}; give the folder of a stage that writes one") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is not a manifest ({error}); run the stage that wrote it again") from error
-    return Manifest(tuple(_absolute(row, folder) for row in rows))
+    return Manifest(rows)
 
 
 def _absolute(row: Row, folder: Path) -> Row:
-    paths = {key: (folder / value).resolve() for key in _PATHS if (value := getattr(row, key)) is not None}
+    paths = {
+        key: Path(os.path.normpath(folder.resolve() / value))
+        for key in _PATHS
+        if (value := getattr(row, key)) is not None
+    }
     return replace(row, **paths)  # type: ignore[arg-type]

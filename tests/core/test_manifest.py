@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from segkit.core.errors import DatasetError
+from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
+
+
+def rows(folder):
+    return (
+        Row("21", "train", folder / "images" / "21.tif", folder / "manual" / "21.gif", folder / "fov" / "21.gif"),
+        Row("01", "test", folder / "images" / "01.tif", observer2=folder / "2nd" / "01.gif"),
+        Row("s7", "train", folder / "7.png", folder / "p" / "7.png", origin="synthetic", weight=0.5, threshold=0.3),
+        Row("22", "val", folder / "images" / "22.tif", folder / "manual" / "22.gif"),
+    )
+
+
+def test_rows_are_read_as_they_were_written(tmp_path):
+    written = rows(tmp_path / "DRIVE")
+    assert write_manifest(written, tmp_path / "runs" / "data") == tmp_path / "runs" / "data" / "manifest.json"
+    assert read_manifest(tmp_path / "runs" / "data").rows == written
+
+
+def test_paths_are_relative_on_disk_so_that_runs_can_be_moved(tmp_path):
+    write_manifest(rows(tmp_path / "a" / "data"), tmp_path / "a" / "runs" / "one")
+    raw = json.loads((tmp_path / "a" / "runs" / "one" / "manifest.json").read_text())["rows"]
+    assert raw[0]["image"] == "../../data/images/21.tif"
+    assert raw[1]["vessels"] is None
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert read_manifest(tmp_path / "b" / "runs" / "one").rows == rows(tmp_path / "b" / "data")
+
+
+def test_paths_relative_to_the_working_folder_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_manifest(rows(Path("data")), Path("runs"))
+    assert read_manifest(Path("runs")).rows == rows(tmp_path / "data")
+
+
+def test_a_linked_runs_folder_leads_to_the_same_images(tmp_path):
+    for place in ("home/user", "scratch/deep/er", "data"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "home" / "user" / "runs").symlink_to(tmp_path / "scratch" / "deep" / "er")
+    image = tmp_path / "data" / "1.png"
+    image.write_text("pixels")
+    write_manifest([Row("1", "test", image)], tmp_path / "home" / "user" / "runs" / "one")
+    for folder in ("home/user/runs/one", "scratch/deep/er/one"):
+        assert read_manifest(tmp_path / folder).rows[0].image.read_text() == "pixels"
+
+
+def test_a_linked_image_keeps_its_own_name(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "ab12").write_text("pixels")
+    (tmp_path / "1.png").symlink_to(tmp_path / "store" / "ab12")
+    write_manifest([Row("1", "test", tmp_path / "1.png")], tmp_path / "runs")
+    assert read_manifest(tmp_path / "runs").rows[0].image == tmp_path / "1.png"
+
+
+def test_splits_and_labelled_rows_keep_their_order(tmp_path):
+    manifest = Manifest(rows(tmp_path))
+    assert [row.name for row in manifest.split("train").rows] == ["21", "s7"]
+    assert [row.name for row in manifest.split("val", "test").rows] == ["01", "22"]
+    assert [row.name for row in manifest.labelled().rows] == ["21", "s7", "22"]
+    assert len(manifest) == 4
+    assert len(manifest.split("holdout")) == 0
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="two images are called '21'"):
+        write_manifest([*rows(tmp_path), *rows(tmp_path)[:1]], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_a_manifest_is_named(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DatasetError, match=rf"{folder} holds no manifest.json; give the folder of a stage"):
+            read_manifest(folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match=r"holds no manifest\.json"):
+        read_manifest(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"rows": 3}',
+        '{"rows": [3]}',
+        '{"rows": [{"name": "1"}]}',
+        '{"rows": [{"name": "1", "split": "train", "image": 3}]}',
+        '{"rows": [{"name": "1", "split": "train", "image": "1.png", "colour": "red"}]}',
+        '{"rows": [{"name": "1", "split": "training", "image": "1.png"}]}',
+        '{"rows": [{"name": "1", "split": "train", "image": "1.png", "origin": "fake"}]}',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_damaged_manifest_is_named(tmp_path, text):
+    (tmp_path / "manifest.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(
+        DatasetError, match=r"manifest.json is not a manifest \(.*\); run the stage that wrote it again"
+    ):
+        read_manifest(tmp_path)
