@@ -16,7 +16,7 @@ class RuntimeSettings(Settings):
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto` takes GPUs where there are any."""
-    devices: int | Literal["auto"] = 1
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     """Processes on this node: GPUs, or CPU processes that share the cores."""
     num_nodes: int = Field(1, ge=1)
     """Machines; each starts the same command (SLURM or torchrun sets the ranks)."""
