@@ -1,0 +1,206 @@
+"""Charts as inline SVG whose colours are the page's: they follow light and dark mode, and their text stays text.
+
+Matplotlib draws with stand-in colours that occur nowhere else; each is then replaced by a CSS variable of the page.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+NUM_COLOURS = 6
+"""Colours of the page's palette, `--series-0` and so on; a further series takes one again with another dash."""
+
+DASHES: tuple[str, ...] = ("", "4 2", "1 1.6", "5 1.5 1 1.5")
+"""Dash patterns in widths of the line."""
+
+_INK, _MUTED, _GRID, _PAPER = "#0a0001", "#0a0002", "#0a0003", "#0a0004"
+_SERIES = tuple(f"#0b00{number:02x}" for number in range(NUM_COLOURS))
+_VARIABLES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _GRID: "var(--rule)", _PAPER: "var(--paper)"} | {
+    stand_in: f"var(--series-{number})" for number, stand_in in enumerate(_SERIES)
+}
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.size": 8,
+    "font.family": "sans-serif",
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _MUTED,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.5,
+    "text.color": _INK,
+    "xtick.color": _GRID,
+    "ytick.color": _GRID,
+    "xtick.labelcolor": _MUTED,
+    "ytick.labelcolor": _MUTED,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a run is drawn, in every chart alike."""
+
+    colour: int = 0
+    """Number of the palette's colour."""
+    dash: int = 0
+    """Number of the dash pattern; 0 is solid."""
+    wide: bool = False
+    """Drawn wider, so that a line on top of it leaves it visible; such a line comes first."""
+
+    @property
+    def width(self) -> float:
+        """Of the line, in points."""
+        return 3.0 if self.wide else 1.4
+
+
+@dataclass(frozen=True)
+class Plotted:
+    """One line, or one point where `marker` is set."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    look: Look = Look()
+    marker: bool = False
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One interval with its middle."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+def lines(
+    name: str,
+    title: str,
+    plotted: Sequence[Plotted],
+    x_label: str,
+    y_label: str,
+    *,
+    description: str,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    diagonal: bool = False,
+    square: bool = False,
+    log_y: bool = False,
+) -> str:
+    """A chart of lines over one axis.
+
+    Args:
+        name: unique on the page; ids inside the SVG begin with it.
+        title: drawn above.
+        plotted: the lines; the page's key names them.
+        x_label: of the axis.
+        y_label: of the axis.
+        description: what a reader who cannot see it should know.
+        x_range: limits of x, those of the data by default.
+        y_range: limits of y, those of the data by default.
+        diagonal: draw y = x, which calibrated probabilities follow.
+        square: as high as wide inside the axes.
+        log_y: logarithmic y.
+    """
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+        figure, axes = _figure(3.3, 3.1) if square else _figure(4.2, 2.7)
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, dashes=(2, 2))
+        for one in plotted:
+            _draw(axes, one)
+        if log_y and any(value > 0 for one in plotted for value in one.y):
+            axes.set_yscale("log")
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        if x_range:
+            axes.set_xlim(*x_range)
+        if y_range:
+            axes.set_ylim(*y_range)
+        if square:
+            axes.set_aspect("equal", adjustable="box")
+        return _inline(figure, name, f"{title}. {description}")
+
+
+def intervals(name: str, bars: Sequence[Bar], x_label: str, *, description: str) -> str:
+    """Intervals below one another beside the line at zero, each under its label."""
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+        figure, axes = _figure(4.0, 0.55 + 0.42 * len(bars))
+        axes.axvline(0, color=_INK, linewidth=0.8)
+        for row, bar in enumerate(reversed(bars)):
+            axes.plot([bar.low, bar.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
+            axes.plot([bar.value], [row], "o", color=_SERIES[0], markersize=5)
+            axes.annotate(
+                bar.label,
+                (0, row),
+                (0, 7),
+                ("axes fraction", "data"),
+                "offset points",
+                annotation_clip=False,
+                bbox={"facecolor": _PAPER, "edgecolor": "none", "pad": 1},
+            )
+        reach = max((abs(end) for bar in bars for end in (bar.low, bar.high, bar.value) if end == end), default=0.0)
+        axes.set_xlim(-1.15 * reach or -1, 1.15 * reach or 1)
+        axes.set_ylim(-0.5, len(bars) - 0.2)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=True, axis="x")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(x_label)
+        return _inline(figure, name, description)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    return figure, figure.add_subplot()
+
+
+def _draw(axes: Axes, one: Plotted) -> None:
+    colour = _SERIES[one.look.colour % NUM_COLOURS]
+    if one.marker:
+        axes.plot(one.x, one.y, "D", color=colour, markersize=5)
+        return
+    pattern = DASHES[one.look.dash % len(DASHES)]
+    style = {"dashes": tuple(float(part) for part in pattern.split())} if pattern else {}
+    few = {"marker": "o", "markersize": 2.5} if len(one.x) < 8 else {}
+    width = min(one.look.width, 0.9) if len(one.x) > 250 else one.look.width
+    axes.plot(one.x, one.y, color=colour, label=one.label, linewidth=width, **style, **few)  # type: ignore[arg-type]
+
+
+def _inline(figure: Figure, name: str, description: str) -> str:
+    """The figure as an `<svg>` that scales with the page and shares no id with another one."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(url\(|xlink:href=")#', rf"\g<1>#{name}-", svg)
+    svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font: \1px var(--sans)", svg)
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, variable)
+    size = re.search(r'viewBox="[^"]+"', svg)
+    assert size is not None
+    shown = f'role="img" aria-label="{escape(description)}"'
+    head = f'<svg class="chart" {size.group()} xmlns:xlink="http://www.w3.org/1999/xlink" {shown}>'
+    return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1).strip()

@@ -1,0 +1,104 @@
+"""Paired comparisons of runs from the scores an evaluation saved."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segkit.metrics.region import Averaging
+from segkit.metrics.score import Comparison, ImageScore, compare, image_values, to_json
+
+COMPARED: tuple[tuple[str, Averaging], ...] = (
+    ("dice", "pooled"),
+    ("dice", "per-image"),
+    ("sensitivity", "pooled"),
+    ("precision", "pooled"),
+    ("cldice", "pooled"),
+    ("auroc", "pooled"),
+)
+"""Metrics of the table, in which more is better; the first one gives the verdict."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's scores on one split, with the threshold it was given."""
+
+    name: str
+    scores: Sequence[ImageScore]
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Run a against run b on one split."""
+
+    split: str
+    run_a: str
+    run_b: str
+    comparison: Comparison
+    num_better: int
+    """Images on which a is above b."""
+
+
+def compare_runs(
+    split: str,
+    runs: Mapping[str, Run],
+    pairs: Iterable[tuple[str, str]],
+    *,
+    num_resamples: int,
+    seed: int,
+) -> list[Paired]:
+    """Every pair in every compared metric, inside the field of view; a pair not scored on this split is left out."""
+    known = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
+    return [
+        _paired(split, a, b, metric, averaging, num_resamples, seed)
+        for a, b in known
+        for metric, averaging in COMPARED
+        if _measured(metric, a) and _measured(metric, b)
+    ]
+
+
+def find(paired: Iterable[Paired], split: str, run_a: str, run_b: str) -> Comparison | None:
+    """The comparison that gives the verdict: pooled Dice."""
+    for each in paired:
+        found = each.comparison
+        if (each.split, each.run_a, each.run_b, found.metric, found.averaging) == (split, run_a, run_b, *COMPARED[0]):
+            return found
+    return None
+
+
+def as_json(paired: Paired) -> dict[str, Any]:
+    """The comparison as plain values, a minus b."""
+    record = {"split": paired.split, "a": paired.run_a, "b": paired.run_b, "num_better": paired.num_better}
+    return record | to_json(paired.comparison)
+
+
+def _paired(split: str, a: Run, b: Run, metric: str, averaging: Averaging, num_resamples: int, seed: int) -> Paired:
+    found = compare(
+        a.scores,
+        b.scores,
+        a.threshold,
+        b.threshold,
+        metric,
+        averaging=averaging,
+        num_resamples=num_resamples,
+        seed=seed,
+    )
+    by_name = [
+        dict(
+            zip(
+                (score.name for score in run.scores),
+                image_values(run.scores, metric, "fov", run.threshold),
+                strict=True,
+            )
+        )
+        for run in (a, b)
+    ]
+    better = sum(bool(np.greater(by_name[0][name], by_name[1][name])) for name in by_name[0])
+    return Paired(split, a.name, b.name, found, better)
+
+
+def _measured(metric: str, run: Run) -> bool:
+    """Whether the saved scores hold what the metric needs at the run's threshold."""
+    return metric != "cldice" or all(run.threshold in score.skeletons["fov"] for score in run.scores)

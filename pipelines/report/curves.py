@@ -1,0 +1,63 @@
+"""Training curves as the stages left them: CSV files in, one line per quantity out."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values of one quantity over training."""
+
+    x: list[float] = field(default_factory=list)
+    y: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything one training logged."""
+
+    lines: dict[str, Line]
+    phase_starts: tuple[float, ...] = (0.0,)
+    """Steps at which a phase began."""
+
+
+def read_phases(folder: Path) -> History | None:
+    """The phases of a training (`curves-0.csv`, `curves-1.csv`, ...) joined along steps; None if it left no curves."""
+    paths = sorted(folder.glob("curves-*.csv"), key=lambda path: int(path.stem.rpartition("-")[2]))
+    if not paths:
+        return None
+    lines: dict[str, Line] = {}
+    starts, done = [], 0.0
+    for path in paths:
+        rows = _rows(path)
+        starts.append(done)
+        _extend(lines, rows, "step", done)
+        done += max((float(row["step"]) for row in rows), default=0.0)
+    return History(lines, tuple(starts))
+
+
+def read_gan(folder: Path) -> History | None:
+    """The curves of a GAN over thousands of real images shown; None if it left none."""
+    path = folder / "curves.csv"
+    if not path.exists():
+        return None
+    lines: dict[str, Line] = {}
+    _extend(lines, _rows(path), "gan/kimg", 0.0)
+    return History(lines)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _extend(lines: dict[str, Line], rows: Sequence[dict[str, str]], clock: str, offset: float) -> None:
+    """Append each measured cell; an empty one was not measured, and nan has no place on a curve."""
+    for row in rows:
+        for key, text in row.items():
+            if text and key != clock and float(text) == float(text):
+                line = lines.setdefault(key, Line())
+                line.x.append(float(row[clock]) + offset)
+                line.y.append(float(text))

@@ -1,0 +1,109 @@
+"""Pictures of the report: overlays of what was found and missed, and all as data URIs within a budget of bytes."""
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from segkit.core.images import encode_image
+
+Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+MAX_SIDE = 600
+"""Pixels of a picture's longer side at most; DRIVE's images fit in whole."""
+
+BUDGET_BYTES = 6_500_000
+"""Encoded bytes of all pictures together; as base64 a third more, which leaves a page below 10 MB."""
+
+TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), (58, 122, 255)
+"""Colours that differ in lightness as well as in hue, so that colour-blind readers and grey prints tell them apart."""
+
+
+def overlay(image: Pixels, prediction: Mask, vessels: Mask, fov: Mask) -> Pixels:
+    """The photograph in dimmed grey with true and false positives and false negatives coloured inside `fov`.
+
+    Args:
+        image: (h, w, 3).
+        prediction: (h, w).
+        vessels: (h, w), the manual map.
+        fov: (h, w); outside of it nothing is scored and nothing coloured.
+
+    Returns:
+        (h, w, 3); true negatives keep the photograph's grey.
+    """
+    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    shown = np.repeat((0.5 * grey)[..., None], 3, axis=2).astype(np.uint8)
+    for where, colour in (
+        (prediction & vessels, TRUE_POSITIVE),
+        (prediction & ~vessels, FALSE_POSITIVE),
+        (~prediction & vessels, FALSE_NEGATIVE),
+    ):
+        shown[where & fov] = colour
+    return shown
+
+
+def grey(probs: npt.NDArray[np.floating]) -> Pixels:
+    """Probabilities (h, w) in [0, 1] as a grey picture (h, w, 3), white where a vessel is certain."""
+    return np.repeat(np.rint(255 * np.clip(probs, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def shrink(image: Pixels, max_side: int) -> Pixels:
+    """The picture with its longer side at most `max_side`, its shape kept; never enlarged."""
+    height, width = image.shape[:2]
+    factor = max_side / max(height, width)
+    if factor >= 1:
+        return image
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=None))
+
+
+def spread(ranked: Sequence[str], count: int) -> list[str]:
+    """`count` of `ranked` at even distances, the first and the last among them if `count` is at least two."""
+    if count >= len(ranked):
+        return list(ranked)
+    if count < 2:
+        return list(ranked[:count])
+    return [ranked[round(index * (len(ranked) - 1) / (count - 1))] for index in range(count)]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as the page embeds it."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass
+class Album:
+    """Collects pictures, then encodes them all at the largest size that fits the budget."""
+
+    budget_bytes: int = BUDGET_BYTES
+    _pictures: list[Pixels] = field(default_factory=list)
+
+    def add(self, image: Pixels, max_side: int = MAX_SIDE) -> int:
+        """Keep a picture (h, w, 3) and return its number."""
+        self._pictures.append(shrink(image, max_side))
+        return len(self._pictures) - 1
+
+    def encode(self) -> list[Encoded]:
+        """Every picture by its number."""
+        pictures = self._pictures
+        files = [encode_image(picture, ".jpg") for picture in pictures]
+        while (total := sum(map(len, files))) > self.budget_bytes:
+            longest = max(max(picture.shape[:2]) for picture in pictures)
+            smaller = min(longest - 1, int(longest * 0.95 * math.sqrt(self.budget_bytes / total)))
+            if smaller < 1:
+                break
+            pictures = [shrink(picture, smaller) for picture in pictures]
+            files = [encode_image(picture, ".jpg") for picture in pictures]
+        return [
+            Encoded(f"data:image/jpeg;base64,{base64.b64encode(file).decode()}", picture.shape[1], picture.shape[0])
+            for picture, file in zip(pictures, files, strict=True)
+        ]
