@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.request import StageRequest
 from pipelines.store import WORK
+from segkit.core.errors import RequestError
 from segkit.core.files import read_json, write_json
 from segkit.tasks.settings import RuntimeSettings
 
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
     from segkit.tasks.tracking import Tracker
 
 
+class Inputs(dict[str, Path]):
+    """Folders of finished stages, by the name the verb knows them by."""
+
+    def __missing__(self, name: str) -> Path:
+        raise RequestError(f"the stage reads an input {name!r}; give --input {name}=DIR")
+
+
 @dataclass(frozen=True)
 class Context:
     """One stage being carried out."""
 
     request: StageRequest
-    inputs: dict[str, Path]
-    """Folders of finished stages, by the name the verb knows them by."""
+    inputs: Inputs
     out: Path
     fingerprint: str
     first_rank: bool

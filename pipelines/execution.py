@@ -3,7 +3,6 @@
 import importlib
 import os
 import platform
-import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -11,12 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipelines.context import Context
+from pipelines.context import Context, Inputs
 from pipelines.request import StageRequest, request_fingerprint, request_text
-from pipelines.store import REQUEST, WORK, describe_outputs, held, input_fingerprint, read_done, write_done
+from pipelines.store import begin, describe_outputs, held, input_fingerprint, read_done, remove_work, write_done
 from pipelines.verbs import VERBS
-from segkit.core.errors import RequestError
-from segkit.core.files import TEMPORARY, write_text
 
 RECORDED_PACKAGES = ("torch", "lightning", "numpy", "albumentations", "pillow")
 
@@ -31,7 +28,7 @@ def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> Non
     """
     identity = request_fingerprint(request, {name: input_fingerprint(folder) for name, folder in inputs.items()})
     run = importlib.import_module(VERBS[request.verb].module).run
-    context = Context(request, dict(inputs), out, identity, is_first_rank())
+    context = Context(request, Inputs(inputs), out, identity, is_first_rank())
     if not context.first_rank:
         run(context)
         return
@@ -39,9 +36,9 @@ def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> Non
         done = read_done(out)
         if done is not None and done["fingerprint"] == identity:
             print(f"{out} is done already", flush=True)
-            shutil.rmtree(out / WORK, ignore_errors=True)
+            remove_work(out)
             return
-        _begin(request, out, identity)
+        begin(out, request_text(request, identity), identity)
         start = time.monotonic()
         run(context)
         record = _record(context, time.monotonic() - start)
@@ -50,7 +47,7 @@ def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> Non
         )
         context.tracker.close()
         write_done(out, record)
-        shutil.rmtree(out / WORK, ignore_errors=True)
+        remove_work(out)
 
 
 def is_first_rank() -> bool:
@@ -59,29 +56,6 @@ def is_first_rank() -> bool:
         if name in os.environ:
             return os.environ[name] == "0"
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
-
-
-def _begin(request: StageRequest, out: Path, identity: str) -> None:
-    """Make `out` ready: kept as it is for a request begun before, emptied for a new one."""
-    out.mkdir(parents=True, exist_ok=True)
-    marker = out / WORK / "fingerprint"
-    if not marker.exists():
-        _empty(out)
-        write_text(marker, identity)
-    elif marker.read_text() != identity:
-        raise RequestError(f"{out} holds the beginnings of another request; give another --out or delete it")
-    for half_written in out.rglob(f"{TEMPORARY}*"):
-        half_written.unlink()
-    write_text(out / REQUEST, request_text(request))
-
-
-def _empty(out: Path) -> None:
-    """Remove what an earlier request left in `out`, but never what no stage has written."""
-    found = [path for path in out.iterdir() if path.name != WORK]
-    if found and not (out / REQUEST).exists():
-        raise RequestError(f"{out} holds files that are not segkit's ({found[0].name}, ...); give another --out")
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _record(context: Context, seconds: float) -> dict[str, Any]:

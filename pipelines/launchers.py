@@ -1,26 +1,57 @@
 """How a stage's command is started: here as a local process."""
 
 import os
-import signal
 import subprocess
 from collections.abc import Sequence
 
+GRACE_S = 3.0
+"""How long an interrupted stage may take to end by itself."""
+PATIENCE_S = 15.0
+"""How long a stage that was told to end may take; after that it is killed, which no result minds."""
+
+CONDUCTED = "SEGKIT_CONDUCTED"
+"""Set in a stage's environment: whoever started it says how to go on."""
+
 
 def launch_local(command: Sequence[str]) -> int:
-    """Run the command, its output going where ours goes; its exit status, negative for the signal that ended it."""
-    process = subprocess.Popen(command, env=_clean_environment())
-    previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    """Run the command, its output going where ours goes; its exit status, negative for the signal that ended it.
+
+    Interrupted or told to end, it ends the stage before it ends itself.
+    """
+    process = subprocess.Popen(command, env=_environment(), stdin=subprocess.DEVNULL)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        # A terminal has sent the stage the same signal; let it end in its own time.
-        process.wait()
+        # A terminal sends the stage the same signal; `kill -INT` of this process alone does not.
+        _see_off(process, GRACE_S)
+        raise
+    except BaseException:
+        _see_off(process, 0)
+        raise
+
+
+def _see_off(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    try:
+        if not _ended(process, grace_s):
+            process.terminate()
+            if not _ended(process, PATIENCE_S):
+                process.kill()
+    except BaseException:  # somebody presses Ctrl-C once more
+        process.kill()
         raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        process.wait()
 
 
-def _clean_environment() -> dict[str, str]:
-    """Our environment without a rank of its own: each stage starts its own group of processes."""
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _environment() -> dict[str, str]:
+    """Ours without a rank of its own, as each stage starts its own group of processes."""
     ranks = {"RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"}
-    return {key: value for key, value in os.environ.items() if key not in ranks}
+    return {key: value for key, value in os.environ.items() if key not in ranks} | {CONDUCTED: "1"}

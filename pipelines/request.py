@@ -4,8 +4,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import Field
 
 from pipelines.graph import fingerprint
 from pipelines.verbs import VERBS
@@ -26,9 +28,21 @@ class StageRequest:
     """The pipeline run it belongs to, for the tracker."""
 
 
-def request_text(request: StageRequest) -> str:
-    """The stage file `segkit stage` reads."""
+class _StageFile(Settings):
+    """The keys of a stage file."""
+
+    stage: str
+    verb: str
+    fingerprint: str | None = None
+    group: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    runtime: RuntimeSettings = RuntimeSettings()
+
+
+def request_text(request: StageRequest, fingerprint: str) -> str:
+    """The stage file `segkit stage` reads; the fingerprint is there for the reader and for the folder it lies in."""
     content = {
+        "fingerprint": fingerprint,
         "stage": request.name,
         "verb": request.verb,
         "group": request.group,
@@ -44,16 +58,11 @@ def read_request(path: Path) -> StageRequest:
     Raises:
         ConfigError: it is not one, or a setting in it is wrong.
     """
-    raw = read_yaml(path)
-    if raw.get("verb") not in VERBS:
-        raise ConfigError(f"{path}: verb = {raw.get('verb')!r}; a stage file names one of {', '.join(VERBS)}")
-    return StageRequest(
-        name=str(raw.get("stage", raw["verb"])),
-        verb=raw["verb"],
-        settings=validate(VERBS[raw["verb"]].settings, raw.get("settings") or {}, f"{path}, settings"),
-        runtime=validate(RuntimeSettings, raw.get("runtime") or {}, f"{path}, runtime"),
-        group=raw.get("group"),
-    )
+    found = validate(_StageFile, read_yaml(path), str(path))
+    if found.verb not in VERBS:
+        raise ConfigError(f"{path}: verb = {found.verb!r}; a stage file names one of {', '.join(VERBS)}")
+    settings = validate(VERBS[found.verb].settings, found.settings, f"{path}, settings")
+    return StageRequest(found.stage, found.verb, settings, found.runtime, found.group)
 
 
 def request_fingerprint(request: StageRequest, inputs: Mapping[str, str]) -> str:

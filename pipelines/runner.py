@@ -1,17 +1,19 @@
 """Conduct a pipeline: find what is done, launch what is not, one stage after the other."""
 
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.graph import Graph
 from pipelines.launchers import launch_local
 from pipelines.request import StageRequest, request_fingerprint, request_text, stage_command
-from pipelines.store import WORK, Store, read_done
+from pipelines.store import BEGUN, WORK, Store, read_done, remove_work
+from pipelines.verbs import VERBS
 from segkit.core.errors import SegkitError
-from segkit.core.files import write_text
+from segkit.core.files import sha256_json, write_text
 from segkit.tasks.settings import RuntimeSettings
 
 Launch = Callable[[Sequence[str]], int]
@@ -40,7 +42,7 @@ class Planned:
     @property
     def begun(self) -> bool:
         """Whether a run of it was cut short."""
-        return (self.folder / WORK).is_dir()
+        return (self.folder / WORK / BEGUN).exists()
 
     @property
     def state(self) -> str:
@@ -48,26 +50,29 @@ class Planned:
         return "done" if self.done else "begun" if self.begun else "missing"
 
 
-def plan(graph: Graph, runtime: RuntimeSettings, store: Store, recipe: str) -> list[Planned]:
-    """Every stage's identity and folders.
+def plan(graph: Graph, runtime: RuntimeSettings, store: Store, recipe: str, upto: str | None = None) -> list[Planned]:
+    """The identity and the folders of every stage, or of one and what it needs.
 
     Raises:
-        RequestError: data or weights that the settings name are not there.
+        RequestError: data or weights that the settings of these stages name are not there.
     """
     prints: dict[str, str] = {}
     planned = []
-    for stage in graph:
+    for stage in graph if upto is None else graph.upto(upto):
         request = StageRequest(stage.name, stage.verb, stage.settings, runtime)
         prints[stage.name] = request_fingerprint(request, {key: prints[name] for key, name in stage.inputs.items()})
         folders = {key: store.folder(name, prints[name]).resolve() for key, name in stage.inputs.items()}
         folder = store.folder(stage.name, prints[stage.name]).resolve()
         planned.append(Planned(request, prints[stage.name], folder, folders))
-    group = f"{recipe}-{planned[-1].fingerprint[:8]}"
-    return [Planned(_with_group(item.request, group), item.fingerprint, item.folder, item.inputs) for item in planned]
+    group = _group(graph, planned, recipe)
+    return [replace(item, request=replace(item.request, group=group)) for item in planned]
 
 
-def _with_group(request: StageRequest, group: str) -> StageRequest:
-    return StageRequest(request.name, request.verb, request.settings, request.runtime, group)
+def _group(graph: Graph, planned: Sequence[Planned], recipe: str) -> str:
+    """What the tracker files the stages under: the same for a part of the pipeline as for the whole."""
+    settings = {stage.name: VERBS[stage.verb].identity(stage.settings) for stage in graph}
+    first = planned[0]  # the data, on which all others rest
+    return f"{recipe}-{sha256_json([settings, first.request.runtime.identity(), first.fingerprint])[:8]}"
 
 
 def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> None:
@@ -79,17 +84,14 @@ def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> 
     for number, item in enumerate(planned, start=1):
         label = f"[{number}/{len(planned)}] {item.request.name}"
         if item.done:
+            remove_work(item.folder)  # a kill may have come between the two
             say(f"{label}: done ({item.folder.name})")
             continue
         say(f"{label}: {'resuming' if item.begun else 'running'} ({item.folder.name})")
         start = time.monotonic()
         code = launch(_command(item))
         if code != 0:
-            error = StageFailedError(
-                f"stage {item.request.name} {_ending(code)}; run the same command to go on from here"
-            )
-            error.exit_code = 2 if code == 2 else 1
-            raise error
+            raise _failure(item.request.name, code)
         if item.done is None:
             raise StageFailedError(f"stage {item.request.name} ended without a whole result in {item.folder}")
         say(f"{label}: finished in {time.monotonic() - start:.0f} s")
@@ -98,9 +100,23 @@ def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> 
 def _command(item: Planned) -> list[str]:
     """Put the stage file where the stage will find it, and name the command."""
     path = item.folder.parent / ".requests" / f"{item.folder.name}.yaml"
-    write_text(path, request_text(item.request))
+    write_text(path, request_text(item.request, item.fingerprint))
     return stage_command(path, item.request, item.inputs, item.folder)
 
 
-def _ending(code: int) -> str:
-    return f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+def _failure(name: str, code: int) -> StageFailedError:
+    """What to say after the stage itself has said what was wrong."""
+    if code < 0:
+        ended = f"was ended by {_signal_name(-code)}"
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return StageFailedError(f"stage {name} {ended}{hint}; the same command goes on from there")
+    error = StageFailedError(f"stage {name} failed, see above; once that is mended the same command goes on from there")
+    error.exit_code = 2 if code == 2 else 1
+    return error
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,10 +1,12 @@
 """Where results lie: `<runs>/<stage>-<fingerprint>/`, and what tells that one is whole.
 
 `request.yaml` is written first: what the folder is for. `done.json` is written last, by atomic rename: the result is
-whole. Between the two, `work/` holds what a killed stage needs to go on.
+whole. Between the two, `work/` holds what a killed stage needs to go on, and `work/begun` says that what lies beside it
+was made for this request and can be built on.
 """
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segkit.core.config import read_yaml
 from segkit.core.errors import RequestError, SegkitError
-from segkit.core.files import read_json, sha256_file, write_json
+from segkit.core.files import TEMPORARY, read_json, sha256_file, write_json, write_text
 
 REQUEST, DONE, WORK, LOCKS = "request.yaml", "done.json", "work", ".locks"
+BEGUN = "begun"
+TRACKER = "wandb"
+"""Where a tracker keeps files of its own in a stage's folder."""
 
 
 class MissingResultError(RequestError):
@@ -42,9 +48,9 @@ def read_done(folder: Path) -> dict[str, Any] | None:
     try:
         done: dict[str, Any] = read_json(folder / DONE)
         whole = all((folder / name).stat().st_size == entry["bytes"] for name, entry in done["outputs"].items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return done if whole else None
+    return done if whole and "fingerprint" in done else None
 
 
 def input_fingerprint(folder: Path) -> str:
@@ -66,13 +72,57 @@ def describe_outputs(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         path.relative_to(folder).as_posix(): {"sha256": sha256_file(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] not in {WORK, REQUEST, DONE, "wandb"}
+        if path.is_file() and path.relative_to(folder).parts[0] not in {WORK, REQUEST, DONE, TRACKER}
     }
+
+
+def begin(folder: Path, request: str, fingerprint: str) -> None:
+    """Make `folder` ready for a stage: as a killed run of it left it, or empty but for the request.
+
+    Args:
+        folder: where the result is to lie.
+        request: what `request.yaml` is to hold, the fingerprint among it.
+        fingerprint: the identity of the result.
+
+    Raises:
+        RequestError: the folder holds another request's result, or files that are not segkit's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY))
+    owner = _owner(folder)
+    if found and owner is None:
+        raise RequestError(f"{folder} holds files that are not segkit's ({found[0]}, ...); give another --out")
+    if owner not in {None, fingerprint}:
+        raise RequestError(f"{folder} holds the result of another request, or its beginnings; give another --out")
+    write_text(folder / REQUEST, request)
+    if not (folder / WORK / BEGUN).exists():
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != REQUEST:
+                path.unlink()
+        write_text(folder / WORK / BEGUN, "")
+    for half_written in folder.rglob(f"{TEMPORARY}*"):
+        half_written.unlink()
+
+
+def _owner(folder: Path) -> str | None:
+    """The fingerprint of the request the folder was made for."""
+    if not (folder / REQUEST).exists():
+        return None
+    return str(read_yaml(folder / REQUEST).get("fingerprint"))
 
 
 def write_done(folder: Path, record: Mapping[str, Any]) -> None:
     """Declare the result whole."""
     write_json(folder / DONE, record)
+
+
+def remove_work(folder: Path) -> None:
+    """Remove what a finished stage no longer needs."""
+    with suppress(OSError):
+        (folder / WORK / BEGUN).unlink()  # first, so that what a kill leaves of the rest is not built on
+    shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
 @contextmanager

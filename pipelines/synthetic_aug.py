@@ -1,10 +1,12 @@
 """The recipe `synthetic-aug`: does training on GAN-made, pseudo-labelled fundi beat training on the real ones alone?"""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pipelines.graph import Graph, Stage
 from pipelines.settings import SyntheticAugSettings
 from pipelines.verbs import ReportRequest, SelectSettings
+from segkit.core.errors import ConfigError
 from segkit.tasks.settings import PhaseSettings, TrainSettings
 
 NAME = "synthetic-aug"
@@ -13,18 +15,22 @@ SUMMARY = "teacher, GAN, samples, pseudo-labels, students and their controls, en
 
 
 def build(settings: SyntheticAugSettings) -> Graph:
-    """The stages these settings ask for; the first round's have plain names, later ones end in `-r2`, `-r3`, ..."""
+    """The stages these settings ask for; the first round's have plain names, later ones end in `-r2`, `-r3`, ...
+
+    Raises:
+        ConfigError: a student's name makes two stages of one name.
+    """
     stages = [
         Stage("data", "data", settings.data),
         Stage("teacher", "train", settings.teacher, {"data": "data"}),
     ]
-    models = {"teacher": "teacher"}
+    models = {"teacher": "teacher"}  # stage -> the name the settings know it by
     pairs: list[tuple[str, str]] = []
     teacher = "teacher"
     for number in range(1, settings.rounds + 1):
         suffix = "" if number == 1 else f"-r{number}"
         if number > 1:
-            stages.append(Stage(f"select{suffix}", "select", SelectSettings(), dict(models)))
+            stages.append(Stage(f"select{suffix}", "select", SelectSettings(), _each(models)))
             teacher = f"select{suffix}"
         gan = settings.gan.model_copy(update={"seed_offset": settings.gan.seed_offset + number - 1})
         stages += [
@@ -41,19 +47,35 @@ def build(settings: SyntheticAugSettings) -> Graph:
             training = _resolved(student, settings.samples.num_images)
             inputs = {"data": "data", "synthetic": f"pseudo-labels{suffix}"}
             stages.append(Stage(f"{name}{suffix}", "train", training, inputs))
-            models[f"{name}{suffix}"] = f"{name}{suffix}"
+            models[f"{name}{suffix}"] = name
             control = f"{name}-control"
             if settings.control.enabled:
                 if number == 1:  # a control sees no synthetic images, so no round changes it
                     without = training.model_copy(update={"synthetic_replaced": True})
                     stages.append(Stage(control, "train", without, {"data": "data"}))
                 pairs.append((f"{name}{suffix}", control))
-    members = _members(settings, models)
+    named = settings.ensemble.members
+    members = _each(stage for stage, name in models.items() if not named or name in named)
     stages.append(Stage("ensemble", "ensemble", settings.ensemble, {"data": "data", **members}))
-    scored = {**models, **{control: control for _, control in pairs}, "ensemble": "ensemble"}
+    scored = _each([*models, *(control for _, control in pairs), "ensemble"])
     stages.append(Stage("evaluate", "evaluate", settings.evaluate, {"data": "data", **scored}))
     stages.append(_report(settings, stages, scored, pairs))
+    _check_names([stage.name for stage in stages])
     return Graph(stages)
+
+
+def _each(stages: Iterable[str]) -> dict[str, str]:
+    """Inputs that are known by the names of the stages that make them."""
+    return {stage: stage for stage in stages}
+
+
+def _check_names(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"two stages would be called {twice[0]!r}; give the student another name "
+            "(a control's ends in -control, a later round's in -r2, -r3, ...)"
+        )
 
 
 def _resolved(student: TrainSettings, num_images: int) -> TrainSettings:
@@ -63,14 +85,6 @@ def _resolved(student: TrainSettings, num_images: int) -> TrainSettings:
         return phase.model_copy(update={"num_synthetic": min(phase.num_synthetic or num_images, num_images)})
 
     return student.model_copy(update={"phases": tuple(resolve(phase) for phase in student.phases)})
-
-
-def _members(settings: SyntheticAugSettings, models: dict[str, str]) -> dict[str, str]:
-    """The ensemble's members: those named, in every round, or all models."""
-    named = settings.ensemble.members
-    if not named:
-        return dict(models)
-    return {name: stage for name, stage in models.items() if name.rsplit("-r", 1)[0] in named or name in named}
 
 
 def _report(

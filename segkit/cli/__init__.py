@@ -3,9 +3,10 @@
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 
 import click
@@ -68,41 +69,89 @@ def cli(debug: bool) -> None:
         os.environ["SEGKIT_DEBUG"] = "1"  # stages run in processes of their own
 
 
+class Terminated(SystemExit):
+    """The process was told to end (SIGTERM), as `kill` and job schedulers do."""
+
+
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run a command. Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted."""
+    """Run a command.
+
+    Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted (SIGINT), 143 told to end (SIGTERM).
+    """
     # albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        sys.exit(_run(args))
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated(143)
+
+
+def _run(args: list[str] | None) -> int:
+    """Run a command and say how it ended; the exit code."""
     try:
         cli.main(args=args, prog_name="segkit", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        return _ended("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
+    except SystemExit as error:
+        if isinstance(error, Terminated):
+            return _ended("told to end", 143)
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes one of the other
+            return _ended("interrupted", 130)
+        raise
     except Exception as error:
         if os.environ.get("SEGKIT_DEBUG"):
             traceback.print_exc()
         print(f"error: {explain(error)}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, SegkitError) else 1)
-    sys.exit(0)
+        return error.exit_code if isinstance(error, SegkitError) else 1
+    return 0
+
+
+def _ended(how: str, code: int) -> int:
+    from pipelines.launchers import CONDUCTED
+
+    if CONDUCTED not in os.environ:  # otherwise the conductor says it
+        print(f"{how}; the same command goes on from here", file=sys.stderr)
+    return code
 
 
 def explain(error: BaseException) -> str:
     """One or two lines a user can act on."""
     if isinstance(error, SegkitError):
         return str(error)
-    where = error
-    while not isinstance(where, OSError) and where.__cause__ is not None:
-        where = where.__cause__
-    if isinstance(where, OSError) and where.errno in {errno.ENOSPC, errno.EDQUOT}:
-        named = f" for {where.filename}" if where.filename else ""
+    causes = list(_causes(error))
+    system = next((cause for cause in causes if isinstance(cause, OSError)), None)
+    full = system is not None and system.errno in {errno.ENOSPC, errno.EDQUOT}
+    if full or _says_disk_is_full(causes):
+        named = f" for {system.filename}" if system is not None and system.filename else ""
         return f"no space left on the disk{named}; free some and run the same command to go on"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-    if "No space left on device" in str(error):
-        return "no space left on the disk; free some and run the same command to go on"
-    return f"{type(error).__name__}: {error} (a fault of segkit's; `segkit --debug ...` shows where)"
+        named = f"{error.filename}: " if error.filename else ""
+        denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
+        advice = "; choose another folder, or change who may write there" if denied else ""
+        return f"{named}{error.strerror[:1].lower()}{error.strerror[1:]}{advice}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} (a fault of segkit's; `segkit --debug ...` shows where)"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _says_disk_is_full(causes: Iterable[BaseException]) -> bool:
+    """torch and safetensors write with code of their own, and tell of a full disk in words."""
+    return any("No space left on device" in str(cause) or "file write failed" in str(cause) for cause in causes)

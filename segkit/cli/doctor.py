@@ -46,10 +46,8 @@ def torchvision_problems() -> Iterator[str]:
     try:
         importlib.import_module("torchvision")
     except Exception as error:
-        yield (
-            f"torchvision {installed_version('torchvision')} does not fit torch {installed_version('torch')} ({error}); "
-            "segkit does not need it: `pip uninstall torchvision`"
-        )
+        found = f"torchvision {installed_version('torchvision')} does not fit torch {installed_version('torch')}"
+        yield f"{found} ({error}); segkit does not need it: `pip uninstall torchvision`"
 
 
 def _machine() -> Iterator[str]:

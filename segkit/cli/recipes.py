@@ -1,5 +1,6 @@
 """What the commands about pipelines share: options, finding a recipe's settings, planning."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,9 +33,7 @@ class Resolved:
 
     def plan(self, runs: Path, upto: str | None = None) -> list[Planned]:
         """Where each stage's result lies; needs the data to be there."""
-        whole = plan(self.graph, self.settings.runtime, Store(runs), self.name)
-        wanted = {stage.name for stage in (self.graph if upto is None else self.graph.upto(upto))}
-        return [item for item in whole if item.request.name in wanted]
+        return plan(self.graph, self.settings.runtime, Store(runs), self.name, upto)
 
 
 def settings_options(command: F) -> F:
@@ -70,10 +69,9 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     path = config or shipped_config(name)
     raw = read_yaml(path)
     if overrides:
-        raw = apply_overrides(raw, overrides)
+        raw = apply_overrides(raw, overrides, RECIPES[name].SETTINGS)
     if data is not None:
-        raw.setdefault("data", {})
-        raw["data"] = {**(raw["data"] or {}), "source": data}
+        raw = apply_overrides(raw, [f"data.source={json.dumps(data)}"])
     source = f"{path} with --set {' '.join(overrides)}" if overrides else str(path)
     settings = validate(RECIPES[name].SETTINGS, raw, source)
     return Resolved(name, str(path), settings, RECIPES[name].build(settings))

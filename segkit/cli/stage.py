@@ -31,16 +31,22 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     quiet()
     if "verb" in read_yaml(config):
         request = read_request(config)
+        if request.name != name:
+            raise RequestError(f"{config} is of the stage {request.name!r}, not {name!r}")
     else:
         from segkit.cli.recipes import resolve
 
         resolved = resolve("synthetic-aug", config, (), data)
         chosen = resolved.graph[name]
         request = StageRequest(chosen.name, chosen.verb, chosen.settings, resolved.settings.runtime)
-        missing = set(chosen.inputs) - {text.partition("=")[0] for text in inputs}
-        if missing:
+        given = {text.partition("=")[0] for text in inputs}
+        if missing := set(chosen.inputs) - given:
             raise RequestError(
                 f"stage {name} reads {', '.join(sorted(chosen.inputs))}; give --input {min(missing)}=DIR"
+            )
+        if unknown := given - set(chosen.inputs):
+            raise RequestError(
+                f"stage {name} reads {', '.join(sorted(chosen.inputs)) or 'nothing'}, not {min(unknown)}"
             )
     execute(request, dict(_parse_input(text) for text in inputs), out.resolve())
 
