@@ -15,4 +15,5 @@ class SpatialAttention(nn.Module):
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         pooled = torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], 1)
-        return features * self.conv(pooled).sigmoid()
+        gate: Tensor = self.conv(pooled).sigmoid()
+        return features * gate

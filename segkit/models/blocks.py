@@ -18,7 +18,9 @@ def conv_unit(
 ) -> nn.Sequential:
     """3x3 convolution, DropBlock, norm, ReLU: the unit of SD-UNet and SA-UNet (Guo 2021, Fig. 2)."""
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-    return nn.Sequential(conv, DropBlock2d(drop_prob, block_size), norm_layer(norm, out_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        conv, DropBlock2d(drop_prob, block_size), norm_layer(norm, out_channels), nn.ReLU(inplace=True)
+    )
 
 
 def init_like_keras(module: nn.Module) -> None:

@@ -1,4 +1,7 @@
-"""DropBlock: remove squares of a feature map (Ghiasi 2018, "DropBlock: A regularization method for convolutional networks")."""
+"""DropBlock: remove squares of a feature map.
+
+Ghiasi 2018, "DropBlock: A regularization method for convolutional networks".
+"""
 
 import torch
 from jaxtyping import Float
@@ -15,10 +18,11 @@ def seed_prob(drop_prob: float, block_size: int, height: int, width: int) -> flo
 def keep_mask(like: Float[Tensor, "n c h w"], drop_prob: float, block_size: int) -> Float[Tensor, "n c h w"]:
     """1 where the feature map is kept, 0 inside dropped blocks; drawn per image and channel from torch's generator.
 
-    Two ways to the same distribution. On a CPU seeds are rare enough that listing their blocks costs a fifth of touching
-    every pixel; on a GPU the list's length would have to be waited for, so each pixel is drawn and dilated.
+    Two ways to the same distribution. On a CPU seeds are rare enough that listing their blocks costs a fifth of
+    touching every pixel; on a GPU the list's length would have to be waited for, so each pixel is drawn and dilated.
     """
-    return _listed_blocks(like, drop_prob, block_size) if like.device.type == "cpu" else _dilated(like, drop_prob, block_size)
+    draw = _listed_blocks if like.device.type == "cpu" else _dilated
+    return draw(like, drop_prob, block_size)
 
 
 def _listed_blocks(like: Tensor, drop_prob: float, block_size: int) -> Tensor:
@@ -67,8 +71,8 @@ class DropBlock2d(nn.Module):
             return features
         with torch.no_grad():
             keep = keep_mask(features, self.drop_prob, min(self.block_size, *features.shape[-2:]))
-            # Keeps the expected activation (Ghiasi 2018, Algorithm 1).
-            keep *= keep.numel() / keep.sum(dtype=torch.float32)
+            # Keeps the expected activation (Ghiasi 2018, Algorithm 1). Of a tiny map nothing may be left.
+            keep *= keep.numel() / keep.sum(dtype=torch.float32).clamp_min(1)
         return features * keep
 
     def extra_repr(self) -> str:

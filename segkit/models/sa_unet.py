@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segkit.core.errors import RequestError
 from segkit.models.attention import SpatialAttention
 from segkit.models.blocks import conv_unit, init_like_keras
 from segkit.models.settings import SAUNetSettings
 
 
 class SAUNet(nn.Module):
-    """The original's form: biased convolutions, 3x3 transposed convolutions, attention between the bottleneck's two units.
+    """The original's form: biased convolutions, 3x3 transposed convolutions, attention inside the bottleneck.
 
     With the default widths it has 537,299 trainable parameters. Image sides must be multiples of `settings.stride`.
     """
@@ -21,9 +22,7 @@ class SAUNet(nn.Module):
     def __init__(self, settings: SAUNetSettings) -> None:
         super().__init__()
         self.settings = settings
-        unit = partial(
-            conv_unit, drop_prob=settings.drop_prob, block_size=settings.drop_block_size, norm=settings.norm
-        )
+        unit = partial(conv_unit, drop_prob=settings.drop_prob, block_size=settings.drop_block_size, norm=settings.norm)
         *widths, bottom = settings.widths
         self.encoder = nn.ModuleList(
             nn.Sequential(unit(a, b), unit(b, b)) for a, b in pairwise((settings.image_channels, *widths))
@@ -33,16 +32,24 @@ class SAUNet(nn.Module):
         self.attention = SpatialAttention(settings.attention_size)
         self.bottleneck_out = unit(bottom, bottom)
         ascent = list(pairwise(reversed(settings.widths)))
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 3, stride=2, padding=1, output_padding=1) for a, b in ascent
-        )
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 3, stride=2, padding=1, output_padding=1) for a, b in ascent)
         self.decoder = nn.ModuleList(nn.Sequential(unit(2 * b, b), unit(b, b)) for _, b in ascent)
         self.head = nn.Conv2d(widths[0], 1, 1)
         self.apply(init_like_keras)
         nn.init.kaiming_normal_(self.attention.conv.weight)
 
     def features(self, image: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n _ _ _"]]:
-        """Feature maps of every level, finest first, the bottleneck last."""
+        """Feature maps of every level, finest first, the bottleneck last.
+
+        Raises:
+            RequestError: a side of the image is not a multiple of the stride.
+        """
+        height, width, stride = *image.shape[-2:], self.settings.stride
+        if height % stride or width % stride:
+            raise RequestError(
+                f"{height}x{width} pixels do not fit the network: pad or cut them (crop_size, size, tile) "
+                f"to multiples of {stride}"
+            )
         maps, x = [], image
         for level in self.encoder:
             x = level(x)
@@ -56,4 +63,5 @@ class SAUNet(nn.Module):
         *skips, x = self.features(image)
         for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             x = level(torch.cat([up(x), skip], 1))
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from segkit.core.config import Settings
 
@@ -23,6 +23,13 @@ class SAUNetSettings(Settings):
     """`batch` as published; `group` does not mix the images of a batch."""
     attention_size: int = Field(7, ge=1)
     """Side of the spatial attention's kernel; odd."""
+
+    @field_validator("attention_size")
+    @classmethod
+    def _has_a_middle(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("input should be odd, so that the kernel has a middle")
+        return size
 
     @property
     def stride(self) -> int:
