@@ -93,17 +93,15 @@ def _installed(name: str) -> bool:
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that ran, `+` appended when it had changes; None outside a checkout."""
-    here = Path(__file__).parent
+    """The commit of the code that ran, `+` appended when it had changes; None outside a checkout of it."""
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        _git("ls-files", "--error-unmatch", __file__)  # pip may have put us into a folder of another checkout
+        return _git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip()
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    here = Path(__file__).parent
+    return subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

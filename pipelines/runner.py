@@ -106,9 +106,10 @@ def _command(item: Planned) -> list[str]:
 
 def _failure(name: str, code: int) -> StageFailedError:
     """What to say after the stage itself has said what was wrong."""
-    if code < 0:
-        ended = f"was ended by {_signal_name(-code)}"
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+    number = code - 128 if code in {130, 143} else -code  # as `segkit` ends when interrupted or told to end
+    if number > 0:
+        ended = f"was ended by {_signal_name(number)}"
+        hint = " (out of memory?)" if number == signal.SIGKILL else ""
         return StageFailedError(f"stage {name} {ended}{hint}; the same command goes on from there")
     error = StageFailedError(f"stage {name} failed, see above; once that is mended the same command goes on from there")
     error.exit_code = 2 if code == 2 else 1

@@ -1,0 +1,93 @@
+"""Starting a stage as a process, and ending it with its conductor."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.launchers import launch_local
+
+PATIENT = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]; {PATIENT}"
+
+CONDUCTOR = """
+import signal, sys
+from pipelines import launchers
+launchers.GRACE_S = launchers.PATIENCE_S = 0.3
+def end(*_): raise SystemExit(143)
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    launchers.launch_local([sys.executable, "-c", sys.argv[1]])
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 7])
+def test_the_exit_code_is_the_stage_s(code: int) -> None:
+    assert launch_local(python(f"raise SystemExit({code})")) == code
+
+
+def test_the_signal_that_ended_the_stage_is_told() -> None:
+    assert launch_local(python("import os; os.kill(os.getpid(), 9)")) == -9
+
+
+def test_the_stage_s_words_go_where_ours_go(capfd: pytest.CaptureFixture[str]) -> None:
+    launch_local(python("import sys; print('out'); print('err', file=sys.stderr)"))
+    assert capfd.readouterr() == ("out\n", "err\n")
+
+
+def test_a_stage_cannot_wait_for_somebody_to_type(capfd: pytest.CaptureFixture[str]) -> None:
+    assert launch_local(python("input('login? ')")) == 1
+    assert "EOFError" in capfd.readouterr().err
+
+
+def test_a_stage_starts_its_own_group_of_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    check = "import os; exit(any('RANK' in k or 'MASTER' in k or 'WORLD' in k for k in os.environ))"
+    assert launch_local(python(check)) == 0
+    assert launch_local(python("import os; exit(os.environ['CUDA_VISIBLE_DEVICES'] != '3')")) == 0
+
+
+@pytest.mark.parametrize("stage", [PATIENT, STUBBORN], ids=["patient", "stubborn"])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_a_conductor_that_is_told_to_end_ends_its_stage_first(
+    tmp_path: Path, stage: str, sent: signal.Signals, code: int
+) -> None:
+    note = tmp_path / "pid"
+    stage = f"import os; open({str(note)!r}, 'w').write(str(os.getpid())); {stage}"
+    with subprocess.Popen([*python(CONDUCTOR), stage], stdout=subprocess.PIPE, text=True) as conductor:
+        assert conductor.stdout is not None
+        assert conductor.stdout.readline() == "up\n"
+        conductor.send_signal(sent)  # to the conductor alone, as `kill` does
+        assert conductor.wait(10) == code
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_a_stage_that_ends_by_itself_when_interrupted_is_given_the_time(tmp_path: Path) -> None:
+    tidy = (
+        "import time\n"
+        "try:\n print('up', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n time.sleep(0.1); print('tidied', flush=True)"
+    )
+    with subprocess.Popen(
+        [*python(CONDUCTOR), tidy], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as conductor:
+        assert conductor.stdout is not None
+        assert conductor.stdout.readline() == "up\n"
+        time.sleep(0.1)
+        os.killpg(conductor.pid, signal.SIGINT)  # to both, as a terminal does
+        assert conductor.stdout.readline() == "tidied\n"
+        assert conductor.wait(10) == 130

@@ -1,0 +1,178 @@
+"""Identity: what changes a stage's fingerprint, and what does not."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.request import StageRequest, read_request, request_text, stage_command
+from pipelines.verbs import VERBS
+from segkit.core.errors import ConfigError, RequestError
+from segkit.tasks.settings import RuntimeSettings, TrainSettings
+from tests.pipelines.tiny import STAGES, plan, write_config
+
+DATA_AND_AFTER = set(STAGES)
+STUDENT_AND_AFTER = {"mixed", "mixed-control", "ensemble", "evaluate", "report"}
+
+
+def prints(config: Path, *overrides: str, **given: Any) -> dict[str, str]:
+    return {item.request.name: item.fingerprint for item in plan(config, Path("runs"), *overrides, **given)}
+
+
+def changed(config: Path, *overrides: str) -> set[str]:
+    """Names of the stages whose fingerprint the overrides change."""
+    before, after = prints(config), prints(config, *overrides)
+    assert list(before) == list(after)
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("students.mixed.phases.0.epochs=2", STUDENT_AND_AFTER),
+        ("students.mixed.loss=bce", STUDENT_AND_AFTER),
+        ("samples.truncation_psi=0.5", STUDENT_AND_AFTER - {"mixed-control"} | {"samples", "pseudo-labels"}),
+        ("gan.kimg=0.1", STUDENT_AND_AFTER - {"mixed-control"} | {"gan", "samples", "pseudo-labels"}),
+        ("teacher.phases.0.epochs=3", DATA_AND_AFTER - {"data", "gan", "samples", "mixed-control"}),
+        ("ensemble.rules=[mean]", {"ensemble", "evaluate", "report"}),
+        ("evaluate.num_resamples=200", {"evaluate", "report"}),
+        ("report.title=Hello", {"report"}),
+        ("data.num_val=3", DATA_AND_AFTER),
+        ("data.phantom.seed=2", DATA_AND_AFTER),
+    ],
+)
+def test_a_changed_setting_changes_its_stage_and_what_follows(config: Path, override: str, stages: set[str]) -> None:
+    assert changed(config, override) == stages
+
+
+def test_a_second_student_leaves_the_first_one_alone(tmp_path: Path, config: Path) -> None:
+    other = write_config(tmp_path / "two.yaml", {"students.other": {"phases": [{"data": "real", "epochs": 1}]}})
+    before, after = prints(config), prints(other)
+    assert {name for name in before if before[name] != after[name]} == {"ensemble", "evaluate", "report"}
+    assert changed(other, "students.other.phases.0.epochs=2") == {
+        "other", "other-control", "ensemble", "evaluate", "report",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "runtime.devices=2",
+        "runtime.num_nodes=3",
+        "runtime.num_workers=4",
+        "runtime.tracker=none",
+        "runtime.strategy=ddp",
+        "runtime.accelerator=auto",
+        "runtime.wandb_project=other",
+        "gan.checkpoint_kimg=1",
+    ],
+)
+def test_how_a_result_is_computed_does_not_change_what_it_is(config: Path, override: str) -> None:
+    # the report lists the settings of the GAN, and with them how often it is saved
+    assert changed(config, override) <= ({"report"} if override.startswith("gan") else set())
+
+
+@pytest.mark.parametrize("override", ["runtime.seed=1", "runtime.precision=bf16-mixed", "runtime.deterministic=true"])
+def test_what_can_change_every_result_changes_every_fingerprint(config: Path, override: str) -> None:
+    assert changed(config, override) == set(STAGES)
+
+
+def test_a_higher_version_of_a_verb_changes_its_stages_and_what_follows(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = prints(config)
+    monkeypatch.setitem(VERBS, "sample", replace(VERBS["sample"], version=VERBS["sample"].version + 1))
+    after = prints(config)
+    same = {name for name in before if before[name] == after[name]}
+    assert same == {"data", "teacher", "gan", "mixed-control"}
+
+
+def test_data_in_another_folder_is_the_same_data(config: Path, phantoms: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(phantoms, tmp_path / "elsewhere" / "called otherwise")
+    assert prints(config, data=f"drive:{moved}") == prints(config, data=f"drive:{phantoms}")
+
+
+@pytest.mark.parametrize("file", ["training/images", "training/1st_manual", "test/mask"])
+def test_one_changed_byte_of_the_data_changes_everything(
+    config: Path, phantoms: Path, tmp_path: Path, file: str
+) -> None:
+    copy = shutil.copytree(phantoms, tmp_path / "DRIVE")
+    before = prints(config, data=f"drive:{copy}")
+    victim = sorted((copy / file).iterdir())[-1]
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    after = prints(config, data=f"drive:{copy}")
+    assert all(before[name] != after[name] for name in STAGES)
+
+
+def test_a_file_that_is_not_of_the_data_set_changes_nothing(config: Path, phantoms: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(phantoms, tmp_path / "DRIVE")
+    (copy / "readme.txt").write_text("hello")
+    assert prints(config, data=f"drive:{copy}") == prints(config, data=f"drive:{phantoms}")
+
+
+def test_first_weights_of_the_gan_count_by_their_content_and_not_their_place(config: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "generator.safetensors").write_bytes(b"weights")
+    one, two = prints(config, f"gan.init_from={here}"), prints(config, f"gan.init_from={there}")
+    assert one["gan"] == two["gan"] != prints(config)["gan"]
+    (there / "generator.safetensors").write_bytes(b"weightz")
+    assert prints(config, f"gan.init_from={there}")["gan"] != one["gan"]
+
+
+def test_a_plan_up_to_a_stage_asks_for_nothing_that_later_stages_need(config: Path) -> None:
+    missing = "gan.init_from=not/there.pkl"
+    assert list(prints(config, missing, upto="teacher")) == ["data", "teacher"]
+    with pytest.raises(RequestError, match=r"gan.init_from = not/there.pkl does not exist"):
+        prints(config, missing)
+
+
+def test_no_data_is_answered_with_how_to_name_it(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "none.yaml", {"data.source": None})
+    with pytest.raises(RequestError, match="no data set given; say --data NAME:DIR"):
+        prints(config)
+
+
+REQUEST = StageRequest(
+    "mixed",
+    "train",
+    TrainSettings.model_validate({"model": {"widths": [4, 8]}, "loss": "bce"}),
+    RuntimeSettings(seed=3, devices=2),
+    "synthetic-aug-0123",
+)
+
+
+def test_a_stage_file_says_the_whole_request(tmp_path: Path) -> None:
+    path = tmp_path / "stage.yaml"
+    path.write_text(request_text(REQUEST, "f" * 64))
+    assert read_request(path) == REQUEST
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("stage: a\nverb: trian\n", "verb = 'trian'; a stage file names one of data, train, gan"),
+        ("stage: a\nverb: train\nsetings: {}\n", "unknown key 'setings'.*did you mean 'settings'"),
+        ("stage: a\nverb: train\nsettings: {los: bce}\n", "unknown key 'los'.*did you mean 'loss'"),
+        ("stage: a\nverb: train\nruntime: {seed: -1}\n", r"runtime\.seed"),
+        ("verb: train\n", "stage"),
+    ],
+)
+def test_a_mistake_in_a_stage_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "stage.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=complaint):
+        read_request(path)
+
+
+def test_the_command_of_a_stage_names_its_file_its_inputs_and_its_folder() -> None:
+    command = stage_command(Path("r.yaml"), REQUEST, {"data": Path("/d"), "synthetic": Path("/s")}, Path("/o"))
+    assert command[1:] == [
+        "-m", "segkit", "stage", "mixed", "-c", "r.yaml",
+        "--input", "data=/d", "--input", "synthetic=/s", "--out", "/o",
+    ]  # fmt: skip

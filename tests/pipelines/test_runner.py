@@ -1,0 +1,152 @@
+"""The conductor with a launcher that only pretends."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipelines import store
+from pipelines.request import read_request
+from pipelines.runner import Planned, StageFailedError, run
+from pipelines.store import BEGUN, WORK
+from segkit.core.config import read_yaml
+from tests.pipelines.tiny import STAGES, plan
+
+
+class FakeLauncher:
+    """Makes a result of one file for each command, or ends as told for the stages named."""
+
+    def __init__(self, **endings: int) -> None:
+        self.endings = endings
+        self.launched: list[str] = []
+        self.commands: list[Sequence[str]] = []
+
+    def __call__(self, command: Sequence[str]) -> int:
+        name, out = command[4], Path(command[command.index("--out") + 1])
+        stage_file = Path(command[command.index("-c") + 1])
+        assert read_request(stage_file).name == name
+        inputs = [text.split("=")[1] for text in command if "=" in text]
+        for folder in inputs:
+            assert store.read_done(Path(folder)) is not None, f"{name} was launched before {folder} was there"
+        self.launched.append(name)
+        self.commands.append(command)
+        fingerprint = read_yaml(stage_file)["fingerprint"]
+        store.begin(out, stage_file.read_text(), fingerprint)
+        if name in self.endings:
+            return self.endings[name]
+        (out / "result").write_text(name)
+        store.write_done(out, {"fingerprint": fingerprint, "outputs": store.describe_outputs(out)})
+        store.remove_work(out)
+        return 0
+
+
+@pytest.fixture
+def planned(config: Path, tmp_path: Path) -> list[Planned]:
+    return plan(config, tmp_path / "runs")
+
+
+def test_every_stage_is_launched_once_its_inputs_are_there(planned: list[Planned]) -> None:
+    launch = FakeLauncher()
+    said: list[str] = []
+    run(planned, said.append, launch)
+    assert launch.launched == STAGES
+    assert said[0] == f"[1/10] data: running ({planned[0].folder.name})"
+    assert said[1] == "[1/10] data: finished in 0 s"
+
+
+def test_what_is_done_is_not_launched_again(planned: list[Planned]) -> None:
+    run(planned, print, FakeLauncher())
+    again = FakeLauncher()
+    said: list[str] = []
+    run(planned, said.append, again)
+    assert again.launched == []
+    assert said == [
+        f"[{number}/10] {item.request.name}: done ({item.folder.name})" for number, item in enumerate(planned, start=1)
+    ]
+
+
+def test_a_damaged_result_is_made_again_and_those_after_it_are_kept(planned: list[Planned]) -> None:
+    run(planned, print, FakeLauncher())
+    (planned[2].folder / "result").unlink()
+    again = FakeLauncher()
+    run(planned, print, again)
+    assert again.launched == ["gan"]
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "words"),
+    [
+        (1, 1, "stage gan failed, see above; once that is mended the same command goes on from there"),
+        (2, 2, "stage gan failed, see above; once that is mended the same command goes on from there"),
+        (143, 1, "stage gan was ended by SIGTERM; the same command goes on from there"),
+        (-9, 1, r"stage gan was ended by SIGKILL \(out of memory\?\); the same command goes on from there"),
+        (-15, 1, "stage gan was ended by SIGTERM; the same command goes on from there"),
+        (-99, 1, "stage gan was ended by signal 99; the same command goes on from there"),
+    ],
+)
+def test_a_stage_that_ends_badly_ends_the_run_and_the_next_run_resumes_it(
+    planned: list[Planned], code: int, exit_code: int, words: str
+) -> None:
+    broken = FakeLauncher(gan=code)
+    with pytest.raises(StageFailedError, match=f"^{words}$") as raised:
+        run(planned, print, broken)
+    assert raised.value.exit_code == exit_code
+    assert broken.launched == ["data", "teacher", "gan"]
+    assert [item.state for item in planned[:4]] == ["done", "done", "begun", "missing"]
+    mended = FakeLauncher()
+    said: list[str] = []
+    run(planned, said.append, mended)
+    assert mended.launched == STAGES[2:]
+    assert said[2] == f"[3/10] gan: resuming ({planned[2].folder.name})"
+
+
+def test_a_stage_that_claims_success_without_a_result_is_not_believed(planned: list[Planned]) -> None:
+    with pytest.raises(StageFailedError, match="stage teacher ended without a whole result in "):
+        run(planned, print, FakeLauncher(teacher=0))
+
+
+def test_the_result_of_another_request_is_not_taken_for_this_one_s(planned: list[Planned]) -> None:
+    item = planned[0]
+    item.folder.mkdir(parents=True)
+    store.write_done(item.folder, {"fingerprint": "other", "outputs": {}})
+    assert item.state == "missing"
+
+
+def test_what_a_kill_left_in_a_done_stage_s_work_folder_is_removed(planned: list[Planned]) -> None:
+    run(planned, print, FakeLauncher())
+    (planned[0].folder / WORK).mkdir()
+    (planned[0].folder / WORK / BEGUN).touch()
+    assert planned[0].state == "done"
+    run(planned, print, FakeLauncher())
+    assert not (planned[0].folder / WORK).exists()
+
+
+def test_all_stages_of_a_run_are_one_group_whether_or_not_all_are_asked_for(config: Path, tmp_path: Path) -> None:
+    whole, part = plan(config, tmp_path), plan(config, tmp_path, upto="teacher")
+    groups = {item.request.group for item in (*whole, *part)}
+    assert len(groups) == 1
+    assert str(groups.pop()).startswith("synthetic-aug-")
+
+
+def test_another_data_set_or_seed_or_setting_is_another_group(config: Path, tmp_path: Path, phantoms: Path) -> None:
+    overrides: list[tuple[str, ...]] = [(), ("runtime.seed=1",), ("report.title=x",), ("data.num_val=3",)]
+    groups = {plan(config, tmp_path, *each)[0].request.group for each in overrides}
+    groups.add(plan(config, tmp_path, data=f"drive:{phantoms}")[0].request.group)
+    assert len(groups) == 5
+
+
+def test_the_group_does_not_tell_how_many_devices_there_are(config: Path, tmp_path: Path) -> None:
+    one, two = plan(config, tmp_path), plan(config, tmp_path, "runtime.devices=2")
+    assert one[0].request.group == two[0].request.group
+
+
+def test_folders_are_named_by_stage_and_fingerprint(planned: list[Planned], tmp_path: Path) -> None:
+    for item in planned:
+        assert item.folder == tmp_path / "runs" / f"{item.request.name}-{item.fingerprint[:12]}"
+
+
+def test_running_writes_into_the_runs_folder_alone(planned: list[Planned], tmp_path: Path) -> None:
+    before = set(tmp_path.iterdir())
+    run(planned, print, FakeLauncher())
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "runs"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {".requests", *(i.folder.name for i in planned)}

@@ -1,0 +1,147 @@
+"""The recipe's graph."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from pipelines import synthetic_aug
+from pipelines.graph import Graph
+from pipelines.settings import SyntheticAugSettings
+from pipelines.verbs import ReportRequest
+from segkit.core.config import validate
+from segkit.core.errors import ConfigError
+from segkit.tasks.settings import TrainSettings
+from tests.pipelines.tiny import STAGES, TINY
+
+
+def build(**changes: Any) -> Graph:
+    return synthetic_aug.build(validate(SyntheticAugSettings, copy.deepcopy(TINY) | changes, "test"))
+
+
+def reads(graph: Graph) -> dict[str, dict[str, str]]:
+    return {stage.name: dict(stage.inputs) for stage in graph}
+
+
+def test_the_graph_is_the_paper_s() -> None:
+    scored = {name: name for name in ("teacher", "mixed", "mixed-control", "ensemble")}
+    assert reads(build()) == {
+        "data": {},
+        "teacher": {"data": "data"},
+        "gan": {"data": "data"},
+        "samples": {"gan": "gan", "data": "data"},
+        "pseudo-labels": {"samples": "samples", "model": "teacher"},
+        "mixed": {"data": "data", "synthetic": "pseudo-labels"},
+        "mixed-control": {"data": "data"},
+        "ensemble": {"data": "data", "teacher": "teacher", "mixed": "mixed"},
+        "evaluate": {"data": "data", **scored},
+        "report": {
+            "data": "data",
+            "evaluate": "evaluate",
+            "gan": "gan",
+            "samples": "samples",
+            "pseudo-labels": "pseudo-labels",
+            **scored,
+        },
+    }
+    assert [stage.name for stage in build()] == STAGES
+
+
+def test_a_control_differs_from_its_student_in_nothing_but_its_images() -> None:
+    graph = build()
+    student, control = graph["mixed"].settings, graph["mixed-control"].settings
+    assert isinstance(student, TrainSettings)
+    assert isinstance(control, TrainSettings)
+    assert control.synthetic_replaced
+    assert control.model_copy(update={"synthetic_replaced": False}) == student
+
+
+def test_a_control_draws_as_many_real_images_as_its_student_has_synthetic_ones() -> None:
+    # `num_synthetic: all of them` must be a number where there are none to count
+    control = build()["mixed-control"].settings
+    assert isinstance(control, TrainSettings)
+    assert [phase.num_synthetic for phase in control.phases] == [4, 4]
+
+
+def test_the_verdict_compares_each_student_with_its_own_control() -> None:
+    students = dict.fromkeys(("first", "second"), TINY["students"]["mixed"])
+    request = build(students=students)["report"].settings
+    assert isinstance(request, ReportRequest)
+    assert request.pairs == [("first", "first-control"), ("second", "second-control")]
+
+
+def test_without_controls_there_is_nothing_to_compare_with() -> None:
+    graph = build(control={"enabled": False})
+    assert "mixed-control" not in reads(graph)
+    request = graph["report"].settings
+    assert isinstance(request, ReportRequest)
+    assert request.pairs == []
+
+
+def test_a_second_round_takes_the_best_model_so_far_as_its_teacher() -> None:
+    """Step 5 of the paper: the pipeline again, with what it has made as the new teacher."""
+    found = reads(build(rounds=2))
+    assert found["select-r2"] == {"teacher": "teacher", "mixed": "mixed"}
+    assert found["gan-r2"] == {"data": "data"}
+    assert found["samples-r2"] == {"gan": "gan-r2", "data": "data"}
+    assert found["pseudo-labels-r2"] == {"samples": "samples-r2", "model": "select-r2"}
+    assert found["mixed-r2"] == {"data": "data", "synthetic": "pseudo-labels-r2"}
+    assert found["ensemble"] == {name: name for name in ("data", "teacher", "mixed", "mixed-r2")}
+    assert set(found) == {*STAGES, "select-r2", "gan-r2", "samples-r2", "pseudo-labels-r2", "mixed-r2"}
+
+
+def test_a_third_round_chooses_among_all_models_before_it() -> None:
+    found = reads(build(rounds=3))
+    assert found["select-r3"] == {name: name for name in ("teacher", "mixed", "mixed-r2")}
+    assert found["pseudo-labels-r3"]["model"] == "select-r3"
+
+
+def test_each_round_trains_another_gan_and_the_first_round_is_that_of_a_single_one() -> None:
+    once, twice = build(), build(rounds=2)
+    assert twice["gan"] == once["gan"]
+    assert twice["gan-r2"].settings == once["gan"].settings.model_copy(update={"seed_offset": 1})
+    assert twice["mixed-r2"].settings == once["mixed"].settings
+
+
+def test_a_student_of_any_round_is_compared_with_the_one_control() -> None:
+    request = build(rounds=2)["report"].settings
+    assert isinstance(request, ReportRequest)
+    assert request.pairs == [("mixed", "mixed-control"), ("mixed-r2", "mixed-control")]
+
+
+def test_a_named_member_belongs_to_the_ensemble_in_every_round_and_others_do_not() -> None:
+    students = dict.fromkeys(("no", "no-replay"), TINY["students"]["mixed"])
+    graph = build(students=students, rounds=2, ensemble={"members": ["no"]})
+    assert reads(graph)["ensemble"] == {name: name for name in ("data", "no", "no-r2")}
+
+
+def test_the_report_records_no_place_on_this_machine() -> None:
+    data = TINY["data"] | {"source": "drive:/somewhere/on/this/machine"}
+    request = build(data=data)["report"].settings
+    assert "/somewhere" not in request.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("students", "rounds", "clash"),
+    [(["gan-r2"], 2, "gan-r2"), (["big", "big-r2"], 2, "big-r2"), (["big", "big-control"], 1, "big-control")],
+)
+def test_a_student_s_name_that_another_stage_bears_is_refused(students: list[str], rounds: int, clash: str) -> None:
+    with pytest.raises(ConfigError, match=f"two stages would be called '{clash}'; give the student another name"):
+        build(students=dict.fromkeys(students, TINY["students"]["mixed"]), rounds=rounds)
+
+
+@pytest.mark.parametrize("name", ["teacher", "data", "report", "Big", "big student", "-x", "../x"])
+def test_a_student_s_name_must_do_as_a_folder_and_be_free(name: str) -> None:
+    with pytest.raises(ConfigError, match="student"):
+        build(students={name: TINY["students"]["mixed"]})
+
+
+def test_the_teacher_sees_no_synthetic_images() -> None:
+    phases = [{"data": "mixed", "epochs": 1}]
+    with pytest.raises(ConfigError, match="the teacher trains on real images only"):
+        build(teacher=TINY["teacher"] | {"phases": phases})
+
+
+def test_an_unknown_ensemble_member_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"ensemble\.members names mxied; there are teacher, mixed"):
+        build(ensemble={"members": ["mxied"]})
