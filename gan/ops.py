@@ -53,8 +53,8 @@ class _FilterAdjoint(torch.autograd.Function):
         if stride == (1, 1):  # the adjoint is a filter too, and that is the faster kernel
             height, width = kernel.shape
             weight = kernel.flip([0, 1]).to(x.dtype).expand(x.shape[1], 1, height, width)
-            rest = (height - 1 - padding[0], width - 1 - padding[1])
-            return F.conv2d(x, weight, padding=rest, groups=x.shape[1])
+            borders = (height - 1 - padding[0], width - 1 - padding[1])
+            return F.conv2d(x, weight, padding=borders, groups=x.shape[1])
         # oneDNN has no fast transposed depthwise convolution in bf16: 15 ms where fp32 takes 0.2
         dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x.dtype
         weight = kernel.to(dtype).expand(x.shape[1], 1, *kernel.shape)

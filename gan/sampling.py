@@ -1,7 +1,8 @@
 """Drawing images: one seed is one image, whatever the batch, rank or order."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,17 @@ def to_uint8(image_pm1: Float[Tensor, "n c r r"]) -> UInt8[Tensor, "n r r c"]:
     return (image_pm1 * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one CPU thread: its kernels, and with them the last bits, depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.inference_mode()
 def generate(
     generator: Generator,
@@ -32,12 +44,13 @@ def generate(
 ) -> npt.NDArray[np.uint8]:
     """Draw the image (r, r, c) of a seed.
 
-    Images go through the network one at a time: kernels for a batch may add in another order, and the image of a seed
-    would then depend on its neighbours.
+    Images go through the network one at a time and, on a CPU, in one thread: otherwise kernels may add in another
+    order, and the image of a seed would depend on its neighbours or on the machine's cores.
     """
     device = generator.mapping.w_avg.device
     z = latent(seed, generator.z_dim).to(device)
-    image_pm1 = generator(z, truncation_psi, truncation_cutoff, noise_mode)
+    with _one_thread() if device.type == "cpu" else nullcontext():
+        image_pm1 = generator(z, truncation_psi, truncation_cutoff, noise_mode)
     return to_uint8(image_pm1.float())[0].cpu().numpy()
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from gan import sampling
 from gan.generator import Generator
 from gan.sampling import generate, latent, sample_grid
 from gan.settings import GanSettings
@@ -31,6 +32,21 @@ def test_one_seed_is_one_image_in_any_order(generator):
     assert first[0].dtype == np.uint8
     assert all(np.array_equal(first[i], second[j]) for i, j in ((0, 1), (1, 2), (2, 0)))
     assert not np.array_equal(first[0], first[1])
+
+
+def test_one_seed_is_one_image_with_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(sampling, "to_uint8", lambda image_pm1: image_pm1)  # rounding would hide most differences
+    torch.manual_seed(0)
+    network = Generator(GanSettings(resolution=64, batch_size=4, channel_base=2048, channel_max=64))
+    before, images = torch.get_num_threads(), []
+    try:
+        for num_threads in (1, 2):
+            torch.set_num_threads(num_threads)
+            images.append(np.stack([generate(network, seed) for seed in range(2)]))
+            assert torch.get_num_threads() == num_threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(images[0], images[1])
 
 
 def test_levels_are_scaled_and_cut(generator):
