@@ -196,7 +196,7 @@ def _inline(figure: Figure, name: str, description: str) -> str:
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(url\(|xlink:href=")#', rf"\g<1>#{name}-", svg)
-    svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font: \1px var(--sans)", svg)
+    svg = re.sub(r"(font-family: |font: [0-9.]+px )[^;\"]*", r"\1var(--sans)", svg)  # one or the other, by release
     for stand_in, variable in _VARIABLES.items():
         svg = svg.replace(stand_in, variable)
     size = re.search(r'viewBox="[^"]+"', svg)

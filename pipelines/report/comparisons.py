@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from segkit.metrics.confusion import Confusion, dice
+from segkit.metrics.curves import confusion_at
 from segkit.metrics.region import Averaging
 from segkit.metrics.score import Comparison, ImageScore, compare, image_values, to_json
 
@@ -18,6 +21,9 @@ COMPARED: tuple[tuple[str, Averaging], ...] = (
     ("auroc", "pooled"),
 )
 """Metrics of the table, in which more is better; the first one gives the verdict."""
+
+MAX_EXACT = 16
+"""Images up to which every way to swap them is tried."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,31 @@ def compare_runs(
         for metric, averaging in COMPARED
         if _measured(metric, a) and _measured(metric, b)
     ]
+
+
+def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
+    """Two-sided p of the difference in pooled Dice inside the field of view, were it chance which map is whose.
+
+    If the runs are alike, swapping their maps of an image changes nothing; p is the share of all swaps whose difference
+    is at least the one found (Fisher 1935). Up to 16 images all 2^n are tried, beyond that as many drawn by `seed`.
+    """
+    by_name = [{score.name: confusion_at(score.counts["fov"], run.threshold) for score in run.scores} for run in (a, b)]
+    names = sorted(by_name[0])
+    ours, theirs = (np.array([counts[name] for name in names], dtype=np.float64) for counts in by_name)
+    if len(names) <= MAX_EXACT:
+        swaps = (np.arange(2 ** len(names))[:, None] >> np.arange(len(names))) & 1
+    else:
+        swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, len(names)))
+        swaps[0] = 0  # what was found is one of the ways
+    moved = swaps @ (theirs - ours)
+    differences = np.abs(_dice(ours.sum(axis=0) + moved) - _dice(theirs.sum(axis=0) - moved))
+    return float(np.mean(differences >= differences[0] - 1e-12))
+
+
+def _dice(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dice of each row of pooled counts; nothing to find and nothing found is no difference."""
+    counts = Confusion(*pooled.T)
+    return np.asarray(np.nan_to_num(dice(counts.tp, counts.fp, counts.fn)))
 
 
 def find(paired: Iterable[Paired], split: str, run_a: str, run_b: str) -> Comparison | None:

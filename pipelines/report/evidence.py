@@ -7,12 +7,12 @@ from typing import Any
 
 from pipelines.report import comparisons, verdict
 from pipelines.report.comparisons import Paired, Run
-from pipelines.report.verdict import Basis, Finding, SplitSize, Verdict
+from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.stages.evaluate import OBSERVER, SCORED, read_measurements
 from pipelines.store import read_done
 from pipelines.verbs import ReportRequest
 from segkit.core.manifest import Manifest, read_manifest
-from segkit.metrics.score import Measurement, find, load_scores
+from segkit.metrics.score import Comparison, Measurement, find, load_scores
 
 TEACHER, ENSEMBLE = "teacher", "ensemble"
 
@@ -75,7 +75,7 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
         paired += comparisons.compare_runs(split, loaded, pairs, num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
             kept = loaded
-    decided = _decide(request, basis, paired, {row.origin for row in rows.rows})
+    decided = _decide(request, basis, paired, kept, {row.origin for row in rows.rows}, seed)
     return Evidence(request, inputs, records, rows, measured, kept, paired, decided)
 
 
@@ -86,16 +86,29 @@ def _pairs(request: ReportRequest, scored: list[str]) -> list[tuple[str, str]]:
     return [*request.pairs, *((name, TEACHER) for name in others)]
 
 
-def _decide(request: ReportRequest, basis: Basis | None, paired: list[Paired], origins: set[str]) -> Verdict:
+def _decide(
+    request: ReportRequest,
+    basis: Basis | None,
+    paired: list[Paired],
+    runs: Mapping[str, Run],
+    origins: set[str],
+    seed: int,
+) -> Verdict:
     if basis is None:
         return verdict.decide(None, [], None, origins)
-    findings: list[Finding] = []
-    for student, control in request.pairs:
-        found = comparisons.find(paired, basis.split, student, control)
-        if found is not None:
-            findings.append(verdict.find_student(found, student, control, basis.noun))
-    against = comparisons.find(paired, basis.split, ENSEMBLE, TEACHER)
-    ensemble = None if against is None else verdict.find_ensemble(against, ENSEMBLE, TEACHER, basis.noun)
+
+    def found(run: str, reference: str) -> tuple[Comparison, float] | None:
+        comparison = comparisons.find(paired, basis.split, run, reference)
+        return None if comparison is None else (comparison, comparisons.sign_flip_p(runs[run], runs[reference], seed))
+
+    known = {(student, control): found(student, control) for student, control in request.pairs}
+    findings = [
+        verdict.find_student(*each, student, control, basis.noun, len(known))
+        for (student, control), each in known.items()
+        if each is not None
+    ]
+    against = found(ENSEMBLE, TEACHER)
+    ensemble = None if against is None else verdict.find_ensemble(*against, ENSEMBLE, TEACHER, basis.noun)
     return verdict.decide(basis, findings, ensemble, origins)
 
 

@@ -244,15 +244,26 @@ def _ensemble(evidence: Evidence) -> dict[str, Any] | None:
 
 
 def _comparisons(evidence: Evidence) -> list[dict[str, Any]]:
+    """A table of what the verdict speaks of for each split, then one of the students against the teacher."""
+    spoken = {
+        (finding.run, finding.reference)
+        for finding in (*evidence.verdict.findings, evidence.verdict.ensemble)
+        if finding
+    }
     tables = []
     for split in evidence.measured:
         here = [paired for paired in evidence.paired if paired.split == split]
         pairs = dict.fromkeys((paired.run_a, paired.run_b) for paired in here)
-        listed = [
-            {"a": a, "b": b, "rows": [_difference(each) for each in here if (each.run_a, each.run_b) == (a, b)]}
-            for a, b in pairs
-        ]
-        tables.append({"split": split, "noun": NOUNS[split], "pairs": listed})
+        for main in (True, False):
+            listed = [
+                {"a": a, "b": b, "rows": [_difference(each) for each in here if (each.run_a, each.run_b) == (a, b)]}
+                for a, b in pairs
+                if ((a, b) in spoken) == main
+            ]
+            title = (
+                f"Comparisons on the {NOUNS[split]}" if main else f"Students against the teacher on the {NOUNS[split]}"
+            )
+            tables.append({"title": title, "noun": NOUNS[split], "pairs": listed})
     return [table for table in tables if table["pairs"]]
 
 
@@ -559,7 +570,7 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
         listed.append(f"samples {first} to {first + count - 1}")
     splits = [
         (split, [row.name for row in evidence.rows.split(split).rows]) for split in ("train", "val", "holdout", "test")
-    ]  # type: ignore[arg-type]
+    ]
     return [
         ("Seeds", ", ".join(listed)),
         ("Data, sha256 over its files' names and contents", sha256_json(files)),

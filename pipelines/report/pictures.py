@@ -17,7 +17,7 @@ Mask = npt.NDArray[np.bool_]
 MAX_SIDE = 600
 """Pixels of a picture's longer side at most; DRIVE's images fit in whole."""
 
-BUDGET_BYTES = 6_500_000
+BUDGET_BYTES = 6_000_000
 """Encoded bytes of all pictures together; as base64 a third more, which leaves a page below 10 MB."""
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), (58, 122, 255)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from statistics import median
 
 NODE_WIDTH, NODE_HEIGHT, LANE_WIDTH, GAP, LAYER_GAP = 150, 42, 14, 22, 26
 """Sizes in pixels of a stage's box, of the lane of an arrow that passes by, and of the spaces between."""
@@ -115,7 +116,7 @@ def _positions(layers: Sequence[Sequence[_Place]], links: Sequence[tuple[_Place,
         wished = []
         for place in layer:
             above = [across[source] for source, target in links if target == place]
-            wished.append(sum(above) / len(above) if above else 0.0)
+            wished.append(median(above) if above else 0.0)
         across |= zip(layer, _apart(layer, wished), strict=True)
     left = min(across[place] - _width(place) / 2 for place in across)
     return {place: x - left for place, x in across.items()}

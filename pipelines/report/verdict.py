@@ -2,10 +2,10 @@
 
 Pure: images, models and files are somebody else's matter. Three rules keep it honest.
 
-- "Helped" and "worse" are said only where the whole 95 % interval lies on one side of zero.
-- They are never said on fewer images than an exact sign-flip test would need: under the null hypothesis each image
-  favours either run with chance 1/2, so n images that all agree have a two-sided p of 2 / 2^n, which is at most 0.05
-  from n = 6 on. A bootstrap interval excludes zero whenever all agree: by chance, one time in eight for n = 4.
+- "Helped" and "worse" are said only where the whole 95 % bootstrap interval lies on one side of zero.
+- An interval over few images is too narrow, and of several students one may seem to gain by chance. So a claim must
+  also pass a sign-flip test, which is exact however few the images: of k students each needs p <= 0.05 / k
+  (Bonferroni). With n images p is never below 2 / 2^n: a claim about one student takes six.
 - The images are the most trustworthy labelled ones: test before holdout before val.
 """
 
@@ -23,7 +23,7 @@ TRUST = ("test", "holdout", "val")
 NOUNS = {"test": "test images", "holdout": "held-out images", "val": "validation images"}
 
 LEVEL = 0.05
-"""Chance of a false claim that a 95 % interval stands for."""
+"""Chance of any false claim; what a 95 % interval stands for."""
 
 FEW_IMAGES = 10
 """Below this an interval over images is noticeably too narrow, and the report says so."""
@@ -61,6 +61,10 @@ class Finding:
     outcome: Outcome
     sentence: str
     comparison: Comparison
+    p: float
+    """Of the sign-flip test."""
+    num_compared: int = 1
+    """Findings that share the chance of a false claim."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +91,20 @@ def smallest_p(n: int) -> float:
     return min(1.0, 2 * 0.5**n)
 
 
-def can_decide(n: int) -> bool:
-    """Whether n images could bear a claim at all."""
-    return smallest_p(n) <= LEVEL
+def can_decide(n: int, num_compared: int = 1) -> bool:
+    """Whether n images could bear a claim at all, about one of so many students."""
+    return smallest_p(n) <= LEVEL / num_compared
 
 
-def judge(comparison: Comparison) -> Outcome:
-    """Read an interval."""
-    if not can_decide(comparison.n):
+def judge(comparison: Comparison, p: float, num_compared: int = 1) -> Outcome:
+    """Read an interval and the p of a sign-flip test, one of so many."""
+    if not can_decide(comparison.n, num_compared):
         return "too-few-images"
-    if comparison.low > 0:
-        return "helped"
-    if comparison.high < 0:
-        return "worse"
+    if p <= LEVEL / num_compared:
+        if comparison.low > 0:
+            return "helped"
+        if comparison.high < 0:
+            return "worse"
     return "no-evidence"
 
 
@@ -126,38 +131,50 @@ def choose_basis(scored: Collection[str], sizes: Mapping[str, SplitSize]) -> Bas
     return Basis(split, size.num_labelled, why)
 
 
-def find_student(comparison: Comparison, student: str, control: str, noun: str) -> Finding:
-    """What a student's difference from its control says of the synthetic images it was trained on."""
-    outcome = judge(comparison)
-    numbers = f"Dice {signed(comparison.difference)} against {control}"
-    interval = interval_text(comparison)
-    n = f"n = {comparison.n} {noun}"
-    sentence = {
-        "helped": f"Synthetic images helped {student}: {numbers}, {interval}, {n}.",
-        "worse": f"Synthetic images made {student} worse: {numbers}, {interval}, {n}.",
-        "no-evidence": f"No evidence that synthetic images help {student}: {numbers}, {interval}, {n}.",
-        "too-few-images": f"No evidence that synthetic images help {student}: {numbers}, {interval}, "
-        f"but {n} are too few for a claim.",
+def find_student(
+    comparison: Comparison, p: float, student: str, control: str, noun: str, num_compared: int = 1
+) -> Finding:
+    """What a student's difference from its control says of the synthetic images it was trained on.
+
+    Args:
+        comparison: student minus control, with its 95 % interval.
+        p: of the sign-flip test of the same difference.
+        student: the name.
+        control: the name.
+        noun: what the images are called.
+        num_compared: students that are judged together.
+    """
+    outcome = judge(comparison, p, num_compared)
+    claim = {
+        "helped": f"Synthetic images helped {student}",
+        "worse": f"Synthetic images made {student} worse",
+        "no-evidence": f"No evidence that synthetic images help {student}",
+        "too-few-images": f"No evidence that synthetic images help {student}, the images being too few for a claim",
     }[outcome]
-    return Finding(student, control, outcome, sentence, comparison)
+    numbers = f"Dice {signed(comparison.difference)} against {control}, {numbers_text(comparison, p, noun)}"
+    doubt = ""
+    if outcome == "no-evidence" and (comparison.low > 0 or comparison.high < 0):
+        doubt = f"; the interval leaves zero out, but p is above {_threshold_text(num_compared)}"
+    return Finding(
+        student, control, outcome, f"{claim}: {numbers}, one training seed{doubt}.", comparison, p, num_compared
+    )
 
 
-def find_ensemble(comparison: Comparison, ensemble: str, teacher: str, noun: str) -> Finding:
+def find_ensemble(comparison: Comparison, p: float, ensemble: str, teacher: str, noun: str) -> Finding:
     """How the ensemble stands against the teacher."""
-    outcome = judge(comparison)
-    if comparison.difference == comparison.low == comparison.high == 0:
-        sentence = f"The {ensemble} scores exactly as the {teacher} does, n = {comparison.n} {noun}."
-        return Finding(ensemble, teacher, outcome, sentence, comparison)
+    outcome = judge(comparison, p)
     silence = f"No evidence that the {ensemble} is better than the {teacher}"
     claim = {
         "helped": f"The {ensemble} is better than the {teacher}",
         "worse": f"The {ensemble} is worse than the {teacher}",
         "no-evidence": silence,
-        "too-few-images": f"{silence}, on too few images for a claim",
+        "too-few-images": f"{silence}, the images being too few for a claim",
     }[outcome]
-    numbers = f"Dice {signed(comparison.difference)}, {interval_text(comparison)}, n = {comparison.n} {noun}"
-    reading = "Averaging networks helps by itself, so this says nothing of the synthetic images."
-    return Finding(ensemble, teacher, outcome, f"{claim}: {numbers}. {reading}", comparison)
+    numbers = f"Dice {signed(comparison.difference)}, {numbers_text(comparison, p, noun)}"
+    sentence = f"{claim}: {numbers}. Averaging networks helps by itself, so this says nothing of the synthetic images."
+    if comparison.difference == comparison.low == comparison.high == 0:
+        sentence = f"The {ensemble} scores exactly as the {teacher} does, n = {comparison.n} {noun}."
+    return Finding(ensemble, teacher, outcome, sentence, comparison, p)
 
 
 def decide(
@@ -188,7 +205,9 @@ def headline(basis: Basis | None, findings: Sequence[Finding]) -> str:
     total = len(findings)
     silent = total - sum(counts.values())
     if silent == total:
-        return f"No evidence that synthetic images help any of the {total} students."
+        too_few = all(finding.outcome == "too-few-images" for finding in findings)
+        why = f": {basis.n} {basis.noun} are too few for a claim" if too_few else ""
+        return f"No evidence that synthetic images help any of the {total} students{why}."
     if counts["helped"] == total:
         return f"Synthetic images helped all {total} students."
     if counts["worse"] == total:
@@ -207,6 +226,7 @@ def caveats(
     if basis is None or not compared:
         return []
     n = min(finding.comparison.n for finding in compared)
+    num_compared = max(finding.num_compared for finding in compared)
     said = []
     if "phantom" in origins:
         said.append(
@@ -218,32 +238,33 @@ def caveats(
             "Only validation images were scored. They chose every model's checkpoint and threshold and the ensemble's "
             "rule, so all scores are optimistic, and their differences may be too."
         )
-    if not can_decide(n):
+    if not can_decide(n, num_compared):
+        about = f" about {num_compared} students" if num_compared > 1 else ""
         said.append(
-            f"{n} {'image is' if n == 1 else 'images are'} too few for a claim in either direction: even if all "
-            f"favoured one run, chance alone would do that with probability {smallest_p(n):.3g}, which is more than "
-            f"{LEVEL:g}. At least {min_images()} are needed."
+            f"{_images(n)} {'is' if n == 1 else 'are'} too few for a claim{about} in either direction: even if all "
+            f"favoured one run, chance alone would do that with probability {smallest_p(n):.2g}, which is more than "
+            f"{_threshold_text(num_compared)}. At least {min_images(num_compared)} are needed."
         )
     if n < FEW_IMAGES:
         said.append(
-            f"An interval over {n} {'image' if n == 1 else 'images'} is too narrow: resampling so few cannot show how "
-            "different others would be."
+            f"An interval over {_images(n)} is too narrow: resampling so few cannot show how different others would be."
         )
     said.append(
         "Every model was trained once, from one seed. The interval covers the choice of images, not what another seed "
         "would have changed."
     )
-    if len(findings) > 1:
+    if num_compared > 1:
         said.append(
-            f"{len(findings)} students are compared and the intervals are not corrected for it: the more comparisons, "
-            "the likelier one of them misleads."
+            f"{num_compared} students are compared. A claim about one needs p of at most "
+            f"{_threshold_text(num_compared)}, so that the chance of any false claim stays at {100 * LEVEL:g} %; the "
+            "intervals shown are not corrected."
         )
     return said
 
 
-def min_images() -> int:
-    """The fewest images that could bear a claim."""
-    return next(n for n in range(1, 100) if can_decide(n))
+def min_images(num_compared: int = 1) -> int:
+    """The fewest images that could bear a claim in one of so many comparisons."""
+    return next(n for n in range(1, 100) if can_decide(n, num_compared))
 
 
 def signed(value: float) -> str:
@@ -253,11 +274,12 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−") if value else "0"
 
 
-def interval_text(comparison: Comparison) -> str:
-    """ "95 % interval [−0.0012, +0.0123]"."""
+def numbers_text(comparison: Comparison, p: float, noun: str) -> str:
+    """ "95 % interval [−0.0012, +0.0123], p = 0.13, n = 20 test images"."""
+    interval = f"95 % interval [{signed(comparison.low)}, {signed(comparison.high)}]"
     if comparison.low != comparison.low:
-        return "no interval"
-    return f"95 % interval [{signed(comparison.low)}, {signed(comparison.high)}]"
+        interval = "no interval"
+    return f"{interval}, p = {p:.2g}, n = {comparison.n} {noun}"
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -280,9 +302,20 @@ def _finding_json(finding: Finding, run: str, reference: str) -> dict[str, Any]:
         "outcome": finding.outcome,
         "sentence": finding.sentence,
         "comparison": to_json(finding.comparison),
+        "sign_flip_p": finding.p,
+        "num_compared": finding.num_compared,
     }
 
 
 def _no_test_labels(sizes: Mapping[str, SplitSize]) -> str:
     num_test = sizes["test"].num_images if "test" in sizes else 0
     return f"The data set's {num_test} test images have no labels" if num_test else "The data set has no test images"
+
+
+def _threshold_text(num_compared: int) -> str:
+    """ "0.05", or "0.05 / 4 = 0.0125"."""
+    return f"{LEVEL:g}" if num_compared == 1 else f"{LEVEL:g} / {num_compared} = {LEVEL / num_compared:.3g}"
+
+
+def _images(n: int) -> str:
+    return f"{n} image" if n == 1 else f"{n} images"

@@ -1,0 +1,65 @@
+import re
+from xml.etree import ElementTree
+
+from pipelines.report import charts
+from pipelines.report.charts import Bar, Look, Plotted
+
+
+def chart(name: str = "one", **more: object) -> str:
+    plotted = [
+        Plotted("a", [0, 1, 2], [0.1, 0.2, 0.4], Look(0)),
+        Plotted("b", [0, 1, 2], [0.3, 0.2, 0.1], Look(1, dash=1)),
+        Plotted("c", [1], [0.2], Look(2), marker=True),
+    ]
+    return charts.lines(name, "Loss", plotted, "steps", "loss", description='a < b & "c"', **more)  # type: ignore[arg-type]
+
+
+def ids(svg: str) -> set[str]:
+    return set(re.findall(r'\bid="([^"]+)"', svg))
+
+
+def test_a_chart_is_well_formed_and_says_what_it_shows() -> None:
+    root = ElementTree.fromstring(chart())
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == 'Loss. a < b & "c"'
+    assert root.get("width") is None  # the page decides
+
+
+def test_colours_are_the_pages() -> None:
+    svg = chart(diagonal=True, square=True)
+    used = set(re.findall(r"var\(--([a-z0-9-]+)\)", svg))
+    assert {"ink", "muted", "rule", "series-0", "series-1", "series-2", "sans"} <= used
+    assert "#0a00" not in svg
+    assert "#0b00" not in svg
+
+
+def test_two_charts_share_no_id_and_refer_to_their_own() -> None:
+    first, second = chart("first"), chart("second")
+    assert ids(first)
+    assert not ids(first) & ids(second)
+    for svg in (first, second):
+        assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg)) <= ids(svg)
+
+
+def test_the_same_data_give_the_same_chart() -> None:
+    assert chart() == chart()
+
+
+def test_text_stays_text_and_nothing_is_loaded() -> None:
+    svg = chart()
+    assert "Loss</text>" in svg
+    assert not re.search(r'(?:href|src)="(?!#)', svg)
+
+
+def test_a_look_is_drawn_dashed_where_it_says_so() -> None:
+    dashed = [style for style in re.findall(r'style="([^"]+)"', chart()) if "stroke-dasharray" in style]
+    assert any("var(--series-1)" in style for style in dashed)
+    assert not any("var(--series-0)" in style for style in dashed)
+
+
+def test_intervals_name_each_bar_and_survive_an_absent_interval() -> None:
+    nan = float("nan")
+    bars = [Bar("a − b", 0.1, 0.05, 0.15), Bar("c − d", -0.1, nan, nan), Bar("e − f", 0.0, 0.0, 0.0)]
+    svg = charts.intervals("forest", bars, "difference", description="three")
+    ElementTree.fromstring(svg)
+    assert all(f"{bar.label}</text>" in svg for bar in bars)

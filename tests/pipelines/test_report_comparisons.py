@@ -1,0 +1,103 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from pipelines.report import comparisons
+from pipelines.report.comparisons import COMPARED, Run
+from segkit.metrics.score import ScoredImage, score_images
+
+NUM_IMAGES = 5
+RNG = np.random.default_rng(3)
+VESSELS = RNG.random((NUM_IMAGES, 12, 10)) < 0.3
+FOV = RNG.random((NUM_IMAGES, 12, 10)) < 0.8
+
+
+def maps(noise: float, seed: int) -> np.ndarray:
+    """(n, h, w) uint16 levels that follow the truth more or less."""
+    blurred = 0.3 + 0.4 * VESSELS + noise * np.random.default_rng(seed).normal(0, 1, VESSELS.shape)
+    return np.rint(65535 * np.clip(blurred, 0, 1)).astype(np.uint16)
+
+
+LEVELS = {"a": maps(0.2, 1), "b": maps(0.35, 2)}
+THRESHOLDS = {"a": 0.5, "b": 0.45}
+
+
+def run(name: str, order: list[int] | None = None) -> Run:
+    pictures = [
+        ScoredImage(f"{index:02d}", LEVELS[name][index], VESSELS[index], FOV[index])
+        for index in order or range(NUM_IMAGES)
+    ]
+    return Run(name, score_images(pictures, [THRESHOLDS[name]]), THRESHOLDS[name])
+
+
+def plain_dice(names: tuple[str, ...]) -> float:
+    """Dice of all images together, each predicted by the run named for it."""
+    overlap = total = 0
+    for index, name in enumerate(names):
+        found = (LEVELS[name][index] / 65535 >= THRESHOLDS[name])[FOV[index]]
+        truth = VESSELS[index][FOV[index]]
+        overlap += int((found & truth).sum())
+        total += int(found.sum() + truth.sum())
+    return 2 * overlap / total
+
+
+def compared(order: list[int] | None = None) -> list[comparisons.Paired]:
+    runs = {"a": run("a"), "b": run("b", order)}
+    return comparisons.compare_runs("val", runs, [("a", "b"), ("a", "absent")], num_resamples=200, seed=0)
+
+
+def test_every_metric_of_a_pair_is_compared_and_absent_runs_are_passed_over() -> None:
+    found = compared()
+    assert [(each.comparison.metric, each.comparison.averaging) for each in found] == list(COMPARED)
+    assert {(each.run_a, each.run_b) for each in found} == {("a", "b")}
+
+
+def test_the_difference_is_that_of_pooled_dice_in_plain_numpy() -> None:
+    found = comparisons.find(compared(), "val", "a", "b")
+    assert found is not None
+    assert found.difference == pytest.approx(plain_dice(("a",) * NUM_IMAGES) - plain_dice(("b",) * NUM_IMAGES))
+    assert found.low < found.difference < found.high
+
+
+def test_a_run_is_better_on_the_images_where_its_own_dice_is_higher() -> None:
+    better = 0
+    for index in range(NUM_IMAGES):
+        dice = {}
+        for name in ("a", "b"):
+            found = (LEVELS[name][index] / 65535 >= THRESHOLDS[name])[FOV[index]]
+            truth = VESSELS[index][FOV[index]]
+            dice[name] = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+        better += bool(dice["a"] > dice["b"])
+    assert compared()[0].num_better == better
+
+
+def test_images_are_paired_by_name_whatever_their_order() -> None:
+    assert compared([3, 1, 4, 0, 2])[0] == compared()[0]
+    assert comparisons.sign_flip_p(run("a"), run("b", [3, 1, 4, 0, 2])) == comparisons.sign_flip_p(run("a"), run("b"))
+
+
+def test_the_sign_flip_test_tries_every_swap() -> None:
+    observed = abs(plain_dice(("a",) * NUM_IMAGES) - plain_dice(("b",) * NUM_IMAGES))
+    other = {"a": "b", "b": "a"}
+    swaps = list(itertools.product("ab", repeat=NUM_IMAGES))
+    flipped = [abs(plain_dice(names) - plain_dice(tuple(other[name] for name in names))) for names in swaps]
+    expected = np.mean([difference >= observed - 1e-12 for difference in flipped])
+    assert comparisons.sign_flip_p(run("a"), run("b")) == pytest.approx(expected)
+
+
+def test_a_run_does_not_differ_from_itself() -> None:
+    assert comparisons.sign_flip_p(run("a"), run("a")) == 1.0
+
+
+def test_with_many_images_swaps_are_drawn_and_come_near_to_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = comparisons.sign_flip_p(run("a"), run("b"))
+    monkeypatch.setattr(comparisons, "MAX_EXACT", 4)
+    drawn = [comparisons.sign_flip_p(run("a"), run("b"), seed) for seed in range(200)]
+    assert np.mean(drawn) == pytest.approx(exact + (1 - exact) / 16, abs=0.03)  # one of the 16 is what was found
+    assert comparisons.sign_flip_p(run("a"), run("b"), 7) == drawn[7]
+
+
+def test_a_comparison_is_plain_values() -> None:
+    record = comparisons.as_json(compared()[0])
+    assert {"split", "a", "b", "num_better", "difference", "low", "high", "n", "metric", "region"} <= set(record)

@@ -1,0 +1,215 @@
+import itertools
+import json
+import math
+
+import pytest
+
+from pipelines.report import verdict
+from pipelines.report.verdict import Basis, SplitSize
+from pipelines.stages.evaluate import SCORED
+from segkit.metrics.score import Comparison
+
+
+def comparison(low: float, high: float, n: int = 20, difference: float | None = None) -> Comparison:
+    middle = (low + high) / 2 if difference is None else difference
+    return Comparison(middle, low, high, n, 0.5, "dice", "vessel", "fov", "pooled", 0.4, 0.4)
+
+
+def student(low: float, high: float, n: int = 20, p: float = 0.001, num_compared: int = 1) -> verdict.Finding:
+    return verdict.find_student(comparison(low, high, n), p, "student", "student-control", "test images", num_compared)
+
+
+TEST = Basis("test", 20, "They are the data set's own test images, used for nothing else.")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (0.001, 0.02, "helped"),
+        (0.0, 0.02, "no-evidence"),
+        (-0.001, 0.02, "no-evidence"),
+        (-0.02, 0.0, "no-evidence"),
+        (-0.02, -0.001, "worse"),
+    ],
+)
+def test_a_claim_needs_the_whole_interval_on_one_side_of_zero(low: float, high: float, outcome: str) -> None:
+    assert student(low, high).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("p", "num_compared", "outcome"),
+    [(0.05, 1, "helped"), (0.051, 1, "no-evidence"), (0.0125, 4, "helped"), (0.013, 4, "no-evidence")],
+)
+def test_a_claim_needs_a_small_p_the_smaller_the_more_are_compared(p: float, num_compared: int, outcome: str) -> None:
+    assert student(0.001, 0.02, p=p, num_compared=num_compared).outcome == outcome
+
+
+def test_an_interval_that_is_not_enough_is_explained() -> None:
+    assert (
+        "the interval leaves zero out, but p is above 0.05 / 4 = 0.0125"
+        in student(0.1, 0.2, p=0.02, num_compared=4).sentence
+    )
+    assert "leaves zero out" not in student(-0.1, 0.2, p=0.02).sentence
+    assert "leaves zero out" not in student(0.1, 0.2).sentence
+
+
+def test_without_an_interval_there_is_no_claim() -> None:
+    assert student(math.nan, math.nan, n=20).outcome == "no-evidence"
+    assert student(math.nan, math.nan, n=1).outcome == "too-few-images"
+
+
+def sign_flip_p(differences: list[float]) -> float:
+    """Two-sided p of an exact sign-flip test, by trying every sign."""
+    observed = abs(sum(differences))
+    signs = list(itertools.product((1, -1), repeat=len(differences)))
+    flipped = [abs(sum(sign * value for sign, value in zip(row, differences, strict=True))) for row in signs]
+    return sum(value >= observed for value in flipped) / len(signs)
+
+
+@pytest.mark.parametrize("n", range(1, 11))
+def test_a_claim_needs_as_many_images_as_an_exact_sign_flip_test(n: int) -> None:
+    best_case = sign_flip_p([1.0] * n)
+    assert verdict.smallest_p(n) == pytest.approx(best_case)
+    assert verdict.can_decide(n) == (best_case <= 0.05)
+    assert verdict.can_decide(n, 4) == (best_case <= 0.05 / 4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_five_images_never_bear_a_claim(n: int) -> None:
+    found = student(0.1, 0.2, n)
+    assert found.outcome == "too-few-images"
+    assert found.sentence.startswith("No evidence")
+    assert f"n = {n}" in found.sentence
+    assert "too few" in found.sentence
+
+
+def test_six_images_are_the_fewest_that_bear_one() -> None:
+    assert verdict.min_images() == 6
+    assert verdict.min_images(4) == 8
+    assert student(0.1, 0.2, 6).outcome == "helped"
+
+
+def test_the_sentence_gives_difference_interval_and_n() -> None:
+    assert student(0.0012, 0.0246).sentence == (
+        "Synthetic images helped student: Dice +0.0129 against student-control, "
+        "95 % interval [+0.0012, +0.0246], p = 0.001, n = 20 test images, one training seed."
+    )
+    assert student(-0.3, -0.1).sentence == (
+        "Synthetic images made student worse: Dice −0.2000 against student-control, "
+        "95 % interval [−0.3000, −0.1000], p = 0.001, n = 20 test images, one training seed."
+    )
+    assert student(-0.01, 0.03).sentence.startswith("No evidence that synthetic images help student: Dice +0.0100")
+
+
+def test_one_student_is_the_headline_itself() -> None:
+    found = student(0.001, 0.02)
+    assert verdict.headline(TEST, [found]) == found.sentence
+
+
+@pytest.mark.parametrize(
+    ("intervals", "said"),
+    [
+        ([(0.1, 0.2), (0.1, 0.3)], "Synthetic images helped all 2 students."),
+        ([(-0.2, -0.1), (-0.3, -0.1)], "Synthetic images made all 2 students worse."),
+        ([(-0.1, 0.2), (-0.1, 0.3)], "No evidence that synthetic images help any of the 2 students."),
+        ([(0.1, 0.2), (-0.1, 0.3)], "Of 2 students, synthetic images helped 1; for 1 there is no evidence."),
+        (
+            [(0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1)],
+            "Of 3 students, synthetic images helped 1 and made 1 worse; for 1 there is no evidence.",
+        ),
+        ([(0.1, 0.2), (-0.2, -0.1)], "Of 2 students, synthetic images helped 1 and made 1 worse."),
+    ],
+)
+def test_several_students_are_counted(intervals: list[tuple[float, float]], said: str) -> None:
+    assert verdict.headline(TEST, [student(low, high) for low, high in intervals]) == said
+
+
+def test_several_students_on_too_few_images_are_told_why() -> None:
+    few = Basis("holdout", 4, "")
+    found = [student(0.1, 0.2, n=4), student(0.1, 0.2, n=4)]
+    assert verdict.headline(few, found).endswith(": 4 held-out images are too few for a claim.")
+
+
+def test_without_a_control_there_is_no_verdict() -> None:
+    decided = verdict.decide(TEST, [], None, {"real"})
+    assert decided.outcome == "none"
+    assert decided.headline.startswith("No verdict: no control")
+
+
+def test_without_labels_there_is_no_verdict() -> None:
+    assert verdict.choose_basis([], {}) is None
+    assert verdict.decide(None, [], None, {"real"}).headline.startswith("No verdict: no labelled image")
+
+
+def test_test_images_come_before_held_out_before_validation_images() -> None:
+    assert verdict.TRUST == SCORED
+    sizes = {"test": SplitSize(20, 20), "holdout": SplitSize(4, 4), "val": SplitSize(4, 4)}
+    for scored in (["val", "holdout", "test"], ["val", "holdout"], ["val"]):
+        chosen = verdict.choose_basis(scored, sizes)
+        assert chosen is not None
+        assert chosen.split == scored[-1]
+
+
+def test_the_choice_of_images_is_explained() -> None:
+    sizes = {"test": SplitSize(20, 0), "holdout": SplitSize(4, 4), "val": SplitSize(3, 3)}
+    holdout = verdict.choose_basis(["holdout", "val"], sizes)
+    val = verdict.choose_basis(["val"], sizes)
+    part = verdict.choose_basis(["test"], {"test": SplitSize(20, 5)})
+    assert holdout is not None
+    assert val is not None
+    assert part is not None
+    assert "20 test images have no labels" in holdout.why
+    assert "used for nothing else" in holdout.why
+    assert "chose checkpoints" in val.why
+    assert "no training image was held out" in val.why
+    assert "5 of 20" in part.why
+    assert part.n == 5
+
+
+def said(n: int, split: str = "test", students: int = 1, origin: str = "real") -> str:
+    found = [student(0.1, 0.2, n, num_compared=students) for _ in range(students)]
+    return " ".join(verdict.decide(Basis(split, n, ""), found, None, {origin}).caveats)
+
+
+def test_few_images_are_warned_about() -> None:
+    assert "too narrow" in said(9)
+    assert "too narrow" not in said(10)
+    assert "too few" in said(5)
+    assert "too few" not in said(6)
+
+
+def test_validation_images_phantoms_and_several_students_are_warned_about() -> None:
+    assert "optimistic" in said(20, split="val")
+    assert "optimistic" not in said(20)
+    assert "phantoms" in said(20, origin="phantom")
+    assert "phantoms" not in said(20)
+    assert "0.05 / 2 = 0.025" in said(20, students=2)
+    assert "students are compared" not in said(20)
+
+
+def test_one_seed_is_always_mentioned() -> None:
+    assert "one seed" in said(100)
+
+
+def test_the_ensemble_is_no_evidence_on_synthetic_images() -> None:
+    found = verdict.find_ensemble(comparison(0.1, 0.2), 0.001, "ensemble", "teacher", "test images")
+    assert found.sentence.startswith("The ensemble is better than the teacher: Dice +0.1500")
+    assert "says nothing of the synthetic images" in found.sentence
+    same = verdict.find_ensemble(comparison(0.0, 0.0), 1.0, "ensemble", "teacher", "test images")
+    assert "exactly as the teacher" in same.sentence
+
+
+def test_the_verdict_is_plain_json_even_without_an_interval() -> None:
+    found = [student(math.nan, math.nan, n=1, p=1.0)]
+    record = json.loads(json.dumps(verdict.as_json(verdict.decide(TEST, found, None, {"real"})), allow_nan=False))
+    assert record["outcome"] == "too-few-images"
+    assert record["students"][0]["comparison"]["low"] is None
+    assert record["students"][0]["control"] == "student-control"
+    assert record["basis"]["split"] == "test"
+
+
+def test_a_difference_shows_its_direction() -> None:
+    assert verdict.signed(0.01234) == "+0.0123"
+    assert verdict.signed(-0.01234) == "−0.0123"
+    assert verdict.signed(0.0) == "0"
+    assert verdict.signed(math.nan) == "not defined"
