@@ -581,7 +581,8 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
 def _software(evidence: Evidence) -> list[dict[str, str]]:
     """Commit, versions and machine, once for all stages that share them."""
     groups: dict[tuple[str, str, str, str], list[str]] = {}
-    for name, record in evidence.records.items():
+    for name in (stage["name"] for stage in evidence.request.graph):
+        record = evidence.records.get(name)
         if not record:
             continue
         commit = record.get("git_commit") or "not a checkout"

@@ -112,7 +112,7 @@ class Maker:
             return
         for number in range(len(stage.settings.phases)):  # type: ignore[attr-defined]
             rows: list[dict[str, float]] = [
-                {"epoch": epoch, "step": 5.0 * (epoch + 1), "train/loss": 1 / (epoch + 1 + number)}
+                {"epoch": float(epoch), "step": 5.0 * (epoch + 1), "train/loss": 1 / (epoch + 1 + number)}
                 for epoch in range(4)
             ]
             rows[1]["val/dice"], rows[3]["val/dice"] = 0.4, 0.5 + self.quality(stage.name) / 10

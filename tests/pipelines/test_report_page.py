@@ -1,0 +1,310 @@
+"""The whole page, made from folders such as a run leaves."""
+
+import html
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from segkit.core.manifest import read_manifest
+from tests.pipelines.report_runs import Made, make
+
+SECTIONS = ["results", "comparisons", "stages", "curves", "synthetic", "overlays", "probabilities", "settings"]
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Seven labelled test images, a second observer, a student better than its control."""
+    noise = {"student": 0.25, "student-control": 0.35, "ensemble": 0.2}
+    return make(tmp_path_factory.mktemp("labelled"), noise, observer2=True)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """As DRIVE's official download: test images without labels, four held out; two students, two rounds, no curves."""
+    phases = [{"data": "mixed", "epochs": 1}]
+    return make(
+        tmp_path_factory.mktemp("official"),
+        {"one": 0.1, "one-control": 0.4, "ensemble": 0.2},
+        num_test=2,
+        test_labels=False,
+        num_holdout=4,
+        curves=False,
+        rounds=2,
+        students={"one": {"phases": phases}, "two": {"phases": phases}},
+    )
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """No test images, no held-out ones, no control, nothing to be shown."""
+    report = {"num_samples": 0, "num_overlays": 0}
+    return make(tmp_path_factory.mktemp("bare"), {}, num_test=0, control={"enabled": False}, report=report)
+
+
+@pytest.fixture(params=["labelled", "official", "bare"])
+def made(request: pytest.FixtureRequest) -> Made:
+    found: Made = request.getfixturevalue(request.param)
+    return found
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes; what is left open at the end."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "line", "rect", "path", "use"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def named(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def text_of(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(style|script).*?</\1>", " ", page))).split())
+
+
+def test_the_report_is_three_files(made: Made) -> None:
+    assert sorted(path.name for path in made.out.iterdir()) == ["comparisons.json", "report.html", "verdict.json"]
+    assert len(made.page) < 10_000_000
+
+
+def test_the_page_is_well_formed_and_begins_with_the_verdict(made: Made) -> None:
+    elements = Elements(made.page)
+    assert elements.open == []
+    assert made.page.startswith("<!doctype html>")
+    assert [each.get("id") for each in elements.named("section")] == SECTIONS
+    headline = re.search(r'<p class="headline">(.*?)</p>', made.page)
+    assert headline is not None
+    assert html.unescape(headline.group(1)) == made.verdict["headline"]
+    assert headline.start() < made.page.index('id="results"')
+
+
+def test_nothing_is_loaded_from_elsewhere(made: Made) -> None:
+    for tag, attributes in Elements(made.page).found:
+        assert tag not in {"link", "iframe", "object", "embed"}
+        for key in ("src", "href", "xlink:href", "srcset", "data", "action"):
+            assert attributes.get(key, "#").startswith(("#", "data:image/"))
+    assert "url(http" not in made.page
+    assert "@import" not in made.page
+
+
+def test_who_cannot_see_pictures_is_told_what_they_show(made: Made) -> None:
+    elements = Elements(made.page)
+    shown = [each for each in elements.named("img") if "src" in each]
+    assert all(each["alt"] for each in shown)
+    drawn = [each for each in elements.named("svg") if "aria-hidden" not in each]
+    assert drawn
+    assert all(each["role"] == "img" and each["aria-label"] for each in drawn)
+
+
+def test_tables_have_captions_and_headed_rows_and_columns(made: Made) -> None:
+    elements = Elements(made.page)
+    assert len(elements.named("caption")) == len(elements.named("table"))
+    assert all(each.get("scope") in {"row", "col", "rowgroup"} for each in elements.named("th"))
+
+
+def test_no_id_occurs_twice(made: Made) -> None:
+    ids = [attributes["id"] for _, attributes in Elements(made.page).found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_headings_do_not_skip_a_level(made: Made) -> None:
+    levels = [int(tag[1]) for tag, _ in Elements(made.page).found if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_the_same_folders_give_the_same_report(labelled: Made, tmp_path: Path) -> None:
+    from pipelines.context import Context, Inputs
+    from pipelines.stages import report
+
+    inputs = Inputs({key: labelled.folders[key] for key in (*labelled.folders,)})
+    report.run(Context(labelled.request, inputs, tmp_path, "f" * 64, True))
+    assert (tmp_path / "report.html").read_bytes() == (labelled.out / "report.html").read_bytes()
+
+
+def test_a_better_student_on_enough_images_helped(labelled: Made) -> None:
+    verdict = labelled.verdict
+    assert verdict["outcome"] == "helped"
+    assert verdict["basis"]["split"] == "test"
+    assert verdict["headline"].startswith("Synthetic images helped student: Dice +")
+    [student] = verdict["students"]
+    assert student["comparison"]["low"] > 0
+    assert student["sign_flip_p"] == pytest.approx(2 / 2**7)
+    assert any("phantoms" in caveat for caveat in verdict["caveats"])
+
+
+def test_the_tables_hold_what_was_measured(labelled: Made) -> None:
+    measured = json.loads((labelled.folders["evaluate"] / "measurements.json").read_text())["test"]
+    shown = text_of(labelled.page)
+    for name in ("teacher", "student", "student-control", "ensemble", "second observer"):
+        dice = next(
+            m for m in measured[name] if (m["metric"], m["region"], m["averaging"]) == ("dice", "fov", "pooled")
+        )
+        cell = f"{dice['value']:.4f} [{dice['low']:.4f}, {dice['high']:.4f}]"
+        assert f"{name} {cell}" in shown
+
+
+def test_the_verdicts_difference_is_that_of_the_table(labelled: Made) -> None:
+    measured = json.loads((labelled.folders["evaluate"] / "measurements.json").read_text())["test"]
+    dice = {
+        name: next(m["value"] for m in ms if (m["metric"], m["region"], m["averaging"]) == ("dice", "fov", "pooled"))
+        for name, ms in measured.items()
+    }
+    [student] = labelled.verdict["students"]
+    assert student["comparison"]["difference"] == pytest.approx(dice["student"] - dice["student-control"])
+    first = labelled.comparisons[0]
+    assert (first["a"], first["b"], first["split"]) == ("student", "student-control", "test")
+    assert first["difference"] == student["comparison"]["difference"]
+
+
+def test_overlays_go_from_the_worst_to_the_best_image(labelled: Made) -> None:
+    shown = text_of(labelled.page)
+    found = re.search(r"worst image is (\S+) \(([\d.]+)\), its best (\S+) \(([\d.]+)\)", shown)
+    assert found is not None
+    assert float(found.group(2)) < float(found.group(4))
+    scores = [float(score) for score in re.findall(r'overlay of ensemble, Dice ([\d.]+)"', labelled.page)]
+    assert len(scores) == 3
+    assert scores == sorted(scores)
+    assert (scores[0], scores[-1]) == (float(found.group(2)), float(found.group(4)))
+
+
+def test_samples_stand_beside_their_pseudo_labels(labelled: Made) -> None:
+    assert "The first 3 of 5 by seed" in text_of(labelled.page)
+    for seed in range(3):
+        assert f'alt="Synthetic fundus seed{seed:04d}"' in labelled.page
+        assert f'alt="Pseudo-label of seed{seed:04d}"' in labelled.page
+    assert "seed0003" not in labelled.page
+    assert [f"after {kimg} kimg" in labelled.page for kimg in ("0.2", "0.6", "12", "0.4")] == [True, True, True, False]
+
+
+def test_where_it_came_from_is_said(labelled: Made) -> None:
+    shown = text_of(labelled.page)
+    assert "0123456789abcdef0123456789abcdef01234567 , with uncommitted changes" in shown
+    assert "torch 2.13.0" in shown
+    assert "1 min 23 s" in shown
+    assert "truncation_psi: 0.7" in labelled.page
+    for split in ("train", "val", "test"):
+        names = [row.name for row in read_manifest(labelled.folders["data"]).split(split).rows]  # type: ignore[arg-type]
+        assert ", ".join(names) in shown
+
+
+def test_four_held_out_images_bear_no_claim_however_clear(official: Made) -> None:
+    verdict = official.verdict
+    assert verdict["basis"]["split"] == "holdout"
+    assert "2 test images have no labels" in verdict["basis"]["why"]
+    assert {each["outcome"] for each in verdict["students"]} == {"too-few-images"}
+    assert verdict["students"][0]["comparison"]["low"] > 0
+    assert verdict["headline"].startswith("No evidence")
+
+
+def test_every_round_is_reported(official: Made) -> None:
+    shown = text_of(official.page)
+    assert [each["student"] for each in official.verdict["students"]] == ["one", "two", "one-r2", "two-r2"]
+    for name in ("gan-r2", "pseudo-labels-r2", "select-r2"):
+        assert name in shown
+
+
+def test_unlabelled_test_images_are_shown_with_their_probabilities(official: Made) -> None:
+    assert 'alt="Vessel probability of test image 01_test by the ensemble"' in official.page
+    assert "2 of 2, the photograph beside the vessel probability" in text_of(official.page)
+
+
+def test_a_training_without_curves_is_said_to_have_none(official: Made) -> None:
+    assert "No curves were written" in text_of(official.page)
+    assert 'id="training-train-loss' not in official.page
+
+
+def test_without_a_control_the_report_says_that_there_is_no_verdict(bare: Made) -> None:
+    assert bare.verdict["headline"].startswith("No verdict: no control")
+    assert bare.verdict["students"] == []
+    assert bare.verdict["basis"]["split"] == "val"
+    assert any("optimistic" in caveat for caveat in bare.verdict["caveats"])
+    assert "None were asked for" in text_of(bare.page)
+
+
+# in a browser ---------------------------------------------------------------------------------------------------------
+
+PROBE = """
+<!doctype html><body><pre id="found"></pre><script>
+const frame = document.createElement("iframe");
+frame.style.cssText = "border: 0; height: 800px; width: WIDTHpx";
+frame.addEventListener("load", () => {
+  const page = frame.contentDocument, view = frame.contentWindow;
+  page.querySelectorAll("details").forEach((each) => { each.open = true; });
+  page.querySelector(".zoom")?.click();
+  document.getElementById("found").textContent = JSON.stringify({
+    overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+    loaded: view.performance.getEntriesByType("resource").map((each) => each.name).filter((url) => !/^data:/.test(url)),
+    broken: [...page.images].filter((each) => each.getAttribute("src") && !each.naturalWidth).length,
+    enlarged: page.querySelector("dialog").open,
+    unset: [...page.querySelectorAll("svg.chart path")].length === 0,
+  });
+});
+frame.srcdoc = PAGE;
+document.body.append(frame);
+</script>
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no Chromium or Chrome on the path")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_shows_it_whole_and_loads_nothing(made: Made, chromium: str, tmp_path: Path, width: int) -> None:
+    page = json.dumps(made.page).replace("</", "<\\/")
+    probe = tmp_path / "probe.html"
+    probe.write_text(PROBE.replace("WIDTH", str(width)).replace("PAGE", page, 1), encoding="utf-8")
+    command = [
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=5000",
+        "--window-size=1300,900",
+        "--dump-dom",
+        probe.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr
+    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None
+    assert json.loads(html.unescape(found.group(1))) == {
+        "overflow": 0,
+        "loaded": [],
+        "broken": 0,
+        "enlarged": 'class="zoom"' in made.page,
+        "unset": False,
+    }
