@@ -1,7 +1,8 @@
 """The labelled images of one training phase, each decoded once and kept in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segkit.core import images
-from segkit.core.errors import ConfigError
+from segkit.core.errors import ConfigError, DatasetError
 from segkit.core.manifest import Manifest, Row
 from segkit.data import transforms
 from segkit.data.feed import pools
@@ -41,9 +42,13 @@ def read_picture(row: Row, geometry: GeometrySettings, stride: int, feed: FeedSe
     """Decode one row and bring it to the network's size."""
     assert row.vessels is not None
     image = images.read_image(row.image)
-    plan = Geometry.plan(geometry, *image.shape[:2], stride=stride)
+    height, width = image.shape[:2]
+    plan = Geometry.plan(geometry, height, width, stride)
     synthetic = row.origin == "synthetic"
     probs = images.read_probs(row.vessels) if synthetic else images.read_mask(row.vessels).astype(np.float32)
+    if probs.shape != (height, width):
+        found = f"{probs.shape[0]}x{probs.shape[1]} pixels (h x w)"
+        raise DatasetError(f"{row.vessels} is {found}, its image {row.image.name} {height}x{width}")
     hard = not synthetic or feed.pseudo_labels != "soft"
     vessels = plan.label(probs >= row.threshold).astype(np.float32) if hard else plan.probs(probs)
     confidence = plan.probs(np.abs(2 * probs - 1)) if synthetic and feed.pseudo_labels == "confidence" else None
@@ -99,6 +104,15 @@ class ValidationImages(Dataset[Batch]):
         return to_batch([self.pictures[index]])
 
 
+def rank_share(pictures: Sequence[Picture], rank: int, world_size: int) -> list[Picture]:
+    """Every `world_size`th picture; a rank without one gets one with an empty field of view, which counts nothing.
+
+    Lightning leaves out validation where a rank has no batch, and the other ranks would wait for it for ever.
+    """
+    share = list(pictures[rank::world_size])
+    return share or [replace(pictures[0], fov=np.zeros_like(pictures[0].fov))]
+
+
 class SegmentationDataModule(L.LightningDataModule):
     """Feeds one phase: real, synthetic or mixed batches to train on, real images to validate on."""
 
@@ -124,13 +138,27 @@ class SegmentationDataModule(L.LightningDataModule):
         self.val_rows = real.split("val").labelled().rows
         wanted = (feed.num_synthetic or 0) if synthetic_replaced else len(synthetic)
         self.synthetic_rows = synthetic.rows[: feed.num_synthetic] if feed.data != "real" else ()
+        self.train_pictures: list[Picture] = []
+        self.val_pictures: list[Picture] = []
         self.pools = pools(feed, len(self.train_rows), wanted, synthetic_replaced)
+        if not self.val_rows:
+            raise ConfigError("there is no labelled validation image; raise data.num_val")
         if feed.crop_size is not None and feed.crop_size % stride:
             raise ConfigError(f"crop_size {feed.crop_size} is not a multiple of the network's stride {stride}")
 
     def setup(self, stage: str) -> None:
+        if self.val_pictures:
+            return
         self.train_pictures = [self._read(row) for row in (*self.train_rows, *self.synthetic_rows)]
         self.val_pictures = [self._read(row) for row in self.val_rows]
+        drawn = [self.train_pictures[index] for pool in self.pools for index in pool.indices]
+        sizes = sorted({picture.fov.shape for picture in drawn})
+        if len(sizes) > 1 and self.feed.crop_size is None and self.feed.batch_size > 1:
+            several = ", ".join(f"{height}x{width}" for height, width in sizes)
+            raise ConfigError(
+                f"training images of {several} pixels (h x w) cannot share a batch; "
+                "set the phase's crop_size, or geometry: {mode: resize, size: ...}"
+            )
 
     def _read(self, row: Row) -> Picture:
         return read_picture(row, self.geometry, self.stride, self.feed)
@@ -146,10 +174,11 @@ class SegmentationDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         rank, world_size = self._place()
-        return DataLoader(ValidationImages(self.val_pictures[rank::world_size]), batch_size=None, **self._loading())
+        share = ValidationImages(rank_share(self.val_pictures, rank, world_size))
+        return DataLoader(share, batch_size=None, **self._loading())
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
-    def _loading(self) -> dict[str, object]:
+    def _loading(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}

@@ -5,7 +5,9 @@ from segkit.data.sampling import Pool
 from segkit.data.settings import FeedSettings
 
 
-def pools(settings: FeedSettings, num_real: int, num_synthetic: int, synthetic_replaced: bool = False) -> tuple[Pool, ...]:
+def pools(
+    settings: FeedSettings, num_real: int, num_synthetic: int, synthetic_replaced: bool = False
+) -> tuple[Pool, ...]:
     """Pools over real images 0 ... num_real - 1 followed by the synthetic ones.
 
     Args:
@@ -17,10 +19,13 @@ def pools(settings: FeedSettings, num_real: int, num_synthetic: int, synthetic_r
     Raises:
         ConfigError: the phase wants images that are not there.
     """
-    available = min(settings.num_synthetic or num_synthetic, num_synthetic)
+    available = num_synthetic if settings.num_synthetic is None else settings.num_synthetic
     if settings.data != "real" and available == 0:
         raise ConfigError(f"data: {settings.data} needs synthetic images, and none were given; use data: real")
-    if settings.data != "synthetic" and num_real == 0:
+    if settings.data != "real" and available > num_synthetic:
+        # Taking fewer would be silent, and the student would train for fewer steps than its control.
+        raise ConfigError(f"num_synthetic: {available} synthetic images are wanted, and {num_synthetic} were given")
+    if (settings.data != "synthetic" or synthetic_replaced) and num_real == 0:
         raise ConfigError(f"data: {settings.data} needs real training images, and there are none")
     real = num_real if settings.data != "synthetic" else 0
     synthetic = _synthetic_per_epoch(settings, num_real, available)
@@ -28,6 +33,11 @@ def pools(settings: FeedSettings, num_real: int, num_synthetic: int, synthetic_r
         total = real + synthetic
         synthetic = settings.images_per_epoch * synthetic // total
         real = settings.images_per_epoch - synthetic
+    if settings.data == "mixed" and synthetic == 0:
+        raise ConfigError(
+            f"synthetic_share: {settings.synthetic_share} of {real} real images leaves no room for a synthetic one; "
+            "raise it, or use data: real"
+        )
     reals = tuple(range(num_real))
     if synthetic_replaced:
         return (Pool(reals, real + synthetic),)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -10,7 +9,8 @@ from torch.utils.data import Sampler
 from segkit.core.seeding import derive_seed
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True)
+class Draw:
     """One image of one batch, and the seed of its augmentation."""
 
     index: int
@@ -19,21 +19,26 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """A part of the data and how many of its images an epoch takes."""
+    """A part of the data and how many of its images an epoch takes; neither is empty."""
 
     indices: tuple[int, ...]
     per_epoch: int
 
 
 def epoch_order(pools: tuple[Pool, ...], seed: int, epoch: int) -> list[int]:
-    """Indices of one epoch, shuffled; a pool's images recur only when all of them have been drawn."""
+    """Indices of one epoch, shuffled; a pool's images recur, in this epoch or a later one, only when all were drawn."""
+    chosen = [index for number, pool in enumerate(pools) for index in _next_images(pool, (seed, "pool", number), epoch)]
     generator = np.random.default_rng(derive_seed(seed, "order", epoch))
-    chosen: list[int] = []
-    for pool in pools:
-        rounds = -(-pool.per_epoch // max(len(pool.indices), 1))
-        repeated = [index for _ in range(rounds) for index in generator.permutation(pool.indices).tolist()]
-        chosen += repeated[: pool.per_epoch]
     return [chosen[position] for position in generator.permutation(len(chosen)).tolist()]
+
+
+def _next_images(pool: Pool, purpose: tuple[int | str, ...], epoch: int) -> list[int]:
+    """The epoch's share of an endless row of rounds, each of them all images in an order of its own."""
+    size, start = len(pool.indices), epoch * pool.per_epoch
+    rounds = range(start // size, -(-(start + pool.per_epoch) // size))
+    generators = (np.random.default_rng(derive_seed(*purpose, "round", number)) for number in rounds)
+    row = [index for generator in generators for index in generator.permutation(pool.indices).tolist()]
+    return row[start % size : start % size + pool.per_epoch]
 
 
 def global_batches(order: list[int], batch_size: int) -> list[list[int]]:

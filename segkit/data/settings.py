@@ -31,7 +31,7 @@ class DataSettings(Settings):
     split_seed: int = Field(0, ge=0)
     """Seed of the cut."""
     num_folds: int | None = Field(None, ge=2)
-    """Cut `val` as one of so many folds instead of `num_val` images, for cross-validation; the hold-out is cut first."""
+    """Cut `val` as one of so many folds instead of `num_val` images, for cross-validation; first goes the hold-out."""
     fold: int = Field(0, ge=0)
     """Which fold is `val`, from 0."""
 

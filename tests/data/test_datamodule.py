@@ -1,0 +1,266 @@
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from segkit.core import images
+from segkit.core.errors import ConfigError, DatasetError
+from segkit.core.manifest import Manifest, Row
+from segkit.data.datamodule import SegmentationDataModule, rank_share, read_picture
+from segkit.data.settings import FeedSettings, GeometrySettings
+
+HEIGHT, WIDTH, STRIDE = 26, 21, 8
+PADDED = (32, 24)
+PAD = GeometrySettings()
+NOTHING = Manifest(())
+
+
+def inside(padded):
+    """The part of a padded array (..., 32, 24) that is image: 3 rows above, 1 column left."""
+    return padded[..., 3 : 3 + HEIGHT, 1 : 1 + WIDTH]
+
+
+def make_row(folder, number, split="train", origin="real", size=(HEIGHT, WIDTH), **fields):
+    """A row with its files: random image, random map, a field of view that leaves out two rows."""
+    rng = np.random.default_rng(number)
+    name = f"{origin}-{number}"
+    paths = {kind: folder / f"{name}-{kind}.png" for kind in ("image", "vessels", "fov")}
+    images.write_image(paths["image"], rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    probs = rng.random(size, dtype=np.float32)
+    if origin == "real":
+        images.write_mask(paths["vessels"], probs > 0.8)
+    else:
+        images.write_probs(paths["vessels"], probs)
+    fov = np.ones(size, bool)
+    fov[:2] = False
+    images.write_mask(paths["fov"], fov)
+    return Row(name, split, **paths, origin=origin, **fields)
+
+
+@pytest.fixture
+def real(tmp_path):
+    splits = ["train"] * 5 + ["val"] * 3 + ["holdout", "test"]
+    return Manifest(tuple(make_row(tmp_path, number, split) for number, split in enumerate(splits)))
+
+
+@pytest.fixture
+def synthetic(tmp_path):
+    return Manifest(tuple(make_row(tmp_path, number, origin="synthetic", threshold=0.4) for number in range(4)))
+
+
+def module(real, synthetic=NOTHING, replaced=False, geometry=PAD, num_workers=0, seed=0, **feed):
+    settings = FeedSettings(**({"batch_size": 2, "augmentation": "none"} | feed))
+    made = SegmentationDataModule(real, synthetic, settings, geometry, STRIDE, seed, replaced, num_workers)
+    made.setup("fit")
+    return made
+
+
+def epoch(made, number=0):
+    loader = made.train_dataloader()
+    loader.sampler.set_epoch(number)
+    return list(loader)
+
+
+def test_a_batch_holds_what_the_contract_says(real):
+    for batch in epoch(module(real)):
+        assert batch["image"].shape == (2, 3, *PADDED)
+        assert batch["image"].dtype == batch["vessels"].dtype == batch["pixel_weight"].dtype == torch.float32
+        assert {tuple(batch[key].shape) for key in ("vessels", "fov", "pixel_weight")} == {(2, 1, *PADDED)}
+        assert batch["fov"].dtype == torch.bool
+        assert batch["weight"].tolist() == [1, 1]
+
+
+def test_batches_hold_the_files_pixels(real):
+    batches = epoch(module(real))
+    seen = {}
+    for picture, vessels in zip(
+        torch.cat([batch["image"] for batch in batches]),
+        torch.cat([batch["vessels"] for batch in batches]),
+        strict=True,
+    ):
+        seen[inside(picture.numpy()).tobytes()] = inside(vessels.numpy())
+    assert len(seen) == 5
+    for row in real.split("train").rows:
+        expected = images.read_image(row.image).astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+        np.testing.assert_array_equal(seen[expected.tobytes()][0], images.read_mask(row.vessels))
+
+
+def test_padding_is_neither_fov_nor_vessel_nor_counted(real):
+    for batch in epoch(module(real)):
+        border = np.ones(PADDED, bool)
+        inside(border)[...] = False
+        for key in ("vessels", "fov", "pixel_weight"):
+            assert (batch[key][..., torch.from_numpy(border)] == 0).all()
+        assert not inside(batch["fov"])[..., :2, :].any()
+        assert inside(batch["fov"])[..., 2:, :].all()
+        assert torch.equal(batch["pixel_weight"], batch["fov"].float())
+
+
+def test_only_labelled_images_of_their_split_are_drawn(real, tmp_path):
+    bare = Row("bare", "train", make_row(tmp_path, 90).image)
+    made = module(Manifest((*real.rows, bare)))
+    assert [row.name for row in made.train_rows] == [f"real-{number}" for number in range(5)]
+    assert [row.name for row in made.val_rows] == ["real-5", "real-6", "real-7"]
+
+
+def test_each_file_is_decoded_once(real, synthetic, monkeypatch):
+    reads = Counter()
+
+    def counting(read):
+        return lambda path: (reads.update([path]), read(path))[1]
+
+    for name in ("read_image", "read_mask", "read_probs"):
+        monkeypatch.setattr(images, name, counting(getattr(images, name)))
+    made = module(real, synthetic, data="mixed")
+    for number in range(3):
+        epoch(made, number)
+        list(made.val_dataloader())
+    made.setup("validate")
+    rows = [*real.split("train", "val").rows, *synthetic.rows]
+    assert reads == Counter(path for row in rows for path in (row.image, row.vessels, row.fov))
+
+
+def test_pseudo_labels_are_soft_hard_or_weighted_by_confidence(synthetic):
+    row = synthetic.rows[0]
+    probs = images.read_probs(row.vessels)
+    soft, hard, confidence = (
+        read_picture(row, PAD, STRIDE, FeedSettings(pseudo_labels=kind)) for kind in ("soft", "hard", "confidence")
+    )
+    np.testing.assert_array_equal(inside(soft.vessels), probs)
+    assert soft.confidence is None
+    np.testing.assert_array_equal(inside(hard.vessels), probs >= 0.4)
+    assert hard.confidence is None
+    np.testing.assert_array_equal(inside(confidence.vessels), probs >= 0.4)
+    np.testing.assert_allclose(inside(confidence.confidence), np.abs(2 * probs - 1), atol=1e-6)
+
+
+def test_manual_labels_are_hard_and_count_in_full_whatever_pseudo_labels_do(real):
+    row = real.rows[0]
+    for kind in ("soft", "hard", "confidence"):
+        picture = read_picture(row, PAD, STRIDE, FeedSettings(pseudo_labels=kind))
+        np.testing.assert_array_equal(inside(picture.vessels), images.read_mask(row.vessels))
+        assert picture.confidence is None
+
+
+def test_manual_labels_stay_hard_when_images_are_resized(real, synthetic):
+    geometry = GeometrySettings(mode="resize", size=16)
+    manual = read_picture(real.rows[0], geometry, STRIDE, FeedSettings())
+    assert set(np.unique(manual.vessels)) == {0, 1}
+    soft = read_picture(synthetic.rows[0], geometry, STRIDE, FeedSettings())
+    assert len(np.unique(soft.vessels)) > 100
+
+
+def test_confidence_weighs_pixels_inside_the_fov(real, synthetic):
+    made = module(real, synthetic, data="synthetic", pseudo_labels="confidence")
+    for batch in epoch(made):
+        weight = batch["pixel_weight"]
+        assert (weight[~batch["fov"]] == 0).all()
+        assert 0.4 < weight[batch["fov"]].mean() < 0.6  # |2p - 1| of an even p
+
+
+def test_weights_of_rows_and_of_synthetic_images_multiply(tmp_path, real):
+    rows = [make_row(tmp_path, number, origin="synthetic", weight=weight) for number, weight in ((20, 0.5), (21, 2.0))]
+    made = module(real, Manifest(tuple(rows)), data="synthetic", synthetic_weight=0.3)
+    (batch,) = epoch(made)
+    assert sorted(batch["weight"].tolist()) == pytest.approx([0.15, 0.6])
+    made = module(Manifest((make_row(tmp_path, 22, weight=0.7), *real.rows[1:])), synthetic_weight=0.3)
+    weights = torch.cat([batch["weight"] for batch in epoch(made)]).tolist()
+    assert sorted(set(weights)) == pytest.approx([0.7, 1.0])
+
+
+def test_a_map_of_another_size_than_its_image_is_named(tmp_path, real):
+    images.write_mask(real.rows[0].vessels, np.zeros((10, 12), bool))
+    with pytest.raises(
+        DatasetError, match=r"real-0-vessels.png is 10x12 pixels \(h x w\), its image real-0-image.png 26x21"
+    ):
+        module(real)
+
+
+def test_images_of_two_sizes_need_crops_or_one_size(tmp_path, real):
+    mixed = Manifest((*real.rows, make_row(tmp_path, 30, size=(40, 40))))
+    with pytest.raises(ConfigError, match=r"training images of 32x24, 40x40 pixels \(h x w\) cannot share a batch"):
+        module(mixed)
+    assert {batch["image"].shape for batch in epoch(module(mixed, crop_size=16))} == {(2, 3, 16, 16)}
+    resized = module(mixed, geometry=GeometrySettings(mode="resize", size=32))
+    assert {batch["image"].shape for batch in epoch(resized)} == {(2, 3, 32, 32)}
+    assert len(epoch(module(mixed, batch_size=1))) == 6
+
+
+def test_a_crop_that_does_not_fit_the_network_is_refused(real):
+    with pytest.raises(ConfigError, match="crop_size 20 is not a multiple of the network's stride 8"):
+        module(real, crop_size=20)
+
+
+def test_without_validation_images_there_is_nothing_to_choose_by(real):
+    with pytest.raises(ConfigError, match="no labelled validation image"):
+        module(real.split("train"))
+
+
+def test_without_a_mask_the_fov_is_estimated(tmp_path):
+    row = make_row(tmp_path, 40)
+    lit = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+    lit[:8] = 0
+    images.write_image(row.image, lit)
+    fov = inside(read_picture(Row("x", "train", row.image, row.vessels), PAD, STRIDE, FeedSettings()).fov)
+    assert not fov[:6].any()
+    assert fov[10:-4, 4:-4].all()
+
+
+@pytest.mark.parametrize("augmentation", ["flips", "strong"])
+def test_epochs_differ_by_their_augmentation_and_repeat_exactly(real, augmentation):
+    made, again = (module(real, augmentation=augmentation, seed=4, batch_size=5) for _ in range(2))
+    firsts = [torch.cat([batch["image"] for batch in epoch(made, number)]) for number in range(2)]
+    assert torch.equal(firsts[1], torch.cat([batch["image"] for batch in epoch(again, 1)]))
+    assert not torch.equal(*(images.sort(0).values for images in firsts))
+
+
+def test_loader_processes_change_nothing(real, synthetic):
+    settings = {"data": "mixed", "augmentation": "paper", "pseudo_labels": "confidence", "batch_size": 3}
+    alone, helped = (module(real, synthetic, num_workers=workers, **settings) for workers in (0, 2))
+    for number in range(2):
+        batches, same = epoch(alone, number), epoch(helped, number)
+        assert len(batches) == len(same) == 3
+        for batch, other in zip(batches, same, strict=True):
+            assert batch.keys() == other.keys()
+            assert all(torch.equal(batch[key], other[key]) for key in batch)
+
+
+def test_validation_images_come_one_by_one_in_order_and_as_they_are(real):
+    batches = list(module(real, augmentation="strong").val_dataloader())
+    assert [len(batch["image"]) for batch in batches] == [1, 1, 1]
+    for batch, row in zip(batches, real.split("val").rows, strict=True):
+        picture = inside(batch["image"][0].numpy())
+        np.testing.assert_allclose(picture.transpose(1, 2, 0) * 255, images.read_image(row.image), atol=1e-4)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_ranks_validate_each_image_once_and_none_is_without_a_batch(real, world_size):
+    pictures = module(real).val_pictures
+    shares = [rank_share(pictures, rank, world_size) for rank in range(world_size)]
+    assert all(shares)
+    counted = [picture.image.tobytes() for share in shares for picture in share if picture.fov.any()]
+    assert sorted(counted) == sorted(picture.image.tobytes() for picture in pictures)
+
+
+def test_a_control_sees_real_images_only_for_as_many_steps(real, synthetic):
+    student = module(real, synthetic, data="mixed", num_synthetic=4)
+    control = module(real, replaced=True, data="mixed", num_synthetic=4)
+    assert len(epoch(control)) == len(epoch(student)) == 5
+    assert len(control.train_pictures) == 5
+    only_real = {picture.image.tobytes() for picture in control.train_pictures}
+    drawn = {
+        (np.rint(image.permute(1, 2, 0).numpy() * 255)).astype(np.uint8).tobytes()
+        for batch in epoch(control)
+        for image in batch["image"]
+    }
+    assert drawn == only_real
+
+
+def test_a_datamodule_can_be_sent_to_another_process(real):
+    made = module(real)
+    copy = pickle.loads(pickle.dumps(made.train_dataloader().dataset))
+    sampler = made.train_dataloader().sampler
+    draws = next(iter(sampler))
+    assert torch.equal(copy[draws]["image"], made.train_dataloader().dataset[draws]["image"])

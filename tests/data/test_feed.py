@@ -1,0 +1,95 @@
+import pytest
+
+from segkit.core.errors import ConfigError
+from segkit.data.feed import pools
+from segkit.data.sampling import BatchSampler
+from segkit.data.settings import FeedSettings
+
+
+def counts(num_real, given, replaced=False, **settings):
+    """Real and synthetic images that an epoch draws, and how many different ones there are to draw."""
+    found = pools(FeedSettings(**settings), num_real, given, replaced)
+    real = [pool for pool in found if max(pool.indices) < num_real]
+    synthetic = [pool for pool in found if min(pool.indices) >= num_real]
+    assert len(real) + len(synthetic) == len(found)
+    return tuple(
+        (sum(pool.per_epoch for pool in part), sum(len(pool.indices) for pool in part)) for part in (real, synthetic)
+    )
+
+
+def test_real_data_are_each_real_image_once():
+    assert counts(12, 100) == ((12, 12), (0, 0))
+    assert counts(12, 0) == ((12, 12), (0, 0))
+
+
+def test_synthetic_data_are_each_synthetic_image_once():
+    assert counts(12, 100, data="synthetic") == ((0, 0), (100, 100))
+    assert counts(12, 100, data="synthetic", num_synthetic=30) == ((0, 0), (30, 30))
+
+
+@pytest.mark.parametrize(
+    ("share", "most"), [(0.5, 12), (0.25, 4), (0.75, 36), (0.8, 48), (0.1, 1), (0.9, 100), (0.2, 3), (0.6, 18)]
+)
+def test_mixed_data_are_all_real_images_and_synthetic_ones_up_to_a_share(share, most):
+    (real, _), (synthetic, to_draw) = counts(12, 100, data="mixed", synthetic_share=share)
+    assert (real, synthetic, to_draw) == (12, most, 100)
+    assert synthetic / (real + synthetic) <= share + 1e-9
+    assert synthetic == 100 or (synthetic + 1) / (real + synthetic + 1) > share
+
+
+def test_mixed_data_cannot_hold_more_synthetic_images_than_there_are():
+    assert counts(12, 5, data="mixed") == ((12, 12), (5, 5))
+    assert counts(12, 100, data="mixed", num_synthetic=7) == ((12, 12), (7, 7))
+
+
+def test_the_first_synthetic_images_are_used():
+    _, synthetic = pools(FeedSettings(data="mixed", num_synthetic=7), 12, 100)
+    assert synthetic.indices == tuple(range(12, 19))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data": "synthetic", "num_synthetic": 30},
+        {"data": "mixed", "num_synthetic": 30},
+        {"data": "mixed", "num_synthetic": 30, "synthetic_share": 0.3},
+        {"data": "mixed", "num_synthetic": 30, "images_per_epoch": 50},
+        {"data": "real", "num_synthetic": 30},
+    ],
+)
+def test_a_control_takes_as_many_steps_over_real_images_only(settings):
+    student = pools(FeedSettings(**settings), 8, 30)
+    (control,) = pools(FeedSettings(**settings), 8, 30, synthetic_replaced=True)
+    assert control.indices == tuple(range(8))
+    lengths = {len(BatchSampler(found, 3, seed=0)) for found in (student, (control,))}
+    assert len(lengths) == 1
+    assert control.per_epoch == sum(pool.per_epoch for pool in student)
+
+
+def test_the_length_of_an_epoch_can_be_set_and_keeps_the_mixture():
+    assert counts(12, 100, images_per_epoch=50) == ((50, 12), (0, 0))
+    assert counts(12, 100, images_per_epoch=5) == ((5, 12), (0, 0))
+    assert counts(12, 100, data="mixed", images_per_epoch=50) == ((25, 12), (25, 100))
+    assert counts(12, 4, data="mixed", images_per_epoch=100) == ((75, 12), (25, 4))
+
+
+@pytest.mark.parametrize(
+    ("num_real", "given", "settings", "message"),
+    [
+        (12, 0, {"data": "synthetic"}, "data: synthetic needs synthetic images, and none were given"),
+        (12, 0, {"data": "mixed"}, "data: mixed needs synthetic images, and none were given"),
+        (0, 10, {"data": "mixed"}, "data: mixed needs real training images, and there are none"),
+        (0, 10, {"data": "real"}, "data: real needs real training images, and there are none"),
+        (12, 10, {"data": "mixed", "num_synthetic": 11}, "11 synthetic images are wanted, and 10 were given"),
+        (3, 10, {"data": "mixed", "synthetic_share": 0.1}, "0.1 of 3 real images leaves no room for a synthetic one"),
+        (12, 1, {"data": "mixed", "images_per_epoch": 5}, "leaves no room"),
+    ],
+)
+def test_images_that_are_not_there_are_asked_for(num_real, given, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        pools(FeedSettings(**settings), num_real, given)
+
+
+def test_a_control_without_real_images_is_refused():
+    with pytest.raises(ConfigError, match="needs real training images"):
+        pools(FeedSettings(data="synthetic", num_synthetic=3), 0, 3, synthetic_replaced=True)
