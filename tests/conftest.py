@@ -9,7 +9,10 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
-install_import_hook(["segkit.models", "segkit.metrics", "segkit.tasks", "gan"], "beartype.beartype")
+install_import_hook(
+    ["segkit.models", "segkit.metrics", "segkit.tasks", "gan"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int will do for a float
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
