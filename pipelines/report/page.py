@@ -1,5 +1,6 @@
 """The page: each section's contents as plain values, rendered by `report.html.j2`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -122,7 +123,7 @@ def render(evidence: Evidence) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["signed"] = signed
+    environment.filters["tied"] = tied
     return environment.get_template("report.html.j2").render(content) + "\n"
 
 
@@ -136,6 +137,11 @@ def looks(evidence: Evidence) -> dict[str, Look]:
         if student in evidence.controls:
             controls.setdefault(evidence.controls[student], Look(1 + colour, 1 + 2 * (cycle % 2)))
     return chosen | controls
+
+
+def tied(text: str) -> str:
+    """The text with blanks that do not break where a line must not end: "n = 20", "95 %"."""
+    return re.sub(r"(?<=\d) %| = ", lambda blank: blank.group().replace(" ", "\u00a0"), text)
 
 
 def duration(seconds: float) -> str:

@@ -201,21 +201,22 @@ def headline(basis: Basis | None, findings: Sequence[Finding]) -> str:
         return "No verdict: no control was trained, so nothing tells what the synthetic images did."
     if len(findings) == 1:
         return findings[0].sentence
-    counts = {outcome: sum(finding.outcome == outcome for finding in findings) for outcome in ("helped", "worse")}
     total = len(findings)
+    counts = {outcome: sum(finding.outcome == outcome for finding in findings) for outcome in ("helped", "worse")}
     silent = total - sum(counts.values())
+    images = f"(n = {basis.n} {basis.noun})"
     if silent == total:
         too_few = all(finding.outcome == "too-few-images" for finding in findings)
-        why = f": {basis.n} {basis.noun} are too few for a claim" if too_few else ""
+        why = f": {basis.n} {basis.noun} are too few for a claim" if too_few else f" {images}"
         return f"No evidence that synthetic images help any of the {total} students{why}."
     if counts["helped"] == total:
-        return f"Synthetic images helped all {total} students."
+        return f"Synthetic images helped all {total} students {images}."
     if counts["worse"] == total:
-        return f"Synthetic images made all {total} students worse."
+        return f"Synthetic images made all {total} students worse {images}."
     parts = {"helped": f"helped {counts['helped']}", "worse": f"made {counts['worse']} worse"}
     said = " and ".join(part for outcome, part in parts.items() if counts[outcome])
     rest = f"; for {silent} there is no evidence" if silent else ""
-    return f"Of {total} students, synthetic images {said}{rest}."
+    return f"Of {total} students, synthetic images {said}{rest} {images}."
 
 
 def caveats(

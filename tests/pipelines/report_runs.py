@@ -23,7 +23,7 @@ from segkit.data import phantom
 from segkit.tasks.callbacks import as_csv
 from segkit.tasks.settings import RuntimeSettings
 
-HEIGHT, WIDTH = 96, 92
+HEIGHT, WIDTH = 80, 76
 PHASE = {"epochs": 2, "batch_size": 1}
 
 
@@ -49,7 +49,7 @@ class Made:
 
 
 class Maker:
-    """Writes the folder of each stage; a model's map is the truth with `blur[name]` of noise in it."""
+    """Writes the folder of each stage; a model's map is the truth with `noise[name]` added in it."""
 
     def __init__(
         self, root: Path, settings: SyntheticAugSettings, noise: dict[str, float], curves: bool = True
@@ -229,7 +229,7 @@ def make(
         "data": {"source": f"drive:{source}", "num_val": 3, "num_holdout": num_holdout},
         "samples": {"num_images": 5},
         "students": {"student": {"phases": [{"data": "synthetic", **PHASE}, {"data": "real", **PHASE}]}},
-        "evaluate": {"num_resamples": 200},
+        "evaluate": {"num_resamples": 100},
         "report": {"num_samples": 3, "num_overlays": 3},
     }
     graph = synthetic_aug.build(SyntheticAugSettings.model_validate(sections | settings))

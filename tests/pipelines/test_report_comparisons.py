@@ -91,11 +91,12 @@ def test_a_run_does_not_differ_from_itself() -> None:
 
 
 def test_with_many_images_swaps_are_drawn_and_come_near_to_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = comparisons.sign_flip_p(run("a"), run("b"))
+    a, b = run("a"), run("b")
+    exact = comparisons.sign_flip_p(a, b)
     monkeypatch.setattr(comparisons, "MAX_EXACT", 4)
-    drawn = [comparisons.sign_flip_p(run("a"), run("b"), seed) for seed in range(200)]
-    assert np.mean(drawn) == pytest.approx(exact + (1 - exact) / 16, abs=0.03)  # one of the 16 is what was found
-    assert comparisons.sign_flip_p(run("a"), run("b"), 7) == drawn[7]
+    drawn = [comparisons.sign_flip_p(a, b, seed) for seed in range(100)]
+    assert np.mean(drawn) == pytest.approx(exact + (1 - exact) / 16, abs=0.04)  # one of the 16 is what was found
+    assert comparisons.sign_flip_p(a, b, 7) == drawn[7]
 
 
 def test_a_comparison_is_plain_values() -> None:

@@ -109,15 +109,22 @@ def test_one_student_is_the_headline_itself() -> None:
 @pytest.mark.parametrize(
     ("intervals", "said"),
     [
-        ([(0.1, 0.2), (0.1, 0.3)], "Synthetic images helped all 2 students."),
-        ([(-0.2, -0.1), (-0.3, -0.1)], "Synthetic images made all 2 students worse."),
-        ([(-0.1, 0.2), (-0.1, 0.3)], "No evidence that synthetic images help any of the 2 students."),
-        ([(0.1, 0.2), (-0.1, 0.3)], "Of 2 students, synthetic images helped 1; for 1 there is no evidence."),
+        ([(0.1, 0.2), (0.1, 0.3)], "Synthetic images helped all 2 students (n = 20 test images)."),
+        ([(-0.2, -0.1), (-0.3, -0.1)], "Synthetic images made all 2 students worse (n = 20 test images)."),
+        (
+            [(-0.1, 0.2), (-0.1, 0.3)],
+            "No evidence that synthetic images help any of the 2 students (n = 20 test images).",
+        ),
+        (
+            [(0.1, 0.2), (-0.1, 0.3)],
+            "Of 2 students, synthetic images helped 1; for 1 there is no evidence (n = 20 test images).",
+        ),
         (
             [(0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1)],
-            "Of 3 students, synthetic images helped 1 and made 1 worse; for 1 there is no evidence.",
+            "Of 3 students, synthetic images helped 1 and made 1 worse; "
+            "for 1 there is no evidence (n = 20 test images).",
         ),
-        ([(0.1, 0.2), (-0.2, -0.1)], "Of 2 students, synthetic images helped 1 and made 1 worse."),
+        ([(0.1, 0.2), (-0.2, -0.1)], "Of 2 students, synthetic images helped 1 and made 1 worse (n = 20 test images)."),
     ],
 )
 def test_several_students_are_counted(intervals: list[tuple[float, float]], said: str) -> None:
