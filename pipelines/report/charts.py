@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -77,6 +78,8 @@ class Plotted:
     y: Sequence[float]
     look: Look = Look()
     marker: bool = False
+    marks: Sequence[float] = ()
+    """Places along x that are marked on the line."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,8 @@ def _draw(axes: Axes, one: Plotted) -> None:
     few = {"marker": "o", "markersize": 2.5} if len(one.x) < 8 else {}
     width = min(one.look.width, 0.9) if len(one.x) > 250 else one.look.width
     axes.plot(one.x, one.y, color=colour, label=one.label, linewidth=width, **style, **few)  # type: ignore[arg-type]
+    if one.marks:
+        axes.plot(one.marks, np.interp(one.marks, one.x, one.y), "|", color=colour, markersize=9, markeredgewidth=1.4)
 
 
 def _inline(figure: Figure, name: str, description: str) -> str:

@@ -19,8 +19,8 @@ class History:
     """Everything one training logged."""
 
     lines: dict[str, Line]
-    phase_starts: tuple[float, ...] = (0.0,)
-    """Steps at which a phase began."""
+    later_phases: tuple[float, ...] = ()
+    """Steps at which the second phase began, the third, and so on."""
 
 
 def read_phases(folder: Path) -> History | None:
@@ -35,7 +35,7 @@ def read_phases(folder: Path) -> History | None:
         starts.append(done)
         _extend(lines, rows, "step", done)
         done += max((float(row["step"]) for row in rows), default=0.0)
-    return History(lines, tuple(starts))
+    return History(lines, tuple(starts[1:]))
 
 
 def read_gan(folder: Path) -> History | None:

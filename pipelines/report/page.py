@@ -370,7 +370,11 @@ def _training(evidence: Evidence) -> ChartGroup | None:
 
 def _plot(logged: Mapping[str, History], key: str, chosen: Mapping[str, Look]) -> list[Plotted]:
     lines = {name: history.lines.get(key, Line()) for name, history in logged.items()}
-    return [Plotted(name, line.x, line.y, chosen.get(name, Look())) for name, line in lines.items() if line.x]
+    return [
+        Plotted(name, line.x, line.y, chosen.get(name, Look()), marks=logged[name].later_phases)
+        for name, line in lines.items()
+        if line.x
+    ]
 
 
 def _gan(evidence: Evidence, name: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 import re
 from xml.etree import ElementTree
 
+import pytest
+
 from pipelines.report import charts
 from pipelines.report.charts import Bar, Look, Plotted
 
@@ -55,6 +57,17 @@ def test_a_look_is_drawn_dashed_where_it_says_so() -> None:
     dashed = [style for style in re.findall(r'style="([^"]+)"', chart()) if "stroke-dasharray" in style]
     assert any("var(--series-1)" in style for style in dashed)
     assert not any("var(--series-0)" in style for style in dashed)
+
+
+def test_a_mark_lies_on_its_line() -> None:
+    def places(marks: list[float]) -> list[tuple[float, float]]:
+        svg = charts.lines("one", "", [Plotted("a", [0, 2], [0, 4], marks=marks)], "", "", description="")
+        return [(float(x), float(y)) for x, y in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*series-0', svg)]
+
+    (left, low), (middle, half), (right, high) = places([0, 1, 2])[-3:]
+    assert middle == pytest.approx((left + right) / 2, abs=0.01)
+    assert half == pytest.approx((low + high) / 2, abs=0.01)
+    assert high < low  # y points down
 
 
 def test_intervals_name_each_bar_and_survive_an_absent_interval() -> None:

@@ -9,7 +9,7 @@ def test_phases_are_joined_along_steps(tmp_path: Path) -> None:
     history = curves.read_phases(tmp_path)
     assert history is not None
     assert (history.lines["train/loss"].x, history.lines["train/loss"].y) == ([4, 8, 13], [1.0, 0.5, 0.4])
-    assert history.phase_starts == (0, 8)
+    assert history.later_phases == (8,)
 
 
 def test_a_cell_that_was_not_measured_is_no_point(tmp_path: Path) -> None:
