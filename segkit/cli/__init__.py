@@ -98,7 +98,7 @@ def _run(args: list[str] | None) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _ended("interrupted", 130)
@@ -117,6 +117,15 @@ def _run(args: list[str] | None) -> int:
         print(f"error: {explain(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, SegkitError) else 1
     return 0
+
+
+def _show(error: click.ClickException) -> None:
+    """Click's own errors in one line; a group without a command shows its help."""
+    context = getattr(error, "ctx", None)
+    if context is None or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        print(f"error: {error.format_message()} (see `{context.command_path} --help`)", file=sys.stderr)
 
 
 def _ended(how: str, code: int) -> int:

@@ -20,12 +20,21 @@ def data() -> None:
 @click.option("--test-labels/--no-test-labels", default=True, show_default=True, help="Vessel maps for the test part.")
 def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, seed: int, test_labels: bool) -> None:
     """Draw fundi with exactly known vessels, in DRIVE's folder form."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from segkit.core.errors import RequestError
     from segkit.data.phantom import write_dataset
 
-    with Progress(transient=True) as bar:
+    stated = _stated(out)
+    if stated is not None and stated != (num_train, num_test, height, width, seed, test_labels and num_test > 0):
+        raise RequestError(f"{out} holds other phantoms; give another --out, or delete it")
+    told = f"{num_train} training and {num_test} test phantoms of {width}x{height} in {out}; use as drive:{out}"
+    if stated is not None:
+        click.echo(f"there already: {told}")
+        return
+    console = Console(stderr=True)
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=num_train + num_test)
         try:
             write_dataset(
@@ -40,7 +49,20 @@ def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, s
             )
         except FileExistsError as error:
             raise RequestError(str(error)) from error
-    click.echo(f"{num_train} training and {num_test} test phantoms of {width}x{height} in {out}; use as drive:{out}")
+    click.echo(told)
+
+
+def _stated(root: Path) -> tuple[int | bool, ...] | None:
+    """What the phantoms in `root` were drawn with, if there are any: numbers, size, seed, labels of the test part."""
+    from segkit.core.files import read_json
+    from segkit.data.drive import MARKER_NAME
+
+    marker = root / MARKER_NAME
+    if not marker.is_file():
+        return None
+    stated = read_json(marker)
+    numbers = tuple(int(stated.get(key, 0)) for key in ("training", "test", "height", "width", "seed"))
+    return (*numbers, (root / "test" / "1st_manual").is_dir())
 
 
 @data.command()

@@ -15,7 +15,7 @@ from pipelines.runner import Planned, plan
 from pipelines.settings import SyntheticAugSettings
 from pipelines.store import Store
 from segkit.core.config import apply_overrides, read_yaml, validate
-from segkit.core.errors import RequestError
+from segkit.core.errors import ConfigError, RequestError
 
 RECIPES = {synthetic_aug.NAME: synthetic_aug}
 
@@ -68,6 +68,7 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
         raise RequestError(f"there is no pipeline {name!r}; there are {', '.join(RECIPES)}")
     path = config or shipped_config(name)
     raw = read_yaml(path)
+    _check_students(raw.get("students"), overrides)
     if overrides:
         raw = apply_overrides(raw, overrides, RECIPES[name].SETTINGS)
     if data is not None:
@@ -75,6 +76,14 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     source = f"{path} with --set {' '.join(overrides)}" if overrides else str(path)
     settings = validate(RECIPES[name].SETTINGS, raw, source)
     return Resolved(name, str(path), settings, RECIPES[name].build(settings))
+
+
+def _check_students(students: Any, overrides: Sequence[str]) -> None:
+    """A misspelt student's name in `--set` must not add a student: students are named by the file."""
+    for override in overrides:
+        keys = override.partition("=")[0].split(".")
+        if isinstance(students, dict) and keys[0] == "students" and len(keys) > 2 and keys[1] not in students:
+            raise ConfigError(f"--set {override!r}: there is no student {keys[1]!r}; there are {', '.join(students)}")
 
 
 def shipped_config(name: str) -> Path:
