@@ -80,6 +80,9 @@ def main(args: list[str] | None = None) -> NoReturn:
     """
     # albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    # Threads that wait for each other sleep instead of spinning: on a machine that others use too, spinning made training
+    # several times slower. The OpenMP runtime reads this when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(_run(args))
@@ -144,8 +147,9 @@ def explain(error: BaseException) -> str:
     system = next((cause for cause in causes if isinstance(cause, OSError)), None)
     full = system is not None and system.errno in {errno.ENOSPC, errno.EDQUOT}
     if full or _says_disk_is_full(causes):
-        named = f" for {system.filename}" if system is not None and system.filename else ""
-        return f"no space left on the disk{named}; free some and run the same command to go on"
+        file = system and (system.filename2 or system.filename)
+        where = f" of {os.path.dirname(file)}" if isinstance(file, str) else ""
+        return f"no space left on the disk{where}; free some and run the same command to go on"
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename else ""
         denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -163,4 +167,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _says_disk_is_full(causes: Iterable[BaseException]) -> bool:
     """torch and safetensors write with code of their own, and tell of a full disk in words."""
-    return any("No space left on device" in str(cause) or "file write failed" in str(cause) for cause in causes)
+    words = ("No space left on device", "file write failed", "iostream error")
+    return any(word in str(cause) for cause in causes for word in words)
