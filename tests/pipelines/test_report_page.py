@@ -9,8 +9,12 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipelines.context import Context, Inputs
+from pipelines.report import pictures
+from pipelines.stages import report
 from segkit.core.manifest import read_manifest
 from tests.pipelines.report_runs import Made, make
 
@@ -135,12 +139,12 @@ def test_headings_do_not_skip_a_level(made: Made) -> None:
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-def test_the_same_folders_give_the_same_report(labelled: Made, tmp_path: Path) -> None:
-    from pipelines.context import Context, Inputs
-    from pipelines.stages import report
+def report_again(made: Made, out: Path) -> None:
+    report.run(Context(made.request, Inputs(made.folders), out, "f" * 64, True))
 
-    inputs = Inputs({key: labelled.folders[key] for key in (*labelled.folders,)})
-    report.run(Context(labelled.request, inputs, tmp_path, "f" * 64, True))
+
+def test_the_same_folders_give_the_same_report(labelled: Made, tmp_path: Path) -> None:
+    report_again(labelled, tmp_path)
     assert (tmp_path / "report.html").read_bytes() == (labelled.out / "report.html").read_bytes()
 
 
@@ -188,6 +192,22 @@ def test_overlays_go_from_the_worst_to_the_best_image(labelled: Made) -> None:
     assert len(scores) == 3
     assert scores == sorted(scores)
     assert (scores[0], scores[-1]) == (float(found.group(2)), float(found.group(4)))
+
+
+def test_an_overlay_shows_the_map_whose_dice_stands_below_it(
+    labelled: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    def overlay(image: np.ndarray, prediction: np.ndarray, vessels: np.ndarray, fov: np.ndarray) -> np.ndarray:
+        found, truth = prediction[fov], vessels[fov]
+        shown.append(f"{2 * (found & truth).sum() / (found.sum() + truth.sum()):.4f}")
+        return image
+
+    monkeypatch.setattr(pictures, "overlay", overlay)
+    report_again(labelled, tmp_path)
+    assert shown == re.findall(r'overlay of [^"]+, Dice ([\d.]+)"', labelled.page)
+    assert len(shown) == 3 * 4  # images times models
 
 
 def test_samples_stand_beside_their_pseudo_labels(labelled: Made) -> None:
