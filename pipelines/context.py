@@ -62,6 +62,11 @@ class Context:
             write_json(path, chosen)
         return chosen
 
+    @property
+    def precision_used(self) -> str | None:
+        """The precision the stage has trained in; None if it trained nothing."""
+        return self.__dict__.get("precision")
+
     @cached_property
     def tracker(self) -> "Tracker":
         """Opened when first used."""

@@ -67,6 +67,8 @@ def _record(context: Context, seconds: float) -> dict[str, Any]:
         "fingerprint": context.fingerprint,
         "settings": request.settings.model_dump(mode="json"),
         "runtime": request.runtime.model_dump(mode="json"),
+        "precision": context.precision_used,
+        "contents": VERBS[request.verb].contents(request.settings),
         "inputs": {
             name: {"folder": os.path.relpath(path, out), "fingerprint": input_fingerprint(path)}
             for name, path in context.inputs.items()
