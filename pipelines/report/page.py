@@ -583,7 +583,7 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
     ]
     return [
         ("Seeds", ", ".join(listed)),
-        ("Data, sha256 over its files' names and contents", sha256_json(files)),
+        ("Data, sha256 over its files' names and contents", data.get("contents", {}).get("data") or sha256_json(files)),
         *((f"Images of split {split}", ", ".join(names)) for split, names in splits if names),
     ]
 
@@ -601,7 +601,8 @@ def _software(evidence: Evidence) -> list[dict[str, str]]:
         where = ", ".join(str(machine[key]) for key in ("platform",) if key in machine)
         where += f", {machine['cpus']} CPUs" if "cpus" in machine else ""
         runtime = record.get("runtime", {})
-        how = ", ".join(f"{key} {runtime[key]}" for key in ("precision", "devices", "strategy") if key in runtime)
+        how = ", ".join(f"{key} {runtime[key]}" for key in ("devices", "strategy") if key in runtime)
+        how += f", precision {record['precision']}" if record.get("precision") else ""
         groups.setdefault((commit, versions, where, how), []).append(name)
     return [
         {"stages": ", ".join(names), "commit": commit, "versions": versions, "machine": where, "runtime": how}
