@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -148,7 +149,7 @@ def explain(error: BaseException) -> str:
     full = system is not None and system.errno in {errno.ENOSPC, errno.EDQUOT}
     if full or _says_disk_is_full(causes):
         file = system and (system.filename2 or system.filename)
-        where = f" of {os.path.dirname(file)}" if isinstance(file, str) else ""
+        where = f" of {Path(file).parent}" if isinstance(file, str) else ""
         return f"no space left on the disk{where}; free some and run the same command to go on"
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename else ""

@@ -1,0 +1,116 @@
+"""A run that is ended from outside goes on with the same command, and ends as if nothing had happened."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end import kill_test
+from tests.pipelines.tiny import environment, run_here, start_segkit
+
+pytestmark = pytest.mark.slow
+
+LONGER = ("students.mixed.phases.0.epochs=60", "control.enabled=false")
+"""A student whose training takes seconds."""
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "words"),
+    [
+        (signal.SIGINT, 130, "interrupted; the same command goes on from here"),
+        (signal.SIGTERM, 143, "told to end; the same command goes on from here"),
+    ],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_conductor_that_is_told_to_end_ends_its_stage_and_the_same_command_goes_on(
+    finished_runs: Path, tmp_path: Path, config: Path, sent: signal.Signals, code: int, words: str
+) -> None:
+    runs, undisturbed = (shutil.copytree(finished_runs, tmp_path / name) for name in ("runs", "undisturbed"))
+    overrides = [part for override in LONGER for part in ("--set", override)]
+    command = [
+        "pipeline",
+        "run",
+        "synthetic-aug",
+        "-c",
+        str(config),
+        "--runs",
+        str(runs),
+        "--upto",
+        "mixed",
+        *overrides,
+    ]
+    with start_segkit(*command, cwd=tmp_path) as conductor:
+        training = wait_for_checkpoint(runs)
+        note = (runs / ".locks" / f"{training.name}.json").read_text()
+        conductor.send_signal(sent)  # to the conductor alone, as `kill` does
+        out, err = conductor.communicate(timeout=60)
+    assert conductor.returncode == code
+    assert err.strip() == words
+    assert out.splitlines()[-1].startswith("[6/6] mixed: running")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.split('"pid": ')[1].split(",")[0]), 0)
+    assert not (training / "done.json").exists()
+    said = run_here(config, runs, *LONGER, upto="mixed")
+    assert said[-2] == f"[6/6] mixed: resuming ({training.name})"
+    run_here(config, undisturbed, *LONGER, upto="mixed")
+    assert kill_test.differences(undisturbed, runs) == []
+
+
+def wait_for_checkpoint(runs: Path) -> Path:
+    """The folder of the stage that has just written a checkpoint."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        for checkpoint in runs.glob("mixed-*/work/phase-0/last.ckpt"):
+            return checkpoint.parents[2]
+        time.sleep(0.02)
+    raise AssertionError("no stage has written a checkpoint")
+
+
+def test_a_run_that_is_killed_at_random_moments_ends_like_an_undisturbed_one(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "environ", environment())
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    run_here(config, undisturbed, upto="mixed")
+    command = kill_test.pipeline_command(config, killed, "mixed")
+    struck = kill_test.torment(command, tmp_path / "log", num_kills=3, mean_s=6, seed=0)
+    assert len(struck) == 3
+    kill_test.run_to_end(command, tmp_path / "log")
+    assert kill_test.differences(undisturbed, killed) == []
+    assert kill_test.num_compared(killed) > 40
+
+
+def test_a_kill_leaves_no_process_behind(tmp_path: Path) -> None:
+    """What the script means by killing: the child of the child is gone too."""
+    child = f"import time; open({str(tmp_path / 'child')!r}, 'w').close(); time.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], start_new_session=True)
+    while not (tmp_path / "child").exists():
+        time.sleep(0.01)
+    assert len(list(kill_test._states(process.pid))) == 2
+    kill_test.kill_group(process.pid)
+    process.wait()
+    assert not set(kill_test._states(process.pid)) - {"Z"}
+
+
+def test_what_differs_between_two_runs_is_told(finished_runs: Path, tmp_path: Path) -> None:
+    one, two = (shutil.copytree(finished_runs, tmp_path / name) for name in ("one", "two"))
+    assert kill_test.differences(one, two) == []
+    teacher, gan, samples = (next(two.glob(f"{name}-*")) for name in ("teacher", "gan", "samples"))
+    (teacher / "done.json").unlink()
+    text = (gan / "done.json").read_text()
+    start = text.index('"sha256": "') + len('"sha256": "')
+    (gan / "done.json").write_text(text[:start] + "0" * 64 + text[start + 64 :])
+    (samples / "work").mkdir()
+    (samples / "images" / ".tmp-seed").touch()
+    assert kill_test.differences(one, two) == [
+        f"{teacher.name} is finished in one run only",
+        f"{gan.name}/curves.csv differs",
+        f"{samples.name}/work is left over",
+        f"{samples.name}/images/.tmp-seed is left over",
+    ]
