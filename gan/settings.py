@@ -68,6 +68,12 @@ def preset(name: str, resolution: int, batch_size: int | None = None) -> dict[st
     return dict(zip(_COLUMNS, row, strict=True))
 
 
+def presets_with(resolution: int, channel_base: int, num_mapping_layers: int) -> list[str]:
+    """Presets whose networks have these sizes; only `auto` depends on the resolution."""
+    wanted = {"channel_base": channel_base, "num_mapping_layers": num_mapping_layers}
+    return [name for name in ("auto", *_PAPER) if wanted.items() <= preset(name, resolution).items()]
+
+
 def _never() -> Any:
     raise AssertionError("filled in by GanSettings._fill_from_preset")
 
@@ -153,7 +159,7 @@ class GanSettings(Settings):
     freeze_d: int = Field(0, ge=0)
     """How many of the discriminator's layers, from the highest resolution down, keep their weights (Mo 2020)."""
     init_from: Path | None = None
-    """Folder of weights to start from, as `gan.weights.save` writes it."""
+    """Weights to start from: a folder of them, or a `.pkl` snapshot of NVIDIA's PyTorch code."""
 
     snapshot_kimg: float = Field(50.0, gt=0)
     """Thousands of images between two sample grids."""

@@ -1,16 +1,21 @@
-"""Networks on disk: a folder of safetensors files and the settings they were built with. Nothing in it can run code."""
+"""Networks on disk: a folder of safetensors files and the settings they were built with. Nothing in it can run code.
+
+Training can also start from an official snapshot, which is read by `gan.interop`.
+"""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from gan.discriminator import Discriminator
 from gan.generator import Generator, num_channels, resolutions_to
-from gan.settings import GanSettings
+from gan.interop.snapshot import read_snapshot
+from gan.settings import GanSettings, presets_with
 from segkit.core.errors import WeightsError
 from segkit.core.files import atomic_path, read_json, write_json
 
@@ -22,13 +27,17 @@ def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
 
 
-def save(folder: Path, networks: dict[str, nn.Module], settings: GanSettings) -> None:
+def save(folder: Path, networks: Mapping[str, nn.Module], settings: GanSettings) -> None:
     """Write networks by name ("generator", "discriminator", "generator_ema") and their settings into a folder."""
+    write(folder, {name: network.state_dict() for name, network in networks.items()}, settings)
+
+
+def write(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], settings: GanSettings) -> None:
+    """Write networks, given as tensors by name, and their settings into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, network in networks.items():
-        tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    for name, tensors in networks.items():
         with atomic_path(_file(folder, name)) as temporary:
-            save_file(tensors, temporary)
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
     write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json"))
 
 
@@ -75,20 +84,19 @@ def check_fit(found: GanSettings, wanted: GanSettings, source: str) -> None:
         if have[name] != want[name] and not (name.startswith("channel_base") and same_widths)
     ]
     if wrong:
-        raise WeightsError(f"{source} does not fit: {'; '.join(wrong)}. Change the settings to the weights' values")
+        presets = presets_with(found.resolution, found.channel_base, found.num_mapping_layers)
+        hint = f"; those of the network's size are in the presets {', '.join(presets)}" if presets else ""
+        raise WeightsError(
+            f"{source} does not fit: {'; '.join(wrong)}. Change the settings to the weights' values{hint}"
+        )
 
 
-def load_into(network: nn.Module, folder: Path, name: str) -> None:
-    """Load one network's tensors, all of them or none.
+def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Compare tensors with those that a network has.
 
     Raises:
-        WeightsError: the file is missing or damaged, or a tensor is missing, unknown or of another shape.
+        WeightsError: one is missing, unknown or of another shape; the message names up to three.
     """
-    path = _file(folder, name)
-    try:
-        tensors = load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise WeightsError(f"cannot read weights {path}: {error}") from error
     own = network.state_dict()
     problems = [f"{key} is missing" for key in own.keys() - tensors.keys()]
     problems += [f"{key} is unknown" for key in tensors.keys() - own.keys()]
@@ -99,19 +107,53 @@ def load_into(network: nn.Module, folder: Path, name: str) -> None:
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise WeightsError(f"{path} does not fit the network: {'; '.join(sorted(problems)[:3])}{more}")
+        raise WeightsError(f"{source} does not fit the network: {'; '.join(sorted(problems)[:3])}{more}")
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise WeightsError(f"cannot read weights {path}: {error}") from error
+
+
+def load_into(network: nn.Module, folder: Path, name: str) -> None:
+    """Load one network's tensors, all of them or none.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or a tensor is missing, unknown or of another shape.
+    """
+    path = _file(folder, name)
+    tensors = _tensors(path)
+    check_tensors(network, tensors, str(path))
     network.load_state_dict(tensors)
 
 
-def load_all(folder: Path, settings: GanSettings, networks: dict[str, nn.Module]) -> None:
-    """Load several networks of one folder into ones built with `settings`.
+def read(source: Path, names: Iterable[str]) -> tuple[GanSettings, dict[str, dict[str, Tensor]]]:
+    """Settings and the tensors of the named networks, from a folder of ours or an official `.pkl`.
 
     Raises:
-        WeightsError: as `check_fit` and `load_into`; no network has then been changed by settings that do not fit.
+        WeightsError: there is neither, or it cannot be read.
     """
-    check_fit(read_settings(folder), settings, str(folder))
+    if source.is_file():
+        snapshot = read_snapshot(source)
+        return snapshot.settings, {name: snapshot.networks[name] for name in names}
+    return read_settings(source), {name: _tensors(_file(source, name)) for name in names}
+
+
+def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Module]) -> None:
+    """Load several networks, built with `settings`, from a folder of ours or an official `.pkl`: all of them or none.
+
+    Raises:
+        WeightsError: as `read`, `check_fit` and `check_tensors`; no network has then been changed.
+    """
+    source = source.expanduser()
+    found, tensors = read(source, networks)
+    check_fit(found, settings, str(source))
     for name, network in networks.items():
-        load_into(network, folder, name)
+        check_tensors(network, tensors[name], f"{source} ({name})")
+    for name, network in networks.items():
+        network.load_state_dict(tensors[name])
 
 
 def load_generator(folder: Path) -> Generator:

@@ -1,0 +1,1 @@
+"""Reading networks that other programs wrote."""
