@@ -19,7 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "pipeline": ("segkit.cli.pipeline:pipeline", "Show, run and inspect whole pipelines."),
     "stage": ("segkit.cli.stage:stage", "Carry out one stage; what `pipeline run` calls."),
     "train": ("segkit.cli.parts:train", "Train the teacher, or another network of a recipe."),
-    "gan": ("segkit.cli.parts:gan", "Train a GAN, draw from it."),
+    "gan": ("segkit.cli.parts:gan", "Train a GAN, draw from it, import its weights."),
     "pseudo-label": ("segkit.cli.parts:pseudo_label", "Let the teacher label the synthetic fundi."),
     "ensemble": ("segkit.cli.parts:ensemble", "Combine the trained models."),
     "predict": ("segkit.cli.predict:predict", "Segment your own images with a trained model."),
