@@ -107,7 +107,7 @@ class ValidationImages(Dataset[Batch]):
 def rank_share(pictures: Sequence[Picture], rank: int, world_size: int) -> list[Picture]:
     """Every `world_size`th picture; a rank without one gets one with an empty field of view, which counts nothing.
 
-    Lightning leaves out validation where a rank has no batch, and the other ranks would wait for it for ever.
+    Lightning ends with an error where a rank has no batch at all.
     """
     share = list(pictures[rank::world_size])
     return share or [replace(pictures[0], fov=np.zeros_like(pictures[0].fov))]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from segkit.models import build_model
+from segkit.models import build_model, channels_last
 from segkit.models.losses import LOSSES
 from segkit.models.settings import SAUNetSettings
 
@@ -48,7 +48,11 @@ def measure(name: str, size: int, batch: int, precisions: Sequence[str], repeats
             )
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return {
-        "model": name, "size": size, "batch": batch, "repeats": repeats, "rows": rows,
+        "model": name,
+        "size": size,
+        "batch": batch,
+        "repeats": repeats,
+        "rows": rows,
         "machine": f"{where}, torch {torch.__version__}, {platform.platform()}",
     }
 
@@ -75,7 +79,7 @@ def _wait(device: torch.device) -> None:
 def _network(precision: str, device: torch.device) -> torch.nn.Module:
     """As a user gets it; plain fp32 in torch's default layout, which is what the others are compared with."""
     network = build_model(SAUNetSettings()).to(device)
-    return network if precision == "32-true" else network.to(memory_format=torch.channels_last)
+    return network if precision == "32-true" else channels_last(network)
 
 
 def _autocast(precision: str, device: torch.device) -> torch.autocast:

@@ -1,7 +1,8 @@
-"""What a phase of training keeps: the best weights, the curves, and a place to resume from. All of it survives a kill."""
+"""What a phase of training keeps: the best weights, the curves, a place to resume from. All of it survives a kill."""
 
 import csv
 import io
+import math
 import sys
 import time
 from pathlib import Path
@@ -39,13 +40,14 @@ def last_checkpoint(folder: Path, every_n_epochs: int = 1) -> ModelCheckpoint:
 class BestWeights(Callback):
     """Remembers the network with the best validation score, and ends training when none better comes.
 
-    It lives inside the checkpoint, so that a resumed run chooses among the same candidates.
+    It sees to it that the last epoch is validated, whatever the interval; a score that is not a number never wins. It
+    lives inside the checkpoint, so that a resumed run chooses among the same candidates.
     """
 
     def __init__(self, monitor: str, patience_epochs: int | None = None) -> None:
         self.monitor = monitor
         self.patience_epochs = patience_epochs
-        self.score = -float("inf")
+        self.score = -math.inf
         self.epoch = -1
         self.weights: dict[str, torch.Tensor] = {}
 
@@ -54,8 +56,13 @@ class BestWeights(Callback):
             return
         score = float(trainer.callback_metrics[self.monitor])
         if score > self.score or not self.weights:
-            self.score, self.epoch = score, trainer.current_epoch
-            self.weights = {name: value.detach().cpu().clone() for name, value in pl_module.best_model.state_dict().items()}
+            self.score, self.epoch = -math.inf if math.isnan(score) else score, trainer.current_epoch
+            state = pl_module.best_model.state_dict()
+            self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.max_epochs == trainer.current_epoch + 1:
+            trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self.patience_epochs is not None and self.exhausted(trainer.current_epoch):
@@ -78,7 +85,7 @@ class BestWeights(Callback):
 
 
 class Curves(Callback):
-    """A row of metrics per epoch, or every `every_n_steps`, in `path` as CSV; a resumed run goes on from its checkpoint."""
+    """A row of metrics per epoch, or every `every_n_steps`, as CSV in `path`; a resumed run goes on from there."""
 
     def __init__(self, path: Path | None, every_n_steps: int | None = None) -> None:
         self.path = path
@@ -119,7 +126,9 @@ class Curves(Callback):
 def as_csv(rows: list[dict[str, float]]) -> str:
     """Rows as CSV; a cell that was not measured stays empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer = csv.DictWriter(
+        text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows({key: f"{value:.10g}" for key, value in row.items()} for row in rows)
     return text.getvalue()

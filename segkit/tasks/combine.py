@@ -14,8 +14,8 @@ Maps = npt.NDArray[np.float32]
 def combine(maps: Maps, rule: Rule, weights: Sequence[float], thresholds: Sequence[float]) -> npt.NDArray[np.float32]:
     """One map in [0, 1] from the members' maps, along the first axis.
 
-    `mean` and `weighted` average the probabilities, `max` is the union, `intersection` the minimum, and `vote` the share
-    of members whose probability reaches their own threshold. `weights` sum to 1 and are used by `weighted` alone.
+    `mean` and `weighted` average the probabilities, `max` is the union, `intersection` the minimum, and `vote` the
+    share of members whose probability reaches their own threshold. `weights` sum to 1 and serve `weighted` alone.
     """
     if rule == "max":
         return np.asarray(maps.max(0))

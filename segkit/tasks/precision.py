@@ -4,14 +4,23 @@ from typing import Literal
 
 import torch
 
+from segkit.core.errors import ConfigError
+
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
-def resolve_precision(wanted: Literal["auto", "32-true", "bf16-mixed", "16-mixed"], accelerator: str = "auto") -> Precision:
+def resolve_precision(
+    wanted: Literal["auto", "32-true", "bf16-mixed", "16-mixed"], accelerator: str = "auto"
+) -> Precision:
     """The precision to compute in; `auto` is bf16 where the processor multiplies it in hardware, else fp32.
 
     `segkit bench train` measures both beside each other; the README holds what it printed.
+
+    Raises:
+        ConfigError: fp16 is wanted where it cannot be computed.
     """
+    if wanted == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("runtime.precision = '16-mixed' needs a GPU; use 'auto' or 'bf16-mixed'")
     if wanted != "auto":
         return wanted
     if accelerator != "cpu" and torch.cuda.is_available():

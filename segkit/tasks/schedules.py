@@ -15,7 +15,9 @@ def learning_rate_factor(schedule: ScheduleSettings, epoch: float, num_epochs: f
         progress = (epoch - schedule.warmup_epochs) / max(num_epochs - schedule.warmup_epochs, 1e-9)
         return _fall(min(progress, 1.0), schedule.final_factor)
     if schedule.name == "cyclic-cosine":
-        return _fall((epoch - schedule.warmup_epochs) % schedule.cycle_epochs / schedule.cycle_epochs, schedule.final_factor)
+        return _fall(
+            (epoch - schedule.warmup_epochs) % schedule.cycle_epochs / schedule.cycle_epochs, schedule.final_factor
+        )
     return 1.0
 
 

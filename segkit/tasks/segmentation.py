@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from segkit.core.seeding import derive_seed
 from segkit.data.sample import Batch
 from segkit.metrics.vessel import VesselMetrics
-from segkit.models import build_model
+from segkit.models import build_model, channels_last
 from segkit.models.losses import LOSSES
 from segkit.tasks.inference import probabilities
 from segkit.tasks.schedules import learning_rate_factor
@@ -27,8 +27,7 @@ class SegmentationTask(L.LightningModule):
         self.phase = phase
         self.seed = seed
         self.inference = InferenceSettings()
-        # channels_last halves the convolutions' memory traffic on CPUs and GPUs alike.
-        self.model = build_model(settings.model).to(memory_format=torch.channels_last)
+        self.model = channels_last(build_model(settings.model))
         self.averaged = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(phase.ema_decay), use_buffers=False)
             if phase.ema_decay
@@ -52,7 +51,8 @@ class SegmentationTask(L.LightningModule):
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
         """Image in [0, 1] to vessel logits, by the network that is kept."""
-        return self.best_model(image.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self.best_model(image.contiguous(memory_format=torch.channels_last))
+        return logits
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # DropBlock's noise is a function of seed, step and rank, so a resumed run draws what an undisturbed one would.

@@ -31,7 +31,7 @@ class RuntimeSettings(Settings):
     num_workers: int = Field(0, ge=0)
     """Loader processes per rank. Images are in memory, so few are needed; results do not depend on it."""
     tracker: Literal["wandb", "csv", "none"] = "csv"
-    """Where metrics go: Weights & Biases (online when logged in, else offline), a CSV in the stage's folder, or nowhere."""
+    """Where metrics go: Weights & Biases (online when logged in, else offline), CSV in the stage's folder, nowhere."""
     wandb_project: str = "segkit"
     """Project that W&B runs are filed under."""
 

@@ -50,16 +50,15 @@ def build_trainer(
     """
     if runtime.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("runtime.accelerator = 'gpu', but torch finds no GPU; use 'auto' or see `segkit doctor`")
-    several = runtime.devices != 1 or runtime.num_nodes > 1
     on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
+    devices = 1 if runtime.devices == "auto" and not on_gpu else runtime.devices
+    several = devices != 1 or runtime.num_nodes > 1
     if on_gpu:
         # TF32 for what stays in fp32: ten bits of mantissa are more than enough here and many times faster.
         torch.set_float32_matmul_precision("high")
-    if runtime.devices == "auto" and not on_gpu:
-        several = False
     return L.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
-        devices=runtime.devices if several or on_gpu else 1,
+        devices=devices,
         num_nodes=runtime.num_nodes,
         strategy="ddp" if runtime.strategy == "ddp" or several else "auto",
         precision=precision or resolve_precision(runtime.precision, runtime.accelerator),

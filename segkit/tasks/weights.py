@@ -34,7 +34,7 @@ class ModelCard:
     threshold_source: str
     """"fixed-0.5" or "val-best-dice"."""
     val_dice: float | None
-    """Pooled Dice inside the field of view on the validation images, at that threshold; optimistic, being chosen there."""
+    """Pooled Dice inside the fov on the validation images, at that threshold; optimistic, being chosen there."""
     details: Mapping[str, Any]
     """A network's settings, or an ensemble's rule and weights."""
 
@@ -101,7 +101,9 @@ def read_card(folder: Path) -> ModelCard:
     try:
         return ModelCard(**read_json(folder / DESCRIPTION))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise WeightsError(f"{folder} holds no model ({DESCRIPTION}); give a folder such as a teacher's or an ensemble's") from error
+        raise WeightsError(
+            f"{folder} holds no model ({DESCRIPTION}); give a folder such as a teacher's or an ensemble's"
+        ) from error
     except (ValueError, TypeError) as error:
         raise WeightsError(f"{folder / DESCRIPTION} does not describe a model: {error}") from error
 
@@ -115,7 +117,9 @@ def load_predictor(folder: Path) -> Predictor:
     card = read_card(folder)
     if card.kind == "ensemble":
         members = [load_predictor(folder / MEMBERS / name) for name in card.details["members"]]
-        return EnsemblePredictor(members, card.details["rule"], card.details["weights"], [m.threshold for m in members], card.threshold)
+        return EnsemblePredictor(
+            members, card.details["rule"], card.details["weights"], [m.threshold for m in members], card.threshold
+        )
     settings = validate(SAUNetSettings, card.details["model"], str(folder / DESCRIPTION))
     geometry = validate(GeometrySettings, card.details["geometry"], str(folder / DESCRIPTION))
     network = build_model(settings)
@@ -134,8 +138,8 @@ def load_tensors(network: Any, path: Path) -> None:
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist") from error
     except RuntimeError as error:
-        raise WeightsError(f"{path} does not fit the network it is for: {str(error).splitlines()[-1].strip()}") from error
+        raise WeightsError(
+            f"{path} does not fit the network it is for: {str(error).splitlines()[-1].strip()}"
+        ) from error
     except Exception as error:  # safetensors raises its own kind for a damaged file
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
-
-
