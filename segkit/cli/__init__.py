@@ -81,8 +81,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     """
     # albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    # Threads that wait for each other sleep instead of spinning: on a machine that others use too, spinning made training
-    # several times slower. The OpenMP runtime reads this when torch is loaded.
+    # Threads that wait for each other sleep instead of spinning: on a machine that others use too, spinning made
+    # training several times slower. The OpenMP runtime reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -1,6 +1,5 @@
 """`segkit bench`: images per second of training and inference on this machine."""
 
-import json
 from pathlib import Path
 
 import click
@@ -25,6 +24,7 @@ import click
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here too.")
 def bench(name: str, size: int, batch: int, precisions: tuple[str, ...], repeats: int, json_path: Path | None) -> None:
     """Time training and inference, the precisions in turn, step by step, so that a noisy machine treats them alike."""
+    from segkit.core.files import write_json
     from segkit.tasks.benchmark import measure
 
     result = measure(name, size, batch, precisions, repeats)
@@ -35,4 +35,4 @@ def bench(name: str, size: int, batch: int, precisions: tuple[str, ...], repeats
             f" (quartiles {row['low']:.2f} to {row['high']:.2f})  {row['ratio']:.2f} x {precisions[0]}"
         )
     if json_path is not None:
-        json_path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(json_path, result)

@@ -6,7 +6,9 @@ import click
 
 
 @click.command()
-@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="Folder of <image name>.png maps.")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), required=True, help="Folder of maps named like the images."
+)
 @click.option("--data", metavar="NAME:DIR", required=True, help="The data set, as in drive:/data/DRIVE.")
 @click.option(
     "--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part."
@@ -18,23 +20,26 @@ import click
 def evaluate(predictions: Path, data: str, split: str, threshold: float, json_path: Path | None) -> None:
     """Print the tables; probability maps (8 or 16 bit) and binary maps both do.
 
-    A map is found by its image's name in the data set: 21_training.png, or the image's number as in 21.png.
+    A map is found by its image's name in the data set, as 21_training.png, or by the image's number, as 21.png.
     """
     from segkit.core import images
-    from segkit.core.errors import RequestError
+    from segkit.core.errors import DatasetError, RequestError
     from segkit.core.files import write_json
     from segkit.core.manifest import Row
     from segkit.data.fov import read_fov
-    from segkit.data.readers import open_dataset
+    from segkit.data.readers import image_files, open_dataset
     from segkit.metrics.score import ScoredImage, measure, score_images, to_json
     from segkit.metrics.tables import render, tabulate
 
     dataset = open_dataset(data)
+    if not predictions.is_dir():
+        raise RequestError(f"{predictions} is no folder; give the one that holds the maps")
     items = [item for item in dataset.items if split in {"all", item.part}]
     labelled = [item for item in items if item.vessels is not None]
     if not labelled:
         raise RequestError(f"{data} has no labels in its {split} part; nothing can be scored")
-    found = {item.name: path for item in labelled if (path := predictions / f"{item.name}.png").is_file()}
+    maps = {path.stem: path for path in image_files(predictions)}
+    found = {item.name: maps[key] for item in labelled for key in (_number(item.name), item.name) if key in maps}
     if not found:
         raise RequestError(
             f"{predictions} holds no map of a labelled image; expected names such as {labelled[0].name}.png"
@@ -46,12 +51,22 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
     for item in labelled:
         if item.name in found and item.vessels is not None:
             fov = read_fov(Row(item.name, "test", item.image, fov=item.fov), images.read_image(item.image))
-            scored.append(
-                ScoredImage(item.name, images.read_levels(found[item.name]), images.read_mask(item.vessels), fov)
-            )
+            levels, vessels = images.read_levels(found[item.name]), images.read_mask(item.vessels)
+            if levels.shape != vessels.shape:
+                sizes = [f"{shape[1]}x{shape[0]}" for shape in (levels.shape, vessels.shape)]
+                raise DatasetError(
+                    f"{found[item.name]} is {sizes[0]} pixels, the labels {sizes[1]}; give maps of that size"
+                )
+            scored.append(ScoredImage(item.name, levels, vessels, fov))
     source = "fixed-0.5" if threshold == 0.5 else "given"
     measured = measure(score_images(scored, [threshold]), threshold, source)
     for table in tabulate({predictions.name: measured}):
         click.echo(render(table) + "\n")
     if json_path is not None:
         write_json(json_path, [to_json(number) for number in measured])
+
+
+def _number(name: str) -> str:
+    """The number an image's name begins with, as 21 of 21_training; the whole name where there is none."""
+    digits = name.split("_")[0]
+    return digits if digits.isdigit() else name

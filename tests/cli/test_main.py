@@ -1,0 +1,226 @@
+"""The command line as a whole: help, laziness, exit codes, the words of errors."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from segkit import __version__, cli
+from segkit.core.errors import ConfigError, SegkitError
+from tests.pipelines.tiny import environment, run_segkit, segkit_here
+
+HEAVY = ("torch", "lightning", "torchmetrics", "monai", "albumentations", "scipy", "skimage", "matplotlib", "wandb")
+
+LOADED = """
+import sys
+from segkit.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("loaded:", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def loaded_by(*args: str, cwd: Path) -> tuple[set[str], float]:
+    """Top-level packages that a command loads, and the seconds the process takes."""
+    start = time.monotonic()
+    process = subprocess.run(
+        [sys.executable, "-c", LOADED, *args], cwd=cwd, env=environment(), capture_output=True, text=True, check=True
+    )
+    seconds = time.monotonic() - start
+    last = process.stdout.splitlines()[-1]
+    assert last.startswith("loaded: ")
+    return set(last.split()[1:]), seconds
+
+
+def test_help_is_there_at_once_and_loads_nothing(tmp_path: Path) -> None:
+    # 0.08 s where nobody else computes; the bound leaves room for those who do
+    loaded, seconds = loaded_by("--help", cwd=tmp_path)
+    assert not loaded & {*HEAVY, "numpy", "pydantic", "yaml", "rich", "PIL"}
+    assert seconds < 1
+
+
+def test_showing_a_pipeline_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
+    loaded, seconds = loaded_by("pipeline", "show", "synthetic-aug", cwd=tmp_path)
+    assert not loaded & {*HEAVY, "numpy", "PIL"}
+    assert seconds < 3
+
+
+@pytest.mark.parametrize(
+    "args", [("pipeline", "list"), ("pipeline", "run", "-h"), ("stage", "-h"), ("predict", "-h"), ("bench", "-h")]
+)
+def test_no_help_loads_torch(tmp_path: Path, args: tuple[str, ...]) -> None:
+    assert not loaded_by(*args, cwd=tmp_path)[0] & set(HEAVY)
+
+
+def test_planning_loads_no_torch_even_where_there_is_data_to_digest(
+    tmp_path: Path, config: Path, phantoms: Path
+) -> None:
+    args = ("synthetic-aug", "-c", str(config), "--runs", "runs", "--data", f"drive:{phantoms}")
+    for verb in (["run", "--dry-run"], ["status"]):
+        assert not loaded_by("pipeline", verb[0], *args, *verb[1:], cwd=tmp_path)[0] & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_every_command_of_the_table_can_be_loaded_and_says_what_it_does(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segkit_here(name, "--help") == 0
+    assert f"segkit {name}" in capsys.readouterr().out
+    assert cli.COMMANDS[name][1].endswith(".")
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("--help") == 0
+    out = capsys.readouterr().out
+    assert [name for name in cli.COMMANDS if f"\n  {name} " not in out] == []
+
+
+def test_python_m_segkit_is_the_same(tmp_path: Path) -> None:
+    ended = run_segkit("--version", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, f"segkit, version {__version__}\n")
+
+
+def test_the_console_script_is_the_same(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("segkit")
+    ended = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"segkit, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["pipelin"], "No such command 'pipelin'. Did you mean 'pipeline'? (see `segkit --help`)"),
+        (["zzz"], "No such command 'zzz'. (see `segkit --help`)"),
+        (["pipeline", "runn"], "No such command 'runn'. Did you mean 'run'? (see `segkit pipeline --help`)"),
+        (["pipeline", "run"], "Missing argument 'NAME'. (see `segkit pipeline run --help`)"),
+        (["bench", "--size", "x"], "Invalid value for '--size': 'x' is not a valid integer range. (see `segkit bench"),
+        (["--nope"], "No such option '--nope'. (see `segkit --help`)"),
+    ],
+)
+def test_a_mistyped_command_is_answered_in_one_line(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segkit_here(*args) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {words}")
+    assert err.count("\n") == 1
+
+
+def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("pipeline") == 2
+    assert "status" in "".join(capsys.readouterr())
+
+
+class Raises:
+    """A command that ends with an exception."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def main(self, **_: object) -> None:
+        raise self.error
+
+
+def ended_by(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(cli, "cli", Raises(error))
+    return segkit_here()
+
+
+class StoppedError(SegkitError):
+    exit_code = 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (StoppedError("a run failed"), 1, "error: a run failed\n"),
+        (ConfigError("x.yaml: unknown key"), 2, "error: x.yaml: unknown key\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/a/b"),
+            1,
+            "error: /a/b: permission denied; choose another",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/a/b"),
+            1,
+            "error: no space left on the disk of /a; free some",
+        ),
+        (RuntimeError("basic_ios::clear: iostream error"), 1, "error: no space left on the disk; free some"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "/a"),
+            1,
+            "error: /a: no such file or directory\n",
+        ),
+        (ValueError("a\nb"), 1, "error: ValueError: a b (a fault of segkit's; `segkit --debug ...` shows where)\n"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here\n"),
+        (click.Abort(), 130, "interrupted; the same command goes on from here\n"),
+        (cli.Terminated(143), 143, "told to end; the same command goes on from here\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_every_end_has_its_exit_code_and_its_words(
+    error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SEGKIT_DEBUG", raising=False)
+    assert ended_by(error, monkeypatch) == code
+    assert capsys.readouterr().err.startswith(words)
+
+
+def test_a_full_disk_is_told_even_where_another_error_hides_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = RuntimeError("a worker died")
+    hidden.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/from/a", None, "/to/b")
+    assert ended_by(hidden, monkeypatch) == 1
+    assert capsys.readouterr().err.startswith("error: no space left on the disk of /to; free some")
+
+
+def test_an_interrupt_that_lightning_makes_an_exit_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = SystemExit(1)
+    made.__context__ = KeyboardInterrupt()
+    assert ended_by(made, monkeypatch) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+
+
+def test_a_stage_leaves_it_to_its_conductor_to_say_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGKIT_CONDUCTED", "1")
+    assert ended_by(KeyboardInterrupt(), monkeypatch) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_traceback_is_shown_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGKIT_DEBUG", "1")
+    assert ended_by(ValueError("deep"), monkeypatch) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_debug_reaches_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGKIT_DEBUG", "")
+    assert segkit_here("--debug", "pipeline", "list") == 0
+    assert os.environ["SEGKIT_DEBUG"] == "1"
+
+
+def test_a_closed_pipe_is_no_error_to_speak_of(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m segkit pipeline show synthetic-aug | head -n 1"
+    ended = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("# synthetic-aug")
+    assert ended.stderr == ""
+
+
+def test_the_caller_s_answer_to_sigterm_is_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert segkit_here("pipeline", "list") == 0
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,119 @@
+"""`segkit models`, `bench`, `doctor` and `report`."""
+
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from segkit.cli import doctor
+from segkit.models import build_model
+from segkit.models.settings import SAUNetSettings
+from tests.pipelines.tiny import segkit_here
+
+
+def test_models_shows_parameters_and_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("models") == 0
+    out = capsys.readouterr().out
+    count = sum(parameter.numel() for parameter in build_model(SAUNetSettings()).parameters())
+    assert f"{count:,} parameters" in out
+    assert [name for name in SAUNetSettings.model_fields if f"\n  {name} = " not in out] == []
+
+
+@pytest.mark.slow
+def test_bench_prints_and_writes_the_same_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new" / "bench.json"
+    args = ("--size", "32", "--batch", "2", "--repeats", "3", "--precision", "32-true", "--precision", "bf16-mixed")
+    assert segkit_here("bench", *args, "--json", str(path)) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("sa-unet, 32x32, batch 2; ")
+    written = json.loads(path.read_text())
+    assert (written["model"], written["size"], written["batch"], written["repeats"]) == ("sa-unet", 32, 2, 3)
+    assert [(row["mode"], row["precision"]) for row in written["rows"]] == [
+        (mode, precision) for mode in ("train", "predict") for precision in ("32-true", "bf16-mixed")
+    ]
+    for line, row in zip(lines, written["rows"], strict=True):
+        assert row["low"] <= row["images_per_second"] <= row["high"]
+        assert line.split()[:3] == [row["mode"], row["precision"], f"{row['images_per_second']:.2f}"]
+        assert f"{row['ratio']:.2f} x 32-true" in line
+    assert written["rows"][0]["ratio"] == 1.0
+
+
+def test_bench_refuses_a_size_the_network_cannot_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("bench", "--size", "20", "--repeats", "3") == 2
+    assert "20x20 pixels do not fit the network" in capsys.readouterr().err
+
+
+def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("doctor") == 0
+    out = capsys.readouterr().out
+    said = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert said["torch"] == metadata.version("torch")
+    assert said["cpu"].split()[1] == "cores,"
+    assert {"gpu", "precision", "wandb", "disk"} <= {key.split()[0] for key in said}
+
+
+def test_doctor_finds_what_is_missing_and_what_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "monai":
+            raise metadata.PackageNotFoundError(name)
+        return "0.1+cu0" if name == "torchvision" else real(name)
+
+    def broken(name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    problems = [*doctor.missing_packages(), *doctor.torchvision_problems()]
+    assert problems == [
+        "monai is not installed; `pip install monai`",
+        f"torchvision 0.1+cu0 does not fit torch {real('torch')} (operator torchvision::nms does not exist); "
+        "segkit does not need it: `pip uninstall torchvision`",
+    ]
+    with pytest.raises(SystemExit) as end:
+        doctor.doctor.main(args=[], standalone_mode=False)
+    assert end.value.code == 1
+    assert f"problem: {problems[1]}" in capsys.readouterr().out
+
+
+def page(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "done.json").write_text("{}")
+    (folder / "report.html").write_text(text)
+    return folder / "report.html"
+
+
+def test_report_finds_the_newest_finished_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new, begun = (page(tmp_path / f"report-{name}", name) for name in ("aaa", "bbb", "ccc"))
+    for age, path in enumerate((begun, new, old)):
+        os.utime(path, (1e9 - age, 1e9 - age))
+    (begun.parent / "done.json").unlink()
+    assert segkit_here("report", str(tmp_path)) == 0
+    assert capsys.readouterr().out == f"{new}\n"
+    assert segkit_here("report", str(old.parent)) == 0
+    assert capsys.readouterr().out == f"{old}\n"
+
+
+def test_report_can_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page(tmp_path / "report-aaa", "hello")
+    copied = tmp_path / "mine.html"
+    assert segkit_here("report", str(tmp_path), "--out", str(copied)) == 0
+    assert copied.read_text() == "hello"
+    assert capsys.readouterr().out == f"{copied}\n"
+
+
+def test_a_run_without_a_finished_report_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("report", str(tmp_path)) == 2
+    assert "holds no finished report; `segkit pipeline run` makes one" in capsys.readouterr().err
+
+
+def test_a_finished_pipeline_has_a_report(finished_runs: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "report.html"
+    assert segkit_here("report", str(finished_runs), "--out", str(copied)) == 0
+    assert copied.read_text().lstrip().lower().startswith("<!doctype html>")
