@@ -1,0 +1,78 @@
+"""Every settings file that is shipped."""
+
+from pathlib import Path
+
+import pytest
+
+from segkit.cli.recipes import RECIPES, resolve, shipped_config
+from segkit.core.config import dump_yaml, parse_yaml, validate
+from segkit.tasks.settings import TrainSettings
+from tests.configs.commands import comments, parse
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+each = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+
+
+def trainings(path: Path) -> dict[str, TrainSettings]:
+    graph = resolve("synthetic-aug", path, (), None).graph
+    return {stage.name: stage.settings for stage in graph if isinstance(stage.settings, TrainSettings)}
+
+
+def test_there_are_a_demo_a_recipe_for_cpus_and_the_paper_s() -> None:
+    assert {"demo", "drive-cpu", "synthetic-aug"} <= {path.stem for path in CONFIGS}
+
+
+@each
+def test_it_makes_a_pipeline_from_data_to_report(path: Path) -> None:
+    names = [stage.name for stage in resolve("synthetic-aug", path, (), None).graph]
+    assert names[0] == "data"
+    assert names[-1] == "report"
+    assert any(name.endswith("-control") for name in names)
+
+
+@each
+def test_with_every_default_spelt_out_it_says_the_same(path: Path) -> None:
+    settings = resolve("synthetic-aug", path, (), None).settings
+    assert validate(type(settings), parse_yaml(dump_yaml(settings), "dumped"), "dumped") == settings
+
+
+@each
+def test_its_head_says_what_it_is_for_and_the_commands_there_can_be_typed(path: Path) -> None:
+    head = path.read_text().partition("\nruntime:")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert len(head.split()) > 20
+    for command in comments(head):
+        names, params = parse(command)
+        assert names[0] == "pipeline"
+        given = params["config"]
+        assert given is None or Path(str(given)).name == path.name
+        overrides = params["overrides"]
+        assert isinstance(overrides, tuple)
+        resolve(str(params["name"]), path, overrides, None)
+
+
+@each
+def test_its_steps_of_the_learning_rate_lie_inside_their_phases(path: Path) -> None:
+    for name, training in trainings(path).items():
+        for phase in training.phases:
+            assert all(0 < step < phase.epochs for step in phase.schedule.step_epochs), name
+            assert phase.schedule.warmup_epochs < phase.epochs, name
+
+
+@each
+def test_its_crops_and_squares_fit_the_network(path: Path) -> None:
+    for name, training in trainings(path).items():
+        assert (training.geometry.size or 0) % training.model.stride == 0, name
+        for phase in training.phases:
+            assert (phase.crop_size or 0) % training.model.stride == 0, name
+
+
+@each
+def test_its_validations_come_before_its_phases_end(path: Path) -> None:
+    for name, training in trainings(path).items():
+        assert all(phase.val_interval_epochs <= phase.epochs for phase in training.phases), name
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_comes_with_its_settings(name: str) -> None:
+    assert shipped_config(name) in CONFIGS
