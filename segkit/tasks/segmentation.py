@@ -67,9 +67,7 @@ class SegmentationTask(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.averaged is not None:
-            self.averaged.update_parameters(self.model)
-            for kept, seen in zip(self.averaged.module.buffers(), self.model.buffers(), strict=True):
-                kept.copy_(seen)
+            self.averaged.update_parameters(self.model)  # buffers, such as a batch norm's means, are copied
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.val_metrics.update(self(batch["image"]).float().sigmoid(), batch["vessels"], batch["fov"])

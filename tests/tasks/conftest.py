@@ -1,19 +1,17 @@
-import logging
 import warnings
 
 import pytest
 import torch
 
+from segkit.tasks.trainer import quiet
 from tests.tasks import small
 
 
 @pytest.fixture(autouse=True)
-def _calm():
-    """Lightning's remarks on resuming from another callback's file and on what a trainer is set to."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+def _quiet():
+    """As commands are: runs here resume from another callback's checkpoint, which Lightning remarks on."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`", UserWarning)
-        warnings.filterwarnings("ignore", "Couldn't infer the batch indices", UserWarning)
+        quiet()
         yield
 
 
