@@ -42,12 +42,20 @@ def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> Non
         start = time.monotonic()
         run(context)
         record = _record(context, time.monotonic() - start)
-        context.tracker.output(
-            request.name, request.verb, out, record, [f.name.rpartition("-")[0] for f in inputs.values()]
-        )
-        context.tracker.close()
+        _track(context, record)
         write_done(out, record)
         remove_work(out)
+
+
+def _track(context: Context, record: Mapping[str, Any]) -> None:
+    """Tell the tracker of the result; a tracker that fails must not cost a result that is whole."""
+    request = context.request
+    used = [folder.name.rpartition("-")[0] for folder in context.inputs.values()]
+    try:
+        context.tracker.output(request.name, request.verb, context.out, record, used)
+        context.tracker.close()
+    except Exception as error:
+        print(f"warning: {request.name} is done but {request.runtime.tracker} did not take it: {error}", flush=True)
 
 
 def is_first_rank() -> bool:
