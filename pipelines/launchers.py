@@ -1,12 +1,13 @@
 """How a stage's command is started: here as a local process."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 
-GRACE_S = 3.0
+GRACE_S = 1.0
 """How long an interrupted stage may take to end by itself."""
-PATIENCE_S = 15.0
+PATIENCE_S = 5.0
 """How long a stage that was told to end may take; after that it is killed, which no result minds."""
 
 CONDUCTED = "SEGKIT_CONDUCTED"
@@ -31,9 +32,12 @@ def launch_local(command: Sequence[str]) -> int:
 
 
 def _see_off(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    # Lightning ends all ranks at an interrupt; at SIGTERM they may wait for each other. Where interrupts are ignored,
+    # as in a script's background, the stage ignores them too.
+    gently = signal.SIGTERM if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else signal.SIGINT
     try:
         if not _ended(process, grace_s):
-            process.terminate()
+            process.send_signal(gently)
             if not _ended(process, PATIENCE_S):
                 process.kill()
     except BaseException:  # somebody presses Ctrl-C once more

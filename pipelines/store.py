@@ -103,7 +103,7 @@ def begin(folder: Path, request: str, fingerprint: str) -> None:
                 path.unlink()
         write_text(folder / WORK / BEGUN, "")
     for half_written in folder.rglob(f"{TEMPORARY}*"):
-        half_written.unlink()
+        half_written.unlink(missing_ok=True)
 
 
 def _owner(folder: Path) -> str | None:

@@ -118,7 +118,8 @@ def _run(args: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("SEGKIT_DEBUG"):
             traceback.print_exc()
-        print(f"error: {explain(error)}", file=sys.stderr)
+        if not _lost_its_first_rank(error):
+            print(f"error: {explain(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, SegkitError) else 1
     return 0
 
@@ -151,6 +152,8 @@ def explain(error: BaseException) -> str:
         file = system and (system.filename2 or system.filename)
         where = f" of {Path(file).parent}" if isinstance(file, str) else ""
         return f"no space left on the disk{where}; free some and run the same command to go on"
+    if _lost_a_peer(causes):
+        return "another process of this stage has ended; what it said, if anything, is the cause"
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename else ""
         denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -164,6 +167,19 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _lost_its_first_rank(error: BaseException) -> bool:
+    """Whether this is a rank that only noticed that the first one is gone, which has said why or been killed."""
+    from pipelines.execution import is_first_rank
+
+    return _lost_a_peer(_causes(error)) and not is_first_rank()
+
+
+def _lost_a_peer(causes: Iterable[BaseException]) -> bool:
+    """gloo's and NCCL's ways to say that a process of the group does not answer any more."""
+    kinds = {"DistBackendError", "DistNetworkError", "DistStoreError"}
+    return any(type(cause).__name__ in kinds or "gloo/transport" in str(cause) for cause in causes)
 
 
 def _says_disk_is_full(causes: Iterable[BaseException]) -> bool:
