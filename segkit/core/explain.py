@@ -53,7 +53,7 @@ def _mistake(cls: type[BaseModel], place: Location, items: list[Any]) -> str:
         return f"{key}: {wanted}" if key else wanted  # what a whole section lacks; repeating the section would not help
     if first["loc"][-1:] == ("[key]",):
         return f"key {key!r}: {wanted}"
-    return f"{key} = {_short(first['input'])}: {wanted}"
+    return f"{f'{key} = ' if key else ''}{_short(first['input'])}: {wanted}"
 
 
 def _message(item: Any) -> str:

@@ -3,40 +3,68 @@
 A network's folder holds `model.safetensors`. An ensemble's holds its members' folders under `members/`.
 """
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import ConfigDict, Field, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segkit.core.config import validate
-from segkit.core.errors import WeightsError
+from segkit.core.config import Settings, validate
+from segkit.core.errors import ConfigError, WeightsError
 from segkit.core.files import atomic_path, read_json, write_json
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
-from segkit.models.settings import ModelSettings, SAUNetSettings
+from segkit.models.settings import ModelSettings
 from segkit.tasks.combine import Rule
 from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor, Predictor
 
 DESCRIPTION, TENSORS, MEMBERS = "model.json", "model.safetensors", "members"
 
+S = TypeVar("S", bound=Settings)
 
-@dataclass(frozen=True)
-class ModelCard:
+
+class ModelCard(Settings):
     """What a model folder says of itself."""
 
     kind: Literal["network", "ensemble"]
-    threshold: float
+    threshold: float = Field(ge=0, le=1)
     """Probability from which a pixel is vessel."""
     threshold_source: str
     """"fixed-0.5" or "val-best-dice"."""
     val_dice: float | None
     """Pooled Dice inside the fov on the validation images, at that threshold; optimistic, being chosen there."""
-    details: Mapping[str, Any]
-    """A network's settings, or an ensemble's rule and weights."""
+    details: dict[str, Any]
+    """A network's settings, or an ensemble's rule and weights; and what the reader may want to know besides."""
+
+
+class NetworkDetails(Settings):
+    """What it takes to build a network."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: ModelSettings
+    geometry: GeometrySettings
+
+
+class EnsembleDetails(Settings):
+    """What it takes to combine members."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    members: tuple[str, ...] = Field(min_length=1)
+    rule: Rule
+    weights: tuple[float, ...]
+    """One for each member, whatever the rule."""
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> "EnsembleDetails":
+        if len(self.weights) != len(self.members):
+            raise ValueError(f"{len(self.members)} members have {len(self.weights)} weights")
+        return self
 
 
 def save_network(
@@ -53,8 +81,8 @@ def save_network(
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / TENSORS) as temporary:
         save_file({name: value.contiguous().cpu() for name, value in state.items()}, temporary)
-    card = {"model": model.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json"), **record}
-    _write_card(folder, ModelCard("network", threshold, threshold_source, val_dice, card))
+    details = {"model": model.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json"), **record}
+    _write_card(folder, "network", threshold, threshold_source, val_dice, details)
 
 
 def save_ensemble(
@@ -71,7 +99,7 @@ def save_ensemble(
     for name, member in members.items():
         copy_model(member, folder / MEMBERS / name)
     details = {"members": list(members), "rule": rule, "weights": list(weights), **record}
-    _write_card(folder, ModelCard("ensemble", threshold, threshold_source, val_dice, details))
+    _write_card(folder, "ensemble", threshold, threshold_source, val_dice, details)
 
 
 def copy_model(source: Path, folder: Path) -> None:
@@ -82,14 +110,23 @@ def copy_model(source: Path, folder: Path) -> None:
         with atomic_path(folder / TENSORS) as temporary:
             shutil.copyfile(source / TENSORS, temporary)
     else:
-        for name in card.details["members"]:
+        for name in _described(EnsembleDetails, card.details, source).members:
             copy_model(source / MEMBERS / name, folder / MEMBERS / name)
     with atomic_path(folder / DESCRIPTION) as temporary:
         shutil.copyfile(source / DESCRIPTION, temporary)
 
 
-def _write_card(folder: Path, card: ModelCard) -> None:
-    write_json(folder / DESCRIPTION, card.__dict__)
+def _write_card(
+    folder: Path,
+    kind: Literal["network", "ensemble"],
+    threshold: float,
+    threshold_source: str,
+    val_dice: float | None,
+    details: dict[str, Any],
+) -> None:
+    score = None if val_dice is None or math.isnan(val_dice) else val_dice  # nan where no image shows a vessel
+    card = ModelCard(kind=kind, threshold=threshold, threshold_source=threshold_source, val_dice=score, details=details)
+    write_json(folder / DESCRIPTION, card.model_dump(mode="json"))
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -99,13 +136,22 @@ def read_card(folder: Path) -> ModelCard:
         WeightsError: there is none, or its description is damaged.
     """
     try:
-        return ModelCard(**read_json(folder / DESCRIPTION))
+        raw = read_json(folder / DESCRIPTION)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise WeightsError(
             f"{folder} holds no model ({DESCRIPTION}); give a folder such as a teacher's or an ensemble's"
         ) from error
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{folder / DESCRIPTION} does not describe a model: {error}") from error
+    return _described(ModelCard, raw, folder)
+
+
+def _described(cls: type[S], raw: Any, folder: Path) -> S:
+    try:
+        return validate(cls, raw, "it says")
+    except ConfigError as error:
+        reason = "; ".join(str(error).splitlines())
+        raise WeightsError(f"{folder / DESCRIPTION} does not describe a model: {reason}") from error
 
 
 def load_predictor(folder: Path) -> Predictor:
@@ -116,15 +162,14 @@ def load_predictor(folder: Path) -> Predictor:
     """
     card = read_card(folder)
     if card.kind == "ensemble":
-        members = [load_predictor(folder / MEMBERS / name) for name in card.details["members"]]
-        return EnsemblePredictor(
-            members, card.details["rule"], card.details["weights"], [m.threshold for m in members], card.threshold
-        )
-    settings = validate(SAUNetSettings, card.details["model"], str(folder / DESCRIPTION))
-    geometry = validate(GeometrySettings, card.details["geometry"], str(folder / DESCRIPTION))
-    network = build_model(settings)
+        ensemble = _described(EnsembleDetails, card.details, folder)
+        members = [load_predictor(folder / MEMBERS / name) for name in ensemble.members]
+        thresholds = [member.threshold for member in members]
+        return EnsemblePredictor(members, ensemble.rule, ensemble.weights, thresholds, card.threshold)
+    details = _described(NetworkDetails, card.details, folder)
+    network = build_model(details.model)
     load_tensors(network, folder / TENSORS)
-    return NetworkPredictor(network, geometry, settings.stride, card.threshold)
+    return NetworkPredictor(network, details.geometry, details.model.stride, card.threshold)
 
 
 def load_tensors(network: Any, path: Path) -> None:
