@@ -6,7 +6,7 @@ from pathlib import Path
 from pipelines.context import Context
 from segkit.core.errors import DatasetError
 from segkit.core.files import atomic_path, write_json
-from segkit.core.manifest import Row, write_manifest
+from segkit.core.manifest import Row, Split, write_manifest
 from segkit.data import phantom, readers, splits
 from segkit.data.readers import Dataset, Item
 from segkit.data.settings import DataSettings
@@ -40,13 +40,13 @@ def _dataset(settings: DataSettings, work: Path) -> Dataset:
     return readers.open_dataset(f"drive:{root}")
 
 
-def _splits(settings: DataSettings, names: list[str]) -> dict[str, splits.Split]:
+def _splits(settings: DataSettings, names: list[str]) -> dict[str, Split]:
     if settings.num_folds is not None:
         return splits.fold(names, settings.num_folds, settings.fold, settings.num_holdout, settings.split_seed)
     return splits.cut(names, settings.num_val, settings.num_holdout, settings.split_seed)
 
 
-def _row(item: Item, chosen: dict[str, splits.Split], dataset: Dataset, out: Path) -> Row:
+def _row(item: Item, chosen: dict[str, Split], dataset: Dataset, out: Path) -> Row:
     if item.part == "training" and item.vessels is None:
         raise DatasetError(f"{item.image} has no vessel map; every training image needs one")
     return Row(

@@ -1,14 +1,16 @@
 """`ensemble`: combine models by the rule, weights and threshold that do best on validation."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipelines.context import Context
 from pipelines.settings import EnsembleSettings
 from pipelines.stages.predictions import predict
 from segkit.core import images
-from segkit.core.manifest import read_manifest
+from segkit.core.manifest import Manifest, read_manifest
 from segkit.data.fov import read_fov
 from segkit.metrics.confusion import dice
 from segkit.metrics.curves import best_dice_threshold, confusion_at, count_levels, quantise
@@ -25,19 +27,8 @@ def run(context: Context) -> None:
         predict(context, folder, val, context.work / name, settings.inference, label=f"member {name}")
     if not context.first_rank:
         return
-    chooser = RuleChooser(
-        # Members' maps inside the field of view, all images in one row: (members, pixels).
-        np.concatenate(
-            [
-                np.stack([images.read_probs(context.work / name / f"{row.name}.png") for name in members])[:, fov]
-                for row in val.rows
-                for fov in [read_fov(row, images.read_image(row.image))]
-            ],
-            axis=1,
-        ),
-        np.concatenate([images.read_mask(row.vessels)[read_fov(row, images.read_image(row.image))] for row in val.rows if row.vessels]),
-        [read_card(folder).threshold for folder in members.values()],
-    )
+    maps, vessels = _validation_pixels(val, [context.work / name for name in members])
+    chooser = RuleChooser(maps, vessels, [read_card(folder).threshold for folder in members.values()])
     tried = {rule: chooser.score(rule) for rule in settings.rules}
     rule = max(settings.rules, key=lambda name: tried[name][0])
     val_dice, threshold, weights = tried[rule]
@@ -47,17 +38,29 @@ def run(context: Context) -> None:
     print(f"{context.request.name}: rule {rule}, validation Dice {val_dice:.4f} at threshold {threshold:.3f}")
 
 
+def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, npt.NDArray[np.bool_]]:
+    """Members' probabilities (members, pixels) and labels (pixels,) inside the field of view, all images in one row."""
+    maps, vessels = [], []
+    for row in val.rows:
+        assert row.vessels is not None
+        fov = read_fov(row, images.read_image(row.image))
+        maps.append(np.stack([images.read_probs(folder / f"{row.name}.png") for folder in folders])[:, fov])
+        vessels.append(images.read_mask(row.vessels)[fov])
+    return np.concatenate(maps, axis=1), np.concatenate(vessels)
+
+
 class RuleChooser:
     """Rates rules by the best Dice any threshold gives them on validation."""
 
-    def __init__(self, maps: Maps, vessels: np.ndarray, thresholds: Sequence[float]) -> None:
+    def __init__(self, maps: Maps, vessels: npt.NDArray[np.bool_], thresholds: Sequence[float]) -> None:
         self.maps, self.vessels, self.thresholds = maps, vessels, thresholds
         self.everywhere = np.ones(vessels.shape, bool)
 
     def score(self, rule: Rule) -> tuple[float, float, list[float]]:
         """Validation Dice, threshold, and weights of a rule."""
-        count = len(self.maps)
-        weights = greedy_weights(count, lambda w: self.rate("weighted", w)[0]) if rule == "weighted" else [1 / count] * count
+        weights = [1 / len(self.maps)] * len(self.maps)
+        if rule == "weighted":
+            weights = greedy_weights(len(self.maps), lambda tried: self.rate("weighted", tried)[0])
         return (*self.rate(rule, weights), weights)
 
     def rate(self, rule: Rule, weights: Sequence[float]) -> tuple[float, float]:

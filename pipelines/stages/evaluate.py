@@ -54,7 +54,8 @@ def run(context: Context) -> None:
     write_json(context.out / "measurements.json", raw)
     write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
     main = next(iter(measured))
-    context.tracker.summary({f"{main}/{name}/dice": find(ms, "dice").value for name, ms in measured[main].items()})
+    found = {name: find(ms, "dice") for name, ms in measured[main].items()}
+    context.tracker.summary({f"{main}/{name}/dice": dice.value for name, dice in found.items() if dice is not None})
     print(_text(main, measured[main], BRIEF, "pooled"))
 
 
@@ -88,7 +89,8 @@ def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Me
     ]
     scores = score_images(seen, [0.5])
     save_scores(scores, context.out / "scores" / f"{split}-{OBSERVER.replace(' ', '-')}.npz")
-    return {OBSERVER: measure(scores, 0.5, "fixed-0.5", num_resamples=settings.num_resamples, seed=context.runtime.seed)}
+    seed = context.runtime.seed
+    return {OBSERVER: measure(scores, 0.5, "fixed-0.5", num_resamples=settings.num_resamples, seed=seed)}
 
 
 def _write_binary(folder: Path, rows: Manifest, threshold: float) -> None:

@@ -49,5 +49,6 @@ def run(context: Context) -> None:
     trainer.fit(task, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     if context.first_rank:
         weights.save(context.out, task.networks, settings)
-        context.tracker.images("gan/samples", {path.stem: images.read_image(path) for path in sorted(grids_dir.iterdir())})
+        grids = {path.stem: images.read_image(path) for path in sorted(grids_dir.iterdir())}
+        context.tracker.images("gan/samples", grids)
     trainer.strategy.barrier()

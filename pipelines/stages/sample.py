@@ -35,10 +35,12 @@ def run(context: Context) -> None:
     task = StyleGAN2Task(found, sampling=sampling)
     weights.load_into(task.generator_ema, context.inputs["gan"], weights.GENERATOR_EMA)
     writer = FundusWriter(context.out, height, width, found.fit)
-    trainer = build_trainer(context.runtime, context.work, context.request.name, precision="32-true", callbacks=[writer])
+    name = context.request.name
+    trainer = build_trainer(context.runtime, context.work, name, precision="32-true", callbacks=[writer])
     missing = [seed for seed in seeds if not writer.whole(seed)]
     if missing:
-        trainer.predict(task, seeds_loader(missing[trainer.global_rank :: trainer.world_size]), return_predictions=False)
+        mine = missing[trainer.global_rank :: trainer.world_size]
+        trainer.predict(task, seeds_loader(mine), return_predictions=False)
     trainer.strategy.barrier()
     if context.first_rank:
         write_manifest([writer.row(seed) for seed in seeds], context.out)

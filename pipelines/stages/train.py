@@ -61,7 +61,8 @@ def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights |
         check_val_every_n_epoch=min(phase.val_interval_epochs, phase.epochs),
     )
     last = checkpoint_dir / "last.ckpt"
-    trainer.fit(task, datamodule=_data(context, phase, seed), ckpt_path=last if last.exists() else None, weights_only=True)
+    begun = last if last.exists() else None
+    trainer.fit(task, datamodule=_data(context, phase, seed), ckpt_path=begun, weights_only=True)
     trainer.strategy.barrier()
     if context.first_rank:
         with atomic_path(finished) as temporary:
@@ -100,9 +101,8 @@ def _save_with_threshold(context: Context, weights: Weights) -> None:
     threshold = choose_threshold(scores)
     counts = confusion_at(pool(scores, "fov"), threshold)
     val_dice = float(dice(counts.tp, counts.fp, counts.fn))
-    save_network(
-        context.out, weights, settings.model, settings.geometry, threshold, "val-best-dice", val_dice, trained_by=context.request.name
-    )
+    name, chosen = context.request.name, (threshold, "val-best-dice", val_dice)
+    save_network(context.out, weights, settings.model, settings.geometry, *chosen, trained_by=name)
     load_predictor(context.out)  # what was written can be read
     context.tracker.summary({"val/best-dice": val_dice, "threshold": threshold})
-    print(f"{context.request.name}: validation Dice {val_dice:.4f} at threshold {threshold:.3f}, inside the field of view")
+    print(f"{name}: validation Dice {val_dice:.4f} at threshold {threshold:.3f}, inside the field of view")

@@ -1,5 +1,7 @@
 """Test and predict with a trained model, one network or several."""
 
+from typing import Any
+
 import lightning as L
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ class LabelledImage(Named):
 
 
 class EnsembleTask(L.LightningModule):
-    """Predicts, and tests, with members combined by the rule their validation chose; one network is an ensemble of one."""
+    """Predicts and tests with members combined by the rule validation chose; one network is an ensemble of one."""
 
     def __init__(self, predictor: Predictor, inference: InferenceSettings) -> None:
         super().__init__()
@@ -27,16 +29,19 @@ class EnsembleTask(L.LightningModule):
         self.test_metrics = VesselMetrics(predictor.threshold)
 
     def predict_step(self, batch: Named, batch_idx: int) -> Probs:
-        """Vessel probabilities (h, w) at the image's own size; 0 outside the field of view, of which no label speaks."""
+        """Vessel probabilities (h, w) at the image's own size; 0 outside the field of view, where labels say nothing."""
         probs: Probs = self.predictor(batch["image"], self.inference)
         return np.where(batch["fov"], probs, np.float32(0))
 
     def test_step(self, batch: LabelledImage, batch_idx: int) -> None:
-        probs, vessels, fov = self.predict_step(batch, batch_idx), batch["vessels"], batch["fov"]
-        maps = (torch.from_numpy(np.ascontiguousarray(map_))[None, None].to(self.device) for map_ in (probs, vessels, fov))
-        probs_n, vessels_n, fov_n = maps
-        self.test_metrics.update(probs_n, vessels_n.float(), fov_n)
+        probs = self.predict_step(batch, batch_idx)
+        self.test_metrics.update(self._one(probs), self._one(batch["vessels"]).float(), self._one(batch["fov"]))
+
+    def _one(self, map_: npt.NDArray[Any]) -> torch.Tensor:
+        """A map (h, w) as a batch (1, 1, h, w)."""
+        return torch.from_numpy(np.ascontiguousarray(map_))[None, None].to(self.device)
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict({f"test/{name}": torch.as_tensor(float(value)) for name, value in self.test_metrics.compute().items()})
+        values = self.test_metrics.compute()
+        self.log_dict({f"test/{name}": torch.as_tensor(float(value)) for name, value in values.items()})
         self.test_metrics.reset()

@@ -18,6 +18,7 @@ from segkit.core.manifest import Row
 from segkit.data.fov import read_fov
 from segkit.data.geometry import Geometry
 from segkit.data.settings import GeometrySettings
+from segkit.models import channels_last
 from segkit.tasks.combine import Rule, combine
 from segkit.tasks.inference import probabilities
 from segkit.tasks.settings import InferenceSettings
@@ -42,13 +43,13 @@ class NetworkPredictor(Predictor):
 
     def __init__(self, network: nn.Module, geometry: GeometrySettings, stride: int, threshold: float = 0.5) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last).eval()
+        self.network = channels_last(network).eval()
         self.geometry = geometry
         self.stride = stride
         self.threshold = threshold
 
     def forward(self, image: Image, inference: InferenceSettings) -> Probs:
-        plan = Geometry.plan(self.geometry, *image.shape[:2], stride=self.stride)
+        plan = Geometry.plan(self.geometry, image.shape[0], image.shape[1], self.stride)
         device = next(self.network.parameters()).device
         batch = torch.from_numpy(plan.image(image)).to(device).permute(2, 0, 1)[None].float() / 255
         probs = probabilities(self._look, batch, inference)
