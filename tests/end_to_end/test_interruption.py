@@ -71,18 +71,36 @@ def wait_for_checkpoint(runs: Path) -> Path:
     raise AssertionError("no stage has written a checkpoint")
 
 
-def test_a_run_that_is_killed_at_random_moments_ends_like_an_undisturbed_one(
-    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`kill_test.py` kills at random moments; here the moments are those at which there is something to lose."""
     monkeypatch.setattr(os, "environ", environment())
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    run_here(config, undisturbed, upto="mixed")
-    command = kill_test.pipeline_command(config, killed, "mixed")
-    struck = kill_test.torment(command, tmp_path / "log", num_kills=3, mean_s=6, seed=0)
-    assert len(struck) == 3
-    kill_test.run_to_end(command, tmp_path / "log")
+    longer = ("teacher.phases.0.epochs=20", "gan.kimg=0.4")
+    undisturbed, killed, log = (tmp_path / name for name in ("undisturbed", "killed", "log"))
+    run_here(config, undisturbed, *longer, upto="pseudo-labels")
+    command = kill_test.pipeline_command(config, killed, "pseudo-labels", longer)
+    data = next(undisturbed.glob("data-*"))
+    shutil.copytree(data, killed / data.name)
+    for awaited in ("teacher-*/work/*/last.ckpt", "gan-*/work/last.ckpt", "samples-*/images/*"):
+        assert kill_test.run_and_kill(command, log, lambda _, awaited=awaited: any(killed.glob(awaited)))
+    kill_test.run_to_end(command, log)
     assert kill_test.differences(undisturbed, killed) == []
     assert kill_test.num_compared(killed) > 40
+    resumed = {line.split()[1] for line in log.read_text().splitlines() if ": resuming (" in line}
+    assert {"teacher:", "gan:"} <= resumed
+
+
+def test_random_moments_depend_on_the_seed_and_are_spread_about_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    moments = [
+        [float(words.split()[1]) for words in kill_test.torment(sleep, tmp_path / "log", 3, 0.05, seed)]
+        for seed in (0, 0, 1)
+    ]
+    assert moments[0] == moments[1] != moments[2]
+    assert all(0 <= moment <= 0.1 for moment in moments[0])
 
 
 def test_a_kill_leaves_no_process_behind(tmp_path: Path) -> None:
