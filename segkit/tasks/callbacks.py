@@ -108,6 +108,10 @@ class Curves(Callback):
         row = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step)}
         for number, scheduler in enumerate(trainer.lr_scheduler_configs):
             row["lr" if number == 0 else f"lr-{number}"] = float(scheduler.scheduler.get_last_lr()[0])
+        if trainer.logger is not None:  # Lightning itself gives it the metrics and the epoch
+            trainer.logger.log_metrics(
+                {key: value for key, value in row.items() if key != "epoch"}, trainer.global_step
+            )
         for key, value in sorted(trainer.callback_metrics.items()):
             if self.validated or not key.startswith("val/"):
                 row[key] = float(value)

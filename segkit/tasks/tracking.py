@@ -45,25 +45,22 @@ class WandbTracker(Tracker):
     def __init__(
         self, runtime: RuntimeSettings, out: Path, name: str, run_id: str, group: str | None, config: Mapping[str, Any]
     ) -> None:
-        import wandb
         from lightning.pytorch.loggers import WandbLogger
 
-        self.online = logged_in()
         out.mkdir(parents=True, exist_ok=True)
-        self.logger = WandbLogger(
-            project=runtime.wandb_project,
-            name=name,
-            id=run_id,
-            group=group,
-            job_type=name,
-            save_dir=out,
-            offline=not self.online,
-            config=dict(config),
-            resume="allow" if self.online else None,
-            # The run is one of many short processes; what it prints is not worth a line each.
-            settings=wandb.Settings(silent=True, x_disable_stats=False, console="off"),
-        )
-        self.run: Any = self.logger.experiment
+        about = {
+            "project": runtime.wandb_project,
+            "name": name,
+            "id": run_id,
+            "group": group,
+            "job_type": name,
+            "dir": str(out),
+            "config": dict(config),
+        }
+        self.run, self.online = _begin(about)
+        self.run.define_metric("trainer/global_step")
+        self.run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        self.logger = WandbLogger(experiment=self.run, save_dir=out)
 
     def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         import wandb
@@ -90,6 +87,22 @@ class WandbTracker(Tracker):
         self.run.finish()
 
 
+def _begin(about: Mapping[str, Any]) -> tuple[Any, bool]:
+    """The run, and whether it is online; one that W&B's server does not take is written offline."""
+    import wandb
+
+    # The run is one of many short processes; what it prints is not worth a line each.
+    settings = wandb.Settings(silent=True, console="off", init_timeout=20)
+    if logged_in():
+        try:
+            return wandb.init(**about, mode="online", resume="allow", settings=settings), True
+        except wandb.Error as error:
+            reason = " ".join(str(error).split())
+            print(f"W&B: {reason}; the run is written offline, `wandb sync` uploads it later", flush=True)
+            wandb.teardown()  # or its service holds the run's name to be taken
+    return wandb.init(**about, mode="offline", settings=settings), False
+
+
 def logged_in() -> bool:
     """Whether W&B runs can go online: a key in the environment or in netrc, and no mode that says otherwise."""
     if os.environ.get("WANDB_MODE", "online") not in {"online", "shared"}:
@@ -106,7 +119,8 @@ def logged_in() -> bool:
 def open_tracker(
     runtime: RuntimeSettings, out: Path, name: str, run_id: str, group: str | None, config: Mapping[str, Any]
 ) -> Tracker:
-    """The tracker the runtime asks for; ranks other than the first track nothing."""
-    if runtime.tracker != "wandb" or rank_zero_only.rank != 0:
+    """The tracker the runtime asks for; ranks other than the first track nothing, as WANDB_MODE=disabled does."""
+    disabled = os.environ.get("WANDB_MODE") == "disabled"
+    if runtime.tracker != "wandb" or disabled or getattr(rank_zero_only, "rank", 0) != 0:
         return Tracker()
     return WandbTracker(runtime, out, name, run_id, group, config)

@@ -80,6 +80,7 @@ def fit(
     seed=0,
     stop_after=None,
     kind=SegmentationTask,
+    logger=None,
 ):
     """Train the first phase as a stage would; returns task, trainer, best weights and curves."""
     phase: PhaseSettings = wanted.phases[0]
@@ -90,6 +91,7 @@ def fit(
         runtime,
         folder,
         "small",
+        logger=logger,
         callbacks=[best, curves, last_checkpoint(folder / "kept"), *callbacks],
         max_epochs=phase.epochs,
         check_val_every_n_epoch=phase.val_interval_epochs,
