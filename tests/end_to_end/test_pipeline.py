@@ -199,6 +199,7 @@ def test_two_runs_on_one_folder_take_turns(config: Path, tmp_path: Path) -> None
                 waiting = second.stdout.readline()
                 os.kill(holder, signal.SIGCONT)
                 rest = second.stdout.read()
+                first.communicate(timeout=120)
         finally:
             with suppress(ProcessLookupError):
                 os.kill(holder, signal.SIGCONT)
