@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import torch
+
+from segkit.core import images
+from segkit.core.manifest import Manifest, Row
+from segkit.data.settings import GeometrySettings
+from segkit.models import build_model
+from segkit.models.settings import SAUNetSettings
+from segkit.tasks.combine import combine
+from segkit.tasks.ensemble import EnsembleTask
+from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor, ProbsWriter, image_loader
+from segkit.tasks.settings import InferenceSettings
+from segkit.tasks.trainer import build_trainer
+from tests.reference.metrics_pixels import rates
+from tests.tasks.small import FP32
+
+PLAIN = InferenceSettings()
+
+
+def predictor(seed=0, threshold=0.5, widths=(4, 8, 8), **geometry):
+    torch.manual_seed(seed)
+    settings = SAUNetSettings(widths=widths)
+    network = build_model(settings)
+    with torch.no_grad():
+        network.head.weight.mul_(8)
+    return NetworkPredictor(network, GeometrySettings(**geometry), settings.stride, threshold)
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def look(model, image, **inference):
+    with torch.inference_mode():
+        return model(image, InferenceSettings(**inference))
+
+
+@pytest.mark.parametrize("size", [(24, 32), (23, 31), (5, 9), (1, 1), (70, 3)])
+@pytest.mark.parametrize("geometry", [{}, {"mode": "resize", "size": 16}])
+def test_an_image_of_any_size_gives_a_map_of_that_size(size, geometry):
+    probs = look(predictor(**geometry), picture(*size))
+    assert probs.shape == size
+    assert probs.dtype == np.float32
+    assert probs.min() >= 0
+    assert probs.max() <= 1
+
+
+def test_a_map_is_what_the_network_says_of_the_padded_image_cut_back():
+    model, image = predictor(), picture(23, 30)
+    padded = np.zeros((24, 32, 3), np.uint8)
+    padded[0:23, 1:31] = image
+    with torch.no_grad():
+        logits = model.network(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0, 0].numpy()
+    expected = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    np.testing.assert_allclose(look(model, image), expected[0:23, 1:31], atol=1e-5)
+
+
+def test_prediction_drops_nothing_and_repeats_exactly():
+    model, image = predictor(), picture(24, 24)
+    assert not model.network.training
+    np.testing.assert_array_equal(look(model, image), look(model, image))
+
+
+def test_views_and_tiles_reach_the_network():
+    model, image = predictor(), picture(150, 90)
+    plain = look(model, image)
+    for inference in ({"tta": "d4"}, {"tile": 64}, {"tta": "flips", "tile": 64}):
+        assert look(model, image, **inference).shape == plain.shape
+        assert 1e-4 < np.abs(look(model, image, **inference) - plain).max() < 1
+
+
+def test_an_ensemble_combines_its_members_at_the_images_size():
+    members, image = [predictor(0), predictor(1, mode="resize", size=16), predictor(2, widths=(4, 8))], picture(23, 31)
+    maps = np.stack([look(member, image) for member in members])
+    thresholds = [float(np.quantile(one, 0.6)) for one in maps]
+    for rule in ("mean", "weighted", "max", "vote", "intersection"):
+        ensemble = EnsemblePredictor(members, rule, [0.5, 0.3, 0.2], thresholds, 0.4)
+        np.testing.assert_array_equal(look(ensemble, image), combine(maps, rule, [0.5, 0.3, 0.2], thresholds))
+
+
+@pytest.fixture
+def rows(tmp_path):
+    made = []
+    for number in range(5):
+        path = tmp_path / "images" / f"{number}.png"
+        images.write_image(path, picture(20 + number, 31 - number, number))
+        fov = np.zeros((20 + number, 31 - number), bool)
+        fov[3:-3, 2:-2] = True
+        images.write_mask(tmp_path / "fov" / f"{number}.png", fov)
+        made.append(Row(f"n{number}", "test", path, fov=tmp_path / "fov" / f"{number}.png"))
+    return Manifest(tuple(made))
+
+
+def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows):
+    model = predictor()
+    out = tmp_path / "out"
+    trainer = build_trainer(FP32, tmp_path, "test", callbacks=[ProbsWriter(out)])
+    trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
+    assert sorted(path.name for path in out.iterdir()) == [f"n{number}.png" for number in range(5)]
+    for row in rows.rows:
+        fov = images.read_mask(row.fov)
+        probs = np.where(fov, look(model, images.read_image(row.image)), 0)
+        levels = images.read_levels(out / f"{row.name}.png")
+        np.testing.assert_allclose(levels, probs * 65535, atol=1.5)
+        assert (levels[~fov] == 0).all()
+        assert (levels[fov] > 0).any()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_ranks_share_the_images_among_them(rows, world_size):
+    loaders = [image_loader(rows.rows, rank, world_size) for rank in range(world_size)]
+    seen = [item["name"] for loader in loaders for item in loader]
+    assert sorted(seen) == [row.name for row in rows.rows]
+    assert max(map(len, loaders)) - min(map(len, loaders)) <= 1
+
+
+def test_a_test_scores_the_predictions_inside_the_fov_at_the_models_threshold(tmp_path, rows):
+    model = predictor(threshold=0.37)
+    rng = np.random.default_rng(0)
+    batches, every = [], {"probs": [], "vessels": []}
+    for row in rows.rows:
+        image, fov = images.read_image(row.image), images.read_mask(row.fov)
+        vessels = rng.random(fov.shape) < 0.3
+        batches.append({"name": row.name, "image": image, "fov": fov, "vessels": vessels})
+        every["probs"].append(look(model, image)[fov])
+        every["vessels"].append(vessels[fov])
+    trainer = build_trainer(FP32, tmp_path, "test")
+    loader = torch.utils.data.DataLoader(batches, batch_size=None, collate_fn=lambda item: item)
+    (scores,) = trainer.test(EnsembleTask(model, PLAIN), loader, verbose=False)
+    probs, vessels = np.concatenate(every["probs"]), np.concatenate(every["vessels"])
+    expected = rates(probs, vessels, np.ones_like(vessels), 0.37)
+    for name in ("dice", "sensitivity", "specificity", "precision", "accuracy", "mcc"):
+        assert scores[f"test/{name}"] == pytest.approx(expected[name], abs=1e-4), name
