@@ -30,11 +30,11 @@ def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> Non
     run = importlib.import_module(VERBS[request.verb].module).run
     context = Context(request, Inputs(inputs), out, identity, is_first_rank())
     if not context.first_rank:
-        run(context)
+        if not _is_done(out, identity):
+            run(context)
         return
     with held(out, say=lambda text: print(text, flush=True)):
-        done = read_done(out)
-        if done is not None and done["fingerprint"] == identity:
+        if _is_done(out, identity):
             print(f"{out} is done already", flush=True)
             remove_work(out)
             return
@@ -45,6 +45,11 @@ def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> Non
         _track(context, record)
         write_done(out, record)
         remove_work(out)
+
+
+def _is_done(out: Path, identity: str) -> bool:
+    done = read_done(out)
+    return done is not None and done["fingerprint"] == identity
 
 
 def _track(context: Context, record: Mapping[str, Any]) -> None:

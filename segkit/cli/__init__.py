@@ -1,13 +1,11 @@
 """The command line: a lazy table of commands, so that `segkit --help` loads none of them."""
 
-import errno
 import importlib
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NoReturn
 
 import click
@@ -116,12 +114,21 @@ def _run(args: list[str] | None) -> int:
             return _ended("interrupted", 130)
         raise
     except Exception as error:
-        if os.environ.get("SEGKIT_DEBUG"):
-            traceback.print_exc()
-        if not _lost_its_first_rank(error):
-            print(f"error: {explain(error)}", file=sys.stderr)
-        return error.exit_code if isinstance(error, SegkitError) else 1
+        return _failed(error)
     return 0
+
+
+def _failed(error: Exception) -> int:
+    from pipelines.execution import is_first_rank
+    from segkit.cli import errors
+
+    if os.environ.get("SEGKIT_DEBUG"):
+        traceback.print_exc()
+    cause = errors.cause_to_tell(error)
+    # A rank that only noticed that the first one is gone leaves it to that one, or to its conductor, to say why.
+    if is_first_rank() or not errors.is_lost_peer(cause):
+        print(f"error: {errors.explain(cause)}", file=sys.stderr)
+    return cause.exit_code if isinstance(cause, SegkitError) else 1
 
 
 def _show(error: click.ClickException) -> None:
@@ -139,50 +146,3 @@ def _ended(how: str, code: int) -> int:
     if CONDUCTED not in os.environ:  # otherwise the conductor says it
         print(f"{how}; the same command goes on from here", file=sys.stderr)
     return code
-
-
-def explain(error: BaseException) -> str:
-    """One or two lines a user can act on."""
-    if isinstance(error, SegkitError):
-        return str(error)
-    causes = list(_causes(error))
-    system = next((cause for cause in causes if isinstance(cause, OSError)), None)
-    full = system is not None and system.errno in {errno.ENOSPC, errno.EDQUOT}
-    if full or _says_disk_is_full(causes):
-        file = system and (system.filename2 or system.filename)
-        where = f" of {Path(file).parent}" if isinstance(file, str) else ""
-        return f"no space left on the disk{where}; free some and run the same command to go on"
-    if _lost_a_peer(causes):
-        return "another process of this stage has ended; what it said, if anything, is the cause"
-    if isinstance(error, OSError) and error.strerror:
-        named = f"{error.filename}: " if error.filename else ""
-        denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
-        advice = "; choose another folder, or change who may write there" if denied else ""
-        return f"{named}{error.strerror[:1].lower()}{error.strerror[1:]}{advice}"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text} (a fault of segkit's; `segkit --debug ...` shows where)"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _lost_its_first_rank(error: BaseException) -> bool:
-    """Whether this is a rank that only noticed that the first one is gone, which has said why or been killed."""
-    from pipelines.execution import is_first_rank
-
-    return _lost_a_peer(_causes(error)) and not is_first_rank()
-
-
-def _lost_a_peer(causes: Iterable[BaseException]) -> bool:
-    """gloo's and NCCL's ways to say that a process of the group does not answer any more."""
-    kinds = {"DistBackendError", "DistNetworkError", "DistStoreError"}
-    return any(type(cause).__name__ in kinds or "gloo/transport" in str(cause) for cause in causes)
-
-
-def _says_disk_is_full(causes: Iterable[BaseException]) -> bool:
-    """torch and safetensors write with code of their own, and tell of a full disk in words."""
-    words = ("No space left on device", "file write failed", "iostream error")
-    return any(word in str(cause) for cause in causes for word in words)

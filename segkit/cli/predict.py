@@ -1,6 +1,7 @@
 """`segkit predict`: a trained model on the user's own images."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -43,10 +44,13 @@ def predict(
     runtime = validate(RuntimeSettings, {"devices": count}, "segkit predict")
     rows = _rows(paths)
     predictor = load_predictor(weights)
-    trainer = build_trainer(runtime, out, "predict", precision="32-true", callbacks=[ProbsWriter(out / "probs")])
-    loader = image_loader(rows, trainer.global_rank, trainer.world_size)
-    trainer.predict(EnsembleTask(predictor, inference), loader, return_predictions=False)
-    trainer.strategy.barrier()
+    with TemporaryDirectory() as scratch:  # Lightning leaves a folder of logs under DDP
+        trainer = build_trainer(
+            runtime, Path(scratch), "predict", precision="32-true", callbacks=[ProbsWriter(out / "probs")]
+        )
+        loader = image_loader(rows, trainer.global_rank, trainer.world_size)
+        trainer.predict(EnsembleTask(predictor, inference), loader, return_predictions=False)
+        trainer.strategy.barrier()
     cut = predictor.threshold if threshold is None else threshold
     if trainer.is_global_zero:
         for row in rows:

@@ -182,6 +182,31 @@ def test_a_full_disk_is_told_even_where_another_error_hides_it(
     assert capsys.readouterr().err.startswith("error: no space left on the disk of /to; free some")
 
 
+LOST = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:58250.")
+
+
+@pytest.mark.parametrize(
+    ("rank", "words"),
+    [("0", "error: another process of this stage has ended; what it said, if anything, is the cause\n"), ("1", "")],
+)
+def test_a_rank_that_lost_another_points_to_it_and_all_but_the_first_keep_quiet(
+    rank: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    assert ended_by(LOST, monkeypatch) == 1
+    assert capsys.readouterr().err == words
+
+
+def test_a_rank_that_lost_the_others_while_it_failed_says_why_it_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    lost = RuntimeError(str(LOST))
+    lost.__context__ = ConfigError("the image is damaged")
+    assert ended_by(lost, monkeypatch) == 2
+    assert capsys.readouterr().err == "error: the image is damaged\n"
+
+
 def test_an_interrupt_that_lightning_makes_an_exit_is_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -153,6 +153,15 @@ def test_only_the_first_rank_keeps_the_books(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "other" / DONE).exists()
 
 
+def test_other_ranks_do_not_wait_for_a_first_one_that_has_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(REQUESTED, {}, tmp_path / "fake")
+    monkeypatch.setenv("RANK", "1")
+    execute(REQUESTED, {}, tmp_path / "fake")
+    assert len(Spy.seen) == 1
+
+
 def test_torchrun_s_rank_comes_before_the_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("LOCAL_RANK", "0")

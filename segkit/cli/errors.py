@@ -1,0 +1,58 @@
+"""What to say of an error: one or two lines a user can act on."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from segkit.core.errors import SegkitError
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def explain(error: BaseException) -> str:
+    """What was found, what was expected, what to do."""
+    if isinstance(error, SegkitError):
+        return str(error)
+    full = next((cause for cause in causes(error) if _says_disk_is_full(cause)), None)
+    if full is not None:
+        return f"no space left on the disk{_folder(full)}; free some and run the same command to go on"
+    if is_lost_peer(error):
+        return "another process of this stage has ended; what it said, if anything, is the cause"
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename else ""
+        advice = "; choose another folder, or change who may write there" if error.errno in NOT_WRITABLE else ""
+        return f"{named}{error.strerror[:1].lower()}{error.strerror[1:]}{advice}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} (a fault of segkit's; `segkit --debug ...` shows where)"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from or while handling, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def cause_to_tell(error: BaseException) -> BaseException:
+    """The error itself, unless a rank lost the others only while it was ending because of another error."""
+    if not is_lost_peer(error):
+        return error
+    return next((cause for cause in causes(error) if not is_lost_peer(cause)), error)
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether it is gloo's or NCCL's way to say that a process of the group does not answer any more."""
+    kinds = {"DistBackendError", "DistNetworkError", "DistStoreError"}
+    return type(error).__name__ in kinds or "gloo/transport" in str(error)
+
+
+def _says_disk_is_full(error: BaseException) -> bool:
+    # torch and safetensors write with code of their own, and tell of a full disk in words.
+    words = ("No space left on device", "file write failed", "iostream error")
+    return (isinstance(error, OSError) and error.errno in DISK_FULL) or any(word in str(error) for word in words)
+
+
+def _folder(error: BaseException) -> str:
+    file = (error.filename2 or error.filename) if isinstance(error, OSError) else None
+    return f" of {Path(file).parent}" if isinstance(file, str) else ""
