@@ -1,4 +1,4 @@
-"""`evaluate`: every model predicts every image it was not trained on; what has labels is scored, once, on one device."""
+"""`evaluate`: every model predicts the images it was not trained on; what has labels is scored once, on one device."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -29,7 +29,7 @@ class EnsembleTask(L.LightningModule):
         self.test_metrics = VesselMetrics(predictor.threshold)
 
     def predict_step(self, batch: Named, batch_idx: int) -> Probs:
-        """Vessel probabilities (h, w) at the image's own size; 0 outside the field of view, where labels say nothing."""
+        """Vessel probabilities (h, w) at the image's own size; 0 outside the field of view."""
         probs: Probs = self.predictor(batch["image"], self.inference)
         return np.where(batch["fov"], probs, np.float32(0))
 
