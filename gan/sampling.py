@@ -1,8 +1,7 @@
 """Drawing images: one seed is one image, whatever the batch, rank or order."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from gan.generator import Generator
+from segkit.tasks.threads import one_thread
 
 
 def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
@@ -21,17 +21,6 @@ def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
 def to_uint8(image_pm1: Float[Tensor, "n c r r"]) -> UInt8[Tensor, "n r r c"]:
     """Levels 0-255 from [-1, 1], channels last."""
     return (image_pm1 * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch to one CPU thread: its kernels, and with them the last bits, depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @torch.inference_mode()
@@ -49,7 +38,7 @@ def generate(
     """
     device = generator.mapping.w_avg.device
     z = latent(seed, generator.z_dim).to(device)
-    with _one_thread() if device.type == "cpu" else nullcontext():
+    with one_thread(device):
         image_pm1 = generator(z, truncation_psi, truncation_cutoff, noise_mode)
     return to_uint8(image_pm1.float())[0].cpu().numpy()
 

@@ -22,7 +22,6 @@ def predict(
     folder: Path,
     inference: InferenceSettings,
     label: str = "predictions",
-    wait_for_model: bool = False,
 ) -> None:
     """Write a 16-bit probability PNG into `folder` for each row that has none yet; ranks share the rows."""
     missing = [row for row in rows.rows if not (folder / f"{row.name}.png").exists()]
@@ -34,8 +33,8 @@ def predict(
         precision="32-true",
         callbacks=[ProbsWriter(folder)],
     )
-    if wait_for_model:
-        trainer.strategy.barrier()
+    # All ranks have listed what is missing before one of them begins to write, and the model is there.
+    trainer.strategy.barrier()
     if missing:
         loader = image_loader(missing, trainer.global_rank, trainer.world_size)
         trainer.predict(EnsembleTask(load_predictor(model), inference), loader, return_predictions=False)

@@ -39,7 +39,7 @@ def run(context: Context) -> None:
     trainer = build_trainer(context.runtime, context.work, name, precision="32-true", callbacks=[writer])
     missing = [seed for seed in seeds if not writer.whole(seed)]
     if missing:
-        mine = missing[trainer.global_rank :: trainer.world_size]
+        mine = missing[trainer.global_rank :: trainer.world_size] or missing[:1]  # Lightning refuses an empty loader
         trainer.predict(task, seeds_loader(mine), return_predictions=False)
     trainer.strategy.barrier()
     if context.first_rank:

@@ -94,7 +94,7 @@ def _save_with_threshold(context: Context, weights: Weights) -> None:
         save_network(folder, weights, settings.model, settings.geometry)
     val = read_manifest(context.inputs["data"]).split("val")
     probs_dir = context.work / "val"
-    predict(context, folder, val, probs_dir, InferenceSettings(), wait_for_model=True)
+    predict(context, folder, val, probs_dir, InferenceSettings())
     if not context.first_rank:
         return
     scores = scored(val, probs_dir)

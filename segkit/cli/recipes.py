@@ -73,8 +73,7 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
         raw = apply_overrides(raw, overrides, RECIPES[name].SETTINGS)
     if data is not None:
         raw = apply_overrides(raw, [f"data.source={json.dumps(data)}"])
-    source = f"{path} with --set {' '.join(overrides)}" if overrides else str(path)
-    settings = validate(RECIPES[name].SETTINGS, raw, source)
+    settings = validate(RECIPES[name].SETTINGS, raw, str(path), overrides)
     return Resolved(name, str(path), settings, RECIPES[name].build(settings))
 
 

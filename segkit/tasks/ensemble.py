@@ -10,6 +10,7 @@ import torch
 from segkit.metrics.vessel import VesselMetrics
 from segkit.tasks.prediction import Named, Predictor, Probs
 from segkit.tasks.settings import InferenceSettings
+from segkit.tasks.threads import one_thread
 
 
 class LabelledImage(Named):
@@ -29,8 +30,12 @@ class EnsembleTask(L.LightningModule):
         self.test_metrics = VesselMetrics(predictor.threshold)
 
     def predict_step(self, batch: Named, batch_idx: int) -> Probs:
-        """Vessel probabilities (h, w) at the image's own size; 0 outside the field of view."""
-        probs: Probs = self.predictor(batch["image"], self.inference)
+        """Vessel probabilities (h, w) at the image's own size; 0 outside the field of view.
+
+        On a CPU in one thread, so that the bytes are the same however many processes share the cores.
+        """
+        with one_thread(self.device):
+            probs: Probs = self.predictor(batch["image"], self.inference)
         return np.where(batch["fov"], probs, np.float32(0))
 
     def test_step(self, batch: LabelledImage, batch_idx: int) -> None:

@@ -122,5 +122,8 @@ class ProbsWriter(BasePredictionWriter):
 
 
 def image_loader(rows: Sequence[Row], rank: int, world_size: int) -> DataLoader[Named]:
-    """This rank's images, one at a time, so that a result does not depend on how many ranks there are."""
-    return DataLoader(NamedImages(rows[rank::world_size]), batch_size=None, collate_fn=lambda item: item)
+    """This rank's images, one at a time, so that a result does not depend on how many ranks there are.
+
+    A rank for which none is left looks at the first one again: Lightning refuses an empty loader.
+    """
+    return DataLoader(NamedImages(rows[rank::world_size] or rows[:1]), batch_size=None, collate_fn=lambda item: item)
