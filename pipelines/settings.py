@@ -93,6 +93,22 @@ class SyntheticAugSettings(Settings):
     """Repeat gan to students so often, the best model on validation being the next teacher (the paper's step 5)."""
 
     @model_validator(mode="after")
+    def _batches_can_be_shared(self) -> "SyntheticAugSettings":
+        if self.runtime.devices == "auto":
+            return self  # as many as share the batch evenly are taken
+        world = self.runtime.devices * self.runtime.num_nodes
+        networks = {"teacher": self.teacher, **{f"students.{name}": each for name, each in self.students.items()}}
+        batches = {
+            f"{name}.phases.{number}.batch_size": phase.batch_size
+            for name, network in networks.items()
+            for number, phase in enumerate(network.phases)
+        }
+        for key, batch_size in {**batches, "gan.batch_size": self.gan.batch_size}.items():
+            if batch_size % world:
+                raise ValueError(f"{key} = {batch_size} cannot be shared evenly by {world} devices (runtime.devices)")
+        return self
+
+    @model_validator(mode="after")
     def _names_fit(self) -> "SyntheticAugSettings":
         taken = RESERVED_NAMES & set(self.students)
         if taken:

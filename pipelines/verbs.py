@@ -50,7 +50,9 @@ def _data_contents(settings: DataSettings) -> dict[str, str]:
         raise RequestError("no data set given; say --data NAME:DIR, for example --data drive:/data/DRIVE")
     from segkit.data.readers import open_dataset
 
-    return {"data": open_dataset(settings.source).digest}
+    dataset = open_dataset(settings.source)
+    settings.cut(item.name for item in dataset.items if item.part == "training")  # fails now rather than in the stage
+    return {"data": dataset.digest}
 
 
 def _gan_contents(settings: GanStageSettings) -> dict[str, str]:

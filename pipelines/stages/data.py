@@ -7,7 +7,7 @@ from pipelines.context import Context
 from segkit.core.errors import DatasetError
 from segkit.core.files import atomic_path, write_json
 from segkit.core.manifest import Row, Split, write_manifest
-from segkit.data import phantom, readers, splits
+from segkit.data import phantom, readers
 from segkit.data.readers import Dataset, Item
 from segkit.data.settings import DataSettings
 
@@ -19,7 +19,7 @@ def run(context: Context) -> None:
         return
     dataset = _dataset(settings, context.work)
     reports = readers.check(dataset)
-    chosen = _splits(settings, [item.name for item in dataset.items if item.part == "training"])
+    chosen = settings.cut(item.name for item in dataset.items if item.part == "training")
     rows = [_row(item, chosen, dataset, context.out) for item in dataset.items]
     write_json(context.out / "checks.json", [report.__dict__ for report in reports])
     write_manifest(rows, context.out)
@@ -38,12 +38,6 @@ def _dataset(settings: DataSettings, work: Path) -> Dataset:
     shutil.rmtree(root, ignore_errors=True)
     phantom.write_dataset(root, drawn.num_train, drawn.num_test, drawn.height, drawn.width, drawn.seed)
     return readers.open_dataset(f"drive:{root}")
-
-
-def _splits(settings: DataSettings, names: list[str]) -> dict[str, Split]:
-    if settings.num_folds is not None:
-        return splits.fold(names, settings.num_folds, settings.fold, settings.num_holdout, settings.split_seed)
-    return splits.cut(names, settings.num_val, settings.num_holdout, settings.split_seed)
 
 
 def _row(item: Item, chosen: dict[str, Split], dataset: Dataset, out: Path) -> Row:

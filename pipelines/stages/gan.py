@@ -38,6 +38,7 @@ def run(context: Context) -> None:
         context.runtime,
         context.work,
         context.request.name,
+        batch_size=settings.batch_size,
         precision="32-true",  # the settings choose low precision, resolution by resolution
         logger=context.tracker.logger,
         callbacks=[Curves(context.out / "curves.csv", log_steps), SampleGrids(grids_dir), checkpoint],

@@ -55,6 +55,7 @@ def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights |
         context.work,
         f"{context.request.name} phase {number + 1}/{len(settings.phases)}",
         precision=context.precision,
+        batch_size=phase.batch_size,
         logger=context.tracker.logger,
         callbacks=[best, curves, last_checkpoint(checkpoint_dir)],
         max_epochs=phase.epochs,

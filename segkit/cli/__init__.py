@@ -144,5 +144,5 @@ def _ended(how: str, code: int) -> int:
     from pipelines.launchers import CONDUCTED
 
     if CONDUCTED not in os.environ:  # otherwise the conductor says it
-        print(f"{how}; the same command goes on from here", file=sys.stderr)
+        print(f"{how}; run the same command again", file=sys.stderr)
     return code

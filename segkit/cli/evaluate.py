@@ -18,7 +18,7 @@ import click
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every number here too.")
 def evaluate(predictions: Path, data: str, split: str, threshold: float, json_path: Path | None) -> None:
-    """Print the tables; probability maps (8 or 16 bit) and binary maps both do.
+    """Print the tables, test and training images apart; probability maps (8 or 16 bit) and binary maps both do.
 
     A map is found by its image's name in the data set, as 21_training.png, or by the image's number, as 21.png.
     """
@@ -59,11 +59,22 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
                 )
             scored.append(ScoredImage(item.name, levels, vessels, fov))
     source = "fixed-0.5" if threshold == 0.5 else "given"
-    measured = measure(score_images(scored, [threshold]), threshold, source)
-    for table in tabulate({predictions.name: measured}):
-        click.echo(render(table) + "\n")
+    part_of = {item.name: item.part for item in labelled}
+    measured = {}
+    for part in ("test", "training"):
+        images_of_part = [image for image in scored if part_of[image.name] == part]
+        if not images_of_part:
+            continue
+        measured[part] = measure(score_images(images_of_part, [threshold]), threshold, source)
+        click.echo(f"== {part} images {', '.join(image.name for image in images_of_part)}")
+        if part == "training":
+            click.echo("a model that was trained on some of these, or chosen with them, scores too well on them")
+        for table in tabulate({predictions.name: measured[part]}):
+            click.echo(render(table) + "\n")
     if json_path is not None:
-        write_json(json_path, [to_json(number) for number in measured])
+        write_json(
+            json_path, [{"part": part, **to_json(number)} for part, numbers in measured.items() for number in numbers]
+        )
 
 
 def _number(name: str) -> str:

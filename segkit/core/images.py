@@ -6,6 +6,7 @@ the first counts. Alpha is ignored. Writes are atomic and the same array always 
 
 import errno
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,8 @@ def read_levels(path: Path) -> npt.NDArray[np.uint16]:
     picture = _open(path)
     if _is_deep(picture):
         return _deep_levels(picture)
+    if picture.mode not in {"1", "L", "LA", "P"} and np.ptp(np.asarray(_convert(picture, "RGB", path)), axis=2).any():
+        raise ImageError(f"{path} is a colour picture; a map of probabilities is gray")
     return np.asarray(_convert(picture, "L", path)).astype(np.uint16) * np.uint16(257)
 
 
@@ -157,7 +160,8 @@ def encode_image(image: npt.NDArray[np.uint8], suffix: str = ".png") -> bytes:
 def _open(path: Path) -> Image.Image:
     """Decode the whole file, upright."""
     try:
-        with Image.open(path) as picture:
+        # Pillow warns of what it also fails at.
+        with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as picture:
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)  # in place keeps `format`, which `_is_deep` needs
             return picture
@@ -181,12 +185,20 @@ def _reading_error(path: Path, error: Exception) -> ImageError:
         return ImageError(f"{path} does not fit into memory; cut it into smaller images")
     if path.stat().st_size == 0:
         return ImageError(f"{path} is empty (0 bytes); copy it again")
+    if isinstance(error, UnidentifiedImageError) and _known_beginning(path):
+        return ImageError(f"{path} is truncated or damaged (its end or directory is missing); copy it again")
     if isinstance(error, UnidentifiedImageError):
         return ImageError(
             f"{path} is not a TIFF, GIF, PNG, JPEG or PPM image, whatever its name says; copy or export it again"
         )
     reason = " ".join(str(error).split()) or type(error).__name__
     return ImageError(f"{path} is truncated or damaged ({reason}); copy it again")
+
+
+def _known_beginning(path: Path) -> bool:
+    """Whether a file begins like an image of a known format."""
+    with path.open("rb") as file:
+        return file.read(8).startswith((b"II*\0", b"MM\0*", b"\x89PNG", b"GIF8", b"\xff\xd8\xff"))
 
 
 def _is_deep(picture: Image.Image) -> bool:

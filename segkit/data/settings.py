@@ -1,10 +1,14 @@
 """Settings of the data: which images, how they are cut into splits, what size the network sees."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
+
+if TYPE_CHECKING:
+    from segkit.core.manifest import Split
 
 
 class PhantomSettings(Settings):
@@ -36,10 +40,30 @@ class DataSettings(Settings):
     """Which fold is `val`, from 0."""
 
     @model_validator(mode="after")
+    def _phantoms_suffice(self) -> "DataSettings":
+        if self.source == "phantom" and self.num_folds is None:
+            set_aside = self.num_val + self.num_holdout
+            if set_aside >= self.phantom.num_train:
+                raise ValueError(f"{set_aside} images set aside leave none of {self.phantom.num_train} to train on")
+        return self
+
+    @model_validator(mode="after")
     def _fold_exists(self) -> "DataSettings":
         if self.num_folds is not None and self.fold >= self.num_folds:
             raise ValueError(f"fold {self.fold} does not exist among {self.num_folds} folds, counted from 0")
         return self
+
+    def cut(self, names: Iterable[str]) -> "dict[str, Split]":
+        """Which split each training image belongs to.
+
+        Raises:
+            DatasetError: there are too few images for the cut.
+        """
+        from segkit.data import splits
+
+        if self.num_folds is not None:
+            return splits.fold(names, self.num_folds, self.fold, self.num_holdout, self.split_seed)
+        return splits.cut(names, self.num_val, self.num_holdout, self.split_seed)
 
 
 Augmentation = Literal["none", "flips", "paper", "strong"]

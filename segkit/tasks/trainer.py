@@ -30,6 +30,7 @@ def build_trainer(
     label: str,
     *,
     precision: Precision | None = None,
+    batch_size: int | None = None,
     logger: Logger | None = None,
     callbacks: Sequence[Callback] = (),
     **limits: Any,
@@ -41,6 +42,7 @@ def build_trainer(
         work_dir: where Lightning may leave files of its own.
         label: what progress lines are headed with.
         precision: overrides the runtime's, for a resumed stage that began with another.
+        batch_size: the global batch of a training; `devices: auto` takes the most devices that share it evenly.
         logger: the tracker's, if any.
         callbacks: what else happens during the run.
         limits: `max_epochs` and the like, handed to the Trainer.
@@ -51,7 +53,9 @@ def build_trainer(
     if runtime.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("runtime.accelerator = 'gpu', but torch finds no GPU; use 'auto' or see `segkit doctor`")
     on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
-    devices = 1 if runtime.devices == "auto" and not on_gpu else runtime.devices
+    devices = runtime.devices
+    if devices == "auto":
+        devices = _most_devices(torch.cuda.device_count(), batch_size, runtime.num_nodes) if on_gpu else 1
     several = devices != 1 or runtime.num_nodes > 1
     if on_gpu:
         # TF32 for what stays in fp32: ten bits of mantissa are more than enough here and many times faster.
@@ -76,3 +80,9 @@ def build_trainer(
         default_root_dir=work_dir,
         **limits,
     )
+
+
+def _most_devices(available: int, batch_size: int | None, num_nodes: int) -> int:
+    """The most devices on a node that can share a batch evenly."""
+    shared = [n for n in range(2, available + 1) if batch_size is None or batch_size % (n * num_nodes) == 0]
+    return max(shared, default=1)

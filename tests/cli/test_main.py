@@ -159,9 +159,9 @@ class StoppedError(SegkitError):
             "error: /a: no such file or directory\n",
         ),
         (ValueError("a\nb"), 1, "error: ValueError: a b (a fault of segkit's; `segkit --debug ...` shows where)\n"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here\n"),
-        (click.Abort(), 130, "interrupted; the same command goes on from here\n"),
-        (cli.Terminated(143), 143, "told to end; the same command goes on from here\n"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again\n"),
+        (click.Abort(), 130, "interrupted; run the same command again\n"),
+        (cli.Terminated(143), 143, "told to end; run the same command again\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
@@ -213,7 +213,7 @@ def test_an_interrupt_that_lightning_makes_an_exit_is_one(
     made = SystemExit(1)
     made.__context__ = KeyboardInterrupt()
     assert ended_by(made, monkeypatch) == 130
-    assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+    assert capsys.readouterr().err == "interrupted; run the same command again\n"
 
 
 def test_a_stage_leaves_it_to_its_conductor_to_say_how_to_go_on(

@@ -200,3 +200,21 @@ def test_a_whole_drive_image_reads_as_its_size_says(drive_dir: Path) -> None:
     assert images.read_image(path).shape == (*images.read_size(path), 3) == (584, 565, 3)
     fov = images.read_mask(drive_dir / "training" / "mask" / "21_training_mask.gif")
     assert 0.65 < fov.mean() < 0.72
+
+
+def test_a_tiff_cut_short_is_called_truncated_without_a_warning(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    images.write_image(whole, np.zeros((40, 30, 3), np.uint8))
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(ImageError, match=r"cut\.tif is truncated or damaged"):
+        images.read_image(cut)
+
+
+def test_a_colour_picture_is_no_map_of_probabilities(tmp_path: Path) -> None:
+    red, gray = np.zeros((4, 5, 3), np.uint8), np.full((4, 5, 3), 7, np.uint8)
+    red[..., 0] = 200
+    for name, picture in {"red.png": red, "gray.png": gray}.items():
+        images.write_image(tmp_path / name, picture)
+    with pytest.raises(ImageError, match="is a colour picture; a map of probabilities is gray"):
+        images.read_levels(tmp_path / "red.png")
+    assert (images.read_levels(tmp_path / "gray.png") == 7 * 257).all()

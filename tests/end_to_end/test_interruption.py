@@ -22,8 +22,8 @@ LONGER = ("students.mixed.phases.0.epochs=60", "control.enabled=false")
 @pytest.mark.parametrize(
     ("sent", "code", "words"),
     [
-        (signal.SIGINT, 130, "interrupted; the same command goes on from here"),
-        (signal.SIGTERM, 143, "told to end; the same command goes on from here"),
+        (signal.SIGINT, 130, "interrupted; run the same command again"),
+        (signal.SIGTERM, 143, "told to end; run the same command again"),
     ],
     ids=["SIGINT", "SIGTERM"],
 )

@@ -60,7 +60,7 @@ def test_a_second_student_leaves_the_first_one_alone(tmp_path: Path, config: Pat
     "override",
     [
         "runtime.devices=2",
-        "runtime.num_nodes=3",
+        "runtime.num_nodes=2",
         "runtime.num_workers=4",
         "runtime.tracker=none",
         "runtime.strategy=ddp",

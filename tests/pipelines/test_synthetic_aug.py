@@ -145,3 +145,26 @@ def test_the_teacher_sees_no_synthetic_images() -> None:
 def test_an_unknown_ensemble_member_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"ensemble\.members names mxied; there are teacher, mixed"):
         build(ensemble={"members": ["mxied"]})
+
+
+@pytest.mark.parametrize(
+    ("runtime", "message"),
+    [
+        ({"devices": 3}, r"batch_size = 2 cannot be shared evenly by 3 devices"),
+        ({"num_nodes": 5}, r"batch_size = 2 cannot be shared evenly by 5 devices"),
+    ],
+)
+def test_devices_that_cannot_share_a_batch_are_refused_before_anything_starts(
+    runtime: dict[str, int], message: str
+) -> None:
+    network = {"phases": [{"epochs": 1, "batch_size": 2}]}
+    raw = {"runtime": runtime, "teacher": network, "students": {"other": network}}
+    with pytest.raises(ConfigError, match=message):
+        validate(SyntheticAugSettings, raw, "here")
+    assert validate(SyntheticAugSettings, {**raw, "runtime": {"devices": 2}}, "here").runtime.devices == 2
+
+
+def test_a_cut_that_leaves_no_phantom_to_train_on_is_refused_before_anything_starts() -> None:
+    data = {"source": "phantom", "phantom": {"num_train": 6}, "num_val": 3, "num_holdout": 3}
+    with pytest.raises(ConfigError, match="6 images set aside leave none of 6 to train on"):
+        validate(SyntheticAugSettings, {"data": data, "students": {"other": {}}}, "here")

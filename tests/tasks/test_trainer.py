@@ -75,7 +75,7 @@ def test_a_gpu_that_is_not_there_is_an_error_that_says_so(tmp_path, monkeypatch)
     [
         ({}, {"accelerator": "gpu", "devices": 1, "strategy": "auto", "sync_batchnorm": False}),
         ({"devices": 2}, {"accelerator": "gpu", "devices": 2, "strategy": "ddp", "sync_batchnorm": True}),
-        ({"devices": "auto"}, {"accelerator": "gpu", "devices": "auto", "strategy": "ddp", "sync_batchnorm": True}),
+        ({"devices": "auto"}, {"accelerator": "gpu", "devices": 4, "strategy": "ddp", "sync_batchnorm": True}),
         ({"num_nodes": 2}, {"devices": 1, "num_nodes": 2, "strategy": "ddp", "sync_batchnorm": True}),
         ({"deterministic": True}, {"deterministic": True}),
         ({"accelerator": "cpu"}, {"accelerator": "cpu", "devices": 1, "sync_batchnorm": False}),
@@ -85,6 +85,7 @@ def test_a_gpu_that_is_not_there_is_an_error_that_says_so(tmp_path, monkeypatch)
 def test_what_a_machine_with_gpus_would_be_asked_for(tmp_path, monkeypatch, runtime, expected):
     asked = {}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda how: asked.update(tf32=how))
     monkeypatch.setattr(module.L, "Trainer", lambda **arguments: asked.update(arguments))
     monkeypatch.setattr(module, "resolve_precision", lambda *_: "32-true")
@@ -92,6 +93,14 @@ def test_what_a_machine_with_gpus_would_be_asked_for(tmp_path, monkeypatch, runt
     function(RuntimeSettings(**runtime), tmp_path, "stage")
     assert expected.items() <= asked.items()
     assert ("tf32" in asked) == (asked["accelerator"] == "gpu")
+
+
+@pytest.mark.parametrize(
+    ("available", "batch_size", "num_nodes", "expected"),
+    [(4, 6, 1, 3), (4, 2, 1, 2), (3, 1, 1, 1), (8, 32, 1, 8), (8, 8, 2, 4), (4, None, 1, 4), (0, 2, 1, 1)],
+)
+def test_auto_takes_the_most_devices_that_share_the_batch_evenly(available, batch_size, num_nodes, expected):
+    assert module._most_devices(available, batch_size, num_nodes) == expected
 
 
 def test_quiet_silences_lightning_and_nobody_else():
