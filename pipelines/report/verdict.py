@@ -20,6 +20,7 @@ Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
 TRUST = ("test", "holdout", "val")
 """Splits from the most to the least trustworthy."""
 
+PHANTOM_NOTE = " The images are drawn phantoms: this says nothing of photographs."
 NOUNS = {"test": "test images", "holdout": "held-out images", "val": "validation images"}
 
 LEVEL = 0.05
@@ -189,7 +190,11 @@ def decide(
         origins: origins of the scored images ("real", "phantom").
     """
     return Verdict(
-        headline(basis, findings), basis, tuple(findings), ensemble, tuple(caveats(basis, findings, ensemble, origins))
+        headline(basis, findings) + PHANTOM_NOTE * ("phantom" in origins),
+        basis,
+        tuple(findings),
+        ensemble,
+        tuple(caveats(basis, findings, ensemble, origins)),
     )
 
 

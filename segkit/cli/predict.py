@@ -63,6 +63,7 @@ def predict(
 
 
 def _rows(paths: tuple[Path, ...]) -> "list[Row]":
+    from segkit.core import images
     from segkit.core.errors import RequestError
     from segkit.core.manifest import Row
     from segkit.data.readers import image_files
@@ -75,6 +76,8 @@ def _rows(paths: tuple[Path, ...]) -> "list[Row]":
         if not listed:
             raise RequestError(f"{path} holds no image (.png, .tif, .jpg, .gif, .ppm)")
         found += listed
+    for path in found:
+        images.read_size(path)  # a file that is no image is told before the first one is predicted
     names = [path.stem for path in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
