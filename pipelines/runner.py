@@ -71,8 +71,8 @@ def plan(graph: Graph, runtime: RuntimeSettings, store: Store, recipe: str, upto
 def _group(graph: Graph, planned: Sequence[Planned], recipe: str) -> str:
     """What the tracker files the stages under: the same for a part of the pipeline as for the whole."""
     settings = {stage.name: VERBS[stage.verb].identity(stage.settings) for stage in graph}
-    first = planned[0]  # the data, on which all others rest
-    return f"{recipe}-{sha256_json([settings, first.request.runtime.identity(), first.fingerprint])[:8]}"
+    data = planned[0].fingerprint  # which holds the seed too
+    return f"{recipe}-{sha256_json([settings, data])[:8]}"
 
 
 def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> None:

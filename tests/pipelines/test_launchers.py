@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -46,9 +45,12 @@ def test_the_stage_s_words_go_where_ours_go(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("out\n", "err\n")
 
 
-def test_a_stage_cannot_wait_for_somebody_to_type(capfd: pytest.CaptureFixture[str]) -> None:
-    assert launch_local(python("input('login? ')")) == 1
-    assert "EOFError" in capfd.readouterr().err
+def test_a_stage_cannot_wait_for_somebody_to_type() -> None:
+    stage = [sys.executable, "-c", "input('login? ')"]
+    conductor = python(f"from pipelines.launchers import launch_local; exit(launch_local({stage!r}))")
+    ended = subprocess.run(conductor, input="somebody\n", capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "EOFError" in ended.stderr
 
 
 def test_a_stage_starts_its_own_group_of_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,17 +79,17 @@ def test_a_conductor_that_is_told_to_end_ends_its_stage_first(
 
 
 def test_a_stage_that_ends_by_itself_when_interrupted_is_given_the_time(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
     tidy = (
-        "import time\n"
+        f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\n"
         "try:\n print('up', flush=True); time.sleep(60)\n"
-        "except KeyboardInterrupt:\n time.sleep(0.1); print('tidied', flush=True)"
+        "except KeyboardInterrupt:\n print('caught', flush=True); time.sleep(0.15); print('tidied', flush=True)"
     )
-    with subprocess.Popen(
-        [*python(CONDUCTOR), tidy], stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as conductor:
+    with subprocess.Popen([*python(CONDUCTOR), tidy], stdout=subprocess.PIPE, text=True) as conductor:
         assert conductor.stdout is not None
         assert conductor.stdout.readline() == "up\n"
-        time.sleep(0.1)
-        os.killpg(conductor.pid, signal.SIGINT)  # to both, as a terminal does
+        os.kill(int(note.read_text()), signal.SIGINT)  # to both, as a terminal does
+        assert conductor.stdout.readline() == "caught\n"
+        conductor.send_signal(signal.SIGINT)
         assert conductor.stdout.readline() == "tidied\n"
         assert conductor.wait(10) == 130
