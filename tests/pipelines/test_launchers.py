@@ -16,7 +16,7 @@ STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.S
 CONDUCTOR = """
 import signal, sys
 from pipelines import launchers
-launchers.GRACE_S = launchers.PATIENCE_S = 0.3
+launchers.GRACE_S = launchers.PATIENCE_S = 0.5
 def end(*_): raise SystemExit(143)
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -83,7 +83,7 @@ def test_a_stage_that_ends_by_itself_when_interrupted_is_given_the_time(tmp_path
     tidy = (
         f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\n"
         "try:\n print('up', flush=True); time.sleep(60)\n"
-        "except KeyboardInterrupt:\n print('caught', flush=True); time.sleep(0.15); print('tidied', flush=True)"
+        "except KeyboardInterrupt:\n print('caught', flush=True); time.sleep(0.4); print('tidied', flush=True)"
     )
     with subprocess.Popen([*python(CONDUCTOR), tidy], stdout=subprocess.PIPE, text=True) as conductor:
         assert conductor.stdout is not None
