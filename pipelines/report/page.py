@@ -494,7 +494,7 @@ def _unlabelled(evidence: Evidence, album: Album) -> dict[str, Any] | None:
 
 def _inside(row: Row, path: Path) -> pictures.Pixels:
     """The probabilities in `path` where they count: inside the row's field of view."""
-    return pictures.grey(images.read_probs(path) * read_fov(row, images.read_image(row.image)))
+    return pictures.grey(images.read_probs(path) * read_fov(row))
 
 
 # probabilities --------------------------------------------------------------------------------------------------------

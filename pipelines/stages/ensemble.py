@@ -43,7 +43,7 @@ def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, np
     maps, vessels = [], []
     for row in val.rows:
         assert row.vessels is not None
-        fov = read_fov(row, images.read_image(row.image))
+        fov = read_fov(row)
         maps.append(np.stack([images.read_probs(folder / f"{row.name}.png") for folder in folders])[:, fov])
         vessels.append(images.read_mask(row.vessels)[fov])
     return np.concatenate(maps, axis=1), np.concatenate(vessels)

@@ -77,16 +77,13 @@ def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Me
     if len(rows) < len(part):
         return {}
     settings: EvaluateSettings = context.settings
-    seen = [
+    seen = (
         ScoredImage(
-            row.name,
-            binary_probs(images.read_mask(row.observer2)),
-            images.read_mask(row.vessels),
-            read_fov(row, images.read_image(row.image)),
+            row.name, binary_probs(images.read_mask(row.observer2)), images.read_mask(row.vessels), read_fov(row)
         )
         for row in rows
         if row.observer2 is not None and row.vessels is not None
-    ]
+    )
     scores = score_images(seen, [0.5])
     save_scores(scores, context.out / "scores" / f"{split}-{OBSERVER.replace(' ', '-')}.npz")
     seed = context.runtime.seed

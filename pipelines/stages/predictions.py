@@ -43,18 +43,11 @@ def predict(
 
 def scored(rows: Manifest, folder: Path, thresholds: Sequence[float] = ()) -> list[ImageScore]:
     """Scores of the labelled rows' predictions in `folder`."""
-    labelled = rows.labelled().rows
-
-    def each() -> "list[ScoredImage]":
-        return [
-            ScoredImage(
-                row.name,
-                images.read_levels(folder / f"{row.name}.png"),
-                images.read_mask(row.vessels),
-                read_fov(row, images.read_image(row.image)),
-            )
-            for row in labelled
-            if row.vessels is not None
-        ]
-
-    return score_images(each(), thresholds)
+    each = (
+        ScoredImage(
+            row.name, images.read_levels(folder / f"{row.name}.png"), images.read_mask(row.vessels), read_fov(row)
+        )
+        for row in rows.rows
+        if row.vessels is not None
+    )
+    return score_images(each, thresholds)

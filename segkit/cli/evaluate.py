@@ -50,7 +50,7 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
     scored = []
     for item in labelled:
         if item.name in found and item.vessels is not None:
-            fov = read_fov(Row(item.name, "test", item.image, fov=item.fov), images.read_image(item.image))
+            fov = read_fov(Row(item.name, "test", item.image, fov=item.fov))
             levels, vessels = images.read_levels(found[item.name]), images.read_mask(item.vessels)
             if levels.shape != vessels.shape:
                 sizes = [f"{shape[1]}x{shape[0]}" for shape in (levels.shape, vessels.shape)]

@@ -61,6 +61,11 @@ def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
     return np.asarray(opened[inner, inner])
 
 
-def read_fov(row: Row, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """The field of view (h, w) of a manifest's row, estimated from its image where no mask came with it."""
-    return estimate_fov(image) if row.fov is None else images.read_mask(row.fov)
+def read_fov(row: Row, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.bool_]:
+    """The field of view (h, w) of a manifest's row, estimated from its image where no mask came with it.
+
+    `image` is the row's (h, w, 3), for who has decoded it already; else it is read if it is needed.
+    """
+    if row.fov is not None:
+        return images.read_mask(row.fov)
+    return estimate_fov(images.read_image(row.image) if image is None else image)

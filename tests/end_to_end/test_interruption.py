@@ -31,19 +31,7 @@ def test_a_conductor_that_is_told_to_end_ends_its_stage_and_the_same_command_goe
     finished_runs: Path, tmp_path: Path, config: Path, sent: signal.Signals, code: int, words: str
 ) -> None:
     runs, undisturbed = (shutil.copytree(finished_runs, tmp_path / name) for name in ("runs", "undisturbed"))
-    overrides = [part for override in LONGER for part in ("--set", override)]
-    command = [
-        "pipeline",
-        "run",
-        "synthetic-aug",
-        "-c",
-        str(config),
-        "--runs",
-        str(runs),
-        "--upto",
-        "mixed",
-        *overrides,
-    ]
+    _python, _m, _segkit, *command = kill_test.pipeline_command(config, runs, "mixed", LONGER)
     with start_segkit(*command, cwd=tmp_path) as conductor:
         training = wait_for_checkpoint(runs)
         note = (runs / ".locks" / f"{training.name}.json").read_text()
