@@ -60,7 +60,7 @@ _GEOM = Geometry(scale_std=0.2, turn=180.0, stretch_std=0.2, shift_std=0.125)
 GEOMETRIES: dict[str, Geometry] = {
     "blit": _BLIT,
     "geom": _GEOM,
-    "blit-geom": _GEOM._replace(x_flip=True, quarter_turns=True, whole_shift=0.125),
+    "bg": _GEOM._replace(x_flip=True, quarter_turns=True, whole_shift=0.125),
     "fundus": Geometry(x_flip=True, scale_std=0.08, turn=15.0, shift_std=0.03),
 }
 

@@ -8,26 +8,56 @@ from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
 
-PresetName = Literal["auto", "stylegan2", "paper256", "paper512", "paper1024"]
-AugmentTransforms = Literal["blit", "geom", "blit-geom", "fundus"]
+PresetName = Literal["auto", "stylegan2", "paper256", "paper512", "paper1024", "cifar", "fundus256", "fundus512"]
+AugmentTransforms = Literal[
+    "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc", "fundus"
+]
 
-# Karras 2020b, Table 4 and the rule of thumb that came with it. Columns: images per iteration, group size of the
-# minibatch statistic, channel_base / 32768, learning rate, R1 gamma, EMA half-life (kimg), EMA ramp-up, mapping layers.
-_COLUMNS = (
-    "batch_size",
-    "mbstd_group_size",
-    "channel_base",
-    "learning_rate",
-    "r1_gamma",
-    "ema_kimg",
-    "ema_rampup",
-    "num_mapping_layers",
-)
-_PAPER: dict[str, tuple[Any, ...]] = {
-    "stylegan2": (32, 4, 32768, 0.002, 10.0, 10.0, None, 8),
-    "paper256": (64, 8, 16384, 0.0025, 1.0, 20.0, None, 8),
-    "paper512": (64, 8, 32768, 0.0025, 0.5, 20.0, None, 8),
-    "paper1024": (32, 4, 32768, 0.002, 2.0, 10.0, None, 8),
+_COLOR_TRANSFORMS = {"color", "bgc", "bgcf", "bgcfn", "bgcfnc"}
+
+
+def _row(
+    resolution: int | None,
+    batch_size: int,
+    mbstd_group_size: int,
+    channel_base: int,
+    learning_rate: float,
+    r1_gamma: float,
+    ema_kimg: float,
+    ema_rampup: float | None,
+    num_mapping_layers: int,
+    **others: Any,
+) -> dict[str, Any]:
+    return {key: value for key, value in locals().items() if key != "others"} | others
+
+
+# Karras 2020b, Table 4, with the highest four resolutions in low precision as there. The kimg are the papers' lengths.
+_PRESETS: dict[str, dict[str, Any]] = {
+    "stylegan2": _row(None, 32, 4, 32768, 0.002, 10.0, 10.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
+    "paper256": _row(256, 64, 8, 16384, 0.0025, 1.0, 20.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
+    "paper512": _row(512, 64, 8, 32768, 0.0025, 0.5, 20.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
+    "paper1024": _row(1024, 32, 4, 32768, 0.002, 2.0, 10.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
+    "cifar": _row(
+        *(32, 64, 32, 32768, 0.0025, 0.01, 500.0, 0.05, 2),
+        pl_weight=0.0,
+        style_mixing_prob=0.0,
+        d_architecture="orig",
+        num_low_precision_resolutions=4,
+        kimg=100000,
+    ),
+}
+# Ours, for some twenty photographs. The batch is pinned and taken a few images at a time, so that one GPU computes what
+# eight do. The networks have the sizes of those that NVIDIA publishes for FFHQ, to start from them.
+_FUNDUS: dict[str, Any] = {
+    "num_low_precision_resolutions": 4,
+    "augment_transforms": "fundus",
+    "ada_ramp_kimg": 100.0,
+    "x_flips": True,
+    "kimg": 1000.0,
+}
+_PRESETS |= {
+    "fundus256": _row(256, 32, 4, 16384, 0.0025, 1.0, 10.0, None, 8, images_per_pass=16, **_FUNDUS),
+    "fundus512": _row(512, 32, 4, 32768, 0.0025, 2.0, 10.0, None, 8, images_per_pass=8, **_FUNDUS),
 }
 
 
@@ -41,21 +71,34 @@ def auto_ema_kimg(batch_size: int) -> float:
     return batch_size * 10 / 32
 
 
-def preset(name: str, resolution: int, batch_size: int | None = None) -> dict[str, Any]:
+def preset(name: str, resolution: int | None = None, batch_size: int | None = None) -> dict[str, Any]:
     """Settings of a named preset, every one of which a user may override.
 
     Args:
-        name: `auto` (rule of thumb for one GPU), `stylegan2` or one of the paper's `paper256`, `paper512`, `paper1024`.
-        resolution: edge of the images in pixels; only `auto` depends on it.
+        name: `auto` (rule of thumb for one GPU), the papers' `stylegan2`, `paper256`, `paper512`, `paper1024` and
+            `cifar`, or `fundus256` and `fundus512` for a few photographs.
+        resolution: edge of the images in pixels; None takes the preset's own, or 256.
         batch_size: global images per iteration; None takes the preset's own. `auto` derives gamma and EMA from it.
     """
-    if name in _PAPER:
-        values = dict(zip(_COLUMNS, _PAPER[name], strict=True))
-        return values if batch_size is None else values | {"batch_size": batch_size}
-    if name != "auto":
-        raise ValueError(f"no preset {name!r}; there are auto, {', '.join(_PAPER)}")
+    if name == "auto":
+        return _auto(resolution or 256, batch_size)
+    if name not in _PRESETS:
+        raise ValueError(f"no preset {name!r}; there are auto, {', '.join(_PRESETS)}")
+    values = dict(_PRESETS[name])
+    values["resolution"] = resolution or values["resolution"] or 256
+    values["num_low_precision_resolutions"] = min(4, int(math.log2(values["resolution"])) - 1)
+    if batch_size is not None:
+        values["batch_size"] = batch_size
+        values["mbstd_group_size"] = math.gcd(batch_size, values["mbstd_group_size"])
+        if "images_per_pass" in values:
+            values["images_per_pass"] = min(values["images_per_pass"], batch_size)
+    return values
+
+
+def _auto(resolution: int, batch_size: int | None) -> dict[str, Any]:
     batch_size = batch_size or max(min(4096 // resolution, 32), 1)
-    row = (
+    return _row(
+        resolution,
         batch_size,
         math.gcd(batch_size, 4),
         32768 if resolution >= 512 else 16384,
@@ -65,13 +108,12 @@ def preset(name: str, resolution: int, batch_size: int | None = None) -> dict[st
         0.05,
         2,
     )
-    return dict(zip(_COLUMNS, row, strict=True))
 
 
 def presets_with(resolution: int, channel_base: int, num_mapping_layers: int) -> list[str]:
-    """Presets whose networks have these sizes; only `auto` depends on the resolution."""
+    """Presets whose networks have these sizes at this resolution."""
     wanted = {"channel_base": channel_base, "num_mapping_layers": num_mapping_layers}
-    return [name for name in ("auto", *_PAPER) if wanted.items() <= preset(name, resolution).items()]
+    return [name for name in ("auto", *_PRESETS) if wanted.items() <= preset(name, resolution).items()]
 
 
 def _never() -> Any:
@@ -85,7 +127,8 @@ class GanSettings(Settings):
     """A StyleGAN2-ADA: networks, training, augmentation. Fields left out follow `preset`."""
 
     preset: PresetName | None = None
-    """Fills the fields that are not given. None: the full-size network with 8 mapping layers, gamma and EMA by rule."""
+    """Fills the fields that are not given, resolution included. None: the full-size network with 8 mapping layers,
+    gamma and EMA by rule."""
 
     resolution: Literal[8, 16, 32, 64, 128, 256, 512, 1024] = 256
     """Edge of the square images in pixels, a power of two."""
@@ -110,8 +153,10 @@ class GanSettings(Settings):
     """Activations are held within +- this, which low precision needs; None never clamps."""
     num_low_precision_resolutions: int = Field(0, ge=0)
     """How many of the highest resolutions compute in `low_precision`; 0 is fp32 throughout."""
-    low_precision: Literal["bf16"] = "bf16"
-    """Number format of those resolutions."""
+    low_precision: Literal["bf16", "fp16"] = "bf16"
+    """Number format of those resolutions; fp16 has more digits and needs `conv_clamp`."""
+    d_architecture: Literal["resnet", "orig"] = "resnet"
+    """The discriminator's blocks: with a skip path, or plain as the paper's for CIFAR-10."""
 
     kimg: float = Field(1000.0, gt=0)
     """Length of the training: thousands of real images shown to the discriminator."""
@@ -140,9 +185,10 @@ class GanSettings(Settings):
 
     augment: Literal["none", "fixed", "ada"] = "ada"
     """Augmentation of what the discriminator sees: none, with a fixed chance, or with the adaptive one."""
-    augment_transforms: AugmentTransforms = "blit-geom"
-    """Which transforms: `blit` (flips, quarter turns, whole-pixel shifts), `geom` (scale, turn, stretch, shift), both,
-    or `fundus` (mirror, slight shift, turn and scale: what a fundus photograph can undergo)."""
+    augment_transforms: AugmentTransforms = "bg"
+    """Which transforms: `blit` (flips, quarter turns, whole-pixel shifts), `geom` (scale, turn, stretch, shift),
+    `color`, `filter` (frequency bands), `noise`, `cutout`; their combinations by first letters, as in `bgc`; or
+    `fundus` (mirror, slight shift, turn and scale: what a fundus photograph can undergo)."""
     augment_p: float = Field(0.0, ge=0, le=1)
     """Chance of each transform: the fixed one, or where the adaptive one starts."""
     ada_target: float = Field(0.6, ge=-1, le=1)
@@ -160,9 +206,12 @@ class GanSettings(Settings):
     """How many of the discriminator's layers, from the highest resolution down, keep their weights (Mo 2020)."""
     init_from: Path | None = None
     """Weights to start from: a folder of them, or a `.pkl` snapshot of NVIDIA's PyTorch code."""
+    init_adapt: tuple[Literal["resolution", "image_channels"], ...] = ()
+    """In what the weights of `init_from` may differ: they are then adapted, and layers without a counterpart begin
+    anew. Anything else that differs stops the run."""
 
     snapshot_kimg: float = Field(50.0, gt=0)
-    """Thousands of images between two sample grids."""
+    """Thousands of images between two snapshots: a sample grid and the averaged generator."""
     num_sample_grid: int = Field(16, ge=1)
     """Images in a sample grid."""
 
@@ -171,12 +220,12 @@ class GanSettings(Settings):
     def _fill_from_preset(cls, raw: Any) -> Any:
         if not isinstance(raw, dict):
             return raw
-        name, resolution, batch_size = raw.get("preset"), raw.get("resolution", 256), raw.get("batch_size")
-        if not isinstance(resolution, int) or resolution < 1:
-            resolution = 256  # the field's own check reports it
+        name, resolution, batch_size = raw.get("preset"), raw.get("resolution"), raw.get("batch_size")
+        if not isinstance(resolution, int) or resolution < 4:
+            resolution = None  # the field's own check reports it
         if not isinstance(batch_size, int) or batch_size < 1:
             batch_size = None
-        values = preset(name if name in _PAPER else "auto", resolution, batch_size)
+        values = preset(name if name in _PRESETS else "auto", resolution, batch_size)
         if name is None:
             values |= {"channel_base": 32768, "num_mapping_layers": 8}
         return values | raw
@@ -187,6 +236,13 @@ class GanSettings(Settings):
             raise ValueError(f"mbstd_group_size {self.mbstd_group_size} does not divide batch_size {self.batch_size}")
         if self.pl_weight > 0 and self.batch_size % self.pl_batch_shrink:
             raise ValueError(f"pl_batch_shrink {self.pl_batch_shrink} does not divide batch_size {self.batch_size}")
+        if self.augment_transforms in _COLOR_TRANSFORMS and self.image_channels not in (1, 3):
+            raise ValueError(
+                f"augment_transforms {self.augment_transforms!r} changes colours, which images of "
+                f"{self.image_channels} channels have not; choose bg, fundus or another without c"
+            )
+        if self.low_precision == "fp16" and self.num_low_precision_resolutions and self.conv_clamp is None:
+            raise ValueError("low_precision fp16 overflows without conv_clamp; set it (256), or take bf16")
         if self.num_low_precision_resolutions > int(math.log2(self.resolution)) - 1:
             raise ValueError(
                 f"num_low_precision_resolutions {self.num_low_precision_resolutions} exceeds the "
@@ -202,8 +258,9 @@ class SamplingSettings(Settings):
     """1 samples all of W, 0 only the mean image."""
     truncation_cutoff: int | None = Field(None, ge=0)
     """Truncate only this many of the first styles; None truncates all."""
-    noise_mode: Literal["const", "none"] = "const"
-    """Per-pixel noise: the one learnt with the network, or none. Both keep one seed one image."""
+    noise_mode: Literal["const", "random", "none"] = "const"
+    """Per-pixel noise: the one learnt with the network, one drawn from the image's seed, or none. With each of them one
+    seed is one image."""
 
 
 def max_steps(settings: GanSettings) -> int:

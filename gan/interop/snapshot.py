@@ -270,7 +270,7 @@ def _settings(values: dict[str, Any]) -> GanSettings:
     try:
         fitting = presets_with(values["resolution"], values["channel_base"], values["num_mapping_layers"])
         named = [name for name in fitting if name == f"paper{values['resolution']}"]
-        return GanSettings(preset=named[0] if named else None, **values)
+        return GanSettings(preset=named[0] if named else None, **{"num_low_precision_resolutions": 0, **values})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

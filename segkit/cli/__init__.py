@@ -1,6 +1,5 @@
 """The command line: a lazy table of commands, so that `segkit --help` loads none of them."""
 
-import importlib
 import os
 import signal
 import sys
@@ -11,13 +10,14 @@ from typing import NoReturn
 import click
 
 from segkit import __version__
+from segkit.cli.lazy import lazy_group
 from segkit.core.errors import SegkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "pipeline": ("segkit.cli.pipeline:pipeline", "Show, run and inspect whole pipelines."),
     "stage": ("segkit.cli.stage:stage", "Carry out one stage; what `pipeline run` calls."),
     "train": ("segkit.cli.parts:train", "Train the teacher, or another network of a recipe."),
-    "gan": ("segkit.cli.parts:gan", "Train a GAN, draw from it, import its weights."),
+    "gan": ("segkit.cli.gan:gan", "Train a GAN, draw from it, measure it, import its weights."),
     "pseudo-label": ("segkit.cli.parts:pseudo_label", "Let the teacher label the synthetic fundi."),
     "ensemble": ("segkit.cli.parts:ensemble", "Combine the trained models."),
     "predict": ("segkit.cli.predict:predict", "Segment your own images with a trained model."),
@@ -30,36 +30,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """Knows its commands by name and imports one only to run it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=lazy_group(COMMANDS), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
 @click.version_option(__version__, prog_name="segkit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:

@@ -37,35 +37,8 @@ def train(
     conduct(resolve(RECIPE, config, overrides, data), runs, name, dry_run)
 
 
-@click.group()
-def gan() -> None:
-    """Train a GAN, draw from it, import NVIDIA's weights."""
-
-
-@gan.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the networks.")
-def import_weights(file: Path, out: Path) -> None:
-    """Turn a .pkl of NVIDIA's stylegan2-ada-pytorch into weights that cannot run code, without running its own.
-
-    The folder keeps NVIDIA's licence. Start from it with --set gan.init_from=OUT; the .pkl itself does as well.
-    """
-    from gan.interop.convert import import_snapshot
-    from gan.settings import presets_with
-
-    found = import_snapshot(file, out)
-    fitting = presets_with(found.resolution, found.channel_base, found.num_mapping_layers)
-    click.echo(
-        f"{out}: {found.resolution}x{found.resolution}, {found.image_channels} image channels, "
-        f"{found.num_mapping_layers} mapping layers, channel_base {found.channel_base}, "
-        f"channel_max {found.channel_max}, z {found.z_dim}, w {found.w_dim}; "
-        f"augmentation had reached p = {found.augment_p:.3f}\n"
-        f"presets with networks of this size: {', '.join(fitting) or 'none; set these values'}"
-    )
-
-
-gan.command("train")(_part("gan", "Train the recipe's GAN on the training images."))
-gan.command("sample")(_part("samples", "Train the recipe's GAN if need be, and draw its samples."))
+gan_train = click.command("train")(_part("gan", "Train the recipe's GAN on the training images."))
+gan_sample = click.command("sample")(_part("samples", "Train the recipe's GAN if need be, and draw its samples."))
 pseudo_label = click.command("pseudo-label")(_part("pseudo-labels", "Label the synthetic fundi with the teacher."))
 ensemble = click.command("ensemble")(
     _part("ensemble", "Combine the recipe's models; the rule is chosen on validation.")

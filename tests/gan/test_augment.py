@@ -28,7 +28,7 @@ def where_from(geometry, draws, x, y, edge=32):
     return (matrix @ [x, y, 1])[:2]
 
 
-EVERYTHING = GEOMETRIES["blit-geom"]
+EVERYTHING = GEOMETRIES["bg"]
 
 
 def test_mirror_reads_from_the_other_side():
@@ -159,7 +159,7 @@ def test_borders_are_reflected_not_black():
 
 
 def test_images_without_a_transform_pass_untouched():
-    pipe, image = AugmentPipe("blit-geom", 0.2), torch.randn(16, 3, 16, 16)
+    pipe, image = AugmentPipe("bg", 0.2), torch.randn(16, 3, 16, 16)
     draws = draw(16, rng(1))
     result = pipe(image, draws)
     same = (result == image).flatten(1).all(1)
@@ -169,11 +169,11 @@ def test_images_without_a_transform_pass_untouched():
     for i in moved.nonzero()[:3, 0]:  # and the others do not depend on their neighbours, but for how far borders reach
         alone = pipe(image[i : i + 1], draws.share(slice(int(i), int(i) + 1)))
         assert alone.shape == (1, 3, 16, 16)
-    assert torch.equal(AugmentPipe("blit-geom", 0.0)(image, draws), image)
+    assert torch.equal(AugmentPipe("bg", 0.0)(image, draws), image)
 
 
 def test_pipe_is_twice_differentiable_in_the_images():
-    pipe = AugmentPipe("blit-geom", 0.8).double()
+    pipe = AugmentPipe("bg", 0.8).double()
     draws = draw(2, rng(2))
     image = torch.randn(2, 1, 6, 6, dtype=torch.float64, requires_grad=True)
 

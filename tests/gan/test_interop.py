@@ -24,7 +24,7 @@ from gan.interop.tensors import TensorReader, load_storage
 from gan.sampling import generate
 from gan.settings import GanSettings
 from gan.task import StyleGAN2Task
-from segkit.cli.parts import gan as gan_commands
+from segkit.cli.gan import gan as gan_commands
 from segkit.core.errors import RequestError, WeightsError
 from tests.reference import gan_official_pickle as official
 

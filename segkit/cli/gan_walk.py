@@ -1,0 +1,13 @@
+"""To come."""
+
+import click
+
+
+@click.command()
+def interpolate() -> None:
+    """To come."""
+
+
+@click.command()
+def mix() -> None:
+    """To come."""

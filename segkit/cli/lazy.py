@@ -1,0 +1,42 @@
+"""A group of commands that knows them by name and imports one only to run it."""
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+
+def lazy_group(table: Mapping[str, tuple[str, str]]) -> type[click.Group]:
+    """A kind of group for `click.group(cls=...)`.
+
+    Args:
+        table: name of each command -> where it is ("module:attribute") and its summary.
+    """
+
+    class LazyGroup(click.Group):
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            return list(table)
+
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            if cmd_name not in table:
+                return None
+            module, _, name = table[cmd_name][0].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), name)
+            return command
+
+        def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, summary) for name, (_, summary) in table.items()])
+
+        def resolve_command(
+            self, ctx: click.Context, args: list[str]
+        ) -> tuple[str | None, click.Command | None, list[str]]:
+            if args and args[0] not in table and not args[0].startswith("-"):
+                import difflib
+
+                close = difflib.get_close_matches(args[0], table, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+            return super().resolve_command(ctx, args)
+
+    return LazyGroup
