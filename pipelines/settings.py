@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core.config import Settings
 from segkit.data.settings import DataSettings
-from segkit.tasks.settings import InferenceSettings, RuntimeSettings, TrainSettings
+from segkit.tasks.settings import InferenceSettings, PhaseSettings, RuntimeSettings, TrainSettings
 
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
 Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
@@ -74,6 +74,10 @@ class ReportSettings(Settings):
 RESERVED_NAMES = {"data", "teacher", "gan", "samples", "pseudo-labels", "select", "ensemble", "evaluate", "report"}
 
 
+def _papers_student() -> dict[str, TrainSettings]:
+    return {"synthetic-first": TrainSettings(phases=(PhaseSettings(data="synthetic"), PhaseSettings(data="real")))}
+
+
 class SyntheticAugSettings(Settings):
     """Everything `segkit pipeline run synthetic-aug` reads."""
 
@@ -83,8 +87,8 @@ class SyntheticAugSettings(Settings):
     gan: GanStageSettings = GanStageSettings()
     samples: SampleSettings = SampleSettings()
     pseudo_labels: PseudoLabelSettings = PseudoLabelSettings()
-    students: dict[StageName, TrainSettings] = Field(min_length=1)
-    """Each a name and its training; a control is trained beside each."""
+    students: dict[StageName, TrainSettings] = Field(default_factory=_papers_student, min_length=1)
+    """Each a name and its training; a control is trained beside each. By default the paper's: synthetic, then real."""
     control: ControlSettings = ControlSettings()
     ensemble: EnsembleSettings = EnsembleSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
