@@ -93,6 +93,7 @@ VERBS: Mapping[str, Verb] = {
     "gan": Verb(
         "pipelines.stages.gan",
         GanStageSettings,
+        version=2,
         contents=_gan_contents,
         paths=frozenset({"init_from", "checkpoint_kimg"}),
     ),

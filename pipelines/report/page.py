@@ -30,8 +30,8 @@ from segkit.metrics.tables import HEADINGS, cell, tabulate
 MAIN_METRICS = ("dice", "sensitivity", "specificity", "precision", "cldice", "auroc", "auprc")
 """Columns of the tables that are not folded away."""
 
-NUM_GRIDS = 3
-"""Sample grids shown of a GAN's training, the first and the last among them."""
+NUM_GRIDS = 4
+"""Sample grids shown of a GAN's training, the one before it and the last among them."""
 
 NUM_STUDENT_COLOURS = charts.NUM_COLOURS - 2
 """Colours left for students beside the teacher's and the ensemble's."""
@@ -411,7 +411,7 @@ def _grids(evidence: Evidence, name: str, album: Album) -> list[Picture]:
     shown = []
     for stem in pictures.spread(list(paths), NUM_GRIDS):
         kimg = float(stem.removeprefix("kimg"))
-        caption = f"after {kimg:g} kimg"
+        caption = f"after {kimg:g} kimg" if kimg else "before training"
         shown.append(
             Picture(album.add(images.read_image(paths[stem])), f"Grid of samples of {name} {caption}", caption)
         )

@@ -5,7 +5,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from gan import weights
 from gan.data import GanImages, load_images
 from gan.settings import GanSettings, max_steps
-from gan.snapshots import SampleGrids
+from gan.snapshots import GRIDS, Snapshots
 from gan.task import StyleGAN2Task
 from pipelines.context import Context
 from pipelines.settings import GanStageSettings
@@ -17,7 +17,7 @@ from segkit.tasks.trainer import build_trainer
 
 
 def run(context: Context) -> None:
-    """Write the networks, the curves and sample grids through training."""
+    """Write the networks and the curves; through training, sample grids and the averaged generator."""
     stage: GanStageSettings = context.settings
     settings = GanSettings.model_validate(stage.model_dump(exclude={"seed_offset", "checkpoint_kimg"}))
     seed = derive_seed(context.runtime.seed + stage.seed_offset, "gan") % 2**32
@@ -33,7 +33,6 @@ def run(context: Context) -> None:
         every_n_train_steps=max(1, round(stage.checkpoint_kimg * 1000 / settings.batch_size)),
         enable_version_counter=False,
     )
-    grids_dir = context.out / "grids"
     trainer = build_trainer(
         context.runtime,
         context.work,
@@ -41,7 +40,7 @@ def run(context: Context) -> None:
         batch_size=settings.batch_size,
         precision="32-true",  # the settings choose low precision, resolution by resolution
         logger=context.tracker.logger,
-        callbacks=[Curves(context.out / "curves.csv", log_steps), SampleGrids(grids_dir), checkpoint],
+        callbacks=[Curves(context.out / "curves.csv", log_steps), Snapshots(context.out), checkpoint],
         max_steps=steps,
         max_epochs=-1,
     )
@@ -50,6 +49,6 @@ def run(context: Context) -> None:
     trainer.fit(task, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     if context.first_rank:
         weights.save(context.out, task.networks, settings)
-        grids = {path.stem: images.read_image(path) for path in sorted(grids_dir.iterdir())}
+        grids = {path.stem: images.read_image(path) for path in sorted((context.out / GRIDS).glob("*.png"))}
         context.tracker.images("gan/samples", grids)
     trainer.strategy.barrier()

@@ -29,6 +29,7 @@ from tests.pipelines.tiny import (
 pytestmark = pytest.mark.slow
 
 NETWORK = {"model.json", "model.safetensors"}
+SNAPSHOT = {"generator_ema.safetensors", "settings.json"}
 PHANTOMS = {
     "test": ["01_test", "02_test"],
     "training": [f"{number}_training" for number in range(21, 27)],
@@ -69,8 +70,10 @@ def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
         "mixed-control": {*NETWORK, "curves-0.csv", "curves-1.csv"},
         "gan": {
             "curves.csv", "settings.json", "generator.safetensors", "generator_ema.safetensors",
-            "discriminator.safetensors", "grids/kimg000000.040.png", "grids/kimg000000.080.png",
-        },
+            "discriminator.safetensors", "grids/reals.png", "grids/kimg000000.000.png",
+        }
+        | {f"grids/kimg000000.0{images}.png" for images in (40, 80)}
+        | {f"snapshots/kimg000000.0{images}/{file}" for images in (40, 80) for file in SNAPSHOT},
         "samples": {"manifest.json"} | {f"{kind}/seed{i:04d}.png" for kind in ("images", "fov") for i in range(4)},
         "pseudo-labels": {"manifest.json"} | {f"vessels/seed{i:04d}.png" for i in range(4)},
         "ensemble": {"model.json"} | {f"members/{name}/{file}" for name in ("teacher", "mixed") for file in NETWORK},

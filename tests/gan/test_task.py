@@ -12,7 +12,6 @@ from gan.data import seeds_loader
 from gan.losses import lazy_adam
 from gan.sampling import generate
 from gan.settings import GanSettings
-from gan.snapshots import SampleGrids
 from gan.task import StyleGAN2Task
 from segkit.core.errors import RequestError, WeightsError
 from tests.gan.train_together import fit
@@ -205,12 +204,6 @@ def test_a_batch_that_cannot_be_shared_or_grouped_is_refused_before_training(tmp
         fit(tiny(images_per_pass=2), tmp_path)
     with pytest.raises(RequestError, match="batch_size 4 cannot be shared by 3 devices"):
         StyleGAN2Task(tiny())._check_shares(3)
-
-
-def test_sample_grids_are_written_each_snapshot_and_at_the_end(tmp_path):
-    fit(tiny(kimg=0.04), tmp_path, [SampleGrids(tmp_path / "grids")])
-    names = sorted(path.name for path in (tmp_path / "grids").iterdir())
-    assert names == ["kimg000000.016.png", "kimg000000.032.png", "kimg000000.040.png"]
 
 
 def test_low_precision_trains(tmp_path):

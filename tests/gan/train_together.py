@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan.data import GanImages
 from gan.settings import GanSettings, max_steps
@@ -27,7 +28,7 @@ def fit(settings, folder, callbacks=(), ckpt_path=None, steps=None, **trainer):
         max_epochs=-1,
         accelerator="cpu",
         logger=False,
-        enable_checkpointing=bool(callbacks),
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,

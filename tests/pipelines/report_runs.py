@@ -137,8 +137,8 @@ class Maker:
             for n in range(9)
         ]
         write_text(folder / "curves.csv", as_csv(rows))
-        for kimg in (0.2, 0.4, 0.6, 0.8, 12.0):
-            images.write_image(folder / "grids" / f"kimg{kimg:08.1f}.png", noise_image(int(10 * kimg), 64, 64))
+        for seed, stem in enumerate(["reals", *(f"kimg{kimg:010.3f}" for kimg in (0, 0.2, 0.4, 0.6, 0.8, 1.2, 12))]):
+            images.write_image(folder / "grids" / f"{stem}.png", noise_image(seed, 64, 64))
 
     def sample(self, stage: Stage, folder: Path) -> None:
         rows = []
