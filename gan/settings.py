@@ -81,12 +81,13 @@ def preset(name: str, resolution: int | None = None, batch_size: int | None = No
         batch_size: global images per iteration; None takes the preset's own. `auto` derives gamma and EMA from it.
     """
     if name == "auto":
-        return _auto(resolution or 256, batch_size)
+        values = _rule_of_thumb(resolution or 256, batch_size) | {"kimg": 25000}
+        return values | {"num_low_precision_resolutions": _num_low_precision(values["resolution"])}
     if name not in _PRESETS:
         raise ValueError(f"no preset {name!r}; there are auto, {', '.join(_PRESETS)}")
     values = dict(_PRESETS[name])
     values["resolution"] = resolution or values["resolution"] or 256
-    values["num_low_precision_resolutions"] = min(4, int(math.log2(values["resolution"])) - 1)
+    values["num_low_precision_resolutions"] = _num_low_precision(values["resolution"])
     if batch_size is not None:
         values["batch_size"] = batch_size
         values["mbstd_group_size"] = math.gcd(batch_size, values["mbstd_group_size"])
@@ -95,7 +96,7 @@ def preset(name: str, resolution: int | None = None, batch_size: int | None = No
     return values
 
 
-def _auto(resolution: int, batch_size: int | None) -> dict[str, Any]:
+def _rule_of_thumb(resolution: int, batch_size: int | None) -> dict[str, Any]:
     batch_size = batch_size or max(min(4096 // resolution, 32), 1)
     return _row(
         resolution,
@@ -110,10 +111,19 @@ def _auto(resolution: int, batch_size: int | None) -> dict[str, Any]:
     )
 
 
-def presets_with(resolution: int, channel_base: int, num_mapping_layers: int) -> list[str]:
-    """Presets whose networks have these sizes at this resolution."""
-    wanted = {"channel_base": channel_base, "num_mapping_layers": num_mapping_layers}
-    return [name for name in ("auto", *_PRESETS) if wanted.items() <= preset(name, resolution).items()]
+def _num_low_precision(resolution: int) -> int:
+    """How many resolutions are in low precision: the highest four, or as many as there are."""
+    return min(4, int(math.log2(resolution)) - 1)
+
+
+def presets_with(
+    resolution: int, channel_base: int, num_mapping_layers: int, d_architecture: str = "resnet"
+) -> list[str]:
+    """Presets that are meant for this resolution or for any, and whose networks then have these sizes."""
+    wanted = {"channel_base": channel_base, "num_mapping_layers": num_mapping_layers, "d_architecture": d_architecture}
+    usual = {"d_architecture": "resnet"}
+    names = [name for name in ("auto", *_PRESETS) if _PRESETS.get(name, usual).get("resolution") in (None, resolution)]
+    return [name for name in names if wanted.items() <= (usual | preset(name, resolution)).items()]
 
 
 def _never() -> Any:
@@ -225,9 +235,10 @@ class GanSettings(Settings):
             resolution = None  # the field's own check reports it
         if not isinstance(batch_size, int) or batch_size < 1:
             batch_size = None
-        values = preset(name if name in _PRESETS else "auto", resolution, batch_size)
-        if name is None:
-            values |= {"channel_base": 32768, "num_mapping_layers": 8}
+        if name in ("auto", *_PRESETS):
+            values = preset(name, resolution, batch_size)
+        else:
+            values = _rule_of_thumb(resolution or 256, batch_size) | {"channel_base": 32768, "num_mapping_layers": 8}
         return values | raw
 
     @model_validator(mode="after")
