@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,6 +27,52 @@ def test_a_written_mask_reads_back_and_is_stored_as_0_and_255(tmp_path: Path, su
     np.testing.assert_array_equal(images.read_mask(tmp_path / f"a{suffix}"), mask)
     with Image.open(tmp_path / f"a{suffix}") as picture:
         np.testing.assert_array_equal(np.asarray(picture.convert("L")), mask * 255)
+
+
+def _by_opencv(path: Path, channels: int) -> np.ndarray:
+    """Levels (h, w, channels) as another library reads them; it gives gray with alpha as BGRA."""
+    levels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return levels.reshape(*levels.shape[:2], -1)[..., {1: [0], 2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_level_of_gray_and_colour_with_and_without_alpha_is_kept(
+    tmp_path: Path, channels: int, dtype: type
+) -> None:
+    top = np.iinfo(dtype).max
+    levels = np.random.default_rng(0).integers(0, top + 1, (9, 7, channels)).astype(dtype)
+    levels[0, 0], levels[1, 0] = 0, top
+    images.write_image(tmp_path / "a.png", levels)
+    again = _by_opencv(tmp_path / "a.png", channels)
+    assert again.dtype == dtype
+    np.testing.assert_array_equal(again, levels)
+    if channels == 1:
+        images.write_image(tmp_path / "flat.png", levels[..., 0])
+        assert (tmp_path / "flat.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_a_16_bit_image_has_the_head_that_its_specification_asks_for_and_is_smaller_than_its_levels(
+    tmp_path: Path,
+) -> None:
+    ramp = np.add.outer(np.arange(64) * 900, np.arange(48) * 90)[..., None].repeat(3, axis=2).astype(np.uint16)
+    images.write_image(tmp_path / "a.png", ramp)
+    assert (tmp_path / "a.png").read_bytes()[:33] == data_png.png(ramp, bits=16)[:33]
+    assert (tmp_path / "a.png").stat().st_size < 0.3 * ramp.nbytes
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), ramp // 256)
+
+
+def test_a_whole_png_of_the_form_asked_for_is_told_from_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    images.write_image(path, _rgb())
+    data, form = path.read_bytes(), (9, 7, 3, 8)
+    assert images.holds_png(path, *form)
+    assert not any(images.holds_png(path, *other) for other in [(7, 9, 3, 8), (9, 7, 4, 8), (9, 7, 3, 16)])
+    for damaged in (b"", data[:30], data[:-1], data + b"more"):
+        path.write_bytes(damaged)
+        assert not images.holds_png(path, *form)
+    assert not images.holds_png(tmp_path / "absent.png", *form)
+    assert not images.holds_png(tmp_path, *form)
 
 
 def test_a_jpeg_reads_back_nearly(tmp_path: Path) -> None:
@@ -189,6 +236,12 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old_file(
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="uint8"):
         images.write_image(tmp_path / "a.png", np.zeros((3, 3, 3), dtype=np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="1 to 4"):
+        images.write_image(tmp_path / "a.png", np.zeros((3, 3, 5), dtype=np.uint8))
+    with pytest.raises(ValueError, match="JPEG has no alpha"):
+        images.write_image(tmp_path / "a.jpg", np.zeros((3, 3, 4), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"16-bit images are written as \.png"):
+        images.write_image(tmp_path / "a.tif", np.zeros((3, 3, 3), dtype=np.uint16))
     with pytest.raises(ValueError, match="no image format"):
         images.write_image(tmp_path / "a.xyz", _rgb())
     with pytest.raises(ValueError, match="JPEG"):
