@@ -1,7 +1,9 @@
-"""Drawing images: one seed is one image, whatever the batch, rank or order."""
+"""Drawing images: one seed is one image, whatever the batch, rank, order or number of threads."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +11,27 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from gan import weights
 from gan.generator import Generator
+from gan.noise import noise_of_seed, synthesise
+from gan.settings import GanSettings
 from segkit.tasks.threads import one_thread
+
+
+def read_generator(source: Path) -> tuple[GanSettings, Generator]:
+    """The averaged generator of a folder of ours or an official `.pkl`, on the CPU, and its settings.
+
+    It computes in fp32 throughout: what is drawn is to show the network, not the rounding of its arithmetic.
+
+    Raises:
+        WeightsError: there is none, or it cannot be read.
+    """
+    found, networks = weights.read(source, [weights.GENERATOR_EMA])
+    settings = found.model_copy(update={"num_low_precision_resolutions": 0})
+    generator = Generator(settings)
+    weights.check_tensors(generator, networks[weights.GENERATOR_EMA], str(source))
+    generator.load_state_dict(networks[weights.GENERATOR_EMA])
+    return settings, generator.requires_grad_(False)
 
 
 def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
@@ -18,12 +39,65 @@ def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
     return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim)).float()
 
 
-def to_uint8(image_pm1: Float[Tensor, "n c r r"]) -> UInt8[Tensor, "n r r c"]:
-    """Levels 0-255 from [-1, 1], channels last."""
-    return (image_pm1 * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Keep kernels from adding in an order that depends on the machine's cores (CPU) or on chance (GPU)."""
+    if device.type == "cuda":
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+    else:
+        with one_thread(device):
+            yield
 
 
 @torch.inference_mode()
+def styles(
+    generator: Generator, seed: int, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+) -> Float[Tensor, "1 num_ws w_dim"]:
+    """The truncated w of a seed for each layer."""
+    device = generator.mapping.w_avg.device
+    with _repeatable(device):
+        ws: Tensor = generator.mapping(latent(seed, generator.z_dim).to(device), truncation_psi, truncation_cutoff)
+    return ws
+
+
+@torch.inference_mode()
+def draw_styles(
+    generator: Generator,
+    ws: Float[Tensor, "1 num_ws w_dim"],
+    noise_mode: str = "const",
+    noise_seed: int | None = None,
+) -> Float[Tensor, "c r r"]:
+    """Draw one image, float32 in about [-1, 1], on the CPU.
+
+    Images go through the network one at a time: otherwise kernels may add in another order, and an image would depend
+    on its neighbours.
+
+    Args:
+        noise_seed: whose noise "random" takes; needed for that mode.
+    """
+    with _repeatable(ws.device):
+        if noise_mode == "random":
+            if noise_seed is None:
+                raise ValueError("random noise is drawn from a seed; give noise_seed")
+            image_pm1 = synthesise(generator.synthesis, ws, noise_of_seed(generator.synthesis, noise_seed))
+        else:
+            image_pm1 = generator.synthesis(ws, noise_mode)
+    return image_pm1[0].float().cpu()
+
+
+def draw(
+    generator: Generator,
+    seed: int,
+    truncation_psi: float = 1.0,
+    truncation_cutoff: int | None = None,
+    noise_mode: str = "const",
+) -> Float[Tensor, "c r r"]:
+    """Draw the image of a seed, float32 in about [-1, 1], on the CPU."""
+    ws = styles(generator, seed, truncation_psi, truncation_cutoff)
+    return draw_styles(generator, ws, noise_mode, noise_seed=seed)
+
+
 def generate(
     generator: Generator,
     seed: int,
@@ -31,16 +105,24 @@ def generate(
     truncation_cutoff: int | None = None,
     noise_mode: str = "const",
 ) -> npt.NDArray[np.uint8]:
-    """Draw the image (r, r, c) of a seed.
+    """Draw the image of a seed as levels (r, r, c)."""
+    return levels_8bit(draw(generator, seed, truncation_psi, truncation_cutoff, noise_mode))
 
-    Images go through the network one at a time and, on a CPU, in one thread: otherwise kernels may add in another
-    order, and the image of a seed would depend on its neighbours or on the machine's cores.
-    """
-    device = generator.mapping.w_avg.device
-    z = latent(seed, generator.z_dim).to(device)
-    with one_thread(device):
-        image_pm1 = generator(z, truncation_psi, truncation_cutoff, noise_mode)
-    return to_uint8(image_pm1.float())[0].cpu().numpy()
+
+def to_uint8(image_pm1: Float[Tensor, "n c r r"]) -> UInt8[Tensor, "n r r c"]:
+    """Levels 0-255 from [-1, 1], channels last."""
+    return (image_pm1 * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def levels_8bit(image_pm1: Float[Tensor, "c r r"]) -> npt.NDArray[np.uint8]:
+    """Levels 0-255 (r, r, c) of an image."""
+    return to_uint8(image_pm1[None])[0].cpu().numpy()
+
+
+def levels_16bit(image_pm1: Float[Tensor, "c r r"]) -> npt.NDArray[np.uint16]:
+    """Levels 0-65535 (r, r, c) of an image: the nearest to (x + 1) / 2 of the range, as in 8 bit."""
+    levels = (image_pm1.double() * 32767.5 + 32768).clamp(0, 65535).cpu().numpy()
+    return np.ascontiguousarray(np.moveaxis(levels, 0, 2)).astype(np.uint16)
 
 
 def sample_grid(images: Sequence[npt.NDArray[np.uint8]], num_columns: int | None = None) -> npt.NDArray[np.uint8]:

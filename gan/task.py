@@ -5,7 +5,6 @@ import warnings
 from typing import Any, cast
 
 import lightning as L
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -28,7 +27,7 @@ from gan.losses import (
     path_length_penalty,
     path_lengths,
 )
-from gan.sampling import generate
+from gan.sampling import draw
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core.errors import RequestError
 
@@ -304,10 +303,10 @@ class StyleGAN2Task(L.LightningModule):
         self.latest = {key: torch.tensor(value, device=self.device) for key, value in state["latest"].items()}
 
     def predict_step(self, batch: Tensor, batch_idx: int) -> dict[str, Tensor]:
-        """Draw the images of seeds: `seeds` (n,) and `images` uint8 (n, r, r, c)."""
+        """Draw the images of seeds: `seeds` (n,) and `images_pm1` (n, c, r, r), float32 in about [-1, 1]."""
         how = self.sampling
-        images = [
-            generate(self.generator_ema, seed, how.truncation_psi, how.truncation_cutoff, how.noise_mode)
+        images_pm1 = [
+            draw(self.generator_ema, seed, how.truncation_psi, how.truncation_cutoff, how.noise_mode)
             for seed in batch.tolist()
         ]
-        return {"seeds": batch, "images": torch.from_numpy(np.stack(images))}
+        return {"seeds": batch, "images_pm1": torch.stack(images_pm1)}

@@ -11,6 +11,7 @@ from PIL import Image
 
 from gan import weights
 from gan.data import seeds_loader
+from gan.sampling import levels_8bit
 from gan.settings import SamplingSettings
 from gan.task import StyleGAN2Task
 from pipelines.context import Context
@@ -68,8 +69,8 @@ class FundusWriter(BasePredictionWriter):
     def write_on_batch_end(
         self, trainer: L.Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *_: Any
     ) -> None:
-        for seed, drawn in zip(prediction["seeds"].tolist(), prediction["images"].numpy(), strict=True):
-            image = undo_fit(drawn, self.height, self.width, self.fit)
+        for seed, drawn_pm1 in zip(prediction["seeds"].tolist(), prediction["images_pm1"], strict=True):
+            image = undo_fit(levels_8bit(drawn_pm1), self.height, self.width, self.fit)
             row = self.row(seed)
             assert row.fov is not None
             images.write_mask(row.fov, estimate_fov(image))

@@ -187,7 +187,7 @@ def encode_image(image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: 
     if image.dtype == np.uint16:
         if file_format != "PNG":
             raise ValueError(f"16-bit images are written as .png, not {file_format}")
-        return _encode_png16(levels)
+        return _encode_png16(levels.astype(np.uint16, copy=False))
     return _encode(Image.fromarray(np.ascontiguousarray(levels[:, :, 0] if channels == 1 else levels)), file_format)
 
 

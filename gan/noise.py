@@ -1,0 +1,40 @@
+"""The per-pixel noise of a synthesis network handed in from outside, in place of the layers' own."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gan.generator import SynthesisNetwork
+
+
+def learnt_noise(synthesis: SynthesisNetwork) -> dict[str, Float[Tensor, "r r"]]:
+    """The noise that is stored with the network, by the names of its buffers, from low to high resolution."""
+    return {name: value for name, value in synthesis.named_buffers() if name.endswith("noise_const")}
+
+
+def noise_of_seed(synthesis: SynthesisNetwork, seed: int) -> dict[str, Float[Tensor, "r r"]]:
+    """Standard normal noise for each layer, a function of the seed and the layer's place alone.
+
+    NumPy draws it on the host: torch's generators give other numbers on other devices.
+    """
+    return {
+        name: torch.from_numpy(np.random.default_rng([seed, place]).standard_normal(stored.shape, np.float32)).to(
+            stored
+        )
+        for place, (name, stored) in enumerate(learnt_noise(synthesis).items())
+    }
+
+
+def synthesise(
+    synthesis: SynthesisNetwork, ws: Float[Tensor, "n num_ws w_dim"], noise: Mapping[str, Float[Tensor, "r r"]]
+) -> Float[Tensor, "n c r r"]:
+    """Image in about [-1, 1] with the given noise, differentiable by both; the network stays as it is.
+
+    Args:
+        noise: by the names of `learnt_noise`; layers that are left out use their own.
+    """
+    image_pm1: Tensor = torch.func.functional_call(synthesis, dict(noise), (ws, "const"))
+    return image_pm1
