@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan.sampling import generate, sample_grid
 from gan.snapshots import Snapshots, snapshot_name
@@ -9,8 +8,7 @@ from gan.task import StyleGAN2Task
 from gan.weights import load_generator
 from segkit.core.errors import WeightsError
 from segkit.core.images import read_image
-from tests.gan.test_task import tiny
-from tests.gan.train_together import fit, images
+from tests.gan.train_together import fit, images, keep, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`:UserWarning")
 
@@ -92,11 +90,10 @@ def killed(monkeypatch, name, call):
 def test_a_snapshot_cut_short_does_not_look_whole_and_is_written_anew(
     tmp_path, monkeypatch, undisturbed, name, snapshot
 ):
-    keep = ModelCheckpoint(tmp_path / "kept", filename="{step}", every_n_train_steps=2, save_top_k=-1)
     killed(monkeypatch, name, snapshot)
     out = tmp_path / "out"
     with pytest.raises(KilledError):
-        fit(SETTINGS, tmp_path, [Snapshots(out), keep])
+        fit(SETTINGS, tmp_path, [Snapshots(out), keep(tmp_path / "kept", 2)])
     monkeypatch.undo()
     half = out / "snapshots" / f"kimg000000.0{16 * snapshot}"
     assert {path.name for path in half.iterdir()} <= {"generator_ema.safetensors"}
