@@ -193,7 +193,8 @@ class StyleGAN2Task(L.LightningModule):
             loss.backward()
             mean_length += lengths.detach().mean() / len(passes)
         all_reduce_mean_([mean_length])
-        self.pl_mean.lerp_(mean_length, 0.01)
+        # a length that overflows once in low precision must not spoil the target for good
+        self.pl_mean.lerp_(torch.where(mean_length.isfinite(), mean_length, self.pl_mean), 0.01)
         return {"gan/path_length": mean_length}
 
     def _discriminator_main(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
