@@ -1,22 +1,26 @@
 """Networks on disk: a folder of safetensors files and the settings they were built with. Nothing in it can run code.
 
-Training can also start from an official snapshot, which is read by `gan.interop`.
+Training can also start from an official snapshot, which is read by `gan.interop`, and from networks of another
+resolution or with other image channels where the settings ask for it (`gan.adaptation`).
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gan.adaptation import Adaptation, adapt, adds_channel
 from gan.discriminator import Discriminator
+from gan.distributed import rank
 from gan.generator import Generator, num_channels, resolutions_to
 from gan.interop.snapshot import read_snapshot
 from gan.settings import GanSettings, presets_with
-from segkit.core.errors import WeightsError
+from segkit.core.errors import RequestError, WeightsError
 from segkit.core.files import atomic_path, read_json, write_json
 
 SETTINGS_FILE = "settings.json"
@@ -56,39 +60,49 @@ def read_settings(folder: Path) -> GanSettings:
         raise WeightsError(f"{path} is not the settings of a GAN: {str(error).splitlines()[0]}") from error
 
 
-def _shape(settings: GanSettings) -> dict[str, object]:
-    """What decides the shapes of the tensors, by the name of the setting to change."""
-    widths = [num_channels(r, settings.channel_base, settings.channel_max) for r in resolutions_to(settings.resolution)]
-    return {
-        "resolution": settings.resolution,
-        "image_channels": settings.image_channels,
-        "num_mapping_layers": settings.num_mapping_layers,
-        "z_dim": settings.z_dim,
-        "w_dim": settings.w_dim,
-        "channel_base, channel_max": f"{settings.channel_base}, {settings.channel_max}",
-        "_widths": widths,
-    }
+def _sizes(settings: GanSettings, up_to: int) -> dict[str, object]:
+    """What decides the tensors' names and shapes up to a resolution, by the setting to change."""
+    base, most = settings.channel_base, settings.channel_max
+    widths = [num_channels(r, base, most) for r in resolutions_to(up_to)]
+    names = ("resolution", "image_channels", "num_mapping_layers", "z_dim", "w_dim", "d_architecture")
+    return {name: getattr(settings, name) for name in names} | {"channel_base, channel_max": widths}
 
 
 def check_fit(found: GanSettings, wanted: GanSettings, source: str) -> None:
-    """Compare the networks' shapes by their settings.
+    """Compare the networks' shapes by their settings, but for what `wanted.init_adapt` names.
 
     Raises:
         WeightsError: they differ; the message names each setting with both values.
+        RequestError: `freeze_d` would keep the discriminator from learning to read the adapted images.
     """
-    have, want = _shape(found), _shape(wanted)
-    same_widths = have.pop("_widths") == want.pop("_widths")
-    wrong = [
-        f"{name} is {have[name]} there and {want[name]} in the settings"
-        for name in have
-        if have[name] != want[name] and not (name.startswith("channel_base") and same_widths)
-    ]
+    shared = min(found.resolution, wanted.resolution)
+    have, want = _sizes(found, shared), _sizes(wanted, shared)
+    wrong = [name for name in have if have[name] != want[name] and name not in wanted.init_adapt]
     if wrong:
-        presets = presets_with(found.resolution, found.channel_base, found.num_mapping_layers)
-        hint = f"; those of the network's size are in the presets {', '.join(presets)}" if presets else ""
-        raise WeightsError(
-            f"{source} does not fit: {'; '.join(wrong)}. Change the settings to the weights' values{hint}"
+        told = [f"{name} is {_values(found, name)} there and {_values(wanted, name)} in the settings" for name in wrong]
+        raise WeightsError(f"{source} does not fit: {'; '.join(told)}. {_advice(found, wanted, wrong)}")
+    if wanted.freeze_d and (found.resolution != wanted.resolution or adds_channel(found, wanted)):
+        raise RequestError(
+            f"freeze_d = {wanted.freeze_d} keeps the discriminator's b{wanted.resolution}.fromrgb as it is, which has "
+            f"yet to learn the images that {source} is adapted to; set freeze_d to 0"
         )
+
+
+def _values(settings: GanSettings, names: str) -> str:
+    return ", ".join(str(getattr(settings, name)) for name in names.split(", "))
+
+
+def _advice(found: GanSettings, wanted: GanSettings, wrong: list[str]) -> str:
+    resolution = wanted.resolution if "resolution" in wanted.init_adapt else found.resolution
+    presets = presets_with(resolution, found.channel_base, found.num_mapping_layers, found.d_architecture)
+    advice = "Change the settings to the weights' values"
+    if presets:
+        advice += f"; networks of that size are in the presets {', '.join(presets)} at resolution {resolution}"
+    adaptable = [name for name in ("resolution", "image_channels") if name in wrong]
+    if adaptable:
+        listed = ", ".join(dict.fromkeys([*wanted.init_adapt, *adaptable]))
+        advice += f". Or have the weights adapted: init_adapt: [{listed}]"
+    return advice
 
 
 def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -141,19 +155,42 @@ def read(source: Path, names: Iterable[str]) -> tuple[GanSettings, dict[str, dic
     return read_settings(source), {name: _tensors(_file(source, name)) for name in names}
 
 
-def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Module]) -> None:
+def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Module]) -> Adaptation:
     """Load several networks, built with `settings`, from a folder of ours or an official `.pkl`: all of them or none.
 
+    Where `settings.init_adapt` allows it and resolution or image channels differ, the weights are adapted, and what has
+    no counterpart in them stays as it is in `networks`. The first process then prints what became of them.
+
+    Returns:
+        What was loaded, and how it came about.
+
     Raises:
-        WeightsError: as `read`, `check_fit` and `check_tensors`; no network has then been changed.
+        WeightsError, RequestError: as `read`, `check_fit` and `check_tensors`; no network has then been changed.
     """
     source = source.expanduser()
     found, tensors = read(source, networks)
     check_fit(found, settings, str(source))
+    check_networks(found, tensors, str(source))
+    adaptation = adapt(tensors, found, settings, {name: network.state_dict() for name, network in networks.items()})
     for name, network in networks.items():
-        check_tensors(network, tensors[name], f"{source} ({name})")
+        check_tensors(network, adaptation.networks[name], f"{source} ({name})")
     for name, network in networks.items():
-        network.load_state_dict(tensors[name])
+        network.load_state_dict(adaptation.networks[name])
+    if adaptation.changes and rank() == 0:
+        print(f"{source}, adapted\n{adaptation.summary()}", flush=True)
+    return adaptation
+
+
+def check_networks(settings: GanSettings, tensors: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
+    """Compare the tensors of several networks with those that `settings` make.
+
+    Raises:
+        WeightsError: as `check_tensors`.
+    """
+    with torch.device("meta"):  # shapes without numbers
+        generator, discriminator = Generator(settings), Discriminator(settings)
+    for name, values in tensors.items():
+        check_tensors(discriminator if name == DISCRIMINATOR else generator, values, f"{source} ({name})")
 
 
 def load_generator(folder: Path) -> Generator:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 MAX_INSTRUCTIONS = 1_000_000
 """A snapshot of a 1024x1024 network has well under a hundred thousand."""
 
+_MAX_KEY = 2**62
 _Key = str | int | float | bytes | bool | None
 
 
@@ -61,10 +62,35 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 
 
 def as_key(value: object) -> _Key:
-    """The value, if it may be a key: tuples of tuples could take for ever to hash."""
+    """The value, if it may be a key. Tuples of tuples could take for ever to hash, and huge numbers chosen to have the
+    same hash could take for ever to tell apart."""
+    if isinstance(value, int) and abs(value) > _MAX_KEY:
+        raise PickleError("a huge number as key")
     if value is None or isinstance(value, str | int | float | bytes):
         return value
     raise PickleError(f"a {type(value).__name__} as key")
+
+
+class Allowance:
+    """How many bytes may still be made of a file, so that a small one cannot fill the memory.
+
+    Args:
+        num_bytes: so many at first.
+        what: what is made, for the error.
+    """
+
+    def __init__(self, num_bytes: int, what: str) -> None:
+        self.left, self.what = num_bytes, what
+
+    def spend(self, num_bytes: int) -> None:
+        """Take from what is left.
+
+        Raises:
+            PickleError: that is too little.
+        """
+        self.left -= num_bytes
+        if self.left < 0:
+            raise PickleError(f"{self.what} that are larger than the file")
 
 
 class Machine:
@@ -87,7 +113,7 @@ class Machine:
         self.names, self.persistent, self.explain, self.limit = names, persistent, explain, limit
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
-        self.memo: dict[int, object] = {}
+        self.memo: dict[_Key, object] = {}
 
     def run(self, stream: io.BytesIO) -> object:
         """The object that the pickle at the stream's position describes; the stream then stands behind it.
@@ -116,7 +142,7 @@ class Machine:
         if name in _LITERALS:
             stack.append(argument)
         elif name in _PUTS:
-            self.memo[argument] = stack[-1]
+            self.memo[as_key(argument)] = stack[-1]
         elif name == "MEMOIZE":
             self.memo[len(self.memo)] = stack[-1]
         elif name in _GETS:

@@ -4,8 +4,9 @@ Such a `.pkl` is a dictionary with the networks G, D and G_ema and the augmentat
 `torch_utils.persistence._reconstruct_persistent_obj` with its source text and its attributes; the official program runs
 the text. Here that call only hands out the attributes, among them tensors and submodules; the text is not looked at.
 
-Known is the format of stylegan2-ada-pytorch. What other programs write, StyleGAN3's among them, loads when it uses the
-same names for the same tensors, and is refused otherwise.
+Known is the format of stylegan2-ada-pytorch, which the later stylegan3 program shares: its `stylegan2` networks load,
+its own, alias-free ones are told apart and refused. What other programs write loads when it uses the same names for the
+same tensors.
 """
 
 import io
@@ -21,8 +22,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from gan.generator import num_channels
-from gan.interop.pickles import Described, Machine, PickleError, as_key
-from gan.interop.tensors import TensorReader, load_storage, parameter
+from gan.interop.pickles import Allowance, Described, Machine, PickleError, as_key
+from gan.interop.tensors import TensorReader, parameter
 from gan.settings import GanSettings, presets_with
 from segkit.core.errors import WeightsError
 
@@ -30,7 +31,7 @@ NETWORKS = {"generator": "G", "discriminator": "D", "generator_ema": "G_ema"}
 """Our names of the networks and the snapshot's."""
 
 _MAX_BYTES = 8 * 2**30
-_MAX_MODULES, _MAX_DEPTH = 2000, 12
+_MAX_MODULES, _MAX_DEPTH, _MAX_ENTRIES = 2000, 12, 1000
 _MAPPING_LR_MULTIPLIER = 0.01
 _TENSORFLOW = (
     ": these are networks of NVIDIA's TensorFlow code. Take the PyTorch file of the same network, or convert this one "
@@ -92,19 +93,50 @@ def _numpy_scalar(dtype: object, data: object) -> object:
     return np.frombuffer(data, dtype.dtype)[0].item()
 
 
+class _Unread(Described):
+    """What a network may carry and nobody asks for: arrays of numpy, devices and number formats of PyTorch."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def accept(self, state: object) -> None:
+        pass
+
+
+def _encoder(num_bytes: int) -> Callable[[object, object], bytes]:
+    """Bytes out of text, which is how the oldest pickles write them."""
+    texts = Allowance(num_bytes, "texts")
+
+    def encode(text: object, encoding: object) -> bytes:
+        if not isinstance(text, str) or encoding != "latin1":
+            raise PickleError("text in an encoding that no snapshot needs")
+        texts.spend(len(text))
+        return text.encode("latin1")
+
+    return encode
+
+
 def _names(num_bytes: int) -> dict[str, Callable[..., Any]]:
-    return {
+    tensors = TensorReader(num_bytes)
+    names: dict[str, Callable[..., Any]] = {
         "torch_utils.persistence._reconstruct_persistent_obj": _module,
         "dnnlib.util.EasyDict": _empty_dict,
         "collections.OrderedDict": _empty_dict,
         "builtins.set": _set,
         "torch._utils._rebuild_parameter": parameter,
-        "torch._utils._rebuild_tensor_v2": TensorReader(num_bytes).rebuild,
-        "torch.storage._load_from_bytes": load_storage,
+        "torch._utils._rebuild_parameter_with_state": parameter,
+        "torch._utils._rebuild_tensor_v2": tensors.rebuild,
+        "torch.storage._load_from_bytes": tensors.storage,
+        "torch.device": _Unread,
         "numpy.dtype": _NumpyDtype,
-        "numpy.core.multiarray.scalar": _numpy_scalar,  # until numpy 1
-        "numpy._core.multiarray.scalar": _numpy_scalar,
+        "numpy.ndarray": _Unread,
+        # protocol 2
+        "__builtin__.set": _set,
+        "_codecs.encode": _encoder(num_bytes),
     }
+    for core in ("numpy.core", "numpy._core"):  # until numpy 1, and from numpy 2
+        names |= {f"{core}.multiarray.scalar": _numpy_scalar, f"{core}.multiarray._reconstruct": _Unread}
+    return names | dict.fromkeys((f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64")), _Unread)
 
 
 def _explain(name: str) -> str:
@@ -128,7 +160,7 @@ def read_snapshot(path: Path) -> Snapshot:
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return _snapshot(_unpickle(data))
+        return _snapshot(_unpickle(data), len(data))
     except PickleError as error:
         raise WeightsError(f"cannot read {path} as a snapshot of StyleGAN2-ADA: {error}") from error
 
@@ -141,17 +173,24 @@ def _unpickle(data: bytes) -> object:
     return Machine(_names(len(data)), explain=_explain).run(io.BytesIO(data))
 
 
-def _snapshot(content: object) -> Snapshot:
+def _snapshot(content: object, num_bytes: int) -> Snapshot:
     if not isinstance(content, dict):
         raise PickleError(f"it holds a {type(content).__name__}, not a dictionary with G, D and G_ema")
     missing = [key for key in NETWORKS.values() if not isinstance(content.get(key), Module)]
     if missing:
         raise PickleError(f"it holds no network {' and no network '.join(missing)}")
     modules = {name: dict(_walk(content[key], key)) for name, key in NETWORKS.items()}
-    networks = {name: _tensors(states, NETWORKS[name]) for name, states in modules.items()}
+    if any(module.class_name == "SynthesisInput" for module in modules["generator"].values()):
+        raise PickleError(
+            "its generator is an alias-free one of StyleGAN3, which this code cannot build; "
+            "of the stylegan3 program those of `--cfg=stylegan2` load"
+        )
+    # fp16 becomes fp32, and one generator may stand for both
+    allowance = Allowance(4 * num_bytes, "networks")
+    networks = {name: _tensors(states, NETWORKS[name], allowance) for name, states in modules.items()}
     for name, states in modules.items():
         _check_gains(states, networks[name], NETWORKS[name])
-    sizes = _sizes(networks["generator"])
+    sizes = _sizes(networks["generator"], networks["discriminator"])
     clamp = modules["generator"]["synthesis.b4.conv1"].state.get("conv_clamp", 256.0)
     values = {**sizes, "conv_clamp": clamp, "augment_p": _augment_p(content.get("augment_pipe"))}
     return Snapshot(networks, _settings(values))
@@ -177,6 +216,8 @@ def _entries(module: Module, kind: str, title: str) -> Iterator[tuple[str, objec
     entries = module.state.get(kind)
     if not isinstance(entries, dict):
         raise PickleError(f"{title} has a module without {kind}")
+    if len(entries) > _MAX_ENTRIES:
+        raise PickleError(f"{title} has a module with more {kind} than any")
     for name, value in entries.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
             raise PickleError(f"{title} has an impossible name in {kind}")
@@ -184,9 +225,10 @@ def _entries(module: Module, kind: str, title: str) -> Iterator[tuple[str, objec
             yield name, value
 
 
-def _tensors(modules: Mapping[str, Module], title: str) -> dict[str, Tensor]:
+def _tensors(modules: Mapping[str, Module], title: str, allowance: Allowance) -> dict[str, Tensor]:
     """Parameters and buffers by name. Layers that were frozen keep as buffers what others have as parameters."""
     found: dict[str, Tensor] = {}
+    seen: set[int] = set()
     for path, module in modules.items():
         for kind in ("_parameters", "_buffers"):
             for name, value in _entries(module, kind, title):
@@ -195,9 +237,12 @@ def _tensors(modules: Mapping[str, Module], title: str) -> dict[str, Tensor]:
                     raise PickleError(f"{title} has a {type(value).__name__} as tensor {full}")
                 if full in found:
                     raise PickleError(f"{title} has the tensor {full} twice")
+                allowance.spend(value.numel() * torch.float32.itemsize)
                 if not value.isfinite().all():
                     raise PickleError(f"{title} has numbers in {full} that are not finite")
-                found[full] = value.float()
+                # one tensor under two names becomes two, which can then change apart
+                found[full] = value.to(torch.float32, copy=id(value) in seen)
+                seen.add(id(value))
     return found
 
 
@@ -224,8 +269,8 @@ def _shape(tensors: Mapping[str, Tensor], name: str, num_dimensions: int) -> tor
     return tensors[name].shape
 
 
-def _sizes(generator: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The settings that decide shapes, read from a generator's tensors."""
+def _sizes(generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The settings that decide names and shapes, read from the tensors."""
     if any(name.startswith("mapping.embed.") for name in generator):
         raise PickleError("its networks are conditional on a class, which this code has not")
     _shape(generator, "synthesis.b4.conv1.weight", 4)
@@ -242,6 +287,7 @@ def _sizes(generator: Mapping[str, Tensor]) -> dict[str, Any]:
         "z_dim": _shape(generator, "mapping.fc0.weight", 2)[1],
         "w_dim": _shape(generator, "mapping.w_avg", 1)[0],
         "resolution": max(widths),
+        "d_architecture": "resnet" if f"b{max(widths)}.skip.weight" in discriminator else "orig",
     }
     return sizes | _channels(widths)
 
@@ -268,7 +314,8 @@ def _augment_p(pipe: object) -> float:
 
 def _settings(values: dict[str, Any]) -> GanSettings:
     try:
-        fitting = presets_with(values["resolution"], values["channel_base"], values["num_mapping_layers"])
+        names = ("resolution", "channel_base", "num_mapping_layers", "d_architecture")
+        fitting = presets_with(*(values[name] for name in names))
         named = [name for name in fitting if name == f"paper{values['resolution']}"]
         return GanSettings(preset=named[0] if named else None, **{"num_low_precision_resolutions": 0, **values})
     except ValidationError as error:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeGuard
 import torch
 from torch import Tensor
 
-from gan.interop.pickles import Global, Machine, PickleError
+from gan.interop.pickles import Allowance, Global, Machine, PickleError
 
 # the stream that torch.save wrote before the zip format, and still writes when a tensor is pickled by itself
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -80,14 +80,19 @@ def load_storage(data: object) -> Storage:
 
 
 class TensorReader:
-    """Makes tensors of storages, all together no larger than the file they come from.
+    """Makes storages and tensors; all storages together, and all tensors, are no larger than the file they come from.
 
     Args:
-        budget: bytes that the tensors may have together.
+        num_bytes: the file's size.
     """
 
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
+    def __init__(self, num_bytes: int) -> None:
+        self.storages, self.tensors = Allowance(num_bytes, "storages"), Allowance(num_bytes, "tensors")
+
+    def storage(self, data: object) -> Storage:
+        """As `load_storage`; the same bytes again count again."""
+        self.storages.spend(len(data) if isinstance(data, bytes) else 0)
+        return load_storage(data)
 
     def rebuild(
         self,
@@ -97,6 +102,7 @@ class TensorReader:
         stride: object,
         requires_grad: object = False,
         hooks: object = None,
+        metadata: object = None,
     ) -> Tensor:
         """A tensor of its own, contiguous; `offset`, `size` and `stride` count numbers of the storage.
 
@@ -112,9 +118,7 @@ class TensorReader:
         if numel == 0 or numel > reach or offset + reach > storage.size:
             raise PickleError("a tensor that is empty or reaches outside its storage")
         width = storage.dtype.itemsize
-        self.budget -= reach * width
-        if self.budget < 0:
-            raise PickleError("tensors that are larger than the file")
+        self.tensors.spend(reach * width)
         span = bytearray(storage.values[offset * width : (offset + reach) * width])
         return torch.frombuffer(span, dtype=storage.dtype).as_strided(size, stride).contiguous()
 
@@ -127,8 +131,8 @@ def _are_counts(values: object) -> TypeGuard[tuple[int, ...]]:
     return isinstance(values, tuple) and all(_is_count(value) for value in values)
 
 
-def parameter(data: object, requires_grad: object = False, hooks: object = None) -> Tensor:
-    """A parameter's tensor."""
+def parameter(data: object, requires_grad: object = False, hooks: object = None, state: object = None) -> Tensor:
+    """A parameter's tensor; what newer versions of PyTorch note beside it is left out."""
     if not isinstance(data, Tensor):
         raise PickleError("a parameter that is not a tensor")
     return data

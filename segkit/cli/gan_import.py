@@ -8,20 +8,26 @@ import click
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the networks.")
-def import_weights(file: Path, out: Path) -> None:
+@click.option("--resolution", type=int, help="Adapt the networks to images of this edge.")
+@click.option("--image-channels", type=int, help="Adapt the networks to images with so many channels: 1 gray, 3 RGB.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the layers that an adaptation begins anew.")
+def import_weights(file: Path, out: Path, resolution: int | None, image_channels: int | None, seed: int) -> None:
     """Turn a .pkl of NVIDIA's stylegan2-ada-pytorch into weights that cannot run code, without running its own.
 
-    The folder keeps NVIDIA's licence. Start from it with --set gan.init_from=OUT; the .pkl itself does as well.
+    StyleGAN2 networks of NVIDIA's stylegan3 program load as well. The folder keeps NVIDIA's licence. Start from it with
+    --set gan.init_from=OUT; the .pkl itself does as well.
     """
     from gan.interop.convert import import_snapshot
     from gan.settings import presets_with
 
-    found = import_snapshot(file, out)
-    fitting = presets_with(found.resolution, found.channel_base, found.num_mapping_layers)
+    found, adaptation = import_snapshot(file, out, resolution, image_channels, seed)
+    fitting = presets_with(found.resolution, found.channel_base, found.num_mapping_layers, found.d_architecture)
     click.echo(
-        f"{out}: {found.resolution}x{found.resolution}, {found.image_channels} image channels, "
+        f"{out}: {found.resolution}x{found.resolution}, image_channels {found.image_channels}, "
         f"{found.num_mapping_layers} mapping layers, channel_base {found.channel_base}, "
         f"channel_max {found.channel_max}, z {found.z_dim}, w {found.w_dim}; "
         f"augmentation had reached p = {found.augment_p:.3f}\n"
         f"presets with networks of this size: {', '.join(fitting) or 'none; set these values'}"
     )
+    if adaptation.changes:
+        click.echo(f"adapted\n{adaptation.summary()}")
