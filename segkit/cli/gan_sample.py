@@ -1,5 +1,143 @@
-"""`segkit gan sample`: the images of seeds."""
+"""`segkit gan sample`: the images of seeds, from given weights or as a part of the recipe."""
 
-from segkit.cli.parts import gan_sample as sample
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
-__all__ = ["sample"]
+import click
+from click.core import ParameterSource
+
+from segkit.cli.parts import RECIPE
+from segkit.cli.pipeline import conduct
+from segkit.cli.recipes import resolve, runs_option, settings_options
+from segkit.cli.seeds import seeds_callback
+
+_OF_RECIPE = ("config", "overrides", "data", "runs", "dry_run")
+_OF_WEIGHTS = ("seeds", "out", "truncation_psi", "truncation_cutoff", "noise_mode", "bits", "devices", "grid")
+_MOST_IN_GRID = 100
+
+
+@click.command()
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, exists=True),
+    help="A folder of GAN weights, or a .pkl of NVIDIA's; without it the recipe's samples are drawn.",
+)
+@click.option(
+    "--seeds", metavar="SEEDS", callback=seeds_callback, help="With --weights: which images, as in 0-99,105,200-210."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="With --weights: folder for seed0000.png and so on.")
+@click.option("--truncation-psi", type=float, default=0.7, show_default=True, help="1 draws from all of W, 0 its mean.")
+@click.option("--truncation-cutoff", type=int, help="Truncate only so many of the first styles; all by default.")
+@click.option(
+    "--noise-mode",
+    type=click.Choice(["const", "random", "none"]),
+    default="const",
+    show_default=True,
+    help="Per-pixel noise: the network's own, drawn from the image's seed, or none.",
+)
+@click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Of each level.")
+@click.option("--devices", default="1", show_default=True, help="Processes or GPUs, or `auto`.")
+@click.option(
+    "--grid", type=click.Path(path_type=Path), help=f"Also a sheet of the first {_MOST_IN_GRID} images, as PNG or JPEG."
+)
+@settings_options
+@runs_option
+@click.option("--dry-run", is_flag=True, help="Say what the recipe would run, and run nothing.")
+@click.pass_context
+def sample(
+    ctx: click.Context,
+    weights: Path | None,
+    seeds: tuple[int, ...] | None,
+    out: Path | None,
+    truncation_psi: float,
+    truncation_cutoff: int | None,
+    noise_mode: str,
+    bits: str,
+    devices: str,
+    grid: Path | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    data: str | None,
+    runs: Path,
+    dry_run: bool,
+) -> None:
+    """Draw the images of seeds.
+
+    With --weights: one PNG for each of --seeds into --out, the same bytes on any number of --devices. Images that are
+    there already are kept, so that a killed command goes on where it stopped.
+
+    Without: train the recipe's GAN if need be, and draw its samples (--config, --set, --data, --runs, --dry-run).
+    """
+    if weights is None:
+        _refuse(ctx, _OF_WEIGHTS, "needs --weights")
+        conduct(resolve(RECIPE, config, overrides, data), runs, "samples", dry_run)
+        return
+    _refuse(ctx, _OF_RECIPE, "is for the recipe's samples, which are drawn without --weights")
+    if seeds is None or out is None:
+        raise click.UsageError("--weights needs --seeds and --out", ctx)
+    sampling = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff, "noise_mode": noise_mode}
+    _draw(weights, seeds, out, sampling, 16 if bits == "16" else 8, devices, grid)
+
+
+def _refuse(ctx: click.Context, names: Sequence[str], why: str) -> None:
+    """Options of the other form must not be passed over in silence."""
+    for parameter in ctx.command.params:
+        if parameter.name in names and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[-1]} {why}", ctx)
+
+
+def _draw(
+    source: Path,
+    seeds: tuple[int, ...],
+    out: Path,
+    sampling: Mapping[str, object],
+    bits: Literal[8, 16],
+    devices: str,
+    grid: Path | None,
+) -> None:
+    from gan.data import seeds_loader
+    from gan.sampling import read_generator, sample_grid
+    from gan.seed_folder import SeedFolder, SeedWriter
+    from gan.settings import SamplingSettings
+    from gan.task import StyleGAN2Task
+    from pipelines.execution import is_first_rank
+    from segkit.core import images
+    from segkit.core.config import validate
+    from segkit.core.errors import RequestError
+    from segkit.tasks.settings import RuntimeSettings
+    from segkit.tasks.trainer import build_trainer, quiet
+
+    quiet()
+    if grid is not None and grid.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise RequestError(f"--grid {grid} is neither .png nor .jpg")
+    how = validate(SamplingSettings, sampling, "segkit gan sample")
+    count: int | str = int(devices) if devices.isdigit() else devices
+    runtime = validate(RuntimeSettings, {"devices": count}, "segkit gan sample")
+    settings, generator = read_generator(source)
+    folder = SeedFolder(out, settings, bits)
+    alone = folder.held(say=click.echo) if is_first_rank() else nullcontext()
+    with TemporaryDirectory() as scratch, alone:
+        trainer = build_trainer(runtime, Path(scratch), "sample", precision="32-true", callbacks=[SeedWriter(folder)])
+        folder.claim(generator, how, trainer.strategy.root_device.type, source)
+        missing = folder.missing(seeds)
+        if missing:
+            task = StyleGAN2Task(settings, sampling=how)
+            task.generator_ema.load_state_dict(generator.state_dict())
+            mine = (
+                missing[trainer.global_rank :: trainer.world_size] or missing[:1]
+            )  # Lightning refuses an empty loader
+            trainer.predict(task, seeds_loader(mine), return_predictions=False)
+        trainer.strategy.barrier()
+    if not trainer.is_global_zero:
+        return
+    wanted = list(dict.fromkeys(seeds))
+    there = f", {len(wanted) - len(missing)} of them drawn before" if len(missing) < len(wanted) else ""
+    drawn = f"truncation psi {how.truncation_psi:g}, noise {how.noise_mode}, {bits} bit"
+    click.echo(f"{len(wanted)} images in {out}{there} ({drawn})")
+    if grid is not None:
+        shown = wanted[:_MOST_IN_GRID]
+        images.write_image(grid, sample_grid([images.read_image(folder.path(seed)) for seed in shown]))
+        click.echo(f"grid of {len(shown)} images in {grid}")

@@ -38,7 +38,6 @@ def train(
 
 
 gan_train = click.command("train")(_part("gan", "Train the recipe's GAN on the training images."))
-gan_sample = click.command("sample")(_part("samples", "Train the recipe's GAN if need be, and draw its samples."))
 pseudo_label = click.command("pseudo-label")(_part("pseudo-labels", "Label the synthetic fundi with the teacher."))
 ensemble = click.command("ensemble")(
     _part("ensemble", "Combine the recipe's models; the rule is chosen on validation.")

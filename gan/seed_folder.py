@@ -1,0 +1,141 @@
+"""A folder of drawn images, one file for each seed, with a record of how they were drawn."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from gan.generator import Generator
+from gan.sampling import levels_8bit, levels_16bit
+from gan.settings import GanSettings, SamplingSettings
+from segkit.core import images
+from segkit.core.errors import RequestError
+from segkit.core.files import TEMPORARY, read_json, write_json
+
+RECORD, LOCK = "sampling.json", ".lock"
+
+
+class SeedFolder:
+    """Where each seed's image lies, and which are still to be drawn.
+
+    Args:
+        network: resolution and channels of the images.
+        bits: 8 or 16 for each level.
+    """
+
+    def __init__(self, folder: Path, network: GanSettings, bits: Literal[8, 16]) -> None:
+        self.folder, self.network, self.bits = folder, network, bits
+
+    def path(self, seed: int) -> Path:
+        """The file of a seed's image."""
+        return self.folder / f"seed{seed:04d}.png"
+
+    def missing(self, seeds: Iterable[int]) -> list[int]:
+        """The seeds, each once, whose images are not there as whole files of the right form."""
+        edge, channels = self.network.resolution, self.network.image_channels
+        return [
+            seed
+            for seed in dict.fromkeys(seeds)
+            if not images.holds_png(self.path(seed), edge, edge, channels, self.bits)
+        ]
+
+    @contextmanager
+    def held(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Be the only one who draws into the folder, without what a killed process was writing; wait for another one.
+
+        Of several ranks only the first one may ask for it.
+
+        Raises:
+            RequestError: it is a file.
+        """
+        from filelock import FileLock, Timeout
+
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RequestError(f"{self.folder} is a file; name a folder for the images")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"waiting for another process that draws into {self.folder}")
+            lock.acquire()
+        try:
+            for half_written in self.folder.glob(f"{TEMPORARY}*"):
+                half_written.unlink(missing_ok=True)
+            yield
+        finally:
+            (self.folder / LOCK).unlink(missing_ok=True)
+            lock.release()
+
+    def claim(self, generator: Generator, sampling: SamplingSettings, device: str, source: Path) -> None:
+        """Make the folder one for images of a generator: new, or as a killed run with the same settings left it.
+
+        Whatever can change a byte of an image is recorded: the weights' digest, the settings, the kind of device.
+
+        Args:
+            device: "cpu" or "cuda"; their last bits differ.
+            source: where the weights came from, for the reader of the record.
+
+        Raises:
+            RequestError: it holds images that were drawn otherwise, or nobody knows how.
+        """
+        record = {
+            "weights_sha256": weights_digest(generator, self.network),
+            **sampling.model_dump(mode="json"),
+            "bits": self.bits,
+            "device": device,
+        }
+        if (self.folder / RECORD).exists():
+            self._compare(record)
+        elif any(self.folder.glob("seed*.png")):
+            raise RequestError(
+                f"{self.folder} holds images of seeds and no {RECORD} that says how they were drawn; "
+                "choose another folder"
+            )
+        else:
+            write_json(self.folder / RECORD, {**record, "weights": str(source.resolve())})
+
+    def _compare(self, wanted: dict[str, Any]) -> None:
+        path = self.folder / RECORD
+        try:
+            found = dict(read_json(path))
+        except (ValueError, TypeError) as error:
+            raise RequestError(f"{path} does not say how images were drawn; choose another folder") from error
+        if found.get("weights_sha256") != wanted["weights_sha256"]:
+            raise RequestError(
+                f"{self.folder} holds images of other weights ({found.get('weights')}); choose another folder"
+            )
+        for key, value in wanted.items():
+            if found.get(key) != value:
+                raise RequestError(
+                    f"{self.folder} holds images drawn with {key} = {found.get(key)}, not {value}; "
+                    "choose another folder"
+                )
+
+
+def weights_digest(generator: Generator, network: GanSettings) -> str:
+    """Hexadecimal sha256 of what decides a generator's images: its tensors, by name, and where it clamps."""
+    digest = hashlib.sha256(f"clamp {network.conv_clamp}".encode())
+    for name, value in sorted(generator.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class SeedWriter(BasePredictionWriter):
+    """Writes each image when it is drawn; every rank its own."""
+
+    def __init__(self, folder: SeedFolder) -> None:
+        super().__init__("batch")
+        self.folder = folder
+
+    def write_on_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *_: Any
+    ) -> None:
+        levels = levels_8bit if self.folder.bits == 8 else levels_16bit
+        for seed, image_pm1 in zip(prediction["seeds"].tolist(), prediction["images_pm1"], strict=True):
+            images.write_image(self.folder.path(seed), levels(image_pm1))

@@ -1,0 +1,50 @@
+"""Seeds as they are given on the command line."""
+
+import re
+
+import click
+
+LARGEST_SEED = 2**32 - 1
+"""NumPy's legacy generator, from which everyone draws latents, takes no larger one."""
+
+MOST_SEEDS = 1_000_000
+"""More at once are a slip of the finger."""
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Numbers and ranges with both ends, as in 0-99,105,200-210, in the order given.
+
+    Raises:
+        ValueError: the text is something else, names no seed, too large a one or too many.
+    """
+    seeds: list[int] = []
+    for part in (piece.strip() for piece in text.split(",")):
+        first, last = _ends(part)
+        if len(seeds) + last - first + 1 > MOST_SEEDS:
+            raise ValueError(f"{text!r} names more than {MOST_SEEDS:,} seeds; draw them in parts")
+        seeds += range(first, last + 1)
+    return tuple(seeds)
+
+
+def _ends(part: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,20})(?:\s*-\s*([0-9]{1,20}))?", part)
+    if found is None:
+        what = "a seed is not negative" if re.fullmatch(r"-\s*[0-9]+", part) else "no seed or range"
+        raise ValueError(f"{part!r}: {what}; give seeds as in 0-99,105,200-210")
+    first = int(found[1])
+    last = first if found[2] is None else int(found[2])
+    if last < first:
+        raise ValueError(f"{part!r} runs backwards; write {last}-{first}")
+    if last > LARGEST_SEED:
+        raise ValueError(f"{part!r}: the largest seed is {LARGEST_SEED}")
+    return first, last
+
+
+def seeds_callback(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """For `click.option(callback=...)`: the text as seeds."""
+    if value is None:
+        return None
+    try:
+        return parse_seeds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
