@@ -1,187 +1,148 @@
-import math
+from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from gan import augment
-from gan.augment import GEOMETRIES, AugmentPipe, Draws, Geometry, draw, geometry_matrices, warp
+from gan.augment import GEOMETRIES, PRESETS, AugmentPipe, Geometry, draw, geometry_matrices, warp
+from gan.augment.color import Color, color_matrices, recolor
+from gan.augment.corruption import add_noise, cut_out, cutout_bounds, noise_stds
+from gan.augment.draws import Column
+from gan.augment.filters import amplify, band_gains
+from gan.draws import BatchDraws
+from gan.settings import AugmentTransforms
+from tests.gan.augment_draws import no_draws, rng
 
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def draws_of(column, uniform=(0.5, 0.5), normal=(0.0, 0.0)):
-    """One image for which only the transform of this column is drawn."""
-    apply = torch.ones(1, 8, dtype=torch.float64)
-    apply[0, column] = 0.0
-    rows = torch.zeros(1, 8, 2, dtype=torch.float64), torch.zeros(1, 8, 2, dtype=torch.float64)
-    rows[0][0, column], rows[1][0, column] = torch.tensor(uniform), torch.tensor(normal)
-    return Draws(apply, *rows)
+SINGLE = ["blit", "geom", "color", "filter", "noise", "cutout"]
 
 
-def where_from(geometry, draws, x, y, edge=32):
-    """Source position, from the centre, of the output pixel at (x, y)."""
-    matrix = geometry_matrices(geometry, 0.5, draws, edge)[0].numpy()
-    return (matrix @ [x, y, 1])[:2]
+def images(n=4, channels=3, edge=16, dtype=torch.float32, seed=0):
+    return torch.randn(n, channels, edge, edge, generator=rng(seed)).to(dtype)
 
 
-EVERYTHING = GEOMETRIES["bg"]
+def test_every_preset_of_the_settings_exists():
+    assert set(PRESETS) == set(get_args(AugmentTransforms))
 
 
-def test_mirror_reads_from_the_other_side():
-    np.testing.assert_allclose(where_from(EVERYTHING, draws_of(0, (0.7, 0)), 3, 5), (-3, 5))
-    np.testing.assert_allclose(where_from(EVERYTHING, draws_of(0, (0.3, 0)), 3, 5), (3, 5))
+def test_presets_add_up():
+    parts = {name: PRESETS[name] for name in SINGLE}
+    everything = PRESETS["bgcfnc"]
+    b, g = parts["blit"].geometry, parts["geom"].geometry
+    assert everything.geometry == Geometry(*(x or y for x, y in zip(b, g, strict=True))) == GEOMETRIES["bg"]
+    assert everything.color == parts["color"].color == Color(0.2, 0.5, True, 180.0, 1.0)
+    assert (everything.band_std, everything.noise_std, everything.cutout_size) == (1.0, 0.1, 0.5)
+    assert PRESETS["bgcfn"] == everything._replace(cutout_size=0.0)
+    assert PRESETS["bgcf"] == PRESETS["bgcfn"]._replace(noise_std=0.0)
+    assert PRESETS["bgc"] == PRESETS["bgcf"]._replace(band_std=0.0)
+    assert PRESETS["bg"] == PRESETS["bgc"]._replace(color=Color())
+    assert PRESETS["fundus"]._replace(geometry=Geometry()) == PRESETS["geom"]._replace(geometry=Geometry())
 
 
-@pytest.mark.parametrize(("drawn", "source"), [(0.1, (3, 5)), (0.3, (5, -3)), (0.6, (-3, -5)), (0.9, (-5, 3))])
-def test_quarter_turns_are_exact(drawn, source):
-    np.testing.assert_array_equal(where_from(EVERYTHING, draws_of(1, (drawn, 0)), 3, 5), source)
+def test_transforms_follow_each_other_in_the_papers_order():
+    pipe, x, draws = AugmentPipe("bgcfnc", 1.0).double(), images(dtype=torch.float64), draw(4, rng(1))
+    t = pipe.transforms
+    expected = warp(x, geometry_matrices(t.geometry, 1.0, draws, 16), pipe.Hz_geom)
+    expected = recolor(expected, color_matrices(t.color, 1.0, draws, 3))
+    expected = amplify(expected, band_gains(1.0, 1.0, draws), pipe.Hz_fbank)
+    expected = add_noise(expected, noise_stds(0.1, 1.0, draws), draws.noise_seed)
+    expected = cut_out(expected, cutout_bounds(0.5, 1.0, draws, 16))
+    torch.testing.assert_close(pipe(x, draws), expected)
 
 
-def test_whole_shifts_are_whole_pixels_of_at_most_an_eighth():
-    np.testing.assert_array_equal(where_from(EVERYTHING, draws_of(2, (0.999, 0.4)), 0, 0), (-4, 1))
+def test_the_same_numbers_give_the_same_geometry_whatever_the_preset():
+    x, draws = images(), draw(4, rng(1))
+    moved = AugmentPipe("bg", 0.7)(x, draws)
+    longer = AugmentPipe("bgc", 0.7)(x, draws)
+    recolored = recolor(moved, color_matrices(PRESETS["color"].color, 0.7, draws, 3))
+    torch.testing.assert_close(longer, recolored, atol=1e-4, rtol=1e-4)
+    assert not torch.equal(longer, moved)
 
 
-def test_scale_is_a_power_of_two_in_both_directions():
-    np.testing.assert_allclose(where_from(EVERYTHING, draws_of(3, normal=(5, 0)), 3, 5), (1.5, 2.5))
+@pytest.mark.parametrize("name", SINGLE)
+def test_each_transform_alone_changes_images(name):
+    x = images()
+    changed = AugmentPipe(name, 1.0)(x, draw(4, rng(1)))
+    assert changed.shape == x.shape
+    assert (changed != x).flatten(1).any(dim=1).all()
 
 
-@pytest.mark.parametrize("column", [4, 6])
-def test_turns_go_half_a_circle_either_way(column):
-    angle = -0.5 * math.pi  # (0.75 * 2 - 1) * 180 degrees, undone
-    expected = (math.cos(angle) * 3 - math.sin(angle) * 5, math.sin(angle) * 3 + math.cos(angle) * 5)
-    np.testing.assert_allclose(where_from(EVERYTHING, draws_of(column, (0.75, 0)), 3, 5), expected, atol=1e-12)
+@pytest.mark.parametrize("name", PRESETS)
+def test_images_without_a_transform_pass_untouched(name):
+    pipe, x = AugmentPipe(name, 0.15), images(24)
+    draws = draw(24, rng(1))
+    result = pipe(x, draws)
+    t = pipe.transforms
+    drawn = (geometry_matrices(t.geometry, 0.15, draws, 16) != torch.eye(3)).flatten(1).any(1)
+    drawn |= (color_matrices(t.color, 0.15, draws, 3) != torch.eye(4)).flatten(1).any(1)
+    drawn |= (band_gains(t.band_std, 0.15, draws) != 1).any(1)
+    drawn |= noise_stds(t.noise_std, 0.15, draws) > 0
+    drawn |= (cutout_bounds(t.cutout_size, 0.15, draws, 16).diff(dim=2) > 0).flatten(1).any(1)
+    assert (result == x).flatten(1).all(1).tolist() == (~drawn).tolist()
+    assert 0 < drawn.sum() < 24
 
 
-def test_stretching_keeps_the_area():
-    np.testing.assert_allclose(where_from(EVERYTHING, draws_of(5, normal=(5, 0)), 3, 5), (1.5, 10))
+@pytest.mark.parametrize("name", ["bg", "bgcfnc"])
+def test_without_a_chance_the_images_themselves_come_back(name):
+    x = images()
+    assert AugmentPipe(name, 0.0)(x, draw(4, rng())) is x
+    assert AugmentPipe(name, 0.9)(x, no_draws(4)) is x  # nor where nothing is drawn
 
 
-def test_shifts_are_shares_of_the_edge():
-    np.testing.assert_allclose(where_from(EVERYTHING, draws_of(7, normal=(1, -0.5)), 0, 0), (-4, 2))
+def test_images_do_not_depend_on_those_beside_them():
+    pipe, x, draws = AugmentPipe("bgcfnc", 0.6), images(6), draw(6, rng(2))
+    together = pipe(x, draws)
+    for part in (slice(0, None, 2), slice(1, None, 2), slice(3, 4)):  # two ranks, and a pass of one image
+        torch.testing.assert_close(pipe(x[part], draws.share(part)), together[part], atol=1e-4, rtol=1e-4)
 
 
-def test_transforms_multiply_in_the_papers_order():
-    draws = draw(5, rng())
-    draws.apply.zero_()
-    expected = torch.eye(3, dtype=torch.float64).repeat(5, 1, 1)
-    for column in range(8):
-        alone = draws._replace(apply=torch.ones(5, 8, dtype=torch.float64))
-        alone.apply[:, column] = 0
-        expected = expected @ geometry_matrices(EVERYTHING, 0.5, alone, 32)
-    torch.testing.assert_close(geometry_matrices(EVERYTHING, 0.5, draws, 32), expected)
+def test_ranks_draw_their_rows_of_one_batch():
+    whole = BatchDraws(3, 1, 0).augment(8)
+    for rank in range(2):
+        share = BatchDraws(3, 1, 0, rank=rank, world=2).augment(8)
+        assert all(torch.equal(ours, column[rank::2]) for ours, column in zip(share, whole, strict=True))
+    assert len(set(whole.noise_seed.tolist())) == 8
 
 
-def test_each_transform_happens_with_its_chance():
-    num_images, p = 20_000, 0.3
-    draws = draw(num_images, rng())
-    identity = torch.eye(3, dtype=torch.float64)
-
-    def share(geometry):
-        return (geometry_matrices(geometry, p, draws, 64) != identity).flatten(1).any(1).double().mean().item()
-
-    assert share(Geometry(scale_std=0.2)) == pytest.approx(p, abs=0.01)
-    assert share(Geometry(turn=180.0)) == pytest.approx(p, abs=0.01)  # by two turns together
-    assert share(Geometry(x_flip=True)) == pytest.approx(p / 2, abs=0.01)
-    assert share(Geometry(quarter_turns=True)) == pytest.approx(p * 3 / 4, abs=0.01)
+def test_numbers_are_drawn_for_every_column():
+    draws = draw(1000, rng())
+    assert draws.apply.shape == (1000, len(Column))
+    assert draws.apply.mean(dim=0).sub(0.5).abs().max() < 0.04
+    assert draws.uniform.std(dim=0).sub(12**-0.5).abs().max() < 0.02
+    assert draws.normal.std(dim=0).sub(1).abs().max() < 0.1
 
 
-def test_a_fundus_is_turned_and_scaled_slightly_only():
-    matrices = geometry_matrices(GEOMETRIES["fundus"], 1.0, draw(2000, rng()), 64)
-    scale = torch.linalg.det(matrices).abs().sqrt()
-    assert 0.75 < scale.min().item() < scale.max().item() < 1.35
-    turns = torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0].abs() * matrices[:, 1, 1].sign()).abs()
-    assert math.degrees(turns.max().item()) < 31  # two turns of at most 15 degrees
+@pytest.mark.parametrize("name", ["bg", "bgcfnc"])
+def test_images_of_one_channel(name):
+    changed = AugmentPipe(name, 1.0)(images(channels=1), draw(4, rng(1)))
+    assert changed.shape == (4, 1, 16, 16)
+    assert changed.isfinite().all()
 
 
-def test_filter_is_the_orthonormal_symlet_with_six_vanishing_moments():
-    taps = np.array(augment.SYM6)
-    for shift in range(6):
-        assert (taps[2 * shift :] * taps[: 12 - 2 * shift]).sum() == pytest.approx(float(shift == 0), abs=1e-9)
-    high_pass = taps * (-1) ** np.arange(12)
-    for moment in range(6):
-        assert (high_pass * np.arange(12) ** moment).sum() == pytest.approx(0, abs=1e-4)
-    assert taps.sum() == pytest.approx(math.sqrt(2))
-
-
-def smooth(n=2, edge=32):
-    y, x = np.mgrid[:edge, :edge] - (edge - 1) / 2
-    image = np.sin(x / 4 + 0.3) * np.cos(y / 5) + x / edge
-    return torch.from_numpy(np.stack([[image, image**2]] * n))
-
-
-TAPS = torch.tensor(augment.SYM6, dtype=torch.float64) / sum(augment.SYM6)
-
-
-def test_warping_by_nothing_changes_a_smooth_image_little():
-    image = smooth()
-    result = warp(image, torch.eye(3, dtype=torch.float64).repeat(2, 1, 1), TAPS)
-    assert (result - image)[..., 3:-3, 3:-3].abs().max() < 0.01
-
-
-def test_warping_by_a_mirror_a_quarter_turn_or_a_whole_shift_does_just_that():
-    image = smooth()
-    mirrored = warp(image, torch.diag(torch.tensor([-1.0, 1, 1])).double().repeat(2, 1, 1), TAPS)
-    assert (mirrored - image.flip(3))[..., 4:-4, 4:-4].abs().max() < 0.01
-    quarter = geometry_matrices(EVERYTHING, 0.5, draws_of(1, (0.3, 0)), 32).repeat(2, 1, 1)
-    # reads (x, y) from (y, -x): the picture turns clockwise, as y points down
-    assert (warp(image, quarter, TAPS) - image.rot90(-1, (2, 3)))[..., 4:-4, 4:-4].abs().max() < 0.01
-    shift = geometry_matrices(EVERYTHING, 0.5, draws_of(2, (0.999, 0.4)), 32).repeat(2, 1, 1)
-    assert (warp(image, shift, TAPS) - image.roll((-1, 4), (2, 3)))[..., 6:-6, 6:-6].abs().max() < 0.01
-
-
-def test_warping_by_any_matrix_samples_where_the_matrix_says():
-    edge = 48
-    matrices = geometry_matrices(
-        Geometry(scale_std=0.1, turn=30.0, stretch_std=0.1, shift_std=0.05), 1.0, draw(3, rng(3)), edge
+def test_a_gray_image_in_color_ends_as_its_one_channel_does():
+    preset, draws, gray = "bgc", draw(4, rng(1)), images(channels=1, dtype=torch.float64)
+    in_color = AugmentPipe(preset, 1.0).double()(gray.repeat(1, 3, 1, 1), draws)
+    torch.testing.assert_close(
+        AugmentPipe(preset, 1.0).double()(gray, draws), in_color.mean(dim=1, keepdim=True), atol=1e-6, rtol=1e-6
     )
-    y, x = np.mgrid[:edge, :edge] - (edge - 1) / 2
-
-    def picture(x, y):
-        return np.sin(x / 5 + 0.3) * np.cos(y / 6)
-
-    image = torch.from_numpy(np.stack([[picture(x, y)]] * 3))
-    source = np.einsum("nij,jhw->nihw", matrices.numpy(), np.stack([x, y, np.ones_like(x)]))
-    inside = (np.abs(source[:, :2]) < edge / 2 - 3).all(axis=1)
-    expected = picture(source[:, 0], source[:, 1])
-    error = np.abs(warp(image, matrices, TAPS)[:, 0].numpy() - expected)
-    assert inside.mean() > 0.5
-    assert error[inside].max() < 0.02
 
 
-def test_borders_are_reflected_not_black():
-    image = torch.ones(1, 1, 16, 16, dtype=torch.float64)
-    shifted = warp(image, augment.translation(*torch.full((2, 1), 5.3, dtype=torch.float64)), TAPS)
-    torch.testing.assert_close(shifted, image, atol=1e-6, rtol=0)
-
-
-def test_images_without_a_transform_pass_untouched():
-    pipe, image = AugmentPipe("bg", 0.2), torch.randn(16, 3, 16, 16)
-    draws = draw(16, rng(1))
-    result = pipe(image, draws)
-    same = (result == image).flatten(1).all(1)
-    moved = (geometry_matrices(pipe.geometry, 0.2, draws, 16) != torch.eye(3)).flatten(1).any(1)
-    assert same.tolist() == (~moved).tolist()
-    assert 0 < same.sum() < 16
-    for i in moved.nonzero()[:3, 0]:  # and the others do not depend on their neighbours, but for how far borders reach
-        alone = pipe(image[i : i + 1], draws.share(slice(int(i), int(i) + 1)))
-        assert alone.shape == (1, 3, 16, 16)
-    assert torch.equal(AugmentPipe("bg", 0.0)(image, draws), image)
-
-
-def test_pipe_is_twice_differentiable_in_the_images():
-    pipe = AugmentPipe("bg", 0.8).double()
+@pytest.mark.parametrize("name", [*SINGLE, "bgcfnc"])
+def test_pipe_is_twice_differentiable_in_the_images(name):
+    pipe = AugmentPipe(name, 0.8).double()
     draws = draw(2, rng(2))
-    image = torch.randn(2, 1, 6, 6, dtype=torch.float64, requires_grad=True)
+    x = images(2, 3 if name == "color" else 1, 6, torch.float64).requires_grad_()
 
-    def augmented(image):
-        return pipe(image**2, draws)
+    def augmented(x):
+        return pipe(x**2, draws)
 
-    assert gradcheck(augmented, image)
-    assert gradgradcheck(augmented, image, atol=1e-4)
+    assert gradcheck(augmented, x, fast_mode=True)
+    assert gradgradcheck(augmented, x, fast_mode=True)
+
+
+def test_buffers_are_those_of_the_official_checkpoints():
+    shapes = {name: list(tensor.shape) for name, tensor in AugmentPipe("bgcfnc").state_dict().items()}
+    assert shapes == {"p": [], "Hz_geom": [12], "Hz_fbank": [4, 43]}
 
 
 def test_chance_survives_a_checkpoint_exactly():
@@ -190,3 +151,39 @@ def test_chance_survives_a_checkpoint_exactly():
     other = AugmentPipe("fundus")
     other.load_state_dict(pipe.state_dict())
     assert other.chance == pipe.chance == pytest.approx(0.1)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses copies to a device that would wait for it."""
+
+    num_copies = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default and kwargs.get("device", args[0].device) != args[0].device:
+            assert kwargs.get("non_blocking"), "a blocking copy"
+            self.num_copies += 1
+        return func(*args, **kwargs)
+
+
+def test_nothing_asks_the_device_and_nothing_waits_for_it():
+    pipe = AugmentPipe("bgcf", 0.6).to("meta")  # a device without values: whatever asks for one fails
+    x = images(8).to("meta")
+    with NoWaiting() as copies:
+        assert pipe(x, draw(8, rng(1))).device.type == "meta"
+    assert copies.num_copies > 3
+
+
+@pytest.mark.gpu
+def test_nothing_waits_for_a_gpu():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    pipe, x = AugmentPipe("bgcfnc", 0.6).cuda(), images(8).cuda().requires_grad_()
+    expected = AugmentPipe("bgcf", 0.6)(images(8), draw(8, rng(1)))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        pipe(x, draw(8, rng(1))).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    same = AugmentPipe("bgcf", 0.6).cuda()(images(8).cuda(), draw(8, rng(1)))
+    torch.testing.assert_close(same.cpu(), expected, atol=1e-2, rtol=1e-2)

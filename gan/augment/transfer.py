@@ -1,0 +1,14 @@
+"""Small tensors to where the images are, without waiting."""
+
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+def to_device_of(images: Tensor, numbers: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Numbers from the CPU on the images' device; floating-point ones in the images' type.
+
+    A plain copy would make the CPU wait until the device has done all it was given before.
+    """
+    if numbers.is_floating_point():
+        numbers = numbers.to(images.dtype)
+    return numbers.to(images.device, non_blocking=True)
