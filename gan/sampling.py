@@ -34,6 +34,11 @@ def read_generator(source: Path) -> tuple[GanSettings, Generator]:
     return settings, generator.requires_grad_(False)
 
 
+def fastest_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
     """The latent of a seed, by NumPy's legacy generator as everyone's published seeds assume."""
     return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim)).float()
@@ -51,14 +56,24 @@ def _repeatable(device: torch.device) -> Iterator[None]:
 
 
 @torch.inference_mode()
+def styles_of(
+    generator: Generator,
+    z: Float[Tensor, "1 z_dim"],
+    truncation_psi: float = 1.0,
+    truncation_cutoff: int | None = None,
+) -> Float[Tensor, "1 num_ws w_dim"]:
+    """The truncated w of a latent for each layer, on the generator's device."""
+    device = generator.mapping.w_avg.device
+    with _repeatable(device):
+        ws: Tensor = generator.mapping(z.to(device), truncation_psi, truncation_cutoff)
+    return ws
+
+
 def styles(
     generator: Generator, seed: int, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
 ) -> Float[Tensor, "1 num_ws w_dim"]:
-    """The truncated w of a seed for each layer."""
-    device = generator.mapping.w_avg.device
-    with _repeatable(device):
-        ws: Tensor = generator.mapping(latent(seed, generator.z_dim).to(device), truncation_psi, truncation_cutoff)
-    return ws
+    """The truncated w of a seed for each layer, on the generator's device."""
+    return styles_of(generator, latent(seed, generator.z_dim), truncation_psi, truncation_cutoff)
 
 
 @torch.inference_mode()

@@ -142,7 +142,7 @@ def write_image(path: Path, image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16
         ValueError: the format cannot hold it.
         SegkitError: the file cannot be written; nothing is left behind.
     """
-    _write(path, encode_image(image, path.suffix))
+    write_bytes(path, encode_image(image, path.suffix))
 
 
 def write_mask(path: Path, mask: npt.NDArray[np.bool_]) -> None:
@@ -153,7 +153,7 @@ def write_mask(path: Path, mask: npt.NDArray[np.bool_]) -> None:
     """
     if _FORMATS.get(path.suffix.lower()) == "JPEG":
         raise ValueError(f"{path}: JPEG does not keep a mask's two values; write .png, .gif or .tif")
-    _write(path, encode_image(np.where(mask, np.uint8(255), np.uint8(0)), path.suffix))
+    write_bytes(path, encode_image(np.where(mask, np.uint8(255), np.uint8(0)), path.suffix))
 
 
 def write_probs(path: Path, probs: npt.NDArray[np.floating]) -> None:
@@ -169,7 +169,7 @@ def write_probs(path: Path, probs: npt.NDArray[np.floating]) -> None:
     if not (low >= 0 and high <= 1):  # NaN fails both
         raise ValueError(f"{path}: probabilities lie in [0, 1], these from {low:g} to {high:g}")
     levels = np.rint(np.asarray(probs, dtype=np.float64) * LEVELS).astype(np.uint16)
-    _write(path, _encode(Image.fromarray(levels), "PNG"))
+    write_bytes(path, _encode(Image.fromarray(levels), "PNG"))
 
 
 def encode_image(image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: str = ".png") -> bytes:
@@ -288,7 +288,12 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file's bytes atomically.
+
+    Raises:
+        SegkitError: it cannot be written; nothing is left behind.
+    """
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)

@@ -1,0 +1,86 @@
+"""Frames to films: GIF, WebP and animated PNG by Pillow, MP4 (VP9) by OpenCV, which comes with albumentations."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from segkit.core.errors import SegkitError
+from segkit.core.images import write_bytes
+
+SUFFIXES = (".gif", ".webp", ".apng", ".mp4")
+
+_PALETTE_PIXELS = 100_000
+
+Frames = Sequence[npt.NDArray[np.uint8]]
+
+
+def write_film(path: Path, frames: Frames, fps: int) -> None:
+    """Write frames, each uint8 (h, w, 3), as an endless film in the format of the path's suffix.
+
+    APNG keeps every level; the others lose a few, but none makes what stands still flicker. A GIF counts time in
+    hundredths of a second, so that 24 frames a second become 25.
+
+    Raises:
+        ValueError: the suffix is none of `SUFFIXES`.
+        SegkitError: the file cannot be written; nothing is left behind.
+    """
+    encoders = {".gif": _gif, ".webp": _webp, ".apng": _apng, ".mp4": _mp4}
+    if path.suffix.lower() not in encoders:
+        raise ValueError(f"no film format is known by {path.suffix or 'no suffix'}; use one of {', '.join(SUFFIXES)}")
+    write_bytes(path, encoders[path.suffix.lower()](frames, fps))
+
+
+def _gif(frames: Frames, fps: int) -> bytes:
+    # One palette for all frames and no dithering: with a palette of its own for each, the whole picture would flicker.
+    palette = _palette(np.stack(frames))
+    pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    return _encode(pictures, "GIF", duration=10 * round(100 / fps))
+
+
+def _palette(frames: npt.NDArray[np.uint8]) -> Image.Image:
+    """256 colours for (n, h, w, 3), found on some of the pixels; k-means gives small bright parts a share of them."""
+    pixels = frames.reshape(-1, 3)
+    # an odd step meets every column of frames whose edge is a power of two
+    some = pixels[:: math.ceil(len(pixels) / _PALETTE_PIXELS) | 1]
+    return Image.fromarray(some[None]).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
+
+
+def _webp(frames: Frames, fps: int) -> bytes:
+    pictures = [Image.fromarray(frame) for frame in frames]
+    return _encode(pictures, "WEBP", duration=round(1000 / fps), quality=90, method=4)
+
+
+def _apng(frames: Frames, fps: int) -> bytes:
+    return _encode([Image.fromarray(frame) for frame in frames], "PNG", duration=round(1000 / fps))
+
+
+def _encode(pictures: Sequence[Image.Image], file_format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, file_format, save_all=True, append_images=pictures[1:], loop=0, **options)
+    return buffer.getvalue()
+
+
+def _mp4(frames: Frames, fps: int) -> bytes:
+    # VP9 rather than MPEG-4 Part 2, which browsers do not play; OpenCV's wheels carry no H.264 encoder
+    import cv2
+
+    height, width = frames[0].shape[:2]
+    with TemporaryDirectory() as folder:
+        file = f"{folder}/film.mp4"
+        writer = cv2.VideoWriter(file, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), float(fps), (width, height))
+        if not writer.isOpened():
+            raise SegkitError("this OpenCV cannot write MP4 films; choose .webp, .gif or .apng")
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+        writer.release()
+        written = int(cv2.VideoCapture(file).get(cv2.CAP_PROP_FRAME_COUNT))  # it says nothing of a full disk
+        if written != len(frames):
+            raise SegkitError(f"only {written} of {len(frames)} frames were encoded; is there space in {folder}?")
+        return Path(file).read_bytes()
