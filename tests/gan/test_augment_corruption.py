@@ -43,6 +43,11 @@ def test_noise_depends_on_the_images_seed_alone():
     assert not torch.equal(add_noise(x, stds, seeds + 1)[0], together[0])
 
 
+def test_noise_is_added_whatever_the_image():
+    x, stds, seeds = images(2, 3, 8, 8), torch.tensor([0.1, 0.2]), torch.tensor([7, 8])
+    torch.testing.assert_close(add_noise(x, stds, seeds), x + add_noise(torch.zeros_like(x), stds, seeds))
+
+
 def test_noise_leaves_the_callers_random_numbers_alone():
     before = torch.get_rng_state()
     add_noise(images(1, 1, 4, 4), torch.ones(1), torch.zeros(1, dtype=torch.long))
