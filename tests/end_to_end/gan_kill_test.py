@@ -23,7 +23,7 @@ RICH = {
     "gan.batch_size": 8,
     "gan.mbstd_group_size": 2,
     "gan.images_per_pass": 4,
-    "gan.augment_transforms": "bg",
+    "gan.augment_transforms": "bgcfnc",
     "gan.augment_p": 0.3,
     "gan.ada_ramp_kimg": 1.0,
     "gan.x_flips": True,
@@ -81,10 +81,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--kimg", type=float, default=2.0, help="length of the training")
-    parser.add_argument("--transforms", default="bg", help="what the augmentation does")
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="segkit-gan-kill-"))
-    config, rng = prepare(root, kimg=given.kimg, augment_transforms=given.transforms), random.Random(given.seed)
+    config, rng = prepare(root, kimg=given.kimg), random.Random(given.seed)
     undisturbed, killed = root / "undisturbed", root / "killed"
     whole_s = kill_test.run_to_end(command(config, undisturbed), root / "undisturbed.log")
     print(f"undisturbed: {whole_s:.0f} s, in {root}", flush=True)

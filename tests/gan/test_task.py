@@ -62,6 +62,7 @@ RICH = {
     "x_flips": True,
     "freeze_d": 2,
     "num_low_precision_resolutions": 2,
+    "augment_transforms": "bgcfnc",
     "ada_ramp_kimg": 0.2,
 }
 """Everything that may happen in a training besides the usual."""
