@@ -7,35 +7,14 @@ import torch
 
 from gan import weights
 from gan.adaptation import adapt
-from gan.discriminator import Discriminator
-from gan.generator import Generator
 from gan.settings import GanSettings
 from gan.task import StyleGAN2Task
 from segkit.core.errors import RequestError, WeightsError
+from tests.gan.small_networks import copies, networks, same, tiny
 from tests.gan.train_together import fit
 from tests.reference import gan_numpy as reference
 
 BOTH = ("resolution", "image_channels")
-
-
-def tiny(**changes):
-    values = {"resolution": 16, "batch_size": 4, "channel_base": 128, "channel_max": 16, "z_dim": 8, "w_dim": 6}
-    return GanSettings(**(values | {"num_mapping_layers": 2, "kimg": 0.004} | changes))
-
-
-def networks(settings, seed):
-    """A generator and a discriminator with nothing at its first value; the average is another generator."""
-    torch.manual_seed(seed)
-    nets = {
-        "generator": Generator(settings),
-        "discriminator": Discriminator(settings),
-        "generator_ema": Generator(settings),
-    }
-    for network in nets.values():
-        for name, value in network.state_dict().items():
-            if not name.endswith("resample_filter"):
-                value.add_(torch.randn_like(value) * 0.1)
-    return nets
 
 
 def adapted(found, wanted):
@@ -165,7 +144,7 @@ def test_nothing_is_touched_where_nothing_differs():
     old, new, adaptation = adapted(tiny(), tiny(init_adapt=BOTH))
     assert adaptation.changes == ()
     assert {outcome for outcomes in adaptation.outcomes.values() for outcome in outcomes.values()} == {"copied"}
-    assert all(torch.equal(v, new[n].state_dict()[k]) for n in old for k, v in old[n].state_dict().items())
+    assert all(same(old[name].state_dict(), new[name]) for name in old)
 
 
 # asking for it --------------------------------------------------------------------------------------------------------
@@ -181,10 +160,10 @@ def saved(tmp_path):
 def refusal(folder, wanted, error=WeightsError):
     """The message of the refusal to load; nothing may have been loaded by then."""
     others = networks(wanted, seed=4)
-    before = {name: {key: value.clone() for key, value in net.state_dict().items()} for name, net in others.items()}
+    before = copies(others)
     with pytest.raises(error) as caught:
         weights.load_all(folder, wanted, others)
-    assert all(torch.equal(value, others[n].state_dict()[key]) for n in others for key, value in before[n].items())
+    assert all(same(before[name], network) for name, network in others.items())
     return str(caught.value)
 
 
@@ -289,7 +268,7 @@ def test_adapted_networks_train(saved, tmp_path, changes):
 
 def test_a_frozen_layer_keeps_its_adapted_weights(saved, tmp_path):
     folder, nets = saved
-    settings = tiny(image_channels=1, freeze_d=1, init_from=folder, init_adapt=BOTH)
+    settings = tiny(image_channels=1, freeze_d=1, init_from=folder, init_adapt=BOTH, kimg=0.004)
     task, _ = fit(settings, tmp_path)
     summed = nets["discriminator"].state_dict()["b16.fromrgb.weight"].sum(dim=1, keepdim=True)
     kept = task.discriminator.state_dict()["b16.fromrgb.weight"]

@@ -1,11 +1,6 @@
-import contextlib
-import copyreg
-import functools
 import io
-import os
 import pickle
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,48 +11,23 @@ from click.testing import CliRunner
 
 from gan import weights
 from gan.discriminator import Discriminator
-from gan.generator import Generator
 from gan.interop.convert import import_snapshot
-from gan.interop.pickles import Machine, PickleError
 from gan.interop.snapshot import read_snapshot
 from gan.interop.tensors import TensorReader, load_storage
 from gan.sampling import generate
-from gan.settings import GanSettings
 from gan.task import StyleGAN2Task
 from segkit.cli.gan import gan as gan_commands
 from segkit.core.errors import RequestError, WeightsError
+from tests.gan.small_networks import copies, networks, same, states, tiny
 from tests.reference import gan_official_pickle as official
-
-
-def tiny(**changes):
-    values = {"resolution": 16, "batch_size": 4, "channel_base": 128, "channel_max": 16, "z_dim": 8, "w_dim": 6}
-    return GanSettings(**(values | {"num_mapping_layers": 2} | changes))
-
-
-def networks(settings):
-    return {
-        "generator": Generator(settings),
-        "discriminator": Discriminator(settings),
-        "generator_ema": Generator(settings),
-    }
-
-
-def states(nets):
-    return [dict(nets[name].state_dict()) for name in ("generator", "discriminator", "generator_ema")]
-
+from tests.reference.pickle_parts import legacy, zipped
 
 AUGMENT = {"p": torch.tensor(0.25), "Hz_geom": torch.ones(12), "Hz_fbank": torch.ones(4, 43)}
 
 
 @pytest.fixture(scope="module")
 def nets():
-    torch.manual_seed(0)
-    nets = networks(tiny())
-    for network in nets.values():  # nothing at its initial value, so that nothing can be left out unseen
-        for name, value in network.state_dict().items():
-            if "resample_filter" not in name:
-                value.add_(torch.randn_like(value) * 0.1)
-    return nets
+    return networks(tiny())
 
 
 def content(nets, **options):
@@ -74,17 +44,13 @@ def write(tmp_path):
     return write
 
 
-def same(tensors, network):
-    own = network.state_dict()
-    return own.keys() == tensors.keys() and all(torch.equal(own[name], tensors[name]) for name in own)
-
-
 # loading --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_a_snapshot_loads_bit_for_bit(nets, write, protocol):
-    snapshot = read_snapshot(write(official.dumps(content(nets), protocol)))
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_snapshot_loads_bit_for_bit(nets, write, protocol, later):
+    snapshot = read_snapshot(write(official.dumps(content(nets, later=later), protocol)))
     assert all(same(snapshot.networks[name], nets[name]) for name in nets)
     sizes = ("resolution", "image_channels", "num_mapping_layers", "z_dim", "w_dim", "channel_base", "channel_max")
     assert {name: getattr(snapshot.settings, name) for name in sizes} == {
@@ -158,6 +124,47 @@ def test_embedded_source_is_not_looked_at(nets, write, tmp_path):
     assert not {"torch_utils", "dnnlib"} & sys.modules.keys()
 
 
+def test_one_tensor_in_several_places_becomes_several(nets, write, tmp_path):
+    tensors = states(nets)
+    kernel = tensors[0]["synthesis.b8.resample_filter"]
+    for name in tensors[0]:
+        if name.endswith("resample_filter"):
+            tensors[0][name] = kernel
+    path = write(official.snapshot(tensors[0], tensors[1], tensors[0]))
+    import_snapshot(path, tmp_path / "out")
+    found = weights.load_generator(tmp_path / "out")
+    assert same(tensors[0], found)
+    places = [value.data_ptr() for name, value in found.state_dict().items() if name.endswith("resample_filter")]
+    assert len(places) == len(set(places)) > 2
+
+
+def test_views_of_one_storage_come_out_as_they_look(nets, write):
+    tensors = states(nets)
+    alike = [name for name in tensors[0] if name.endswith("conv1.bias")]
+    together = torch.cat([tensors[0][name] for name in alike])
+    for name, part in zip(alike, together.split([len(tensors[0][name]) for name in alike]), strict=True):
+        tensors[0][name] = part
+    assert same(read_snapshot(write(official.snapshot(*tensors, later=True))).networks["generator"], nets["generator"])
+
+
+def test_a_discriminator_without_skip_paths_is_told(nets, write):
+    tensors = states(nets)
+    plain = {name: value for name, value in tensors[1].items() if ".skip." not in name}
+    settings = read_snapshot(write(official.snapshot(tensors[0], plain, tensors[2]))).settings
+    assert settings.d_architecture == "orig"
+    with pytest.raises(WeightsError, match="d_architecture is orig there and resnet in the settings"):
+        weights.check_fit(settings, tiny(), "faces.pkl")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_alias_free_networks_are_called_by_their_name(nets, write, protocol):
+    generator, discriminator, _ = states(nets)
+    alias_free = official.alias_free(generator)
+    value = official.snapshot(alias_free, discriminator, alias_free, AUGMENT, later=True)
+    with pytest.raises(WeightsError, match=r"alias-free one of StyleGAN3.*--cfg=stylegan2"):
+        read_snapshot(write(official.dumps(value, protocol)))
+
+
 def test_a_chance_beyond_one_is_held_at_one(nets, write):
     assert read_snapshot(write(official.snapshot(*states(nets), {"p": torch.tensor(34.27)}))).settings.augment_p == 1
     assert read_snapshot(write(official.snapshot(*states(nets)))).settings.augment_p == 0
@@ -212,7 +219,7 @@ def test_a_home_directory_is_found(nets, write, tmp_path, monkeypatch):
 )
 def test_settings_of_another_network_are_refused_and_nothing_is_loaded(nets, write, changes, message):
     others = networks(tiny(**changes))
-    before = {name: {key: value.clone() for key, value in net.state_dict().items()} for name, net in others.items()}
+    before = copies(others)
     with pytest.raises(WeightsError, match=message):
         weights.load_all(write(content(nets)), tiny(**changes), others)
     assert all(same(before[name], network) for name, network in others.items())
@@ -251,158 +258,42 @@ def test_the_command_imports_and_says_what_it_found(nets, write, tmp_path):
     assert "is not empty" in str(again.exception)
 
 
-# files that would run code --------------------------------------------------------------------------------------------
-
-
-class Call:
-    """Pickles as a call."""
-
-    def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self):
-        return self.function, self.arguments
-
-
-def program(*code):
-    return b"\x80\x04" + b"".join(code) + b"."
-
-
-def text(value):
-    data = str(value).encode()
-    return b"X" + len(data).to_bytes(4, "little") + data
-
-
-def legacy(*parts):
-    """What torch.save wrote before zip files, with other last parts."""
-    preamble = (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}})
-    return b"".join(pickle.dumps(part, protocol=2) for part in (*preamble, *parts))
-
-
-def zipped(thing):
-    buffer = io.BytesIO()
-    torch.save(thing, buffer)
-    return buffer.getvalue()
-
-
-def storage(data):
-    return Call(torch.storage._load_from_bytes, data)
-
-
-@contextlib.contextmanager
-def extension(function):
-    """An extension code for a function, as a program may have registered one."""
-    copyreg.add_extension(function.__module__, function.__name__, 0x7F01)
-    try:
-        yield
-    finally:
-        copyreg.remove_extension(function.__module__, function.__name__, 0x7F01)
-
-
-def by_extension_code(function, *arguments):
-    with extension(function):
-        return pickle.dumps(Call(function, *arguments), protocol=2)
-
-
-def created(mark):
-    """Python that leaves the mark."""
-    return f"open({str(mark)!r}, 'w').close()"
-
-
-# what the error names, and the file's training_set_kwargs (or the whole file, if bytes)
-CODE = {
-    "os.system": ("posix.system", lambda mark: Call(os.system, f"touch {mark}")),
-    "eval": ("builtins.eval", lambda mark: Call(eval, created(mark))),
-    "exec": ("builtins.exec", lambda mark: Call(exec, created(mark))),
-    "open": ("io.open", lambda mark: Call(open, str(mark), "w")),
-    "subprocess": ("subprocess.call", lambda mark: Call(subprocess.call, ["touch", str(mark)])),
-    "partial": ("functools.partial", lambda mark: Call(functools.partial(os.mkdir, str(mark)))),
-    "copyreg": (
-        "copyreg.add_extension",
-        lambda mark: program(
-            *(b"ccopyreg\nadd_extension\n", text("os"), text("mkdir"), b"K\x09\x87R0\x82\x09", text(mark), b"\x85R")
-        ),
-    ),
-    "in a list in a dictionary": ("posix.mkdir", lambda mark: {"a": [1, {"b": Call(os.mkdir, str(mark))}]}),
-    "extension code": ("instruction EXT2", lambda mark: by_extension_code(os.mkdir, str(mark))),
-    "chain of getattr": (
-        "builtins.getattr",
-        lambda mark: program(
-            *(b"cbuiltins\ngetattr\n(cbuiltins\n__import__\n", text("os"), b"\x85R", text("mkdir"), b"tR"),
-            *(text(mark), b"\x85R"),
-        ),
-    ),
-    "dotted name": (
-        "builtins.print.__self__.eval",
-        lambda mark: program(text("builtins"), text("print.__self__.eval"), b"\x93", text(created(mark)), b"\x85R"),
-    ),
-    "module of an allowed name": (
-        "torch.serialization.os.mkdir",
-        lambda mark: program(text("torch.serialization"), text("os.mkdir"), b"\x93", text(mark), b"\x85R"),
-    ),
-    "instruction INST": ("instruction INST", lambda mark: program(b"(", text(mark), b"ios\nmkdir\n")),
-    "instruction OBJ": ("os.mkdir", lambda mark: program(b"(cos\nmkdir\n", text(mark), b"o")),
-    "first thing in a storage": ("posix.mkdir", lambda mark: storage(pickle.dumps(Call(os.mkdir, str(mark))))),
-    "description of a storage": ("posix.mkdir", lambda mark: storage(legacy(Call(os.mkdir, str(mark))))),
-    "storage as zip file": ("damaged or not a pickle", lambda mark: storage(zipped(Call(os.mkdir, str(mark))))),
-    "loader of torch": ("torch.serialization.load", lambda mark: Call(torch.load, io.BytesIO(b""), "cpu")),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CODE)
-@pytest.mark.filterwarnings("ignore")  # what plain pickle leaves behind
-def test_a_file_that_would_run_code_is_refused_and_runs_nothing(write, tmp_path, request, name):
-    mark = tmp_path / "ran"
-    message, attack = CODE[name]
-    data = attack(mark)
-    path = write(data if isinstance(data, bytes) else {"training_set_kwargs": data, "G": None})
-    with pytest.raises(WeightsError, match=message):
-        read_snapshot(path)
-    assert not mark.exists()
-    if name == "copyreg":
-        request.addfinalizer(lambda: copyreg.remove_extension("os", "mkdir", 9))
-    if name != "loader of torch":
-        with official.official_names(), extension(os.mkdir), contextlib.suppress(Exception):
-            pickle.loads(path.read_bytes())
-        assert mark.exists(), "the attack does not work even on those who let it"
-
-
-def test_code_deep_in_a_network_is_refused_too(nets, write, tmp_path):
-    mark = tmp_path / "ran"
-    value = content(nets)
-    state = value["D"].meta["state"]["_modules"]["b8"].meta["state"]["_modules"]["conv0"].meta["state"]
-    state["_parameters"]["weight"] = Call(os.mkdir, str(mark))
-    with pytest.raises(WeightsError, match=r"'posix.mkdir', which is not on the list .* Nothing in the file was run"):
-        read_snapshot(write(value))
-    assert not mark.exists()
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        (["--image-channels", "1"], {"image_channels": 1}),
+        (["--resolution", "8"], {"resolution": 8}),
+        (["--resolution", "32", "--image-channels", "4"], {"resolution": 32, "image_channels": 4}),
+    ],
+)
+def test_the_command_adapts_where_asked_and_the_result_is_what_training_from_the_file_would_begin_with(
+    nets, write, tmp_path, options, changes
+):
+    path, out = write(content(nets)), tmp_path / "out"
+    result = CliRunner().invoke(gan_commands, ["import", str(path), "--out", str(out), "--seed", "5", *options])
+    assert result.exit_code == 0, result.output
+    assert "adapted\n" in result.output
+    assert all(f"{name} {getattr(tiny(), name)} -> {value}" in result.output for name, value in changes.items())
+    adapts = StyleGAN2Task(tiny(**changes, init_from=path, init_adapt=["resolution", "image_channels"]), seed=5)
+    loads = StyleGAN2Task(tiny(**changes, init_from=out), seed=6)
+    for task in (adapts, loads):
+        task.on_fit_start()
+    assert all(same(network.state_dict(), loads.networks[name]) for name, network in adapts.networks.items())
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("options", "message"),
     [
-        (b"ccollections\nOrderedDict\n}X\x01\x00\x00\x00aK\x01sb", "changes a Global"),  # would set attributes on ours
-        (b"X\x01\x00\x00\x00a)R", "a call of a str"),
-        (b"X\x01\x00\x00\x00aQ", "persistent id"),
-        (b"Pcos.system\n", "instruction PERSID"),
-        (b"\x97", "instruction NEXT_BUFFER"),
-        (b"K\x012", "instruction DUP"),
-        (b"}(K\x01K\x02K\x03u", "damaged"),
-        (b"}(K\x01\x85K\x02u", "a tuple as key"),  # hashing nested tuples could take for ever
-        (b"]}\x86(K\x01e", "a tuple where a list should be"),
-        (b"h\x05", "damaged"),
-        (b"0", "instruction POP"),
-        (b"((K\x01", "damaged"),
-        (b"\xff", "damaged"),
-        (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabc", "damaged"),  # bytes longer than any memory
-        (b"]r\xff\xff\xff\xff", "holds a list"),  # a place in the memo that would take 64 GiB
-        (b"cdnnlib.util\nEasyDict\nK\x01\x85R", "damaged"),
-        (b"cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R", "a number format"),
-        (b"ctorch._utils\n_rebuild_parameter\nK\x01\x85R", "a parameter that is not a tensor"),
+        (["--resolution", "48"], "adapted: resolution = 48"),
+        (["--image-channels", "5"], "adapted: image_channels = 5"),
     ],
 )
-def test_instructions_that_no_snapshot_needs_are_refused(write, code, message):
-    with pytest.raises(WeightsError, match=message):
-        read_snapshot(write(b"\x80\x04" + code + b"."))
+def test_the_command_refuses_networks_that_cannot_be(nets, write, tmp_path, options, message):
+    path, out = write(content(nets)), tmp_path / "out"
+    result = CliRunner().invoke(gan_commands, ["import", str(path), "--out", str(out), *options])
+    assert isinstance(result.exception, RequestError)
+    assert message in str(result.exception)
+    assert not out.exists()
 
 
 # damaged files --------------------------------------------------------------------------------------------------------
@@ -553,66 +444,3 @@ def test_flipped_bytes_give_an_error_or_other_numbers_and_never_a_crash(nets, wr
         except WeightsError:
             refused += 1
     assert refused > 0
-
-
-FLOATS = load_storage(
-    legacy() + b"\x80\x02(" + text("storage") + b"ctorch\nFloatStorage\n" + text(1) + text("cpu") + b"K\x06NtQ."
-    + pickle.dumps(["1"], protocol=2) + (6).to_bytes(8, "little") + np.arange(6, dtype="<f4").tobytes()
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("offset", "size", "stride"),
-    [
-        (0, (7,), (1,)),
-        (1, (2, 3), (3, 1)),
-        (-1, (2,), (1,)),
-        (0, (2,), (-1,)),
-        (0, (10**12,), (0,)),  # one number, repeated until memory is full
-        (0, (2, 2), (1, 1)),
-        (0, (2**40, 2**40), (2**40, 1)),
-        (0, (10**30,), (1,)),
-        (10**30, (1,), (1,)),
-        (0, (0,), (1,)),
-        (0, (2, 3), (1,)),
-        (0, [2], [1]),
-        (0, (True,), (1,)),
-        (0.0, (1,), (1,)),
-        (0, (1,) * 9, (1,) * 9),
-    ],
-)
-def test_tensors_that_leave_their_storage_are_refused(offset, size, stride):
-    with pytest.raises(PickleError, match="a tensor"):
-        TensorReader(10**9).rebuild(FLOATS, offset, size, stride)
-
-
-def test_one_storage_cannot_be_copied_until_memory_is_full():
-    reader = TensorReader(30)
-    assert reader.rebuild(FLOATS, 1, (2,), (3,)).tolist() == [1, 4]
-    with pytest.raises(PickleError, match="larger than the file"):
-        reader.rebuild(FLOATS, 0, (6,), (1,))
-
-
-def test_a_storage_has_the_bytes_that_it_says(nets):
-    good = legacy() + b"\x80\x02(" + text("storage") + b"ctorch\nFloatStorage\n" + text(1) + text("cpu") + b"K\x02NtQ."
-    keys = pickle.dumps(["1"], protocol=2)
-    assert load_storage(good + keys + (2).to_bytes(8, "little") + bytes(8)).size == 2
-    for bad in (
-        good + keys + (3).to_bytes(8, "little") + bytes(12),
-        good + keys + (2).to_bytes(8, "little") + bytes(7),
-        good + keys + (2).to_bytes(8, "little") + bytes(9),
-        good + keys + b"\x02",
-        good + pickle.dumps(["1", "2"], protocol=2) + (2).to_bytes(8, "little") + bytes(8),
-        good.replace(b"FloatStorage", b"QInt8Storage") + keys,
-        good.replace(text("storage"), text("modules")) + keys,
-        pickle.dumps(1) + good,
-    ):
-        with pytest.raises(PickleError):
-            load_storage(bad)
-
-
-def test_endless_and_deep_pickles_end():
-    with pytest.raises(PickleError, match="more than 100 instructions"):
-        Machine({}, limit=100).run(io.BytesIO(b"]" * 1000 + b"."))
-    deep = Machine({}).run(io.BytesIO(b"\x80\x04" + b"]" * 5_000 + b"a" * 4_999 + b"."))
-    assert isinstance(deep, list)

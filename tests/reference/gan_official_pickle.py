@@ -3,6 +3,9 @@
 It makes the official program's module and class names importable for as long as it writes, so that Python's own pickle
 puts them into the stream: `torch_utils.persistence._reconstruct_persistent_obj(meta)` for each module, with the tensors
 as PyTorch pickles them, and `dnnlib.util.EasyDict`. Its embedded source text leaves a mark when anybody runs it.
+
+The later stylegan3 program keeps the scheme and runs on newer versions of PyTorch, whose modules have more attributes:
+`later=True` writes those, and others that such a file may have.
 """
 
 import pickle
@@ -11,11 +14,13 @@ import sys
 import types
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 
 BUFFERS = {"w_avg", "noise_const", "resample_filter", "p", "Hz_geom", "Hz_fbank"}
+BUFFERS |= {"freqs", "phases", "transform", "magnitude_ema", "up_filter"}
 
 
 def _reconstruct_persistent_obj(meta):
@@ -23,7 +28,16 @@ def _reconstruct_persistent_obj(meta):
 
 
 class EasyDict(dict):
-    pass
+    """Items as attributes."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name, value):
+        self[name] = value
 
 
 class PersistentObject:
@@ -62,33 +76,63 @@ def class_name(path):
     """The official class of the module at a dotted path."""
     last = path.rpartition(".")[2]
     names = {"": "Network", "mapping": "MappingNetwork", "synthesis": "SynthesisNetwork", "torgb": "ToRGBLayer"}
-    names |= {"affine": "FullyConnectedLayer", "conv": "Conv2dLayer", "skip": "Conv2dLayer", "fromrgb": "Conv2dLayer"}
+    names |= {
+        "input": "SynthesisInput",
+        "affine": "FullyConnectedLayer",
+        "conv": "Conv2dLayer",
+        "skip": "Conv2dLayer",
+        "fromrgb": "Conv2dLayer",
+    }
     if re.fullmatch(r"fc\d*|out", last):
         return "FullyConnectedLayer"
     if re.fullmatch(r"b\d+", last):
         return "SynthesisBlock" if path.startswith("synthesis") else "DiscriminatorBlock"
-    if re.fullmatch(r"conv\d", last):
+    if re.fullmatch(r"conv\d|L\d+_\d+_\d+", last):
         return "SynthesisLayer" if path.startswith("synthesis") else "Conv2dLayer"
     return names[last]
 
 
-def module_tree(tensors, module_src, buffers=BUFFERS, path="", conv_clamp=256):
+def newer_attributes():
+    """What modules of newer versions of PyTorch, and perhaps the program itself, add to a module's attributes."""
+    hooks = ("_backward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks")
+    hooks += ("_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks")
+    hooks += ("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+    return {name: OrderedDict() for name in hooks} | {
+        "_is_full_backward_hook": None,
+        "dtype": torch.float32,
+        "device": torch.device("cpu"),
+        "block_resolutions": [4, 8, 16],
+        "size": np.broadcast_to(np.asarray(16), [2]),
+        "use_fp16": False,
+        "architecture": "skip",
+        "fused_modconv_default": "inference_only",
+    }
+
+
+def newer_parameter(value):
+    """A parameter with an attribute of its own, as newer versions of PyTorch pickle it."""
+    parameter = torch.nn.Parameter(value, requires_grad=False)
+    parameter.note = "mine"
+    return parameter
+
+
+def module_tree(tensors, module_src="", buffers=BUFFERS, path="", conv_clamp=256, later=False):
     """The persistent object of the module at `path` of a network whose tensors are given by their dotted names."""
     prefix = f"{path}." if path else ""
     mine = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     leaves = {name: value for name, value in mine.items() if "." not in name}
     children = list(dict.fromkeys(name.partition(".")[0] for name in mine if "." in name))
+    mapping = dict if later else OrderedDict
+    parameter = newer_parameter if later else partial(torch.nn.Parameter, requires_grad=False)
     state = {
         "training": False,
-        "_parameters": OrderedDict(
-            (n, torch.nn.Parameter(v, requires_grad=False)) for n, v in leaves.items() if n not in buffers
-        ),
-        "_buffers": OrderedDict((n, v) for n, v in leaves.items() if n in buffers),
+        "_parameters": mapping((n, parameter(v)) for n, v in leaves.items() if n not in buffers),
+        "_buffers": mapping((n, v) for n, v in leaves.items() if n in buffers),
         "_non_persistent_buffers_set": set(),
         "_backward_hooks": OrderedDict(),
         "_forward_hooks": OrderedDict(),
-        "_modules": OrderedDict(
-            (child, module_tree(tensors, module_src, buffers, prefix + child, conv_clamp)) for child in children
+        "_modules": mapping(
+            (child, module_tree(tensors, module_src, buffers, prefix + child, conv_clamp, later)) for child in children
         ),
         "_init_args": (),
         "_init_kwargs": EasyDict(w_dim=512, kernel=[1, 3, 3, 1], mapping_kwargs=EasyDict()),
@@ -101,7 +145,19 @@ def module_tree(tensors, module_src, buffers=BUFFERS, path="", conv_clamp=256):
         state["conv_clamp"] = conv_clamp
     if "bias" not in leaves and path.endswith("skip"):
         state["_parameters"]["bias"] = None
+    if later:
+        state |= newer_attributes()
+        state["_init_kwargs"].layer_kwargs = EasyDict(state)  # keyword arguments may hold modules and tensors again
     return PersistentObject(class_name(path), state, module_src)
+
+
+def alias_free(generator):
+    """The generator of StyleGAN3, as far as it can be told from that of StyleGAN2: of its names, with few numbers."""
+    mapping = {name: value for name, value in generator.items() if name.startswith("mapping.")}
+    names = {"weight": (4, 4, 3, 3), "bias": (4,), "magnitude_ema": (), "up_filter": (6,), "affine.weight": (4, 6)}
+    layers = {f"synthesis.L0_36_4.{name}": torch.ones(shape) for name, shape in names.items()}
+    first = {"weight": (4, 4), "freqs": (4, 2), "phases": (4,), "transform": (3, 3)}
+    return {f"synthesis.input.{name}": torch.ones(shape) for name, shape in first.items()} | layers | mapping
 
 
 def snapshot(generator, discriminator, generator_ema, augment=None, module_src="", **options):
