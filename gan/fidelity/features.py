@@ -1,0 +1,76 @@
+"""Features: what the measures see of an image. A network is handed in; one kind of it comes as a file."""
+
+import warnings
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from segkit.core.errors import SegkitError, WeightsError
+
+
+class Features(Protocol):
+    """A feature network: levels 0-255 in, one vector per image out. Every image goes through it alike."""
+
+    def __call__(self, images: UInt8[Tensor, "n r r c"]) -> Float[Tensor, "n d"]: ...
+
+
+class TorchScriptFeatures(nn.Module):
+    """A network from a TorchScript file, as `inception-2015-12-05.pt` for the FID and KID of the papers.
+
+    It is called as `module(images, return_features=True)` with uint8 (n, 3, r, r) and returns (n, d). Loading such a
+    file runs code of whoever made it: only load one you trust. Grey images are repeated in three channels, and of
+    four channels the first three count.
+
+    Raises:
+        WeightsError: the file is missing or not TorchScript.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        if not path.is_file():
+            raise WeightsError(f"{path} does not exist; give a TorchScript file (.pt) or a teacher's folder")
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")  # the file is what it is
+                self.network: nn.Module = torch.jit.load(str(path), map_location="cpu").eval()
+        except (RuntimeError, ValueError, EOFError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise WeightsError(
+                f"{path} is not a TorchScript file ({reason}); see `segkit gan evaluate --help`"
+            ) from error
+
+    @torch.inference_mode()
+    def forward(self, images: UInt8[Tensor, "n r r c"]) -> Float[Tensor, "n d"]:
+        rgb = images.expand(-1, -1, -1, 3) if images.shape[3] == 1 else images[..., :3]
+        try:
+            found = self.network(rgb.permute(0, 3, 1, 2).contiguous(), return_features=True)
+        except (RuntimeError, TypeError) as error:
+            raise WeightsError(
+                f"{self.path} could not be called as module(uint8 images (n, 3, r, r), return_features=True): "
+                f"{str(error).strip().splitlines()[-1]}"
+            ) from error
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise WeightsError(f"{self.path} returned {shape} for {len(images)} images; (n, d) is expected")
+        return found.float()
+
+
+def stacked(features: list[Float[np.ndarray, " d"]], whose: str) -> Float[np.ndarray, "n d"]:
+    """Vectors of several images as one float64 array.
+
+    Raises:
+        SegkitError: one holds what is not a number; no distance could be trusted.
+    """
+    rows = np.stack(features).astype(np.float64)
+    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(broken):
+        raise SegkitError(
+            f"the features of {len(broken)} of the {len(rows)} {whose} are not finite (first: number {broken[0]}); "
+            "the network or the images are broken"
+        )
+    return rows

@@ -1,0 +1,93 @@
+"""Every measure of one set of images against the photographs, each number with what it rests on."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from gan.fidelity.frechet import frechet_distance
+from gan.fidelity.kernel import kernel_distance
+from gan.fidelity.neighbours import expected_coverage, neighbourhood
+from gan.fidelity.shares import share_of
+
+MANY = 2048
+"""Below so many images on a side, the Fréchet distance is biased far more than the networks differ (Heusel 2017)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number."""
+
+    measure: str
+    """One of "kid", "fid", "precision", "recall", "density", "coverage"."""
+    value: float | None
+    """None where the images are too few; the note says so."""
+    low: float | None
+    """Ends of the 95 % interval, where there is one."""
+    high: float | None
+    num_real: int
+    num_drawn: int
+    note: str
+    """What the reader must know to read it."""
+
+    def key(self, reference: str, features: str) -> str:
+        """Its name wherever it is logged, as in `kid1k_drive_train20_teacher`: drawn images, reference, features."""
+        return f"{self.measure}{short(self.num_drawn)}_{reference}{self.num_real}_{features}"
+
+
+def short(number: int) -> str:
+    """1000 as "1k", 2500 as "2500"."""
+    return f"{number // 1000}k" if number and number % 1000 == 0 else str(number)
+
+
+def measure(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "m d"], k: int) -> list[Estimate]:
+    """KID, FID, precision, recall, density and coverage of features.
+
+    Args:
+        real: of the photographs, at least two.
+        drawn: of the images to be measured.
+        k: which neighbour the balls of the last four reach to.
+    """
+    sizes = len(real), len(drawn)
+    kid, low, high = (_number(each) for each in kernel_distance(real, drawn))
+    return [
+        Estimate("kid", kid, low, high, *sizes, "unbiased; 0 for equal distributions"),
+        Estimate("fid", _number(frechet_distance(real, drawn)), None, None, *sizes, _bias(*sizes, real.shape[1])),
+        *_shares(real, drawn, k),
+    ]
+
+
+def _bias(num_real: int, num_drawn: int, dimension: int) -> str:
+    sizes = f"{num_real} photographs, {num_drawn} images, {dimension} features"
+    if min(num_real, num_drawn) < MANY:
+        return f"biased upwards ({sizes}): compare only values of equal sizes"
+    return sizes
+
+
+def _shares(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "m d"], k: int) -> list[Estimate]:
+    names, sizes = ("precision", "recall", "density", "coverage"), (len(real), len(drawn))
+    if min(sizes) <= k:
+        note = f"k = {k} needs more than {k} images on both sides"
+        return [Estimate(name, None, None, None, *sizes, note) for name in names]
+    found = neighbourhood(real, drawn, k)
+    among = share_of(round(found.precision * len(drawn)), len(drawn))
+    group = f"k = {k}, mean over groups of {found.group_size} images"
+    ideal = expected_coverage(len(real), found.group_size, k)
+    return [
+        Estimate(
+            "precision", found.precision, among.low, among.high, *sizes, f"k = {k}, interval for these photographs"
+        ),
+        Estimate("recall", found.recall, None, None, *sizes, group),
+        Estimate("density", found.density, None, None, *sizes, f"k = {k}, 1 for equal distributions"),
+        Estimate("coverage", found.coverage, None, None, *sizes, f"{group}, {ideal:.2f} for equal distributions"),
+    ]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def as_json(estimate: Estimate, reference: str, features: str) -> dict[str, Any]:
+    """The estimate as plain values, under its key."""
+    return {"key": estimate.key(reference, features), **asdict(estimate)}
