@@ -31,25 +31,24 @@ def _row(
     return {key: value for key, value in locals().items() if key != "others"} | others
 
 
-# Karras 2020b, Table 4, with the highest four resolutions in low precision as there. The kimg are the papers' lengths.
+# Karras 2020b, Table 4; augmentation with blit, geom and color as there, and the papers' lengths.
+_PAPER: dict[str, Any] = {"augment_transforms": "bgc", "kimg": 25000}
 _PRESETS: dict[str, dict[str, Any]] = {
-    "stylegan2": _row(None, 32, 4, 32768, 0.002, 10.0, 10.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
-    "paper256": _row(256, 64, 8, 16384, 0.0025, 1.0, 20.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
-    "paper512": _row(512, 64, 8, 32768, 0.0025, 0.5, 20.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
-    "paper1024": _row(1024, 32, 4, 32768, 0.002, 2.0, 10.0, None, 8, num_low_precision_resolutions=4, kimg=25000),
+    "stylegan2": _row(None, 32, 4, 32768, 0.002, 10.0, 10.0, None, 8, **_PAPER),
+    "paper256": _row(256, 64, 8, 16384, 0.0025, 1.0, 20.0, None, 8, **_PAPER),
+    "paper512": _row(512, 64, 8, 32768, 0.0025, 0.5, 20.0, None, 8, **_PAPER),
+    "paper1024": _row(1024, 32, 4, 32768, 0.002, 2.0, 10.0, None, 8, **_PAPER),
     "cifar": _row(
         *(32, 64, 32, 32768, 0.0025, 0.01, 500.0, 0.05, 2),
         pl_weight=0.0,
         style_mixing_prob=0.0,
         d_architecture="orig",
-        num_low_precision_resolutions=4,
-        kimg=100000,
+        **_PAPER | {"kimg": 100000},
     ),
 }
 # Ours, for some twenty photographs. The batch is pinned and taken a few images at a time, so that one GPU computes what
 # eight do. The networks have the sizes of those that NVIDIA publishes for FFHQ, to start from them.
 _FUNDUS: dict[str, Any] = {
-    "num_low_precision_resolutions": 4,
     "augment_transforms": "fundus",
     "ada_ramp_kimg": 100.0,
     "x_flips": True,
@@ -81,7 +80,7 @@ def preset(name: str, resolution: int | None = None, batch_size: int | None = No
         batch_size: global images per iteration; None takes the preset's own. `auto` derives gamma and EMA from it.
     """
     if name == "auto":
-        values = _rule_of_thumb(resolution or 256, batch_size) | {"kimg": 25000}
+        values = _rule_of_thumb(resolution or 256, batch_size) | _PAPER
         return values | {"num_low_precision_resolutions": _num_low_precision(values["resolution"])}
     if name not in _PRESETS:
         raise ValueError(f"no preset {name!r}; there are auto, {', '.join(_PRESETS)}")

@@ -317,7 +317,9 @@ def _settings(values: dict[str, Any]) -> GanSettings:
         names = ("resolution", "channel_base", "num_mapping_layers", "d_architecture")
         fitting = presets_with(*(values[name] for name in names))
         named = [name for name in fitting if name == f"paper{values['resolution']}"]
-        return GanSettings(preset=named[0] if named else None, **{"num_low_precision_resolutions": 0, **values})
+        # in full precision, and with an augmentation that fits images of any channels
+        values |= {"num_low_precision_resolutions": 0, "augment_transforms": "bg"}
+        return GanSettings(preset=named[0] if named else None, **values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

@@ -8,8 +8,8 @@ from gan.task import StyleGAN2Task
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 
-# From the tables of the papers and the figures of the official program; channel_base in units of 32768. stylegan2 has no
-# resolution of its own and takes the usual one.
+# From the tables of the papers and the figures of the official program; channel_base in units of 32768. stylegan2 is
+# for any resolution and takes the usual one.
 TABLE = {
     "stylegan2": (256, 25000, 32, 4, 1, 0.002, 10, 10, None, 8),
     "paper256": (256, 25000, 64, 8, 0.5, 0.0025, 1, 20, None, 8),
@@ -44,7 +44,7 @@ def test_what_the_papers_leave_alike_is_alike(name):
         4,
         500,
     )
-    assert settings.num_low_precision_resolutions == 4
+    assert (settings.augment_transforms, settings.num_low_precision_resolutions) == ("bgc", 4)
     if name != "cifar":
         regularised = (settings.pl_weight, settings.style_mixing_prob, settings.d_architecture)
         assert regularised == (2, 0.9, "resnet")
@@ -170,6 +170,7 @@ def test_settings_written_out_read_back_the_same():
         ({"preset": "paper265"}, "preset = 'paper265'"),
         ({"augment_p": 1.5}, "augment_p = 1.5"),
         ({"r1gamma": 1}, "did you mean 'r1_gamma'"),
+        ({"preset": "paper256", "image_channels": 4}, "'bgc' changes colours, which images of 4 channels have not"),
         ({"resolution": 32, "num_low_precision_resolutions": 5}, "exceeds the 4 resolutions"),
     ],
 )
