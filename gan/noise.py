@@ -10,12 +10,12 @@ from torch import Tensor
 from gan.generator import SynthesisNetwork
 
 
-def learnt_noise(synthesis: SynthesisNetwork) -> dict[str, Float[Tensor, "r r"]]:
+def learnt_noise(synthesis: SynthesisNetwork) -> dict[str, Float[Tensor, "_ _"]]:
     """The noise that is stored with the network, by the names of its buffers, from low to high resolution."""
     return {name: value for name, value in synthesis.named_buffers() if name.endswith("noise_const")}
 
 
-def noise_of_seed(synthesis: SynthesisNetwork, seed: int) -> dict[str, Float[Tensor, "r r"]]:
+def noise_of_seed(synthesis: SynthesisNetwork, seed: int) -> dict[str, Float[Tensor, "_ _"]]:
     """Standard normal noise for each layer, a function of the seed and the layer's place alone.
 
     NumPy draws it on the host: torch's generators give other numbers on other devices.
@@ -29,7 +29,7 @@ def noise_of_seed(synthesis: SynthesisNetwork, seed: int) -> dict[str, Float[Ten
 
 
 def synthesise(
-    synthesis: SynthesisNetwork, ws: Float[Tensor, "n num_ws w_dim"], noise: Mapping[str, Float[Tensor, "r r"]]
+    synthesis: SynthesisNetwork, ws: Float[Tensor, "n num_ws w_dim"], noise: Mapping[str, Float[Tensor, "_ _"]]
 ) -> Float[Tensor, "n c r r"]:
     """Image in about [-1, 1] with the given noise, differentiable by both; the network stays as it is.
 
