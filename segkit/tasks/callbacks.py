@@ -139,7 +139,7 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 
 
 class PlainProgress(Callback):
-    """Progress as lines, for logs: at most one every `interval_s` seconds, with rate and time left."""
+    """Progress as lines, for logs: after two seconds, then every `interval_s` seconds, with rate and time left."""
 
     def __init__(self, label: str, interval_s: float = 10.0) -> None:
         self.label = label
@@ -166,13 +166,14 @@ class PlainProgress(Callback):
         self._say(trainer, batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
 
     def _begin(self, done: int) -> None:
-        self.first, self.start, self.last = done, time.monotonic(), time.monotonic()
+        self.first, self.start = done, time.monotonic()
+        self.due = self.start + min(2.0, self.interval_s)
 
     def _say(self, trainer: L.Trainer, done: int, total: int, unit: str, values: str) -> None:
         now = time.monotonic()
-        if not trainer.is_global_zero or (now - self.last < self.interval_s):
+        if not trainer.is_global_zero or now < self.due:
             return
-        self.last = now
+        self.due = now + self.interval_s
         rate = (done - self.first) / (now - self.start)
         left = (total - done) / rate if rate else float("inf")
         print(f"{self.label}: {unit} {done}/{total}{values}, {rate:.2f} {unit}s/s, {_duration(left)} left", flush=True)

@@ -275,8 +275,7 @@ def test_progress_is_a_line_now_and_then_with_rate_and_time_left(clock, capsys):
         clock.time += 1
         lines.on_train_batch_end(stepping(step, train_loss=0.25, val_dice=0.5), None)
     assert capsys.readouterr().out.splitlines() == [
-        "teacher: step 110/400, loss 0.2500, val/dice 0.5000, 1.00 steps/s, 5 min left",
-        "teacher: step 120/400, loss 0.2500, val/dice 0.5000, 1.00 steps/s, 5 min left",
+        f"teacher: step {step}/400, loss 0.2500, val/dice 0.5000, 1.00 steps/s, 5 min left" for step in (102, 112, 122)
     ]
 
 
@@ -287,8 +286,9 @@ def test_progress_of_predictions_counts_images(clock, capsys):
         clock.time += 4
         lines.on_predict_batch_end(stepping(0), None, None, None, number)
     assert capsys.readouterr().out.splitlines() == [
-        "pseudo-labels: image 3/8, 0.25 images/s, 20 s left",
-        "pseudo-labels: image 6/8, 0.25 images/s, 8 s left",
+        "pseudo-labels: image 1/8, 0.25 images/s, 28 s left",
+        "pseudo-labels: image 4/8, 0.25 images/s, 16 s left",
+        "pseudo-labels: image 7/8, 0.25 images/s, 4 s left",
     ]
 
 
