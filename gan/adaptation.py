@@ -36,12 +36,12 @@ class Adaptation(NamedTuple):
     """What changed, a sentence each; nothing where the weights fitted as they were."""
 
     def summary(self) -> str:
-        """The changes and how many tensors of each network they touched, one line each."""
+        """The changes and how many tensors of each network they touched, one indented line each."""
         counts = {
             name: ", ".join(f"{count} {outcome}" for outcome, count in Counter(outcomes.values()).items())
             for name, outcomes in self.outcomes.items()
         }
-        return "\n".join([*self.changes, *(f"{name}: {told}" for name, told in counts.items())])
+        return "\n".join(f"  {line}" for line in (*self.changes, *(f"{name}: {n}" for name, n in counts.items())))
 
 
 def _num_colours(image_channels: int) -> int:

@@ -27,7 +27,7 @@ def import_weights(file: Path, out: Path, resolution: int | None, image_channels
         f"{found.num_mapping_layers} mapping layers, channel_base {found.channel_base}, "
         f"channel_max {found.channel_max}, z {found.z_dim}, w {found.w_dim}; "
         f"augmentation had reached p = {found.augment_p:.3f}\n"
-        f"presets with networks of this size: {', '.join(fitting) or 'none; set these values'}"
+        f"presets with networks of this size at this resolution: {', '.join(fitting) or 'none; set these values'}"
     )
     if adaptation.changes:
-        click.echo(f"adapted\n{adaptation.summary()}")
+        click.echo(f"adapted as asked\n{adaptation.summary()}")
