@@ -34,7 +34,9 @@ def test_a_strip_has_a_row_for_each_way_with_both_its_ends():
 @pytest.mark.parametrize("space", ["w", "z"])
 def test_a_walk_passes_through_the_very_images_of_its_seeds(generator, space):
     for t, seed in ((0.0, 3), (1.0, 8)):
-        drawn = levels_8bit(draw_styles(generator, between(generator, 3, 8, t, space, 0.7)))
+        ws = between(generator, 3, 8, t, space, 0.7)
+        assert torch.equal(ws, styles(generator, seed, 0.7))
+        drawn = levels_8bit(draw_styles(generator, ws))
         np.testing.assert_array_equal(drawn, generate(generator, seed, 0.7))
 
 
