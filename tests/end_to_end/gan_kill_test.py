@@ -89,7 +89,7 @@ def main() -> int:
     print(f"undisturbed: {whole_s:.0f} s, in {root}", flush=True)
     num_struck = 0
     while num_struck < given.kills:
-        strike = after_begin(killed, rng.uniform(0, 1.6 * whole_s / given.kills))
+        strike = after_begin(killed, rng.uniform(0, whole_s / given.kills))
         if not kill_test.run_and_kill(command(config, killed), root / "killed.log", strike):
             break
         num_struck += 1

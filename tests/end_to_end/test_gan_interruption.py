@@ -25,7 +25,7 @@ def test_a_training_killed_in_a_snapshot_ends_with_the_same_bytes(
 
     def strike(seconds: float) -> bool:
         writing = any(killed.glob(f"gan/snapshots/*/{TEMPORARY}*"))
-        return writing or snapshots() == 2  # some time later, should that moment slip through
+        return writing or snapshots() >= 1  # just after, should that moment slip through
 
     assert kill_test.run_and_kill(gan_kill_test.command(config, killed), tmp_path / "log", strike)
     assert not (killed / "gan" / "done.json").exists()
