@@ -19,6 +19,8 @@ class Stage:
     settings: Settings
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Name the verb knows the input by -> name of the stage that makes it."""
+    after: tuple[str, ...] = ()
+    """Stages that must have ended well before, without being read: they do not change the result."""
 
 
 class Graph:
@@ -27,7 +29,7 @@ class Graph:
     def __init__(self, stages: Iterable[Stage]) -> None:
         self._stages: dict[str, Stage] = {}
         for stage in stages:
-            missing = [name for name in stage.inputs.values() if name not in self._stages]
+            missing = [name for name in (*stage.inputs.values(), *stage.after) if name not in self._stages]
             if stage.name in self._stages or missing:
                 raise ValueError(f"stage {stage.name} is given twice or needs {missing}, which come later or nowhere")
             self._stages[stage.name] = stage
@@ -44,11 +46,11 @@ class Graph:
         return self._stages[name]
 
     def upto(self, name: str) -> "Graph":
-        """The stage of this name and everything it needs."""
+        """The stage of this name and everything it needs or must come after."""
         needed = {self[name].name}
         for stage in reversed(self._stages.values()):
             if stage.name in needed:
-                needed |= set(stage.inputs.values())
+                needed |= {*stage.inputs.values(), *stage.after}
         return Graph(stage for stage in self if stage.name in needed)
 
 

@@ -30,6 +30,26 @@ class SampleSettings(SamplingSettings):
     """Images are drawn from the seeds first_seed, first_seed + 1, ..."""
 
 
+class FidelitySettings(Settings):
+    """How good the GAN's fundi are, and whether they are copies of photographs; the teacher's encoder sees them."""
+
+    enabled: bool = True
+    """Measure them before they are labelled. Nothing that is trained depends on it."""
+    num_images: int = Field(500, ge=2)
+    """Images drawn to measure the GAN; the samples are measured beside them."""
+    first_seed: int = Field(0, ge=0)
+    """They are drawn from the seeds first_seed, first_seed + 1, ..."""
+    truncation_psi: float = Field(1.0, ge=-2, le=2)
+    """1 measures all the GAN can draw; the samples have a psi of their own."""
+    k: int = Field(3, ge=1)
+    """Neighbour that precision, recall, density and coverage reach to; needs more photographs than that."""
+    max_copy_share: float | None = Field(None, ge=0, le=1)
+    """Stop the pipeline before anything is labelled if a larger share of drawn images or of samples are copies of
+    training photographs, as 0.1. None only reports the share."""
+    num_pairs: int = Field(8, ge=1)
+    """Images of each kind shown beside the photograph they are nearest to."""
+
+
 class PseudoLabelSettings(Settings):
     """Vessel probabilities that the teacher gives each synthetic fundus; how they are used is a phase's setting."""
 
@@ -71,7 +91,9 @@ class ReportSettings(Settings):
     """Scored images shown with true and false positives and negatives, per model."""
 
 
-RESERVED_NAMES = {"data", "teacher", "gan", "samples", "pseudo-labels", "select", "ensemble", "evaluate", "report"}
+RESERVED_NAMES = {
+    *("data", "teacher", "gan", "samples", "fidelity", "pseudo-labels", "select", "ensemble", "evaluate", "report")
+}
 
 
 def _papers_student() -> dict[str, TrainSettings]:
@@ -86,6 +108,7 @@ class SyntheticAugSettings(Settings):
     teacher: TrainSettings = TrainSettings()
     gan: GanStageSettings = GanStageSettings()
     samples: SampleSettings = SampleSettings()
+    fidelity: FidelitySettings = FidelitySettings()
     pseudo_labels: PseudoLabelSettings = PseudoLabelSettings()
     students: dict[StageName, TrainSettings] = Field(default_factory=_papers_student, min_length=1)
     """Each a name and its training; a control is trained beside each. By default the paper's: synthetic, then real."""

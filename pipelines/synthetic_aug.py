@@ -11,7 +11,9 @@ from segkit.tasks.settings import PhaseSettings, TrainSettings
 
 NAME = "synthetic-aug"
 SETTINGS = SyntheticAugSettings
-SUMMARY = "teacher, GAN, samples, pseudo-labels, students and their controls, ensemble, evaluation, report"
+SUMMARY = (
+    "teacher, GAN, samples and their fidelity, pseudo-labels, students and their controls, ensemble, evaluation, report"
+)
 
 
 def build(settings: SyntheticAugSettings) -> Graph:
@@ -36,11 +38,13 @@ def build(settings: SyntheticAugSettings) -> Graph:
         stages += [
             Stage(f"gan{suffix}", "gan", gan, {"data": "data"}),
             Stage(f"samples{suffix}", "sample", settings.samples, {"gan": f"gan{suffix}", "data": "data"}),
+            *_fidelity(settings, suffix),
             Stage(
                 f"pseudo-labels{suffix}",
                 "pseudo-label",
                 settings.pseudo_labels,
                 {"samples": f"samples{suffix}", "model": teacher},
+                after=_gates(settings, suffix),
             ),
         ]
         for name, student in settings.students.items():
@@ -62,6 +66,20 @@ def build(settings: SyntheticAugSettings) -> Graph:
     stages.append(_report(settings, stages, scored, pairs))
     _check_names([stage.name for stage in stages])
     return Graph(stages)
+
+
+def _fidelity(settings: SyntheticAugSettings, suffix: str) -> list[Stage]:
+    """The measuring of a round's GAN, always through the first teacher, so that rounds compare."""
+    if not settings.fidelity.enabled:
+        return []
+    inputs = {"gan": f"gan{suffix}", "data": "data", "samples": f"samples{suffix}", "teacher": "teacher"}
+    return [Stage(f"fidelity{suffix}", "fidelity", settings.fidelity, inputs)]
+
+
+def _gates(settings: SyntheticAugSettings, suffix: str) -> tuple[str, ...]:
+    """What must pass before samples are labelled; with a limit on copies even a part of the pipeline goes by it."""
+    gated = settings.fidelity.enabled and settings.fidelity.max_copy_share is not None
+    return (f"fidelity{suffix}",) if gated else ()
 
 
 def _each(stages: Iterable[str]) -> dict[str, str]:
@@ -99,5 +117,5 @@ def _report(
         graph=[{"name": stage.name, "verb": stage.verb, "inputs": dict(stage.inputs)} for stage in stages],
         pairs=pairs,
     )
-    gans = {stage.name: stage.name for stage in stages if stage.verb in {"gan", "sample", "pseudo-label"}}
+    gans = {stage.name: stage.name for stage in stages if stage.verb in {"gan", "sample", "fidelity", "pseudo-label"}}
     return Stage("report", "report", request, {"data": "data", "evaluate": "evaluate", **gans, **scored})

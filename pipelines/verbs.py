@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.settings import (
     EnsembleSettings,
     EvaluateSettings,
+    FidelitySettings,
     GanStageSettings,
     PseudoLabelSettings,
     ReportSettings,
@@ -98,6 +99,7 @@ VERBS: Mapping[str, Verb] = {
         paths=frozenset({"init_from", "checkpoint_kimg"}),
     ),
     "sample": Verb("pipelines.stages.sample", SampleSettings),
+    "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings),
     "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings),
     "select": Verb("pipelines.stages.select", SelectSettings),
     "ensemble": Verb("pipelines.stages.ensemble", EnsembleSettings),

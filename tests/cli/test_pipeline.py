@@ -29,7 +29,7 @@ def test_show_prints_the_settings_with_every_default_and_the_graph(
     assert settings["teacher"]["model"]["widths"] == TINY["teacher"]["model"]["widths"]
     graph = [line[2:].split() for line in shown.splitlines() if line.startswith("# ")][-len(STAGES) :]
     assert [line[0] for line in graph] == STAGES
-    assert graph[4] == ["pseudo-labels", "pseudo-label", "samples,", "teacher"]
+    assert graph[5] == ["pseudo-labels", "pseudo-label", "samples,", "teacher"]
 
 
 def test_what_show_prints_is_a_settings_file_of_the_same_pipeline(
@@ -53,7 +53,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
     lines = out_of(capsys, *args).splitlines()
     planned = plan(config, tmp_path / "runs")
     assert lines == [
-        f"[{number}/10] {item.request.name}: would run ({item.folder.name})"
+        f"[{number}/11] {item.request.name}: would run ({item.folder.name})"
         for number, item in enumerate(planned, start=1)
     ]
     assert not (tmp_path / "runs").exists()
@@ -65,10 +65,10 @@ def test_a_dry_run_and_status_know_what_is_done_and_what_is_begun(
     changed = ["--set", "students.mixed.phases.0.epochs=2"]
     args = ["synthetic-aug", "-c", str(config), "--runs", str(finished_runs)]
     lines = out_of(capsys, "pipeline", "run", *args, *changed, "--dry-run").splitlines()
-    assert [line.split(": ")[1].split(" (")[0] for line in lines] == ["done"] * 5 + ["would run"] * 5
+    assert [line.split(": ")[1].split(" (")[0] for line in lines] == ["done"] * 6 + ["would run"] * 5
     lines = out_of(capsys, "pipeline", "status", *args, *changed).splitlines()
     assert [line.split()[:2] for line in lines] == [
-        [stage, "done" if stage in STAGES[:5] else "missing"] for stage in STAGES
+        [stage, "done" if stage in STAGES[:6] else "missing"] for stage in STAGES
     ]
     begun = plan(config, tmp_path / "runs")[0].folder / "work" / "begun"
     begun.parent.mkdir(parents=True)

@@ -63,7 +63,7 @@ def test_a_wrong_setting_is_named_before_anything_is_started(
         (["--set", "gan.kimg"], "--set 'gan.kimg' is not of the form section.key=value"),
         (["--set", "students.mixed.phases.7.epochs=1"], "students.mixed.phases has no item '7'; there are 0, 1"),
         (["--set", "students.mixd.loss=bce"], "there is no student 'mixd'; there are mixed"),
-        (["--upto", "techer"], "there is no stage 'techer'; stages are data, teacher, gan, samples, pseudo-labels"),
+        (["--upto", "techer"], "there is no stage 'techer'; stages are data, teacher, gan, samples, fidelity, ps"),
         (["--data", "nope"], "a data set is named READER:FOLDER, as in drive:/data/DRIVE, not 'nope'"),
         (["--data", "drvie:x"], "no data set reader is called 'drvie'; there are: drive, folder; did you mean drive?"),
         (["--data", "drive:no/where"], "no/where does not exist; give the folder that holds the data set"),

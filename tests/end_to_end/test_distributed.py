@@ -32,11 +32,11 @@ def test_samples_pseudo_labels_and_scores_are_the_same_byte_for_byte(
     finished_runs: Path, tmp_path: Path, config: Path
 ) -> None:
     runs = shutil.copytree(finished_runs, tmp_path / "runs")
-    for stage in ("samples", "pseudo-labels", "evaluate"):
+    for stage in ("samples", "fidelity", "pseudo-labels", "evaluate"):
         shutil.rmtree(next(runs.glob(f"{stage}-*")))
     said = run_on_two(config, runs, tmp_path)
     assert [line.split()[1] for line in said.splitlines() if ": running (" in line] == [
-        "samples:", "pseudo-labels:", "evaluate:",
+        "samples:", "fidelity:", "pseudo-labels:", "evaluate:",
     ]  # fmt: skip
     assert kill_test.differences(finished_runs, runs) == []
     assert files_below(runs) == files_below(finished_runs)

@@ -75,6 +75,7 @@ def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
         | {f"grids/kimg000000.0{images}.png" for images in (40, 80)}
         | {f"snapshots/kimg000000.0{images}/{file}" for images in (40, 80) for file in SNAPSHOT},
         "samples": {"manifest.json"} | {f"{kind}/seed{i:04d}.png" for kind in ("images", "fov") for i in range(4)},
+        "fidelity": {"fidelity.json", "fidelity.txt", "nearest.csv", "nearest.png"},
         "pseudo-labels": {"manifest.json"} | {f"vessels/seed{i:04d}.png" for i in range(4)},
         "ensemble": {"model.json"} | {f"members/{name}/{file}" for name in ("teacher", "mixed") for file in NETWORK},
         "evaluate": {"measurements.json", "tables.txt"}
@@ -147,7 +148,7 @@ def test_a_student_s_changed_epochs_run_it_its_control_and_what_follows_again(
         "mixed", "mixed-control", "ensemble", "evaluate", "report",
     }  # fmt: skip
     assert {name: after[name] for name in before} == before
-    assert [line.split()[1] for line in said if "done" in line] == [f"{stage}:" for stage in STAGES[:5]]
+    assert [line.split()[1] for line in said if "done" in line] == [f"{stage}:" for stage in STAGES[:6]]
 
 
 def test_a_deleted_output_is_made_again_bit_for_bit_and_nothing_else_is(
@@ -180,7 +181,8 @@ def test_a_second_round_runs(finished_runs: Path, tmp_path: Path, config: Path) 
     said = run_here(config, runs, "rounds=2")
     ran = [line.split()[1].rstrip(":") for line in said if "running" in line]
     assert ran == [
-        "select-r2", "gan-r2", "samples-r2", "pseudo-labels-r2", "mixed-r2", "ensemble", "evaluate", "report",
+        "select-r2", "gan-r2", "samples-r2", "fidelity-r2", "pseudo-labels-r2", "mixed-r2",
+        "ensemble", "evaluate", "report",
     ]  # fmt: skip
     chosen = json.loads((next(runs.glob("select-r2-*")) / "selection.json").read_text())
     best = max(chosen["val_dice"], key=lambda name: chosen["val_dice"][name])

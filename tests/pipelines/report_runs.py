@@ -22,6 +22,7 @@ from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
 from segkit.data import phantom
 from segkit.tasks.callbacks import as_csv
 from segkit.tasks.settings import RuntimeSettings
+from tests.pipelines import fidelity_runs
 
 HEIGHT, WIDTH = 80, 76
 PHASE = {"epochs": 2, "batch_size": 1}
@@ -69,6 +70,7 @@ class Maker:
                 "train": self.train,
                 "gan": self.gan,
                 "sample": self.sample,
+                "fidelity": lambda stage, folder: fidelity_runs.write(folder, fidelity_runs.made(copied=2)),
                 "pseudo-label": self.pseudo_label,
                 "select": lambda stage, folder: None,
                 "ensemble": self.ensemble,

@@ -33,11 +33,16 @@ def changed(config: Path, *overrides: str) -> set[str]:
     [
         ("students.mixed.phases.0.epochs=2", STUDENT_AND_AFTER),
         ("students.mixed.loss=bce", STUDENT_AND_AFTER),
-        ("samples.truncation_psi=0.5", STUDENT_AND_AFTER - {"mixed-control"} | {"samples", "pseudo-labels"}),
-        ("gan.kimg=0.1", STUDENT_AND_AFTER - {"mixed-control"} | {"gan", "samples", "pseudo-labels"}),
+        (
+            "samples.truncation_psi=0.5",
+            STUDENT_AND_AFTER - {"mixed-control"} | {"samples", "fidelity", "pseudo-labels"},
+        ),
+        ("gan.kimg=0.1", STUDENT_AND_AFTER - {"mixed-control"} | {"gan", "samples", "fidelity", "pseudo-labels"}),
         ("teacher.phases.0.epochs=3", DATA_AND_AFTER - {"data", "gan", "samples", "mixed-control"}),
         ("ensemble.rules=[mean]", {"ensemble", "evaluate", "report"}),
         ("evaluate.num_resamples=200", {"evaluate", "report"}),
+        ("fidelity.num_images=9", {"fidelity", "report"}),
+        ("fidelity.max_copy_share=0.2", {"fidelity", "report"}),
         ("report.title=Hello", {"report"}),
         ("data.num_val=3", DATA_AND_AFTER),
         ("data.phantom.seed=2", DATA_AND_AFTER),

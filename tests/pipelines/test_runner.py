@@ -50,8 +50,8 @@ def test_every_stage_is_launched_once_its_inputs_are_there(planned: list[Planned
     said: list[str] = []
     run(planned, said.append, launch)
     assert launch.launched == STAGES
-    assert said[0] == f"[1/10] data: running ({planned[0].folder.name})"
-    assert said[1] == "[1/10] data: finished in 0 s"
+    assert said[0] == f"[1/11] data: running ({planned[0].folder.name})"
+    assert said[1] == "[1/11] data: finished in 0 s"
 
 
 def test_what_is_done_is_not_launched_again(planned: list[Planned]) -> None:
@@ -61,7 +61,7 @@ def test_what_is_done_is_not_launched_again(planned: list[Planned]) -> None:
     run(planned, said.append, again)
     assert again.launched == []
     assert said == [
-        f"[{number}/10] {item.request.name}: done ({item.folder.name})" for number, item in enumerate(planned, start=1)
+        f"[{number}/11] {item.request.name}: done ({item.folder.name})" for number, item in enumerate(planned, start=1)
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_stage_that_ends_badly_ends_the_run_and_the_next_run_resumes_it(
     said: list[str] = []
     run(planned, said.append, mended)
     assert mended.launched == STAGES[2:]
-    assert said[2] == f"[3/10] gan: resuming ({planned[2].folder.name})"
+    assert said[2] == f"[3/11] gan: resuming ({planned[2].folder.name})"
 
 
 def test_a_stage_that_claims_success_without_a_result_is_not_believed(planned: list[Planned]) -> None:

@@ -30,6 +30,7 @@ def test_the_graph_is_the_paper_s() -> None:
         "teacher": {"data": "data"},
         "gan": {"data": "data"},
         "samples": {"gan": "gan", "data": "data"},
+        "fidelity": {"gan": "gan", "data": "data", "samples": "samples", "teacher": "teacher"},
         "pseudo-labels": {"samples": "samples", "model": "teacher"},
         "mixed": {"data": "data", "synthetic": "pseudo-labels"},
         "mixed-control": {"data": "data"},
@@ -40,6 +41,7 @@ def test_the_graph_is_the_paper_s() -> None:
             "evaluate": "evaluate",
             "gan": "gan",
             "samples": "samples",
+            "fidelity": "fidelity",
             "pseudo-labels": "pseudo-labels",
             **scored,
         },
@@ -87,7 +89,33 @@ def test_a_second_round_takes_the_best_model_so_far_as_its_teacher() -> None:
     assert found["pseudo-labels-r2"] == {"samples": "samples-r2", "model": "select-r2"}
     assert found["mixed-r2"] == {"data": "data", "synthetic": "pseudo-labels-r2"}
     assert found["ensemble"] == {name: name for name in ("data", "teacher", "mixed", "mixed-r2")}
-    assert set(found) == {*STAGES, "select-r2", "gan-r2", "samples-r2", "pseudo-labels-r2", "mixed-r2"}
+    assert set(found) == {
+        *STAGES, "select-r2", "gan-r2", "samples-r2", "fidelity-r2", "pseudo-labels-r2", "mixed-r2",
+    }  # fmt: skip
+
+
+def test_the_gans_of_all_rounds_are_measured_through_the_first_teacher() -> None:
+    """Numbers of other features would not compare."""
+    found = reads(build(rounds=2))
+    assert found["fidelity-r2"] == {"gan": "gan-r2", "data": "data", "samples": "samples-r2", "teacher": "teacher"}
+
+
+def test_nothing_that_is_trained_depends_on_how_the_gan_was_measured() -> None:
+    assert all("fidelity" not in inputs.values() for name, inputs in reads(build()).items() if name != "report")
+    without = build(fidelity={"enabled": False})
+    assert "fidelity" not in reads(without)
+    assert "fidelity" not in reads(without)["report"]
+
+
+def test_a_limit_on_copies_is_passed_before_anything_is_labelled() -> None:
+    """By a part of the pipeline too, which would else do without what it does not read."""
+    gated = build(fidelity={"max_copy_share": 0.1}, rounds=2)
+    assert [stage.name for stage in gated.upto("mixed")] == [
+        "data", "teacher", "gan", "samples", "fidelity", "pseudo-labels", "mixed",
+    ]  # fmt: skip
+    assert gated["pseudo-labels-r2"].after == ("fidelity-r2",)
+    assert reads(gated) == reads(build(rounds=2))
+    assert "fidelity" not in [stage.name for stage in build().upto("mixed")]
 
 
 def test_a_third_round_chooses_among_all_models_before_it() -> None:

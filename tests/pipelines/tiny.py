@@ -20,6 +20,7 @@ STAGES = [
     "teacher",
     "gan",
     "samples",
+    "fidelity",
     "pseudo-labels",
     "mixed",
     "mixed-control",
@@ -55,6 +56,7 @@ TINY: dict[str, Any] = {
         "checkpoint_kimg": 0.02,
     },
     "samples": {"num_images": 4},
+    "fidelity": {"num_images": 5, "num_pairs": 2},
     "students": {
         "mixed": {
             "model": {"widths": [4, 8]},
@@ -66,7 +68,7 @@ TINY: dict[str, Any] = {
     },
     "evaluate": {"num_resamples": 100},
 }
-"""Ten stages in some five seconds, once everything is imported."""
+"""Eleven stages in some five seconds, once everything is imported."""
 
 
 def write_config(path: Path, changes: Mapping[str, Any] | None = None) -> Path:

@@ -1,0 +1,71 @@
+"""An assessment on disk: every number as JSON and as text, each image's nearest photograph as CSV, and pictures."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.fidelity import pictures, words
+from pipelines.fidelity.assessment import Assessment, as_json
+from segkit.core.files import write_json, write_text
+from segkit.core.images import write_image
+
+NUMBERS, TEXT, NEAREST, SHEET = "fidelity.json", "fidelity.txt", "nearest.csv", "nearest.png"
+SNAPSHOTS, SNAPSHOTS_CHART = "snapshots.csv", "snapshots.png"
+
+
+def write(out: Path, assessment: Assessment) -> None:
+    """Write `fidelity.json`, `fidelity.txt` and `nearest.csv`."""
+    found = as_json(assessment)
+    write_json(out / NUMBERS, found)
+    write_text(out / TEXT, words.as_text(found) + "\n")
+    rows = [
+        {
+            "set": each.name,
+            "image": pair.name,
+            "nearest": pair.nearest,
+            "closeness": f"{pair.closeness:.4f}",
+            "copy": int(pair.closeness < assessment.threshold),
+            "distance": f"{pair.distance:.4f}",
+            "transform": pair.transform,
+            "down": pair.shift[0],
+            "right": pair.shift[1],
+        }
+        for each in assessment.sets
+        for pair in each.copies.pairs
+    ]
+    write_text(out / NEAREST, _csv(rows))
+
+
+def write_sheet(out: Path, sheet: npt.NDArray[np.uint8]) -> None:
+    """Write `nearest.png`."""
+    write_image(out / SHEET, sheet)
+
+
+def write_snapshots(out: Path, kimg: Sequence[float], assessments: Sequence[Assessment]) -> None:
+    """Write `snapshots.csv` and its chart: the main numbers of each snapshot."""
+    found = [as_json(each) for each in assessments]
+    rows = []
+    for clock, each in zip(kimg, found, strict=True):
+        drawn = each["sets"]["drawn"]
+        row: dict[str, Any] = {"kimg": f"{clock:g}", "num_real": each["reference"]["n"], "num_drawn": drawn["n"]}
+        for measured in drawn["measures"]:
+            row[measured["measure"]] = measured["value"]
+            if measured["measure"] == "kid":
+                row |= {"kid_low": measured["low"], "kid_high": measured["high"]}
+        row |= {"copy_share": drawn["copies"]["value"], "copies": drawn["copies"]["count"]}
+        rows.append(row)
+    write_text(out / SNAPSHOTS, _csv(rows))
+    pictures.write_curves(out / SNAPSHOTS_CHART, kimg, found)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
