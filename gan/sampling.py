@@ -15,6 +15,7 @@ from gan import weights
 from gan.generator import Generator
 from gan.noise import noise_of_seed, synthesise
 from gan.settings import GanSettings
+from segkit.core.errors import WeightsError
 from segkit.tasks.threads import one_thread
 
 
@@ -26,6 +27,8 @@ def read_generator(source: Path) -> tuple[GanSettings, Generator]:
     Raises:
         WeightsError: there is none, or it cannot be read.
     """
+    if not source.exists():
+        raise WeightsError(f"{source} does not exist; give a folder of GAN weights or a .pkl of NVIDIA's")
     found, networks = weights.read(source, [weights.GENERATOR_EMA])
     settings = found.model_copy(update={"num_low_precision_resolutions": 0})
     generator = Generator(settings)

@@ -21,7 +21,7 @@ _GAIN = 4
 @click.command()
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     required=True,
     help="A folder of GAN weights, or a .pkl of NVIDIA's.",
 )
@@ -43,7 +43,7 @@ _GAIN = 4
 )
 @click.option(
     "--features",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     help="Also compare a network's features: a teacher's folder, or a TorchScript file. Such a file can run code of "
     "whoever made it.",
 )
@@ -126,6 +126,8 @@ def _features(source: Path, device: "torch.device") -> "Features":
     from segkit.tasks.prediction import NetworkPredictor
     from segkit.tasks.weights import load_predictor
 
+    if not source.exists():
+        raise RequestError(f"{source} does not exist; give a teacher's folder or a TorchScript file")
     if source.is_file():
         return script_features(source, device)
     predictor = load_predictor(source)

@@ -22,7 +22,7 @@ _MOST_IN_GRID = 100
 @click.command()
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     help="A folder of GAN weights, or a .pkl of NVIDIA's; without it the recipe's samples are drawn.",
 )
 @click.option(

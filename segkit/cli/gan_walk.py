@@ -11,7 +11,7 @@ _MOST_PIXELS = 500_000_000
 
 _weights = click.option(
     "--weights",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     required=True,
     help="A folder of GAN weights, or a .pkl of NVIDIA's.",
 )
