@@ -49,13 +49,19 @@ def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
 
 @contextmanager
 def _repeatable(device: torch.device) -> Iterator[None]:
-    """Keep kernels from adding in an order that depends on the machine's cores (CPU) or on chance (GPU)."""
-    if device.type == "cuda":
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            yield
-    else:
+    """Keep kernels from adding in an order that depends on the machine's cores (CPU) or on chance (GPU), and fp32 from
+    being rounded to TF32 where whoever calls allows that."""
+    if device.type != "cuda":
         with one_thread(device):
             yield
+        return
+    precision = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 @torch.inference_mode()
