@@ -98,7 +98,7 @@ VERBS: Mapping[str, Verb] = {
         contents=_gan_contents,
         paths=frozenset({"init_from", "checkpoint_kimg"}),
     ),
-    "sample": Verb("pipelines.stages.sample", SampleSettings),
+    "sample": Verb("pipelines.stages.sample", SampleSettings, version=2),
     "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings),
     "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings),
     "select": Verb("pipelines.stages.select", SelectSettings),

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from lightning.pytorch.callbacks import BasePredictionWriter
 from PIL import Image
 
-from gan import weights
 from gan.data import seeds_loader
-from gan.sampling import levels_8bit
+from gan.sampling import levels_8bit, read_generator
 from gan.settings import SamplingSettings
 from gan.task import StyleGAN2Task
 from pipelines.context import Context
@@ -25,7 +24,7 @@ from segkit.tasks.trainer import build_trainer
 def run(context: Context) -> None:
     """Write `images/seed<number>.png`, their fields of view, and the manifest."""
     settings: SampleSettings = context.settings
-    found = weights.read_settings(context.inputs["gan"])
+    found, generator = read_generator(context.inputs["gan"])
     height, width = images.read_size(read_manifest(context.inputs["data"]).split("train").rows[0].image)
     seeds = range(settings.first_seed, settings.first_seed + settings.num_images)
     sampling = SamplingSettings(
@@ -34,7 +33,7 @@ def run(context: Context) -> None:
         noise_mode=settings.noise_mode,
     )
     task = StyleGAN2Task(found, sampling=sampling)
-    weights.load_into(task.generator_ema, context.inputs["gan"], weights.GENERATOR_EMA)
+    task.generator_ema.load_state_dict(generator.state_dict())
     writer = FundusWriter(context.out, height, width, found.fit)
     name = context.request.name
     trainer = build_trainer(context.runtime, context.work, name, precision="32-true", callbacks=[writer])
