@@ -6,7 +6,7 @@ import click
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the networks.")
 @click.option("--resolution", type=int, help="Adapt the networks to images of this edge.")
 @click.option("--image-channels", type=int, help="Adapt the networks to images with so many channels: 1 gray, 3 RGB.")
