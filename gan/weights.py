@@ -101,7 +101,7 @@ def _advice(found: GanSettings, wanted: GanSettings, wrong: list[str]) -> str:
     adaptable = [name for name in ("resolution", "image_channels") if name in wrong]
     if adaptable:
         listed = ", ".join(dict.fromkeys([*wanted.init_adapt, *adaptable]))
-        advice += f". Or have the weights adapted: init_adapt: [{listed}]"
+        advice += f". Or have the weights adapted, by init_adapt: [{listed}]"
     return advice
 
 

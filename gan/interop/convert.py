@@ -31,7 +31,7 @@ def import_snapshot(
         WeightsError: as `read_snapshot`, or the tensors are not those of networks of their size; nothing is written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(f"{folder} is not empty; name a new folder with --out")
+        raise RequestError(f"{folder} is not empty; remove it, or name a new folder with --out")
     snapshot = read_snapshot(path)
     found = snapshot.settings
     weights.check_networks(found, snapshot.networks, str(path))
