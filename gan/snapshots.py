@@ -29,7 +29,7 @@ class Snapshots(L.Callback):
 
     Before training: `grids/reals.png`, the first training images as the discriminator is shown them, and
     `grids/kimg000000.000.png`. Each `snapshot_kimg` and at the end: `grids/<snapshot_name>.png`, and
-    `snapshots/<snapshot_name>/`, which `gan.weights.load_generator` draws from. Grids show all of W (psi 1), so that
+    `snapshots/<snapshot_name>/`, which `gan.sampling.read_generator` draws from. Grids show all of W (psi 1), so that
     one sees what the network does, not only its best.
 
     Each file is whole or absent, and a snapshot's settings are written last: a folder without them is not loaded. What

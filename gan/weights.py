@@ -127,20 +127,13 @@ def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], source: str
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{path.parent} holds no {path.name}; a snapshot has the averaged generator alone, name the folder of the "
+            "whole training"
+        ) from error
+    except SafetensorError as error:
         raise WeightsError(f"cannot read weights {path}: {error}") from error
-
-
-def load_into(network: nn.Module, folder: Path, name: str) -> None:
-    """Load one network's tensors, all of them or none.
-
-    Raises:
-        WeightsError: the file is missing or damaged, or a tensor is missing, unknown or of another shape.
-    """
-    path = _file(folder, name)
-    tensors = _tensors(path)
-    check_tensors(network, tensors, str(path))
-    network.load_state_dict(tensors)
 
 
 def read(source: Path, names: Iterable[str]) -> tuple[GanSettings, dict[str, dict[str, Tensor]]]:
@@ -191,17 +184,3 @@ def check_networks(settings: GanSettings, tensors: Mapping[str, Mapping[str, Ten
         generator, discriminator = Generator(settings), Discriminator(settings)
     for name, values in tensors.items():
         check_tensors(discriminator if name == DISCRIMINATOR else generator, values, f"{source} ({name})")
-
-
-def load_generator(folder: Path) -> Generator:
-    """The averaged generator of a folder, ready to draw."""
-    generator = Generator(read_settings(folder))
-    load_into(generator, folder, GENERATOR_EMA)
-    return generator.requires_grad_(False)
-
-
-def load_discriminator(folder: Path) -> Discriminator:
-    """The discriminator of a folder."""
-    discriminator = Discriminator(read_settings(folder))
-    load_into(discriminator, folder, DISCRIMINATOR)
-    return discriminator

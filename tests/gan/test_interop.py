@@ -14,7 +14,7 @@ from gan.discriminator import Discriminator
 from gan.interop.convert import import_snapshot
 from gan.interop.snapshot import read_snapshot
 from gan.interop.tensors import TensorReader, load_storage
-from gan.sampling import generate
+from gan.sampling import generate, read_generator
 from gan.task import StyleGAN2Task
 from segkit.cli.gan import gan as gan_commands
 from segkit.core.errors import RequestError, WeightsError
@@ -132,7 +132,7 @@ def test_one_tensor_in_several_places_becomes_several(nets, write, tmp_path):
             tensors[0][name] = kernel
     path = write(official.snapshot(tensors[0], tensors[1], tensors[0]))
     import_snapshot(path, tmp_path / "out")
-    found = weights.load_generator(tmp_path / "out")
+    found = read_generator(tmp_path / "out")[1]
     assert same(tensors[0], found)
     places = [value.data_ptr() for name, value in found.state_dict().items() if name.endswith("resample_filter")]
     assert len(places) == len(set(places)) > 2
@@ -180,8 +180,7 @@ def test_a_network_without_clamp_stays_without(nets, write):
 def test_the_imported_folder_draws_the_images_of_the_snapshot(nets, write, tmp_path):
     import_snapshot(write(content(nets)), tmp_path / "out")
     drawn = [
-        generate(net, 3, truncation_psi=0.7)
-        for net in (weights.load_generator(tmp_path / "out"), nets["generator_ema"])
+        generate(net, 3, truncation_psi=0.7) for net in (read_generator(tmp_path / "out")[1], nets["generator_ema"])
     ]
     assert np.array_equal(*drawn)
     assert drawn[0].std() > 0

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from gan.sampling import generate, sample_grid
+from gan.sampling import generate, read_generator, sample_grid
 from gan.snapshots import Snapshots, snapshot_name
 from gan.task import StyleGAN2Task
-from gan.weights import load_generator
 from segkit.core.errors import WeightsError
 from segkit.core.images import read_image
 from tests.gan.train_together import fit, images, keep, tiny
@@ -39,10 +38,10 @@ def undisturbed(tmp_path_factory):
 def test_grids_and_generators_are_written_each_snapshot_and_at_the_end(undisturbed):
     folder, task = undisturbed
     assert contents(folder).keys() == FILES
-    last = load_generator(folder / "snapshots" / "kimg000000.040")
+    last = read_generator(folder / "snapshots" / "kimg000000.040")[1]
     assert all(torch.equal(last.state_dict()[key], value) for key, value in task.generator_ema.state_dict().items())
     for seen in (16, 32, 40):
-        generator = load_generator(folder / "snapshots" / f"kimg000000.0{seen}")
+        _, generator = read_generator(folder / "snapshots" / f"kimg000000.0{seen}")
         grid = sample_grid([generate(generator, seed) for seed in range(2)])
         np.testing.assert_array_equal(read_image(folder / "grids" / f"kimg000000.0{seen}.png"), grid)
 
@@ -65,7 +64,7 @@ def test_names_sort_by_time():
 def test_images_of_any_channels_have_grids(tmp_path, channels):
     fit(tiny(kimg=0.004, image_channels=channels, augment="none"), tmp_path, [Snapshots(tmp_path)])
     assert read_image(tmp_path / "grids" / "reals.png").shape == (16, 32, 3)
-    assert generate(load_generator(tmp_path / "snapshots" / "kimg000000.004"), 0).shape == (16, 16, channels)
+    assert generate(read_generator(tmp_path / "snapshots" / "kimg000000.004")[1], 0).shape == (16, 16, channels)
 
 
 class KilledError(Exception):
@@ -98,7 +97,7 @@ def test_a_snapshot_cut_short_does_not_look_whole_and_is_written_anew(
     half = out / "snapshots" / f"kimg000000.0{16 * snapshot}"
     assert {path.name for path in half.iterdir()} <= {"generator_ema.safetensors"}
     with pytest.raises(WeightsError, match=r"settings\.json is missing"):
-        load_generator(half)
+        read_generator(half)
     # the checkpoint of the snapshot's own step was not written before the snapshot
     last = 2 if snapshot == 1 else 6
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"step={n}.ckpt" for n in range(2, last + 1, 2)}

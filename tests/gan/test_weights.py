@@ -4,6 +4,7 @@ from safetensors.torch import load_file, save_file
 
 from gan import weights
 from gan.discriminator import Discriminator
+from gan.sampling import read_generator
 from segkit.core.errors import WeightsError
 from tests.gan.small_networks import copies, networks, same, tiny
 
@@ -22,14 +23,13 @@ def test_networks_come_back_as_they_were(saved):
     others = networks(tiny(), seed=1)
     weights.load_all(folder, tiny(), others)
     assert all(same(network.state_dict(), others[name]) for name, network in nets.items())
-    assert same(nets["generator_ema"].state_dict(), weights.load_generator(folder))
-    assert same(nets["discriminator"].state_dict(), weights.load_discriminator(folder))
+    assert same(nets["generator_ema"].state_dict(), read_generator(folder)[1])
 
 
 def test_a_frozen_discriminator_loads_the_weights_of_a_free_one(saved):
     folder, nets = saved
     frozen = Discriminator(tiny(freeze_d=4))
-    weights.load_into(frozen, folder, "discriminator")
+    weights.load_all(folder, tiny(freeze_d=4), {"discriminator": frozen})
     assert same(nets["discriminator"].state_dict(), frozen)
 
 
@@ -71,16 +71,16 @@ def test_no_tensor_is_left_out_silently(saved, damage, message):
     damage(tensors)
     save_file(tensors, path)
     with pytest.raises(WeightsError, match=message):
-        weights.load_generator(folder)
+        read_generator(folder)
 
 
 def test_missing_and_damaged_files_are_named(saved, tmp_path):
     folder, _ = saved
-    with pytest.raises(WeightsError, match="holds no GAN weights"):
-        weights.load_generator(tmp_path / "nowhere")
+    with pytest.raises(WeightsError, match="does not exist; give a folder of GAN weights"):
+        read_generator(tmp_path / "nowhere")
     (folder / "generator_ema.safetensors").write_bytes(b"not tensors")
     with pytest.raises(WeightsError, match=r"cannot read weights .*generator_ema.safetensors"):
-        weights.load_generator(folder)
+        read_generator(folder)
     (folder / "settings.json").write_text('{"resolution": 17}')
     with pytest.raises(WeightsError, match="not the settings of a GAN"):
-        weights.load_generator(folder)
+        read_generator(folder)
