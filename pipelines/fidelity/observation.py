@@ -86,10 +86,11 @@ class Observer(L.LightningModule):
         how = source.sampling
         return generate(self.generator, source.seed, how.truncation_psi, how.truncation_cutoff, how.noise_mode)
 
-    def predict_step(self, batch: int, batch_idx: int) -> None:
-        """Keep what is seen of the subject of this number."""
+    def predict_step(self, batch: int, batch_idx: int) -> int:
+        """Keep what is seen of the subject of this number, and return the number."""
         square = self.square(self.subjects[batch])
         self.found[batch] = Observation(self.subjects[batch].name, self.look(square), self.copies.match(square))
+        return batch
 
 
 def observe(

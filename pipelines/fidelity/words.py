@@ -88,12 +88,13 @@ def vessels_table(found: Mapping[str, Any]) -> Table | None:
         cells = [_interval_of(found["vessels"][statistic], "mean")]
         for each in sets:
             compared = each["vessels"][index]
-            p = "" if compared["p"] is None else f", p {compared['p']:.2g}"
-            cells.append(f"{_interval_of(compared['other'], 'mean')}{p}")
+            star = " *" if compared["finding"] == "differs" else ""
+            cells.append(f"{_interval_of(compared['other'], 'mean')}{star}")
         rows.append((heading, *cells))
     caption = (
-        "Vessels as the teacher sees them: means over images with 95 % intervals; p of a permutation test against the "
-        f"{found['reference']['n']} photographs the GAN learnt from"
+        "Vessels as the teacher sees them: means over images with 95 % intervals; * differs from the "
+        f"{found['reference']['n']} photographs learnt from (permutation test of the Wasserstein distance, p at most "
+        "0.01, on ten images or more of each kind)"
     )
     return Table(caption, ("", "learnt from", *(each["title"] for each in sets)), tuple(rows))
 
@@ -131,10 +132,9 @@ def vessel_verdict(found: Mapping[str, Any]) -> list[str]:
 
 
 def copy_verdict(found: Mapping[str, Any]) -> list[str]:
-    """What is to be said of copies, in sentences."""
-    sets, reference = found["sets"], found["reference"]
+    """How many are copies, a sentence for each set of drawn images."""
     said = []
-    for name, each in sets.items():
+    for name, each in found["sets"].items():
         if name == "heldout":
             continue
         copies = each["copies"]
@@ -145,11 +145,17 @@ def copy_verdict(found: Mapping[str, Any]) -> list[str]:
         else:
             verb = "is a copy" if copies["count"] == 1 else "are copies"
             said.append(f"{claim} {verb} of a training photograph: {share}.")
-    said.append(
+    return said
+
+
+def copy_basis(found: Mapping[str, Any]) -> list[str]:
+    """What counts as a copy, and how often that is wrong."""
+    sets, reference = found["sets"], found["reference"]
+    said = [
         "An image counts as a copy if, whatever is mirrored, shifted, slightly turned or scaled, it is nearer to one "
         f"of the {reference['n']} training photographs than {found['copy_threshold']:.2f} times its mean distance to "
         "the next ones."
-    )
+    ]
     if "heldout" in sets:
         alarms = sets["heldout"]["copies"]
         said.append(
@@ -170,9 +176,15 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     """What a reader of the numbers must know, each thing once."""
     said = [
         "KID is unbiased: 0 means equal distributions, and a value below 0 is chance.",
-        "FID is biased upwards on so few images: only values of equally many images compare, and the held-out "
-        "photographs' own is what it comes to without any difference.",
+        "FID is biased upwards on so few images: only values of equally many images compare.",
+        "Precision is the share of images that lie among the photographs, recall that of photographs that lie among "
+        f"the images; each reaches to its neighbour number {found['k']}.",
     ]
+    if "heldout" in found["sets"]:
+        said.append(
+            "Nearer than held out: the chance that an image lies nearer to the training photographs than one the GAN "
+            "never saw; 0.5 without copying, 1 if all were copies."
+        )
     missing = {m["note"] for each in found["sets"].values() for m in each["measures"] if m["value"] is None}
     return said + [f"Not measured: {note}." for note in sorted(missing)]
 
@@ -180,7 +192,7 @@ def notes(found: Mapping[str, Any]) -> list[str]:
 def as_text(found: Mapping[str, Any]) -> str:
     """Tables and sentences for the terminal."""
     tables = [table for table in (measures_table(found), vessels_table(found)) if table is not None]
-    sentences = [copy_verdict(found), vessel_verdict(found), notes(found)]
+    sentences = [[*copy_verdict(found), *copy_basis(found)], vessel_verdict(found), notes(found)]
     paragraphs = ["\n".join(line for each in said for line in wrapped(each)) for said in sentences if said]
     return "\n\n".join([*(render(table) for table in tables), *paragraphs])
 

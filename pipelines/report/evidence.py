@@ -1,11 +1,11 @@
 """What the stages left, gathered for the page: rows, measurements, scores, comparisons, and the verdict they allow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.report import comparisons, verdict
+from pipelines.report import comparisons, fidelity, verdict
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.stages.evaluate import OBSERVER, SCORED, read_measurements
@@ -76,6 +76,10 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
         if basis is not None and split == basis.split:
             kept = loaded
     decided = _decide(request, basis, paired, kept, {row.origin for row in rows.rows}, seed)
+    measured_gans = [
+        stage["name"] for stage in request.graph if stage["verb"] == "fidelity" and stage["name"] in inputs
+    ]
+    decided = replace(decided, caveats=(*fidelity.caveats(measured_gans, inputs), *decided.caveats))
     return Evidence(request, inputs, records, rows, measured, kept, paired, decided)
 
 

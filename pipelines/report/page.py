@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from pipelines.report import charts, curves, pictures, stage_graph
+from pipelines.report import charts, curves, fidelity, pictures, stage_graph
 from pipelines.report.charts import Bar, Look, Plotted
 from pipelines.report.comparisons import Paired
 from pipelines.report.curves import History, Line
@@ -101,6 +101,7 @@ def render(evidence: Evidence) -> str:
         "gans": [_gan(evidence, name) for name in evidence.stages("gan")],
         "samples": [_samples(evidence, name, album) for name in evidence.stages("pseudo-label")],
         "grids": {name: _grids(evidence, name, album) for name in evidence.stages("gan")},
+        "fidelity": fidelity.sections(evidence.stages("fidelity"), evidence.inputs, album),
         "overlays": _overlays(evidence, album),
         "unlabelled": _unlabelled(evidence, album),
         "colours": {

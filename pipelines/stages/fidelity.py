@@ -45,7 +45,9 @@ def run(context: Context) -> None:
         context.tracker.summary({f"{each.name}/{key}": value for key, value in assessment.numbers(each.name).items()})
     context.tracker.images("gan/nearest-photographs", {"each beside the photograph it is nearest to": sheet})
     found = as_json(assessment)
-    print("\n".join([words.render(words.measures_table(found)), "", *words.copy_verdict(found)]))
+    print(
+        "\n".join([words.render(words.measures_table(found)), "", *words.copy_verdict(found), *words.copy_basis(found)])
+    )
     check_copies(assessment, settings.max_copy_share, f"see {context.out / records.SHEET}, and train the GAN for less")
 
 

@@ -18,7 +18,9 @@ from pipelines.stages import report
 from segkit.core.manifest import read_manifest
 from tests.pipelines.report_runs import Made, make
 
-SECTIONS = ["results", "comparisons", "stages", "curves", "synthetic", "overlays", "probabilities", "settings"]
+SECTIONS = [
+    *("results", "comparisons", "stages", "curves", "synthetic", "fidelity", "overlays", "probabilities", "settings")
+]
 
 
 @pytest.fixture(scope="module")

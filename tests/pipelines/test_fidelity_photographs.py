@@ -1,0 +1,96 @@
+"""Which photographs a GAN is measured against."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.fidelity import photographs
+from segkit.core.errors import DatasetError, RequestError
+from segkit.core.files import write_json
+from segkit.core.manifest import Row, write_manifest
+
+
+def data_stage(folder: Path, source: str | None = "drive:/somewhere", **splits: int) -> Path:
+    """A data stage's folder; its images are never read."""
+    rows = [
+        Row(f"{split}{n}", split, folder / "images" / f"{split}{n}.tif")  # type: ignore[arg-type]
+        for split, count in splits.items()
+        for n in range(count)
+    ]
+    folder.mkdir(parents=True)
+    write_manifest(rows, folder)
+    if source is not None:
+        write_json(folder / "done.json", {"settings": {"source": source}})
+    return folder
+
+
+def gan_of(folder: Path, data: Path) -> Path:
+    """A GAN's folder whose record names a data stage."""
+    folder.mkdir()
+    write_json(folder / "done.json", {"inputs": {"data": {"folder": f"../{data.name}", "fingerprint": "x"}}})
+    return folder
+
+
+def stems(paths: tuple[Path, ...]) -> list[str]:
+    return [path.stem for path in paths]
+
+
+def test_of_a_data_stage_the_train_split_counts_and_all_others_are_held_out(tmp_path: Path) -> None:
+    found = photographs.find(str(data_stage(tmp_path / "data", train=3, val=1, holdout=2, test=1)), None, tmp_path)
+    assert stems(found.training) == ["train0", "train1", "train2"]
+    assert stems(found.heldout) == ["val0", "holdout0", "holdout1", "test0"]
+    assert found.name == "drive_train"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"), [("phantom", "phantom_train"), (None, "data_train"), ("a-b:/x", "a_b_train")]
+)
+def test_a_data_stage_is_named_by_what_it_read(tmp_path: Path, source: str | None, name: str) -> None:
+    assert photographs.of_data_stage(data_stage(tmp_path / "data-0123456789ab", source, train=1)).name == name
+
+
+def test_by_default_the_gan_s_own_record_tells(tmp_path: Path) -> None:
+    gan = gan_of(tmp_path / "gan", data_stage(tmp_path / "data", train=3))
+    assert stems(photographs.find(None, None, gan).training) == ["train0", "train1", "train2"]
+
+
+def test_a_record_whose_data_are_gone_tells_nothing(tmp_path: Path) -> None:
+    gan = gan_of(tmp_path / "gan", tmp_path / "gone")
+    assert photographs.learnt_from(gan) is None
+    assert photographs.learnt_from(tmp_path / "snapshot.pkl") is None
+    with pytest.raises(RequestError, match="does not tell which photographs it learnt from; give --data NAME:DIR"):
+        photographs.find(None, None, gan)
+
+
+def test_of_a_data_set_the_training_part_counts_and_the_test_part_is_held_out(phantoms: Path, tmp_path: Path) -> None:
+    found = photographs.find(f"drive:{phantoms}", None, tmp_path)
+    assert stems(found.training) == [f"{number}_training" for number in range(21, 27)]
+    assert stems(found.heldout) == ["01_test", "02_test"]
+    assert found.name == "drive_training"
+    assert found.size == (48, 52)
+
+
+def test_any_folder_of_images_will_do_with_none_held_out(phantoms: Path, tmp_path: Path) -> None:
+    folder = phantoms / "test" / "images"
+    found = photographs.find(None, folder, tmp_path)
+    assert stems(found.training) == ["01_test", "02_test"]
+    assert found.heldout == ()
+    assert found.name == "images"
+
+
+def test_wrong_requests_are_answered(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(RequestError, match="both name photographs; give one of them"):
+        photographs.find("drive:x", empty, tmp_path)
+    with pytest.raises(RequestError, match="holds no image"):
+        photographs.find(None, empty, tmp_path)
+    with pytest.raises(RequestError, match="holds no image"):
+        photographs.find(None, tmp_path / "nowhere", tmp_path)
+    with pytest.raises(DatasetError, match=r"holds no manifest\.json"):
+        photographs.find(str(empty), None, tmp_path)
+    with pytest.raises(DatasetError, match=re.escape("a data set is named READER:FOLDER")):
+        photographs.find(str(tmp_path / "nowhere"), None, tmp_path)
+    with pytest.raises(RequestError, match="has no image in its train split"):
+        photographs.find(str(data_stage(tmp_path / "data", test=2)), None, tmp_path)

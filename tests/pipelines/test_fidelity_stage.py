@@ -1,0 +1,122 @@
+"""The stage `fidelity`, on a GAN that copies and on one that does not."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.fidelity import records
+from pipelines.fidelity.photographs import of_data_stage
+from pipelines.runner import StageFailedError
+from segkit.core import images
+from tests.pipelines.tiny import files_below, plan, run_here, write_config
+
+pytestmark = pytest.mark.slow
+
+LIMIT = "fidelity.max_copy_share=0.2"
+
+
+@pytest.fixture
+def runs(finished_runs: Path, tmp_path: Path) -> Path:
+    """A copy of the finished runs that a test may change."""
+    return shutil.copytree(finished_runs, tmp_path / "runs", copy_function=shutil.copy2)
+
+
+@pytest.fixture
+def copying(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GAN that draws the photographs it learnt from, mirrored."""
+    from pipelines.fidelity import observation
+
+    def generate(generator: Any, seed: int, *_: Any) -> np.ndarray:
+        training = of_data_stage(next(runs.glob("data-*"))).training
+        from gan.weights import read_settings
+
+        square = observation.square_of_file(training[seed % len(training)], read_settings(next(runs.glob("gan-*"))))
+        return np.ascontiguousarray(square[:, ::-1])
+
+    monkeypatch.setattr(observation, "generate", generate)
+
+
+def numbers(runs: Path) -> Any:
+    [folder] = runs.glob("fidelity-*")
+    return json.loads((folder / records.NUMBERS).read_text())
+
+
+def test_the_numbers_of_drawn_images_of_samples_and_of_held_out_photographs_are_written(finished_runs: Path) -> None:
+    found = numbers(finished_runs)
+    assert {name: each["n"] for name, each in found["sets"].items()} == {"heldout": 4, "drawn": 5, "samples": 4}
+    assert found["reference"] == {"name": "phantom_train", "n": 4}
+    assert found["features"]["name"] == "teacher"
+    assert found["sets"]["samples"]["title"] == "samples, psi 0.7"
+    assert found["sets"]["drawn"]["measures"][0]["key"] == "kid5_phantom_train4_teacher"
+    assert found["sets"]["drawn"]["copies"]["value"] == 0
+
+
+def test_the_picture_shows_as_many_pairs_as_were_asked_for(finished_runs: Path, tmp_path: Path) -> None:
+    [folder] = finished_runs.glob("fidelity-*")
+    height, width = images.read_size(folder / records.SHEET)
+    assert (height, width) == (3 * (26 + 192 + 34), 4 * (2 * 192 + 12))
+
+
+def test_a_gan_that_copies_is_found_out_and_only_reported_where_nobody_asked_for_more(
+    runs: Path, config: Path, copying: None
+) -> None:
+    shutil.rmtree(next(runs.glob("fidelity-*")))
+    run_here(config, runs, upto="fidelity")
+    copies = numbers(runs)["sets"]["drawn"]["copies"]
+    assert (copies["count"], copies["value"]) == (5, 1.0)
+    assert copies["names"] == [f"seed{n:04d}" for n in range(5)]
+    drawn = {m["measure"]: m["value"] for m in numbers(runs)["sets"]["drawn"]["measures"]}
+    assert drawn["precision"] == 1
+    assert drawn["fid"] < 1
+
+
+def test_more_copies_than_allowed_stop_the_pipeline_before_anything_is_labelled(
+    runs: Path, config: Path, copying: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in ("fidelity", "pseudo-labels", "mixed", "report"):
+        shutil.rmtree(next(runs.glob(f"{stage}-*")))
+    with pytest.raises(StageFailedError, match="stage fidelity failed, see above"):
+        run_here(config, runs, LIMIT, upto="mixed")
+    said = capsys.readouterr().err
+    assert (
+        "error: 5 of 5 images (drawn, psi 1) are copies of training photographs: 100.0 %, and 20 % were allowed" in said
+    )
+    [folder] = runs.glob("fidelity-*")
+    assert f"see {folder / records.SHEET}" in said
+    assert files_below(folder) >= {records.NUMBERS, records.SHEET, records.NEAREST}
+    assert not (folder / "done.json").exists()
+    assert not list(runs.glob("pseudo-labels-*"))
+
+
+def test_a_limit_that_is_kept_lets_the_same_results_be_used(runs: Path, config: Path) -> None:
+    """The limit is no part of what is trained: only the measuring is done again."""
+    said = run_here(config, runs, LIMIT, upto="mixed")
+    assert [line.split()[1] for line in said if ": running (" in line] == ["fidelity:"]
+
+
+def test_so_few_photographs_that_nothing_can_be_measured_do_not_stop_the_pipeline(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "few.yaml", {"data.num_val": 4})  # leaves two to train on
+    run_here(config, tmp_path / "runs", upto="fidelity")
+    assert numbers(tmp_path / "runs")["not_measured"].startswith("2 training photographs, and nothing can be measured")
+    with pytest.raises(StageFailedError):
+        run_here(config, tmp_path / "runs", LIMIT, upto="fidelity")
+
+
+def test_the_stage_gives_the_same_bytes_again(runs: Path, config: Path, tmp_path: Path) -> None:
+    [folder] = runs.glob("fidelity-*")
+    before = {
+        name: (folder / name).read_bytes() for name in files_below(folder) if not name.startswith(("done", "req"))
+    }
+    shutil.rmtree(folder)
+    run_here(config, runs, upto="fidelity")
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert set(before) == {records.NUMBERS, records.TEXT, records.NEAREST, records.SHEET}
+
+
+def test_without_it_there_is_no_such_stage_and_the_report_does_without(config: Path, tmp_path: Path) -> None:
+    planned = plan(config, tmp_path, "fidelity.enabled=false")
+    assert "fidelity" not in [item.request.name for item in planned]

@@ -1,0 +1,116 @@
+"""The report's section on the GAN."""
+
+import html
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines.context import Context, Inputs
+from pipelines.fidelity import records, words
+from pipelines.fidelity.assessment import as_json
+from pipelines.report import fidelity
+from pipelines.report.pictures import Album
+from pipelines.stages import report
+from segkit.core.files import read_json, write_json
+from tests.pipelines import fidelity_runs
+from tests.pipelines.report_runs import Made, make
+
+
+def text_of(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).replace("\u00a0", " ").split())
+
+
+def section_of(page: str) -> str:
+    found = re.search(r'(?s)<section id="fidelity">.*?</section>', page)
+    assert found is not None
+    return found.group()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Two rounds; of each GAN's images two are copies."""
+    return make(tmp_path_factory.mktemp("run"), {}, rounds=2, num_test=3)
+
+
+def with_numbers(run: Made, out: Path, copied: int, **given: int) -> Made:
+    """The report again, with other numbers in the first round's folder and none measured in the second's."""
+    folders = dict(run.folders)
+    for name in ("fidelity", "fidelity-r2"):
+        folders[name] = shutil.copytree(run.folders[name], out / f"{name}-0123456789ab")
+    fidelity_runs.write(folders["fidelity"], fidelity_runs.made(copied=copied, **given))
+    write_json(
+        folders["fidelity-r2"] / records.NUMBERS, {"not_measured": "2 training photographs, and that is too few"}
+    )
+    report.run(Context(run.request, Inputs(folders), out, "f" * 64, True))
+    return Made(out, folders, run.request)
+
+
+def test_every_number_of_the_tables_and_every_sentence_is_on_the_page(run: Made) -> None:
+    shown = text_of(section_of(run.page))
+    found = read_json(run.folders["fidelity"] / records.NUMBERS)
+    for sentence in (
+        *words.copy_verdict(found),
+        *words.copy_basis(found),
+        *words.vessel_verdict(found),
+        *words.notes(found),
+    ):
+        assert sentence in shown
+    for table in (words.measures_table(found), words.vessels_table(found)):
+        assert table is not None
+        assert table.caption in shown
+        for row in table.rows:
+            assert " ".join(row) in shown
+
+
+def test_each_round_has_its_part(run: Made) -> None:
+    section = section_of(run.page)
+    assert re.findall(r"<h3>(.*?)</h3>", section) == ["fidelity", "fidelity-r2"]
+    assert section.count("<img ") == 2
+
+
+def test_copies_are_an_alarm_and_stand_before_the_verdict_is_quoted(run: Made) -> None:
+    assert 'class="verdict worse"' in section_of(run.page)
+    caveat = "2 of the 16 synthetic fundi (fidelity) are copies of training photographs."
+    assert run.verdict["caveats"][0].startswith(caveat)
+    assert caveat in text_of(run.page)
+
+
+def test_without_copies_there_is_neither_alarm_nor_caveat(run: Made, tmp_path: Path) -> None:
+    made = with_numbers(run, tmp_path, copied=0)
+    assert 'class="verdict worse"' not in section_of(made.page)
+    assert "None of 40 images (drawn, psi 1) is a copy of a training photograph" in text_of(made.page)
+    assert not any("copies" in caveat for caveat in made.verdict["caveats"])
+
+
+def test_what_was_not_measured_is_told(run: Made, tmp_path: Path) -> None:
+    made = with_numbers(run, tmp_path, copied=0)
+    assert "Not measured: there are 2 training photographs, and that is too few." in text_of(section_of(made.page))
+    assert section_of(made.page).count("<table") == 2
+
+
+def test_without_held_out_photographs_and_with_few_samples_the_section_still_stands(run: Made, tmp_path: Path) -> None:
+    made = with_numbers(run, tmp_path, copied=0, num_heldout=0, num_samples=1)
+    shown = text_of(section_of(made.page))
+    assert "no other photographs to tell how often the gate is wrong" in shown
+    assert "Too few images to say whether vessels differ (samples, psi 0.7)" in shown
+
+
+def test_a_run_that_measured_no_gan_has_no_such_section(tmp_path: Path) -> None:
+    made = make(tmp_path, {}, fidelity={"enabled": False}, num_test=3)
+    assert 'href="#fidelity"' not in made.page
+    assert 'id="fidelity"' not in made.page
+
+
+def test_the_sheet_is_shown_as_large_as_its_captions_need(tmp_path: Path) -> None:
+    fidelity_runs.write(tmp_path, fidelity_runs.made())
+    album = Album()
+    [shown] = fidelity.sections(["fidelity"], {"fidelity": tmp_path}, album)
+    assert shown.sheet == 0
+    assert album.encode()[0].width == 90
+    assert fidelity.SHEET_SIDE >= 4 * (2 * 192 + 12)
+    assert [table.columns for table in shown.tables] == [
+        words.measures_table(as_json(fidelity_runs.made())).columns,
+        ("", "learnt from", "held-out photographs", "drawn, psi 1", "samples, psi 0.7"),
+    ]
