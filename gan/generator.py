@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gan.layers import FullyConnectedLayer, SynthesisLayer, ToRGBLayer
-from gan.ops import fir_kernel, upsample2d
+from gan.layers import FAST_LAYERS, LayerKinds
+from gan.ops import fir_kernel
 from gan.settings import GanSettings
 
 
@@ -22,9 +22,11 @@ def num_channels(resolution: int, channel_base: int, channel_max: int) -> int:
 
 
 def low_dtype(resolution: int, settings: GanSettings) -> torch.dtype | None:
-    """bf16 in the highest `num_low_precision_resolutions` resolutions; None, the weights' own, below."""
+    """`low_precision` in the highest `num_low_precision_resolutions` resolutions; None, the weights' own, below."""
     highest = resolutions_to(settings.resolution)[::-1][: settings.num_low_precision_resolutions]
-    return torch.bfloat16 if resolution in highest else None
+    if resolution not in highest:
+        return None
+    return torch.float16 if settings.low_precision == "fp16" else torch.bfloat16
 
 
 class MappingNetwork(nn.Module):
@@ -32,11 +34,20 @@ class MappingNetwork(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, z_dim: int, w_dim: int, num_ws: int, num_layers: int = 8, w_avg_beta: float = 0.995) -> None:
+    def __init__(
+        self,
+        z_dim: int,
+        w_dim: int,
+        num_ws: int,
+        num_layers: int = 8,
+        w_avg_beta: float = 0.995,
+        layers: LayerKinds = FAST_LAYERS,
+    ) -> None:
         super().__init__()
         self.num_ws, self.num_layers, self.w_avg_beta = num_ws, num_layers, w_avg_beta
         for i in range(num_layers):
-            layer = FullyConnectedLayer(z_dim if i == 0 else w_dim, w_dim, activation="lrelu", lr_multiplier=0.01)
+            in_features = z_dim if i == 0 else w_dim
+            layer = layers.fully_connected(in_features, w_dim, activation="lrelu", lr_multiplier=0.01)
             self.add_module(f"fc{i}", layer)
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
@@ -74,18 +85,21 @@ class SynthesisBlock(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, resolution: int, settings: GanSettings) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, resolution: int, settings: GanSettings, layers: LayerKinds
+    ) -> None:
         super().__init__()
         self.in_channels, self.resolution = in_channels, resolution
+        self.upsample = layers.upsample
         self.low_dtype = low_dtype(resolution, settings)
         w_dim, clamp = settings.w_dim, settings.conv_clamp
         self.register_buffer("resample_filter", fir_kernel())
         if in_channels == 0:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, up=2, clamp=clamp)
-        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution, clamp=clamp)
-        self.torgb = ToRGBLayer(out_channels, settings.image_channels, w_dim, clamp=clamp)
+            self.conv0 = layers.synthesis(in_channels, out_channels, w_dim, resolution, up=2, clamp=clamp)
+        self.conv1 = layers.synthesis(out_channels, out_channels, w_dim, resolution, clamp=clamp)
+        self.torgb = layers.to_rgb(out_channels, settings.image_channels, w_dim, clamp=clamp)
 
     @property
     def num_conv(self) -> int:
@@ -107,20 +121,20 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x.to(dtype), next(layer_ws), noise_mode)
         x = self.conv1(x, next(layer_ws), noise_mode)
         rgb = self.torgb(x, next(layer_ws)).to(ws.dtype)
-        return x, rgb if image_pm1 is None else upsample2d(image_pm1, self.resample_filter) + rgb
+        return x, rgb if image_pm1 is None else self.upsample(image_pm1, self.resample_filter) + rgb
 
 
 class SynthesisNetwork(nn.Module):
     """Blocks b4, b8, ... up to the image's resolution."""
 
-    def __init__(self, settings: GanSettings) -> None:
+    def __init__(self, settings: GanSettings, layers: LayerKinds = FAST_LAYERS) -> None:
         super().__init__()
         self.resolutions = resolutions_to(settings.resolution)
         self.num_ws = 2 * len(self.resolutions)
         in_channels = 0
         for resolution in self.resolutions:
             out_channels = num_channels(resolution, settings.channel_base, settings.channel_max)
-            self.add_module(f"b{resolution}", SynthesisBlock(in_channels, out_channels, resolution, settings))
+            self.add_module(f"b{resolution}", SynthesisBlock(in_channels, out_channels, resolution, settings, layers))
             in_channels = out_channels
 
     def forward(self, ws: Float[Tensor, "n num_ws w_dim"], noise_mode: str = "random") -> Float[Tensor, "n c r r"]:
@@ -140,13 +154,15 @@ class SynthesisNetwork(nn.Module):
 class Generator(nn.Module):
     """Mapping and synthesis network together."""
 
-    def __init__(self, settings: GanSettings) -> None:
+    def __init__(self, settings: GanSettings, layers: LayerKinds = FAST_LAYERS) -> None:
         super().__init__()
         self.z_dim = settings.z_dim
-        self.synthesis = SynthesisNetwork(settings)
+        self.synthesis = SynthesisNetwork(settings, layers)
         self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(settings.z_dim, settings.w_dim, self.num_ws, settings.num_mapping_layers)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mapping = MappingNetwork(
+            settings.z_dim, settings.w_dim, self.num_ws, settings.num_mapping_layers, layers=layers
+        )
+        self.to(memory_format=layers.memory_format)  # type: ignore[call-overload]
 
     def forward(
         self,

@@ -5,13 +5,15 @@ pace. Names and shapes of the tensors are those of the official checkpoints.
 """
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gan.ops import LRELU_GAIN, activate_, conv2d_down, conv2d_up, fir_kernel
+from gan.convolution import correlate
+from gan.ops import LRELU_GAIN, activate_, conv2d_down, conv2d_up, fir_kernel, upsample2d
 
 
 def _gain(activation: str) -> float:
@@ -91,7 +93,7 @@ class Conv2dLayer(nn.Module):
         if self.down == 2:
             y = conv2d_down(x, weight, self.resample_filter, bias)
         else:
-            y = F.conv2d(x, weight, bias, padding=self.padding)
+            y = correlate(x, weight, bias, padding=self.padding)
         return activate_(y, self.activation, self.clamp)
 
 
@@ -120,14 +122,31 @@ def modulated_conv2d(
         out_scale = (styles.square() @ squares.t() + 1e-8).rsqrt() * gain
     elif gain != 1.0:
         styles = styles * gain
+    if x.dtype == torch.float16:
+        weight, styles, peak = _within_half_range(weight, styles)
+        out_scale = (peak if out_scale is None else out_scale * peak).clamp(max=torch.finfo(torch.float16).max)
     y = x * styles.to(x.dtype)[:, :, None, None]
     w = weight.to(x.dtype)
-    y = F.conv2d(y, w, padding=w.shape[-1] // 2) if upsample_kernel is None else conv2d_up(y, w, upsample_kernel)
+    y = correlate(y, w, padding=w.shape[-1] // 2) if upsample_kernel is None else conv2d_up(y, w, upsample_kernel)
     scaled_noise = None if noise is None else (noise * gain).to(x.dtype)
     if out_scale is None:
         return y if scaled_noise is None else y + scaled_noise
     factor = out_scale.to(x.dtype)[:, :, None, None]
     return y * factor if scaled_noise is None else torch.addcmul(scaled_noise, y, factor)
+
+
+def _within_half_range(
+    weight: Float[Tensor, "o i k k"], styles: Float[Tensor, "n i"]
+) -> tuple[Float[Tensor, "o i k k"], Float[Tensor, "n i"], Float[Tensor, "n o"]]:
+    """Weights and styles divided by their largest magnitudes, and by what the result has then to be multiplied.
+
+    With activations within +-256 no sum of products exceeds 256 sqrt(fan in) = 17,400 at 512 channels; fp16 ends at
+    65,504. The product of the three is what it was, so the divisors need no gradient.
+    """
+    fan_in = weight[0].numel()
+    weight_peak = weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-8) * math.sqrt(fan_in)
+    style_peak = styles.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-8)
+    return weight / weight_peak[:, None, None, None], styles / style_peak, style_peak * weight_peak
 
 
 class SynthesisLayer(nn.Module):
@@ -169,7 +188,7 @@ class SynthesisLayer(nn.Module):
             upsample_kernel=self.resample_filter if self.up == 2 else None,
             noise=self.noise(len(x), noise_mode),
         )
-        y = y + (self.bias * LRELU_GAIN).to(y.dtype)[:, None, None]
+        y += (self.bias * LRELU_GAIN).to(y.dtype)[:, None, None]
         return activate_(y, "lrelu", self.clamp)
 
 
@@ -186,7 +205,8 @@ class ToRGBLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "n i h w"], w: Float[Tensor, "n w_dim"]) -> Float[Tensor, "n c h w"]:
         y = modulated_conv2d(x, self.weight, self.affine(w), demodulate=False, gain=self.weight_gain)
-        return activate_(y + self.bias.to(y.dtype)[:, None, None], "linear", self.clamp)
+        y += self.bias.to(y.dtype)[:, None, None]
+        return activate_(y, "linear", self.clamp)
 
 
 class MinibatchStdLayer(nn.Module):
@@ -209,3 +229,21 @@ class MinibatchStdLayer(nn.Module):
         std = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
         statistic = std.repeat(size).reshape(n, 1, 1, 1).expand(n, 1, h, w)
         return torch.cat([x, statistic], dim=1)
+
+
+class LayerKinds(NamedTuple):
+    """What the networks are built of; `gan.reference_path` builds the same networks of other kinds."""
+
+    fully_connected: type[FullyConnectedLayer]
+    conv: type[Conv2dLayer]
+    synthesis: type[SynthesisLayer]
+    to_rgb: type[ToRGBLayer]
+    upsample: Callable[[Tensor, Tensor], Tensor]
+    """Doubles the image's resolution with the given filter."""
+    memory_format: torch.memory_format
+    """Of weights and activations."""
+
+
+FAST_LAYERS = LayerKinds(
+    FullyConnectedLayer, Conv2dLayer, SynthesisLayer, ToRGBLayer, upsample2d, memory_format=torch.channels_last
+)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from gan.convolution import arithmetic_dtype, correlate, spread
+
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5  # keeps the variance through a leaky ReLU (He 2015)
 
@@ -37,8 +39,9 @@ class _Filter(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kernel: Tensor, stride: Pair, padding: Pair) -> Tensor:
         ctx.save_for_backward(kernel)
         ctx.options = stride, padding, x.shape[2:]
-        weight = kernel.to(x.dtype).expand(x.shape[1], 1, *kernel.shape)
-        return F.conv2d(x, weight, stride=stride, padding=padding, groups=x.shape[1])
+        dtype = arithmetic_dtype(x)
+        weight = kernel.to(dtype).expand(x.shape[1], 1, *kernel.shape)
+        return F.conv2d(x.to(dtype), weight, None, stride, padding, groups=x.shape[1]).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
@@ -52,11 +55,12 @@ class _FilterAdjoint(torch.autograd.Function):
         ctx.options = stride, padding
         if stride == (1, 1):  # the adjoint is a filter too, and that is the faster kernel
             height, width = kernel.shape
-            weight = kernel.flip([0, 1]).to(x.dtype).expand(x.shape[1], 1, height, width)
+            dtype = arithmetic_dtype(x)
+            weight = kernel.flip([0, 1]).to(dtype).expand(x.shape[1], 1, height, width)
             borders = (height - 1 - padding[0], width - 1 - padding[1])
-            return F.conv2d(x, weight, padding=borders, groups=x.shape[1])
+            return F.conv2d(x.to(dtype), weight, padding=borders, groups=x.shape[1]).to(x.dtype)
         # oneDNN has no fast transposed depthwise convolution in bf16: 15 ms where fp32 takes 0.2
-        dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x.dtype
+        dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else arithmetic_dtype(x)
         weight = kernel.to(dtype).expand(x.shape[1], 1, *kernel.shape)
         rest = [
             out - ((size - 1) * step - 2 * pad + taps)
@@ -111,7 +115,7 @@ def conv2d_up(
     convolution skips the inserted zeros and the filter follows at the output's width.
     """
     flipped = weight.flip([2, 3]).transpose(0, 1)
-    return filter2d(F.conv_transpose2d(x, flipped, stride=2), 4 * kernel, padding=(1, 1))
+    return filter2d(spread(x, flipped, stride=2), 4 * kernel, padding=(1, 1))
 
 
 def conv2d_down(
@@ -122,9 +126,9 @@ def conv2d_down(
 ) -> Float[Tensor, "n o h//2 w//2"]:
     """Filter, then convolve with stride two; a 1x1 kernel needs the filter at the kept pixels only."""
     if weight.shape[-1] == 1:
-        return F.conv2d(downsample2d(x, kernel), weight, bias)
+        return correlate(downsample2d(x, kernel), weight, bias)
     pad = kernel.shape[0] // 2
-    return F.conv2d(filter2d(x, kernel, padding=(pad, pad)), weight, bias, stride=2)
+    return correlate(filter2d(x, kernel, padding=(pad, pad)), weight, bias, stride=2)
 
 
 class _ClampedLeakyReLU(torch.autograd.Function):
@@ -157,7 +161,7 @@ class _ClampedLeakyReLUGrad(torch.autograd.Function):
         ctx.clamp = clamp
         dx: Tensor = torch.ops.aten.leaky_relu_backward(grad, y, LRELU_SLOPE, True)
         if clamp is not None:
-            dx = torch.ops.aten.hardtanh_backward(dx, y, -clamp, clamp)
+            torch.ops.aten.hardtanh_backward.grad_input(dx, y, -clamp, clamp, grad_input=dx)
         return dx
 
     @staticmethod

@@ -19,6 +19,7 @@ from gan.distributed import all_reduce_mean_, rank, world_size
 from gan.draws import BatchDraws, derive_seed
 from gan.ema import ema_decay, update_ema
 from gan.generator import Generator
+from gan.layers import FAST_LAYERS
 from gan.losses import (
     discriminator_loss,
     generator_loss,
@@ -47,6 +48,9 @@ class StyleGAN2Task(L.LightningModule):
     checkpoint holds weights, averages, optimisers, ADA's chance and statistics, the path-length mean and the clock.
     """
 
+    layers = FAST_LAYERS
+    """What the networks are built of."""
+
     pl_mean: Tensor
     sign_sum: Tensor
 
@@ -57,8 +61,8 @@ class StyleGAN2Task(L.LightningModule):
         self.sampling = sampling or SamplingSettings()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.generator = Generator(settings)
-            self.discriminator = Discriminator(settings)
+            self.generator = Generator(settings, self.layers)
+            self.discriminator = Discriminator(settings, self.layers)
         self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
         self.augment_pipe = AugmentPipe(settings.augment_transforms, settings.augment_p)
         self.register_buffer("pl_mean", torch.zeros([]))
