@@ -130,23 +130,6 @@ def test_networks_keep_the_scale_of_their_signals():
     assert 0.1 < logits.std().item() < 3
 
 
-def test_low_precision_touches_the_highest_resolutions_only_and_changes_little():
-    torch.manual_seed(0)
-    settings = tiny()
-    network, discriminator = Generator(settings), Discriminator(settings)
-    low = tiny(num_low_precision_resolutions=2)
-    low_network, low_discriminator = Generator(low), Discriminator(low)
-    low_network.load_state_dict(network.state_dict())
-    low_discriminator.load_state_dict(discriminator.state_dict())
-    dtypes = {r: low_network.synthesis.get_submodule(f"b{r}").low_dtype for r in (4, 8, 16, 32)}
-    assert dtypes == {4: None, 8: None, 16: torch.bfloat16, 32: torch.bfloat16}
-    z = torch.randn(4, 8)
-    image, low_image = network(z, noise_mode="const"), low_network(z, noise_mode="const")
-    assert low_image.dtype == torch.float32
-    assert (low_image - image).abs().mean() < 0.02 * image.abs().mean()
-    torch.testing.assert_close(low_discriminator(image), discriminator(image), atol=0.03, rtol=0.03)
-
-
 @pytest.mark.parametrize("image_channels", [1, 2, 4])
 def test_images_may_have_one_to_four_channels(image_channels):
     settings = tiny(image_channels=image_channels)
@@ -161,3 +144,26 @@ def test_frozen_layers_are_counted_from_the_highest_resolution_down():
     assert {"b32.fromrgb", "b32.conv0", "b32.conv1", "b32.skip", "b16.conv0"}.isdisjoint(free)
     assert {"b16.conv1", "b16.skip", "b8.conv0", "b4.conv", "b4.out"} <= free
     assert discriminator.state_dict().keys() == Discriminator(tiny()).state_dict().keys()
+
+
+def test_the_plain_discriminator_has_no_skip_path_and_all_else_by_the_same_names():
+    with_skip, plain = (Discriminator(tiny(d_architecture=name)).state_dict() for name in ("resnet", "orig"))
+    assert {name for name in with_skip if ".skip." not in name} == plain.keys()
+    assert all(plain[name].shape == with_skip[name].shape for name in plain)
+
+
+def test_a_plain_block_is_the_branch_of_a_residual_one_without_its_factor():
+    """The factor sqrt(1/2) keeps the variance of a sum of two branches; here there is one."""
+    torch.manual_seed(0)
+    residual, plain = (Discriminator(tiny(d_architecture=name)) for name in ("resnet", "orig"))
+    plain.load_state_dict({name: value for name, value in residual.state_dict().items() if ".skip." not in name})
+    x = torch.randn(4, 16, 16, 16)
+    branch = residual.b16.conv1(residual.b16.conv0(x.clone()))
+    torch.testing.assert_close(plain.b16(x.clone()), 2**0.5 * branch)
+
+
+def test_layers_of_the_plain_discriminator_freeze_in_the_same_order():
+    discriminator = Discriminator(tiny(d_architecture="orig", freeze_d=5))
+    free = {name.rsplit(".", 1)[0] for name, _ in discriminator.named_parameters()}
+    assert {"b32.fromrgb", "b32.conv0", "b32.conv1", "b16.conv0", "b16.conv1"}.isdisjoint(free)
+    assert {"b8.conv0", "b8.conv1", "b4.conv", "b4.out"} <= free
