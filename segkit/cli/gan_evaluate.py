@@ -19,7 +19,7 @@ NUM_PAIRS = 12
 @click.command()
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     required=True,
     help="A folder of GAN weights, or a .pkl of NVIDIA's.",
 )
@@ -32,7 +32,7 @@ NUM_PAIRS = 12
 @click.option("--images", type=click.Path(path_type=Path), help="Instead of --data: any folder of photographs.")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     required=True,
     help="What sees the images: a teacher's folder; or a TorchScript file such as inception-2015-12-05.pt, called as "
     "module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made it: name "

@@ -1,4 +1,4 @@
-"""What the README says can be typed."""
+"""What the README and the pages beside it say can be typed."""
 
 import re
 from pathlib import Path
@@ -11,15 +11,13 @@ from tests.configs.commands import all_commands, blocks, find, mentions, options
 
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
-
-pytestmark = pytest.mark.skipif(not README.exists(), reason="there is no README.md yet")
-
-TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
+PAGES = [README, REPOSITORY / "third_party" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 TARGETS = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_the_readme_shows_the_commands_a_newcomer_needs() -> None:
-    shown = {line.split(" -")[0] for line in blocks(TEXT)}
+    shown = {line.split(" -")[0] for line in blocks(README.read_text(encoding="utf-8"))}
     assert {"make demo", "make test", "segkit doctor", "segkit data check drive:/data/DRIVE"} <= shown
 
 
@@ -49,11 +47,13 @@ def test_every_option_that_is_mentioned_is_one_of_some_command() -> None:
     assert set(re.findall(r"`(--[a-z-]+)", TEXT)) <= known
 
 
-def test_every_file_that_is_named_is_there() -> None:
-    named = re.findall(r"\]\(([^)#:]+)\)", TEXT)
-    named += re.findall(r"`((?:segkit|gan|pipelines|configs|tests|docs|third_party)(?:/[\w.-]+)+)`", TEXT)
-    assert len(named) > 5
-    assert [name for name in named if not (REPOSITORY / name).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [page.parent / name for name in re.findall(r"\]\(([^)#:]+)\)", text)]
+    named = re.findall(r"`((?:segkit|gan|pipelines|configs|tests|docs|third_party)(?:/[\w.-]+)+)`", text)
+    assert len(links) + len(named) > 1
+    assert [path for path in [*links, *(REPOSITORY / name for name in named)] if not path.exists()] == []
 
 
 @pytest.mark.parametrize(
