@@ -28,6 +28,7 @@ from gan.losses import (
     path_length_penalty,
     path_lengths,
 )
+from gan.memory import keep_freed_memory
 from gan.sampling import draw
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core.errors import RequestError
@@ -89,6 +90,8 @@ class StyleGAN2Task(L.LightningModule):
         self._check_shares(world_size())
 
     def on_fit_start(self) -> None:
+        if self.device.type == "cpu":
+            keep_freed_memory()
         # a checkpoint, when there is one, is restored by now; it holds everything and does not need the first weights
         if self.settings.init_from is not None and self.num_images_seen == 0:
             weights.load_all(self.settings.init_from, self.settings, self.networks)

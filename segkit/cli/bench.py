@@ -1,11 +1,19 @@
-"""`segkit bench`: images per second of training and inference on this machine."""
+"""`segkit bench`: images per second of training and inference on this machine; `segkit bench gan` for the GAN."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
+
+from segkit.cli.lazy import lazy_group
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "gan": ("segkit.cli.bench_gan:gan", "Time the phases of a GAN's training beside the straightforward path."),
+}
 
 
-@click.command()
+@click.group(cls=lazy_group(COMMANDS), invoke_without_command=True)
 @click.option("--model", "name", type=click.Choice(["sa-unet"]), default="sa-unet", show_default=True)
 @click.option(
     "--size", type=click.IntRange(16), default=512, show_default=True, help="Side of the square image, pixels."
@@ -22,8 +30,22 @@ import click
 )
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Timed steps of each kind.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here too.")
-def bench(name: str, size: int, batch: int, precisions: tuple[str, ...], repeats: int, json_path: Path | None) -> None:
-    """Time training and inference, the precisions in turn, step by step, so that a noisy machine treats them alike."""
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    name: str,
+    size: int,
+    batch: int,
+    precisions: tuple[str, ...],
+    repeats: int,
+    json_path: Path | None,
+) -> None:
+    """Time training and inference of a segmenter, the precisions in turn, so that a noisy machine treats them alike."""
+    if ctx.invoked_subcommand is not None:
+        given = [key for key in ctx.params if ctx.get_parameter_source(key) == ParameterSource.COMMANDLINE]
+        if given:
+            raise click.UsageError(f"options of {ctx.invoked_subcommand!r} come after its name", ctx)
+        return
     from segkit.core.files import write_json
     from segkit.tasks.benchmark import measure
 

@@ -42,6 +42,8 @@ def parse(line: str) -> tuple[list[str], dict[str, object]]:
     names = []
     while isinstance(context.command, click.Group):
         rest = [*context._protected_args, *context.args]
+        if not rest and context.command.invoke_without_command:
+            break
         name, command, rest = context.command.resolve_command(context, rest)
         assert name is not None
         assert command is not None

@@ -1,0 +1,221 @@
+"""One process of `gan.benchmark`: a training whose phases run when they are told to.
+
+The phases are those of `StyleGAN2Task.training_step`, so that what is timed is what trains.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from gan import task as training
+from gan.convolution import correlate
+from gan.ema import update_ema
+from gan.generator import low_dtype
+from gan.memory import keep_freed_memory
+from gan.reference_path import ReferenceTask
+from gan.settings import GanSettings
+from gan.task import StyleGAN2Task
+
+CONVOLUTION = "one convolution"
+"""Beside the phases: what this machine reaches on an operation that is nothing but arithmetic."""
+
+# What a step's time is spent on, by the names of the functions that autograd and the profiler know.
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "convolutions": ("_Correlate", "_Spread"),
+    "gradients by the weights": ("_WeightGradient",),
+    "filters": ("_Filter", "_FilterAdjoint"),
+    "activations": ("_ClampedLeakyReLU", "_ClampedLeakyReLUGrad"),
+    "sampling of the augmentation": ("_GridSample", "_GridSampleAdjoint"),
+    "Adam": ("Optimizer.step#Adam.step",),
+}
+REST = "the rest: styles, noise, biases, preparing weights, mapping"
+
+
+_CONVOLUTION_IMAGES, _CONVOLUTION_WEIGHTS = (4, 256, 64, 64), (256, 256, 3, 3)
+CONVOLUTION_FLOP = 2.0 * 4 * 64**2 * 256**2 * 3**2
+
+
+def num_convolutions(device: torch.device) -> int:
+    """How often the convolution is repeated, so that starting it does not count."""
+    return 1 if device.type == "cpu" else 100
+
+
+class Kind(NamedTuple):
+    """What a process measures."""
+
+    settings: GanSettings
+    is_reference: bool
+    keeps_memory: bool
+    num_threads: int
+
+
+def intervals(settings: GanSettings) -> dict[str, int]:
+    """The phases of a training with these settings, and in every how many iterations each takes place."""
+    found = {"Gmain": 1}
+    if settings.pl_weight > 0:
+        found["Greg"] = settings.pl_interval
+    found["Dmain"] = 1
+    if settings.r1_gamma > 0:
+        found["Dreg"] = settings.r1_interval
+    return found | {"EMA": 1}
+
+
+class Phases:
+    """A training, one phase at a time."""
+
+    def __init__(self, task: StyleGAN2Task, images: Tensor) -> None:
+        self.task = task
+        self.for_g, self.for_d = task.configure_optimizers()
+        self.real_pm1 = (images.to(task.device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+    def run(self, phase: str, iteration: int) -> None:
+        """Carry out a phase with the random numbers of an iteration."""
+        task = self.task
+        if phase == "EMA":
+            update_ema(task.generator_ema, task.generator, 0.999)
+            return
+        steps: dict[str, tuple[int, Callable[[Any], object]]] = {
+            "Gmain": (training._G_MAIN, task._generator_main),
+            "Greg": (training._G_REG, task._generator_regularisation),
+            "Dmain": (training._D_MAIN, lambda draws: task._discriminator_main(self.real_pm1, draws)),
+            "Dreg": (training._D_REG, lambda draws: task._discriminator_regularisation(self.real_pm1, draws)),
+        }
+        network, optimizer = (task.generator, self.for_g) if phase.startswith("G") else (task.discriminator, self.for_d)
+        stream, step = steps[phase]
+        task._train_only(network)
+        step(task._draws(iteration, stream))
+        task._update(network, optimizer)
+
+
+class _FlopCount(TorchDispatchMode):
+    """Floating-point operations of the products and convolutions that run, by PyTorch's formulas.
+
+    PyTorch's own counter also follows modules, which fails on gradients of gradients.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0.0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        formula = flop_registry.get(function._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=result)
+        return result
+
+
+class Worker:
+    """Times, profiles and measures the memory of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        torch.set_num_threads(kind.num_threads)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.device.type == "cuda" and not kind.is_reference:
+            torch.set_float32_matmul_precision("high")  # as the Trainer does
+        if kind.keeps_memory:
+            keep_freed_memory()
+        self._resident_before = _resident_mb()
+        settings = kind.settings
+        edge = settings.resolution
+        task = (ReferenceTask if kind.is_reference else StyleGAN2Task)(settings)
+        images = torch.randint(256, (settings.batch_size, settings.image_channels, edge, edge), dtype=torch.uint8)
+        self.phases = Phases(task.to(self.device), images)
+        self.intervals = intervals(settings)
+        dtype = low_dtype(settings.resolution, settings) or torch.float32
+        self.operands = [
+            torch.randn(shape, device=self.device).to(dtype).contiguous(memory_format=task.layers.memory_format)
+            for shape in (_CONVOLUTION_IMAGES, _CONVOLUTION_WEIGHTS)
+        ]
+
+    def warm_up(self, iteration: int) -> dict[str, float]:
+        """Run every phase once; floating-point operations of each (multiply and add are two)."""
+        counts = {}
+        for phase in self.intervals:
+            with _FlopCount() as count:
+                self.phases.run(phase, iteration)
+            counts[phase] = count.total
+        self.seconds(CONVOLUTION, iteration)
+        return counts
+
+    def seconds(self, phase: str, iteration: int) -> float:
+        """Time a phase, or the convolution."""
+        run = self._convolve if phase == CONVOLUTION else lambda: self.phases.run(phase, iteration)
+        self._wait()
+        start = time.perf_counter()
+        run()
+        self._wait()
+        return time.perf_counter() - start
+
+    def memory_mb(self) -> float | None:
+        """Most memory that the training took at once: of the device, or of the process beyond what Python had."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated() / 1e6
+        if self._resident_before is None:
+            return None
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - self._resident_before
+
+    def profile(self, iteration: int) -> dict[str, float]:
+        """Seconds of an average iteration by what they are spent on."""
+        totals = dict.fromkeys([*_PARTS, REST], 0.0)
+        for phase, interval in self.intervals.items():
+            for part, spent in self._profile_phase(phase, iteration).items():
+                totals[part] += spent / interval
+        return totals
+
+    def _profile_phase(self, phase: str, iteration: int) -> dict[str, float]:
+        on_gpu = self.device.type == "cuda"
+        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
+            self.phases.run(phase, iteration)
+            self._wait()
+        events = found.key_averages()
+        where = "device" if on_gpu else "cpu"
+        parts = {
+            part: sum(getattr(event, f"{where}_time_total") for event in events if event.key in names) / 1e6
+            for part, names in _PARTS.items()
+        }
+        total = sum(getattr(event, f"self_{where}_time_total") for event in events) / 1e6
+        return parts | {REST: total - sum(parts.values())}
+
+    def _convolve(self) -> None:
+        x, weight = self.operands
+        for _ in range(num_convolutions(self.device)):
+            correlate(x, weight, padding=1)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def _resident_mb() -> float | None:
+    if sys.platform != "linux":
+        return None
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+def serve(connection: Connection, kind: Kind) -> None:
+    """Answer calls of a `Worker`'s methods, each a name and its arguments, until the other side closes.
+
+    The first answer, None, says that the worker is ready. An answer is a pair of a value and an error's text.
+    """
+    try:
+        worker = Worker(kind)
+        connection.send((None, None))
+        while True:
+            name, *arguments = connection.recv()
+            connection.send((getattr(worker, name)(*arguments), None))
+    except (EOFError, KeyboardInterrupt):  # nobody asks any more
+        return
+    except Exception as error:
+        connection.send((None, f"{type(error).__name__}: {error}"))
