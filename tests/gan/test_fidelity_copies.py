@@ -183,11 +183,17 @@ def test_altered_photographs_of_drive_count_as_copies(drive):
 # the search -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_search_finds_what_trying_all_shifts_and_transforms_finds():
-    training = squares(16, range(3), 48, 52)
+@pytest.mark.parametrize("what", ["phantoms", "pictures without a border"])
+def test_the_search_finds_what_trying_all_shifts_and_transforms_finds(what):
+    """What a shift moves out on one side does not come in again on the other."""
+    if what == "phantoms":
+        training, image = squares(16, range(3), 48, 52), squares(16, [50], 48, 52)[0]
+    else:
+        training = np.random.default_rng(0).integers(60, 256, (3, 16, 16, 3), dtype=np.uint8)
+        image = np.roll(training[1], (1, -2), (0, 1))
     search = CopySearch(training)
-    picture = structure(squares(16, [50], 48, 52)[0])
-    match = search.match(squares(16, [50], 48, 52)[0])
+    picture = structure(image)
+    match = search.match(image)
     for number in range(3):
         tried = [
             reference.largest_product(picture, structure(each.apply(training[number])), search.reach)
@@ -262,6 +268,14 @@ def test_structure_has_length_one_wherever_there_is_any():
     for image in squares(64, range(3)):
         assert np.linalg.norm(structure(image)) == pytest.approx(1, abs=1e-5)
     assert np.linalg.norm(structure(np.full((64, 64, 3), 90, np.uint8))) < 1e-3
+
+
+def test_structure_reaches_to_the_frame_where_there_is_no_border():
+    lit = np.random.default_rng(0).integers(60, 256, (64, 64, 3), dtype=np.uint8)
+    assert structure(lit)[0].any()
+    assert structure(lit)[:, -1].any()
+    rim = squares(64, [3])[0]
+    assert not structure(rim)[0].any()
 
 
 def test_structure_does_not_see_a_black_border():

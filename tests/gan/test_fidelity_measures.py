@@ -166,6 +166,16 @@ def test_each_number_says_how_many_images_it_rests_on_in_its_key():
     assert [short(number) for number in (48, 1000, 2500, 50_000, 0)] == ["48", "1k", "2500", "50k", "0"]
 
 
+def test_each_measure_bears_its_own_number():
+    real, drawn = cloud(9), cloud(31, seed=1, mean=0.5)
+    found = {each.measure: each.value for each in measure(real, drawn, 3)}
+    expected = neighbourhood(real, drawn, 3)
+    assert [found[name] for name in expected._fields[:4]] == list(expected[:4])
+    assert len(set(expected[:4])) == 4
+    assert found["kid"] == kernel_distance(real, drawn).value
+    assert found["fid"] == frechet_distance(real, drawn)
+
+
 def test_too_few_images_give_no_number_but_the_reason():
     few = measure(cloud(3), cloud(50, seed=1), 3)
     shares = [each for each in few if each.measure in {"precision", "recall", "density", "coverage"}]

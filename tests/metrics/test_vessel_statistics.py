@@ -10,6 +10,7 @@ from skimage.morphology import skeletonize
 from segkit.data import phantom
 from segkit.metrics.vessel_statistics import (
     VesselStatistics,
+    _branches,
     _lengths,
     compare,
     permutation_test,
@@ -109,6 +110,21 @@ def test_branch_points_are_where_lines_meet_or_cross(lines: list[tuple[int, int,
     assert vessel_statistics(thick, EVERYWHERE).branch_points == count
 
 
+def test_a_line_that_goes_by_steps_meets_nothing() -> None:
+    steps = np.zeros((40, 40), dtype=bool)
+    for n in range(5, 30):
+        steps[n, n] = steps[n, n + 1] = True
+    assert _branches(steps)[1] == 0
+    steps[20:35, 20] = True
+    assert _branches(steps)[1] == 1
+
+
+def test_a_piece_of_a_few_pixels_has_no_direction_to_leave() -> None:
+    hook = drawn((10, 10, 10, 15), (10, 15, 12, 15))
+    assert math.isnan(vessel_statistics(hook, EVERYWHERE).tortuosity)
+    assert vessel_statistics(hook | drawn((60, 10, 60, 60)), EVERYWHERE).tortuosity == pytest.approx(1)
+
+
 def test_a_closed_ring_has_no_ends_and_so_no_tortuosity() -> None:
     ring = np.zeros((120, 120), dtype=bool)
     ring[disk((60, 60), 41)] = True
@@ -163,6 +179,7 @@ def test_the_distance_is_wasserstein_s(n: int, m: int) -> None:
     distance, p = permutation_test(a, b)
     assert distance == pytest.approx(wasserstein_distance(a, b))
     assert 1 / 2000 <= p <= 1
+    assert permutation_test(rng.normal(size=20), rng.normal(100, size=20))[1] == 1 / 2000
 
 
 def test_equal_sets_seldom_differ_and_p_is_spread_evenly() -> None:

@@ -49,10 +49,14 @@ def made(
     *,
     shift: float = 0.5,
     copied: int = 0,
+    alarms: int = 0,
     vessels: bool = True,
     k: int = 3,
 ) -> Assessment:
-    """An assessment of a GAN whose images differ from photographs by `shift`, `copied` of each set being copies."""
+    """An assessment of a GAN whose images differ from photographs by `shift`, `copied` of each set being copies.
+
+    Of the held-out photographs `alarms` are taken for copies.
+    """
     training = observations([f"{n}_training" for n in range(num_training)], num_training, 0, vessels=vessels)
     for number, each in enumerate(training):
         each.match.distances[number] = 0
@@ -62,7 +66,7 @@ def made(
 
     drawn = {"shift": shift, "copied": copied}
     sets = [
-        images(HELDOUT, "held-out photographs", [f"{n}_test" for n in range(num_heldout)], 1),
+        images(HELDOUT, "held-out photographs", [f"{n}_test" for n in range(num_heldout)], 1, copied=alarms),
         images(DRAWN, "drawn, psi 1", [f"seed{n:04d}" for n in range(num_drawn)], 2, **drawn),
         images(SAMPLES, "samples, psi 0.7", [f"seed{n:04d}" for n in range(num_samples)], 3, **drawn),
     ]

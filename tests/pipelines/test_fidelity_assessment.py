@@ -97,6 +97,7 @@ def test_logged_numbers_carry_set_sizes_and_reference_in_their_keys() -> None:
 def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> None:
     check_copies(made(copied=4), None, "x")
     check_copies(made(copied=0), 0.0, "x")
+    check_copies(made(alarms=11), 0.0, "x")
     check_copies(made(copied=4), 0.25, "x")
     with pytest.raises(
         TooManyCopiesError,
