@@ -14,14 +14,16 @@ from pipelines.fidelity.assessment import Assessment, as_json
 from segkit.core.files import write_json, write_text
 from segkit.core.images import write_image
 
-NUMBERS, TEXT, NEAREST, SHEET = "fidelity.json", "fidelity.txt", "nearest.csv", "nearest.png"
+NUMBERS, TABLE, TEXT = "fidelity.json", "fidelity.csv", "fidelity.txt"
+NEAREST, SHEET = "nearest.csv", "nearest.png"
 SNAPSHOTS, SNAPSHOTS_CHART = "snapshots.csv", "snapshots.png"
 
 
 def write(out: Path, assessment: Assessment) -> None:
-    """Write `fidelity.json`, `fidelity.txt` and `nearest.csv`."""
+    """Write `fidelity.json`, `fidelity.csv`, `fidelity.txt` and `nearest.csv`."""
     found = as_json(assessment)
     write_json(out / NUMBERS, found)
+    write_text(out / TABLE, _csv(_numbers(found)))
     write_text(out / TEXT, words.as_text(found) + "\n")
     rows = [
         {
@@ -39,6 +41,18 @@ def write(out: Path, assessment: Assessment) -> None:
         for pair in each.copies.pairs
     ]
     write_text(out / NEAREST, _csv(rows))
+
+
+def _numbers(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each number under the key it is logged by."""
+    rows = []
+    for name, each in found["sets"].items():
+        copies = each["copies"]
+        share = {**copies, "measure": "copy_share", "num_real": found["reference"]["n"], "num_drawn": each["n"]}
+        for measured in (*each["measures"], share):
+            columns = ("measure", "value", "low", "high", "num_real", "num_drawn")
+            rows.append({"key": f"{name}/{measured['key']}", **{column: measured[column] for column in columns}})
+    return rows
 
 
 def write_sheet(out: Path, sheet: npt.NDArray[np.uint8]) -> None:

@@ -18,7 +18,7 @@ from segkit.core.manifest import read_manifest
 
 
 def run(context: Context) -> None:
-    """Write `fidelity.json`, `fidelity.txt`, `nearest.csv` and `nearest.png`.
+    """Write the numbers as JSON, CSV and text, `nearest.csv` and `nearest.png`.
 
     Raises:
         TooManyCopiesError: more of what was drawn are copies than `max_copy_share` allows.

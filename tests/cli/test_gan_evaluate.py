@@ -71,6 +71,7 @@ def test_everything_is_written_where_it_is_asked_for(gan: Path, teacher: Path, t
     out, numbers = tmp_path / "out", tmp_path / "numbers.json"
     evaluate(gan, teacher, "--out", str(out), "--json", str(numbers), "-k", "2", "--truncation-psi", "0.5")
     assert sorted(path.name for path in out.iterdir()) == [
+        "fidelity.csv",
         "fidelity.json",
         "fidelity.txt",
         "nearest.csv",

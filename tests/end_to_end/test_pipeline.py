@@ -75,7 +75,7 @@ def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
         | {f"grids/kimg000000.0{images}.png" for images in (40, 80)}
         | {f"snapshots/kimg000000.0{images}/{file}" for images in (40, 80) for file in SNAPSHOT},
         "samples": {"manifest.json"} | {f"{kind}/seed{i:04d}.png" for kind in ("images", "fov") for i in range(4)},
-        "fidelity": {"fidelity.json", "fidelity.txt", "nearest.csv", "nearest.png"},
+        "fidelity": {"fidelity.json", "fidelity.csv", "fidelity.txt", "nearest.csv", "nearest.png"},
         "pseudo-labels": {"manifest.json"} | {f"vessels/seed{i:04d}.png" for i in range(4)},
         "ensemble": {"model.json"} | {f"members/{name}/{file}" for name in ("teacher", "mixed") for file in NETWORK},
         "evaluate": {"measurements.json", "tables.txt"}

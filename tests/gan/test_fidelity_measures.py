@@ -1,6 +1,11 @@
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from scipy import linalg
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan.fidelity import measures
 from gan.fidelity.features import stacked
@@ -31,6 +36,36 @@ def test_fid_equals_that_of_scipy_where_covariances_have_full_rank():
     product = linalg.sqrtm(np.cov(real.T) @ np.cov(drawn.T)).real
     expected = ((real.mean(0) - drawn.mean(0)) ** 2).sum() + np.trace(np.cov(real.T) + np.cov(drawn.T) - 2 * product)
     assert frechet_distance(real, drawn) == pytest.approx(expected, rel=1e-8)
+
+
+class Flattened(torch.nn.Module):
+    """Pixels as features, for torchmetrics."""
+
+    num_features = 12
+
+    def forward(self, images):
+        return images.reshape(len(images), -1).double()
+
+
+def tiny_images(n, seed, brightest):
+    return np.random.default_rng(seed).integers(0, brightest, (n, 3, 2, 2), dtype=np.uint8)
+
+
+def test_fid_and_kid_are_those_of_torchmetrics():
+    real, drawn = tiny_images(20, 0, 256), tiny_images(20, 1, 200)
+    features = [images.reshape(20, -1).astype(np.float64) for images in (real, drawn)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it keeps all features in memory, as it says
+        theirs = [
+            FrechetInceptionDistance(feature=Flattened()),
+            KernelInceptionDistance(feature=Flattened(), subsets=1, subset_size=20),
+        ]
+    for metric in theirs:
+        metric.set_dtype(torch.float64)
+        metric.update(torch.from_numpy(real), real=True)
+        metric.update(torch.from_numpy(drawn), real=False)
+    assert frechet_distance(*features) == pytest.approx(theirs[0].compute().item(), rel=1e-6)
+    assert kernel_distance(*features).value == pytest.approx(theirs[1].compute()[0].item(), rel=1e-4)
 
 
 def test_fid_of_gaussians_is_the_closed_form():

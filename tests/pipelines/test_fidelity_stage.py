@@ -114,7 +114,7 @@ def test_the_stage_gives_the_same_bytes_again(runs: Path, config: Path, tmp_path
     shutil.rmtree(folder)
     run_here(config, runs, upto="fidelity")
     assert {name: (folder / name).read_bytes() for name in before} == before
-    assert set(before) == {records.NUMBERS, records.TEXT, records.NEAREST, records.SHEET}
+    assert set(before) == {records.NUMBERS, records.TABLE, records.TEXT, records.NEAREST, records.SHEET}
 
 
 def test_without_it_there_is_no_such_stage_and_the_report_does_without(config: Path, tmp_path: Path) -> None:

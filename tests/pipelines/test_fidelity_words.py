@@ -123,6 +123,17 @@ def test_every_image_stands_in_the_csv_with_its_nearest_photograph(tmp_path: Pat
     ]  # fmt: skip
 
 
+def test_every_number_stands_in_a_csv_under_the_key_it_is_logged_by(tmp_path: Path) -> None:
+    assessment = made(copied=2)
+    write(tmp_path, assessment)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / records.TABLE).read_text())))
+    expected = {f"{s.name}/{key}": value for s in assessment.sets for key, value in assessment.numbers(s.name).items()}
+    assert {row["key"]: float(row["value"]) for row in rows} == expected
+    kid = next(row for row in rows if row["key"] == "drawn/kid40_phantom_train12_teacher")
+    assert float(kid["low"]) < float(kid["value"]) < float(kid["high"])
+    assert (kid["num_real"], kid["num_drawn"]) == ("12", "40")
+
+
 def test_snapshots_are_a_row_each_and_a_chart(tmp_path: Path) -> None:
     each = [made(shift=shift, num_drawn=10) for shift in (2.0, 1.0, 0.1)]
     records.write_snapshots(tmp_path, [1.0, 2.0, 4.5], each)
