@@ -110,7 +110,10 @@ def _font(size: int = 12) -> Any:
 
 
 def write_curves(path: Path, kimg: Sequence[float], found: Sequence[dict[str, Any]]) -> None:
-    """KID, precision and recall, and the share of copies over snapshots, as PNG."""
+    """KID, precision and recall, and the share of copies over snapshots, as PNG.
+
+    Dotted: what held-out photographs come to, which no GAN can better but by chance.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -119,13 +122,20 @@ def write_curves(path: Path, kimg: Sequence[float], found: Sequence[dict[str, An
     panels = (("KID", ("kid",)), ("Share of images", ("precision", "recall")), ("Share of copies", ("copies",)))
     for number, (title, names) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), number)
-        for name in names:
+        for name, colour in zip(names, ("C0", "C1"), strict=False):
+            if (
+                "heldout" in found[0]["sets"]
+                and (level := _cell(found[0]["sets"]["heldout"], name)["value"]) is not None
+            ):
+                axes.axhline(level, color=colour, linestyle=":", linewidth=1)
             cells = [_cell(each["sets"]["drawn"], name) for each in found]
             known = [(x, cell) for x, cell in zip(kimg, cells, strict=True) if cell["value"] is not None]
             x = [clock for clock, _ in known]
-            axes.plot(x, [cell["value"] for _, cell in known], marker="o", markersize=3, label=name)
+            axes.plot(x, [cell["value"] for _, cell in known], color=colour, marker="o", markersize=3, label=name)
             if known and all(cell["low"] is not None for _, cell in known):
-                axes.fill_between(x, [c["low"] for _, c in known], [c["high"] for _, c in known], alpha=0.2)
+                axes.fill_between(
+                    x, [c["low"] for _, c in known], [c["high"] for _, c in known], color=colour, alpha=0.2
+                )
         axes.set(title=title, xlabel="thousands of real images shown (kimg)")
         if names != ("kid",):
             axes.set_ylim(-0.02, 1.02)
