@@ -154,9 +154,9 @@ class GanSettings(Settings):
     """Most feature maps in any layer."""
     num_mapping_layers: int = Field(default_factory=_never, ge=1, le=16)
     """Fully connected layers from z to w; NVIDIA's published networks have 8."""
-    z_dim: int = Field(512, ge=1)
+    z_dim: int = Field(512, ge=1, le=4096)
     """Size of the latent z."""
-    w_dim: int = Field(512, ge=1)
+    w_dim: int = Field(512, ge=1, le=4096)
     """Size of the intermediate latent w."""
     conv_clamp: float | None = Field(256.0, gt=0)
     """Activations are held within +- this, which low precision needs; None never clamps."""
@@ -244,6 +244,10 @@ class GanSettings(Settings):
     def _check(self) -> "GanSettings":
         if self.batch_size % self.mbstd_group_size:
             raise ValueError(f"mbstd_group_size {self.mbstd_group_size} does not divide batch_size {self.batch_size}")
+        if self.images_per_pass and self.images_per_pass % self.mbstd_group_size:
+            raise ValueError(
+                f"images_per_pass {self.images_per_pass} is no multiple of mbstd_group_size {self.mbstd_group_size}"
+            )
         if self.pl_weight > 0 and self.batch_size % self.pl_batch_shrink:
             raise ValueError(f"pl_batch_shrink {self.pl_batch_shrink} does not divide batch_size {self.batch_size}")
         if self.augment_transforms in _COLOR_TRANSFORMS and self.image_channels not in (1, 3):
@@ -253,6 +257,11 @@ class GanSettings(Settings):
             )
         if self.low_precision == "fp16" and self.num_low_precision_resolutions and self.conv_clamp is None:
             raise ValueError("low_precision fp16 overflows without conv_clamp; set it (256), or take bf16")
+        num_layers = 1 + (3 if self.d_architecture == "resnet" else 2) * (int(math.log2(self.resolution)) - 2)
+        if self.freeze_d > num_layers:
+            raise ValueError(
+                f"freeze_d {self.freeze_d} exceeds the {num_layers} layers before the discriminator's last ones"
+            )
         if self.num_low_precision_resolutions > int(math.log2(self.resolution)) - 1:
             raise ValueError(
                 f"num_low_precision_resolutions {self.num_low_precision_resolutions} exceeds the "

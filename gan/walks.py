@@ -101,7 +101,9 @@ def parse_layers(text: str, resolution: int) -> list[int]:
     found = []
     for part in text.split(","):
         first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise RequestError(f"layers {text!r}: {part!r} runs backwards; write {last}-{first}")
         found += range(int(first), int(last or first) + 1)
-    if not found or max(found) >= num_ws:
+    if max(found) >= num_ws:
         raise RequestError(f"layers {text!r}: a network of {resolution} pixels has the styles 0-{num_ws - 1}")
     return sorted(set(found))

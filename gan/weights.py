@@ -56,7 +56,7 @@ def read_settings(folder: Path) -> GanSettings:
         return GanSettings.model_validate(read_json(path))
     except FileNotFoundError as error:
         raise WeightsError(f"{folder} holds no GAN weights: {SETTINGS_FILE} is missing") from error
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WeightsError(f"{path} is not the settings of a GAN: {str(error).splitlines()[0]}") from error
 
 
@@ -132,7 +132,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             f"{path.parent} holds no {path.name}; a snapshot has the averaged generator alone, name the folder of the "
             "whole training"
         ) from error
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise WeightsError(f"cannot read weights {path}: {error}") from error
 
 

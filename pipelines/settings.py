@@ -21,6 +21,12 @@ class GanStageSettings(GanSettings):
     checkpoint_kimg: float = Field(4.0, gt=0)
     """Thousands of images between two checkpoints, from which a killed training goes on."""
 
+    @model_validator(mode="after")
+    def _photographs_have_these_channels(self) -> "GanStageSettings":
+        if self.image_channels not in (1, 3):
+            raise ValueError(f"image_channels {self.image_channels}: photographs are drawn in 3 (RGB) or 1 (gray)")
+        return self
+
 
 class SampleSettings(SamplingSettings):
     """Synthetic fundi drawn from the generator."""

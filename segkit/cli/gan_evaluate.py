@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segkit.cli.seeds import LARGEST_SEED
+
 if TYPE_CHECKING:
     from gan.settings import GanSettings
     from pipelines.fidelity.assessment import Assessment
@@ -40,7 +42,7 @@ NUM_PAIRS = 12
 )
 @click.option("--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="Images to draw.")
 @click.option("--truncation-psi", type=float, default=1.0, show_default=True, help="1 draws from all of W, 0 its mean.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first image.")
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Of the first image.")
 @click.option(
     "-k",
     type=click.IntRange(min=1),
@@ -88,6 +90,7 @@ def evaluate(
     from pipelines.fidelity.evaluation import Evaluation, drawn_set
     from pipelines.fidelity.photographs import find
     from segkit.core.config import validate
+    from segkit.core.errors import RequestError
     from segkit.tasks.settings import RuntimeSettings
     from segkit.tasks.trainer import quiet
 
@@ -96,6 +99,12 @@ def evaluate(
     runtime = validate(
         RuntimeSettings, {"devices": int(devices) if devices.isdigit() else devices}, "segkit gan evaluate"
     )
+    if seed + num_images - 1 > LARGEST_SEED:
+        raise RequestError(f"--seed {seed} and {num_images} images go beyond the largest seed, {LARGEST_SEED}")
+    if out is not None and out.exists() and not out.is_dir():
+        raise RequestError(f"--out {out} is a file; name a folder")
+    if json_path is not None and json_path.is_dir():
+        raise RequestError(f"--json {json_path} is a folder; name a file")
     gan, generator = read_generator(weights)
     clocks = _snapshots(weights) if snapshots else {}
     photographs = find(data, images, weights)

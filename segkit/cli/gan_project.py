@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from segkit.cli.seeds import LARGEST_SEED
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -47,7 +49,13 @@ _GAIN = 4
     help="Also compare a network's features: a teacher's folder, or a TorchScript file. Such a file can run code of "
     "whoever made it.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is random in the search.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Of what is random in the search.",
+)
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
 def project(
     weights: Path,

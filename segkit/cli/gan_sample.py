@@ -117,6 +117,10 @@ def _draw(
     count: int | str = int(devices) if devices.isdigit() else devices
     runtime = validate(RuntimeSettings, {"devices": count}, "segkit gan sample")
     settings, generator = read_generator(source)
+    if how.truncation_cutoff is not None and how.truncation_cutoff > generator.num_ws:
+        raise RequestError(
+            f"--truncation-cutoff {how.truncation_cutoff} exceeds the {generator.num_ws} styles of this network"
+        )
     folder = SeedFolder(out, settings, bits)
     alone = folder.held(say=click.echo) if is_first_rank() else nullcontext()
     with TemporaryDirectory() as scratch, alone:
@@ -135,7 +139,8 @@ def _draw(
         return
     wanted = list(dict.fromkeys(seeds))
     there = f", {len(wanted) - len(missing)} of them drawn before" if len(missing) < len(wanted) else ""
-    drawn = f"truncation psi {how.truncation_psi:g}, noise {how.noise_mode}, {bits} bit"
+    cutoff = "" if how.truncation_cutoff is None else f" in the first {how.truncation_cutoff} styles"
+    drawn = f"truncation psi {how.truncation_psi:g}{cutoff}, noise {how.noise_mode}, {bits} bit"
     click.echo(f"{len(wanted)} images in {out}{there} ({drawn})")
     if grid is not None:
         shown = wanted[:_MOST_IN_GRID]

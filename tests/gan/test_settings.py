@@ -172,6 +172,9 @@ def test_settings_written_out_read_back_the_same():
         ({"r1gamma": 1}, "did you mean 'r1_gamma'"),
         ({"preset": "paper256", "image_channels": 4}, "'bgc' changes colours, which images of 4 channels have not"),
         ({"resolution": 32, "num_low_precision_resolutions": 5}, "exceeds the 4 resolutions"),
+        ({"batch_size": 8, "images_per_pass": 2}, "images_per_pass 2 is no multiple of mbstd_group_size 4"),
+        ({"resolution": 32, "freeze_d": 11}, "freeze_d 11 exceeds the 10 layers"),
+        ({"resolution": 32, "freeze_d": 8, "d_architecture": "orig"}, "freeze_d 8 exceeds the 7 layers"),
     ],
 )
 def test_wrong_settings_say_what_is_wrong(raw, message):

@@ -167,8 +167,8 @@ def test_training_starts_from_given_weights_and_a_resumed_run_does_not_need_them
 
 
 def test_a_batch_that_cannot_be_shared_or_grouped_is_refused_before_training(tmp_path):
-    with pytest.raises(RequestError, match="mbstd_group_size 4 does not divide the 2 images"):
-        fit(tiny(images_per_pass=2), tmp_path)
+    with pytest.raises(RequestError, match="mbstd_group_size 4 does not divide the 6 images"):
+        fit(tiny(batch_size=12, images_per_pass=8), tmp_path)
 
 
 def test_low_precision_trains(tmp_path):
