@@ -1,7 +1,10 @@
 """The stage `fidelity`, on a GAN that copies and on one that does not."""
 
+import csv
+import io
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from pipelines.fidelity import records
 from pipelines.fidelity.photographs import of_data_stage
 from pipelines.runner import StageFailedError
 from segkit.core import images
+from segkit.tasks import tracking
+from segkit.tasks.tracking import Tracker
 from tests.pipelines.tiny import files_below, plan, run_here, write_config
 
 pytestmark = pytest.mark.slow
@@ -59,6 +64,30 @@ def test_the_picture_shows_as_many_pairs_as_were_asked_for(finished_runs: Path, 
     [folder] = finished_runs.glob("fidelity-*")
     height, width = images.read_size(folder / records.SHEET)
     assert (height, width) == (3 * (26 + 192 + 34), 4 * (2 * 192 + 12))
+
+
+def test_the_tracker_is_given_every_number_under_its_key_and_the_picture(
+    runs: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Remembers(Tracker):
+        summaries: dict[str, Any] = {}  # noqa: RUF012
+        pictures: dict[str, Any] = {}  # noqa: RUF012
+
+        def summary(self, values: Mapping[str, Any]) -> None:
+            self.summaries.update(values)
+
+        def images(self, key: str, pictures: Mapping[str, Any]) -> None:
+            self.pictures[key] = pictures
+
+    monkeypatch.setattr(tracking, "open_tracker", lambda *_: Remembers())
+    shutil.rmtree(next(runs.glob("fidelity-*")))
+    run_here(config, runs, upto="fidelity")
+    [folder] = runs.glob("fidelity-*")
+    rows = csv.DictReader(io.StringIO((folder / records.TABLE).read_text()))
+    assert Remembers.summaries == {row["key"]: float(row["value"]) for row in rows if row["value"]}
+    assert {key.split("/")[0] for key in Remembers.summaries} == {"heldout", "drawn", "samples"}
+    [shown] = Remembers.pictures["gan/nearest-photographs"].values()
+    assert np.array_equal(shown, images.read_image(folder / records.SHEET))
 
 
 def test_a_gan_that_copies_is_found_out_and_only_reported_where_nobody_asked_for_more(
