@@ -90,7 +90,6 @@ def evaluate(
     from pipelines.fidelity.evaluation import Evaluation, drawn_set
     from pipelines.fidelity.photographs import find
     from segkit.core.config import validate
-    from segkit.core.errors import RequestError
     from segkit.tasks.settings import RuntimeSettings
     from segkit.tasks.trainer import quiet
 
@@ -99,17 +98,14 @@ def evaluate(
     runtime = validate(
         RuntimeSettings, {"devices": int(devices) if devices.isdigit() else devices}, "segkit gan evaluate"
     )
-    if seed + num_images - 1 > LARGEST_SEED:
-        raise RequestError(f"--seed {seed} and {num_images} images go beyond the largest seed, {LARGEST_SEED}")
-    if out is not None and out.exists() and not out.is_dir():
-        raise RequestError(f"--out {out} is a file; name a folder")
-    if json_path is not None and json_path.is_dir():
-        raise RequestError(f"--json {json_path} is a folder; name a file")
+    _check(seed, num_images, out, json_path)
     gan, generator = read_generator(weights)
     clocks = _snapshots(weights) if snapshots else {}
     photographs = find(data, images, weights)
     if is_first_rank():
         _remark(photographs, weights)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before minutes of measuring
     sets = [drawn_set(seed, num_images, truncation_psi)]
     curve: dict[float, Assessment] = {}
     with TemporaryDirectory() as scratch:  # Lightning leaves a folder of logs under DDP
@@ -129,6 +125,18 @@ def evaluate(
             records.write_snapshots(out, list(curve), list(curve.values()))
         click.echo(f"\nnumbers and pictures in {out}")
     check_copies(assessment, max_copy_share, f"see {out / records.SHEET}" if out else "--out DIR shows them")
+
+
+def _check(seed: int, num_images: int, out: Path | None, json_path: Path | None) -> None:
+    """Refuse what would fail only at the end."""
+    from segkit.core.errors import RequestError
+
+    if seed + num_images - 1 > LARGEST_SEED:
+        raise RequestError(f"--seed {seed} and {num_images} images go beyond the largest seed, {LARGEST_SEED}")
+    if out is not None and out.exists() and not out.is_dir():
+        raise RequestError(f"--out {out} is a file; name a folder")
+    if json_path is not None and json_path.is_dir():
+        raise RequestError(f"--json {json_path} is a folder; name a file")
 
 
 def _snapshots(weights: Path) -> dict[float, Path]:

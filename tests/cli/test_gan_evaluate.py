@@ -207,6 +207,9 @@ def test_wrong_requests_are_answered_in_a_line(
         ((bare, teacher, "--data", str(next(finished_runs.glob("data-*"))), "--snapshots"), "holds no snapshots/kimg*"),
         ((gan, teacher, "--truncation-psi", "9"), "truncation_psi"),
         ((gan, teacher, "--devices", "some"), "devices"),
+        ((gan, teacher, "--seed", "4294967295"), "go beyond the largest seed"),
+        ((gan, teacher, "--out", str(tmp_path / "net.pt")), "net.pt is a file; name a folder"),
+        ((gan, teacher, "--json", str(tmp_path)), "is a folder; name a file"),
     ):
         evaluate(*args, code=2)
         said = capsys.readouterr().err
