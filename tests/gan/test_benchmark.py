@@ -189,3 +189,16 @@ def test_bench_gan_prints_and_writes_the_same_figures(tmp_path, capsys):
 def test_a_wrong_request_is_answered_before_anything_starts(args, words, capsys):
     assert segkit_here(*args) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_no_phase_makes_the_host_wait_for_the_device():
+    worker = Worker(kind(augment="fixed", augment_p=0.5, num_low_precision_resolutions=2))
+    worker.warm_up(0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for phase in worker.intervals:
+            worker.phases.run(phase, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
