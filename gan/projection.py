@@ -72,7 +72,7 @@ def w_scale(mapping: MappingNetwork, z_dim: int, generator: torch.Generator) -> 
         return math.sqrt(float(torch.cat(parts).square().sum(dim=1).mean()))
 
 
-def noise_penalty(noise: Iterable[Float[Tensor, "r r"]]) -> Float[Tensor, ""]:
+def noise_penalty(noise: Iterable[Float[Tensor, "_ _"]]) -> Float[Tensor, ""]:
     """Squared correlations of each noise map with itself a pixel further, which white noise has none of.
 
     Taken on every scale down to 8 pixels, where means of 2x2 pixels, doubled, are unit noise again.
@@ -89,7 +89,7 @@ def noise_penalty(noise: Iterable[Float[Tensor, "r r"]]) -> Float[Tensor, ""]:
 
 
 @torch.no_grad()
-def normalise_(noise: Iterable[Float[Tensor, "r r"]]) -> None:
+def normalise_(noise: Iterable[Float[Tensor, "_ _"]]) -> None:
     """Give each noise map zero mean and unit variance."""
     for noise_map in noise:
         noise_map -= noise_map.mean()
