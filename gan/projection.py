@@ -47,7 +47,7 @@ class Projection(NamedTuple):
     """Where the search ended."""
 
     ws: Float[Tensor, "1 num_ws w_dim"]
-    noise: dict[str, Float[Tensor, "r r"]]
+    noise: dict[str, Float[Tensor, "_ _"]]
     """By the names of the layers' buffers."""
     image_pm1: Float[Tensor, "c r r"]
     steps: list[Step]
@@ -143,7 +143,7 @@ def project(
 
 def _initial_noise(
     generator: Generator, settings: ProjectionSettings, draws: torch.Generator
-) -> dict[str, Float[Tensor, "r r"]]:
+) -> dict[str, Float[Tensor, "_ _"]]:
     own = learnt_noise(generator.synthesis)
     if settings.noise == "const":
         return own
