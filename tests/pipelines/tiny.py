@@ -1,8 +1,10 @@
 """A whole pipeline of seconds: settings on tiny phantoms, and a launcher that carries stages out in this process."""
 
 import copy
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -113,6 +115,8 @@ def segkit_here(*args: str) -> int:
 def start_segkit(*args: str, cwd: Path, **given: Any) -> subprocess.Popen[str]:
     """`segkit ...` as a process of its own in `cwd`, its output kept as text."""
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **given}
+    # tests that run in a shell's background were told to ignore SIGINT, and would hand that on
+    given.setdefault("preexec_fn", functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler))
     return subprocess.Popen([sys.executable, "-m", "segkit", *args], cwd=cwd, text=True, env=environment(), **given)
 
 
