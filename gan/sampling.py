@@ -31,8 +31,8 @@ def read_generator(source: Path) -> tuple[GanSettings, Generator]:
         raise WeightsError(f"{source} does not exist; give a folder of GAN weights or a .pkl of NVIDIA's")
     found, networks = weights.read(source, [weights.GENERATOR_EMA])
     settings = found.model_copy(update={"num_low_precision_resolutions": 0})
+    weights.check_networks(settings, networks, str(source))
     generator = Generator(settings)
-    weights.check_tensors(generator, networks[weights.GENERATOR_EMA], str(source))
     generator.load_state_dict(networks[weights.GENERATOR_EMA])
     return settings, generator.requires_grad_(False)
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,7 +19,8 @@ from gan.distributed import rank
 from gan.generator import Generator, num_channels, resolutions_to
 from gan.interop.snapshot import read_snapshot
 from gan.settings import GanSettings, presets_with
-from segkit.core.errors import RequestError, WeightsError
+from segkit.core.config import validate
+from segkit.core.errors import ConfigError, RequestError, WeightsError
 from segkit.core.files import atomic_path, read_json, write_json
 
 SETTINGS_FILE = "settings.json"
@@ -53,11 +53,12 @@ def read_settings(folder: Path) -> GanSettings:
     """
     path = folder / SETTINGS_FILE
     try:
-        return GanSettings.model_validate(read_json(path))
+        return validate(GanSettings, read_json(path), "it says")
     except FileNotFoundError as error:
         raise WeightsError(f"{folder} holds no GAN weights: {SETTINGS_FILE} is missing") from error
-    except (OSError, ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} is not the settings of a GAN: {str(error).splitlines()[0]}") from error
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, ConfigError) as error:
+        reason = "; ".join(str(error).splitlines())
+        raise WeightsError(f"{path} is not the settings of a GAN: {reason}") from error
 
 
 def _sizes(settings: GanSettings, up_to: int) -> dict[str, object]:
@@ -175,12 +176,12 @@ def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Modu
 
 
 def check_networks(settings: GanSettings, tensors: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
-    """Compare the tensors of several networks with those that `settings` make.
+    """Compare the tensors of several networks with those that `settings` make, before memory is taken for these.
 
     Raises:
         WeightsError: as `check_tensors`.
     """
-    with torch.device("meta"):  # shapes without numbers
-        generator, discriminator = Generator(settings), Discriminator(settings)
     for name, values in tensors.items():
-        check_tensors(discriminator if name == DISCRIMINATOR else generator, values, f"{source} ({name})")
+        with torch.device("meta"):  # shapes without numbers
+            network = (Discriminator if name == DISCRIMINATOR else Generator)(settings)
+        check_tensors(network, values, f"{source} ({name})")

@@ -1,9 +1,12 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from gan import weights
 from gan.discriminator import Discriminator
+from gan.generator import Generator
 from gan.sampling import read_generator
 from segkit.core.errors import WeightsError
 from tests.gan.small_networks import copies, networks, same, tiny
@@ -82,5 +85,50 @@ def test_missing_and_damaged_files_are_named(saved, tmp_path):
     with pytest.raises(WeightsError, match=r"cannot read weights .*generator_ema.safetensors"):
         read_generator(folder)
     (folder / "settings.json").write_text('{"resolution": 17}')
-    with pytest.raises(WeightsError, match="not the settings of a GAN"):
+    (folder / "settings.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"settings\.json is not the settings of a GAN: Expecting property name"):
+        read_generator(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"resolution": 17}, "it says: resolution = 17: input should be 8, 16, 32, 64, 128, 256, 512 or 1024"),
+        ({"z_dim": 0}, "it says: z_dim = 0: input should be greater than or equal to 1"),
+        ({"z_dims": 8}, "it says: unknown key 'z_dims' (value 8); did you mean 'z_dim'?"),
+        ({"z_dim": "x", "w_dim": -1}, "integer; it says: w_dim = -1: input should be greater"),
+        ({"freeze_d": 99}, "it says: freeze_d 99 exceeds the 7 layers"),
+    ],
+)
+def test_wrong_settings_are_told_by_field_with_what_was_found_and_what_is_allowed(saved, changes, words):
+    folder, _ = saved
+    path = folder / "settings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(WeightsError, match="is not the settings of a GAN: ") as caught:
+        read_generator(folder)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_that_are_no_section_are_told(saved):
+    folder, _ = saved
+    (folder / "settings.json").write_text("[1]")
+    with pytest.raises(WeightsError, match="input should be a section with keys"):
+        read_generator(folder)
+
+
+def test_a_network_that_the_tensors_do_not_fill_takes_no_memory(saved, monkeypatch):
+    folder, _ = saved
+    path = folder / "settings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"resolution": 1024, "channel_base": 2**24}))
+
+    class OnMeta(Generator):
+        def __init__(self, *args):
+            super().__init__(*args)
+            assert all(value.is_meta for value in self.state_dict().values()), "numbers were made before the check"
+
+    for module in ("gan.weights", "gan.sampling"):
+        monkeypatch.setattr(f"{module}.Generator", OnMeta)
+    with pytest.raises(WeightsError, match=r"does not fit the network: .*b1024.* is missing"):
         read_generator(folder)
