@@ -81,9 +81,9 @@ def undo_fit(
 ) -> npt.NDArray[np.uint8]:
     """From the GAN's square (r, r, c) back to a photograph (height, width, 3), the inverse of `gan.data.fit_to_square`.
 
-    What a centre crop cut off is black.
+    Gray is repeated and alpha left out. What a centre crop cut off is black.
     """
-    rgb = image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
+    rgb = np.repeat(image[:, :, :1], 3, axis=2) if image.shape[2] < 3 else image[:, :, :3]
     edge = {"pad": max(height, width), "crop": min(height, width)}.get(fit)
     size = (width, height) if edge is None else (edge, edge)
     resized = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))

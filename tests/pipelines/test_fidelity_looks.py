@@ -93,6 +93,16 @@ def test_a_teacher_s_vessels_are_its_map_of_the_image_at_the_photographs_size(
     assert expected.length > 20
 
 
+@pytest.mark.parametrize("fit", ["pad", "crop", "squash"])
+@pytest.mark.parametrize(("channels", "kept"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (4, [0, 1, 2])])
+def test_a_square_of_any_channels_goes_back_as_colours_or_as_gray(fit: str, channels: int, kept: list[int]) -> None:
+    square = np.random.default_rng(0).integers(0, 256, (16, 16, channels), dtype=np.uint8)
+    back = undo_fit(square, 20, 24, fit)  # type: ignore[arg-type]
+    for channel, source in enumerate(kept):
+        alone = np.ascontiguousarray(np.repeat(square[:, :, source : source + 1], 3, axis=2))
+        np.testing.assert_array_equal(back[:, :, channel], undo_fit(alone, 20, 24, fit)[:, :, 0])  # type: ignore[arg-type]
+
+
 def test_a_photograph_is_seen_as_the_square_the_discriminator_is_shown(photographs: list[Path]) -> None:
     shown = load_images(photographs, GAN)
     for number, path in enumerate(photographs):
