@@ -15,6 +15,7 @@ from gan.settings import GanSettings, SamplingSettings
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.files import TEMPORARY, read_json, write_json
+from segkit.core.outputs import check_folder
 
 RECORD, LOCK = "sampling.json", ".lock"
 
@@ -50,12 +51,11 @@ class SeedFolder:
         Of several ranks only the first one may ask for it.
 
         Raises:
-            RequestError: it is a file.
+            RequestError: it is a file, or cannot be made or written.
         """
         from filelock import FileLock, Timeout
 
-        if self.folder.exists() and not self.folder.is_dir():
-            raise RequestError(f"{self.folder} is a file; name a folder for the images")
+        check_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / LOCK)
         try:

@@ -104,8 +104,6 @@ def evaluate(
     photographs = find(data, images, weights)
     if is_first_rank():
         _remark(photographs, weights)
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before minutes of measuring
     sets = [drawn_set(seed, num_images, truncation_psi)]
     curve: dict[float, Assessment] = {}
     with TemporaryDirectory() as scratch:  # Lightning leaves a folder of logs under DDP
@@ -130,13 +128,14 @@ def evaluate(
 def _check(seed: int, num_images: int, out: Path | None, json_path: Path | None) -> None:
     """Refuse what would fail only at the end."""
     from segkit.core.errors import RequestError
+    from segkit.core.outputs import check_file, check_folder
 
     if seed + num_images - 1 > LARGEST_SEED:
         raise RequestError(f"--seed {seed} and {num_images} images go beyond the largest seed, {LARGEST_SEED}")
-    if out is not None and out.exists() and not out.is_dir():
-        raise RequestError(f"--out {out} is a file; name a folder")
-    if json_path is not None and json_path.is_dir():
-        raise RequestError(f"--json {json_path} is a folder; name a file")
+    if out is not None:
+        check_folder(out, "--out")
+    if json_path is not None:
+        check_file(json_path, "--json")
 
 
 def _snapshots(weights: Path) -> dict[float, Path]:

@@ -19,7 +19,9 @@ def import_weights(file: Path, out: Path, resolution: int | None, image_channels
     """
     from gan.interop.convert import import_snapshot
     from gan.settings import presets_with
+    from segkit.core.outputs import check_folder
 
+    check_folder(out, "--out")
     found, adaptation = import_snapshot(file, out, resolution, image_channels, seed)
     fitting = presets_with(found.resolution, found.channel_base, found.num_mapping_layers, found.d_architecture)
     click.echo(

@@ -1,6 +1,5 @@
 """`segkit gan project`: what a GAN can draw of a given image, and what it cannot."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -80,15 +79,17 @@ def project(
     from gan.sampling import fastest_device, levels_8bit, read_generator
     from segkit.cli.progress import tracked
     from segkit.core.config import validate
+    from segkit.core.outputs import check_folder
 
+    check_folder(out, "--out")
     names = _names(paths)
+    for name in names:
+        check_folder(out / name, "--out")
     settings = validate(
         ProjectionSettings, {"num_steps": steps, "space": space, "noise": noise, "seed": seed}, "segkit gan project"
     )
     network, generator = read_generator(weights)
     targets = load_images(paths, network)
-    for name in names:
-        _prepare(out / name)
     device = fastest_device()
     generator.to(device)
     measure: Measure = pyramid_measure
@@ -116,15 +117,6 @@ def _names(paths: tuple[Path, ...]) -> list[str]:
     if twice:
         raise RequestError(f"two images are called {twice[0]!r}; their results would overwrite each other")
     return names
-
-
-def _prepare(folder: Path) -> None:
-    """A folder that cannot be written is told before the search."""
-    from segkit.core.errors import RequestError
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise RequestError(f"{folder} cannot be written; choose another --out")
 
 
 def _features(source: Path, device: "torch.device") -> "Features":

@@ -107,12 +107,14 @@ def _draw(
     from segkit.core import images
     from segkit.core.config import validate
     from segkit.core.errors import RequestError
+    from segkit.core.outputs import check_file, check_folder
     from segkit.tasks.settings import RuntimeSettings
     from segkit.tasks.trainer import build_trainer, quiet
 
     quiet()
-    if grid is not None and grid.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-        raise RequestError(f"--grid {grid} is neither .png nor .jpg")
+    check_folder(out, "--out")
+    if grid is not None:
+        check_file(grid, "--grid", (".png", ".jpg", ".jpeg"))
     how = validate(SamplingSettings, sampling, "segkit gan sample")
     count: int | str = int(devices) if devices.isdigit() else devices
     runtime = validate(RuntimeSettings, {"devices": count}, "segkit gan sample")

@@ -68,10 +68,10 @@ def interpolate(
     from segkit.cli.progress import tracked
     from segkit.core import films, images
     from segkit.core.errors import RequestError
+    from segkit.core.outputs import check_file
 
+    check_file(out, "--out", (".png", *films.SUFFIXES))
     strip = out.suffix.lower() == ".png"
-    if not strip and out.suffix.lower() not in films.SUFFIXES:
-        raise RequestError(f"--out {out} ends in none of .png, {', '.join(films.SUFFIXES)}")
     if len(seeds) < 2:
         raise RequestError("a walk needs two seeds or more, as in --seeds 1,5")
     _check_psi(truncation_psi)
@@ -123,10 +123,9 @@ def mix(
     from gan.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid, styles
     from segkit.cli.progress import tracked
     from segkit.core import images
-    from segkit.core.errors import RequestError
+    from segkit.core.outputs import check_file
 
-    if out.suffix.lower() != ".png":
-        raise RequestError(f"--out {out} does not end in .png")
+    check_file(out, "--out", (".png",))
     _check_psi(truncation_psi)
     settings, generator = read_generator(weights)
     taken = walks.parse_layers(layers, settings.resolution)

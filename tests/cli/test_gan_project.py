@@ -167,7 +167,8 @@ def test_what_cannot_be_projected_is_told_in_a_line(
         ((*out, drawn, "--features", tmp_path / "file"), 2, "is not a TorchScript file"),
         ((*out, drawn, "--features", tmp_path / "other"), 2, "holds no model"),
         ((*out, drawn, "--features", tmp_path / "ensemble"), 2, "holds no single network with features"),
-        (("--out", tmp_path / "file", drawn), 1, "not a directory"),
+        (("--out", tmp_path / "file", drawn), 2, "file is a file; name a folder"),
+        (("--out", tmp_path / "file" / "x", drawn), 2, "file, which is a file; name another folder"),
     ]:
         command = ("gan", "project", "--weights", str(weights), *map(str, args))
         assert segkit_here(*command) == code, args

@@ -199,6 +199,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
     (tmp_path / "strange").mkdir()
     (tmp_path / "strange" / "seed0000.png").touch()
     good = {"--weights": weights, "--seeds": "0-2", "--out": tmp_path / "out"}
@@ -210,8 +211,8 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
         ({"--weights": tmp_path / "nowhere"}, 2, "does not exist"),
         ({"--weights": tmp_path / "strange"}, 2, "holds no GAN weights"),
         ({"--weights": tmp_path / "file"}, 2, "as a snapshot of StyleGAN2-ADA"),
-        ({"--out": tmp_path / "file"}, 2, "is a file; name a folder for the images"),
-        ({"--out": tmp_path / "file" / "below"}, 1, "not a directory"),
+        ({"--out": tmp_path / "file"}, 2, "file is a file; name a folder"),
+        ({"--out": tmp_path / "file" / "below"}, 2, "file, which is a file; name another folder"),
         ({"--out": tmp_path / "strange"}, 2, "no sampling.json that says how they were drawn"),
         ({"--truncation-psi": "3"}, 2, "truncation_psi = 3.0: input should be less than or equal to 2"),
         ({"--truncation-cutoff": "-1"}, 2, "truncation_cutoff = -1: input should be greater than or equal to 0"),
@@ -219,7 +220,9 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
         ({"--bits": "12"}, 2, "'12' is not one of"),
         ({"--devices": "two"}, 2, "devices = 'two'"),
         ({"--devices": "0"}, 2, "devices = 0"),
-        ({"--grid": tmp_path / "grid.bmp"}, 2, "is neither .png nor .jpg"),
+        ({"--grid": tmp_path / "grid.bmp"}, 2, "grid.bmp ends in none of .png, .jpg, .jpeg"),
+        ({"--grid": tmp_path / "folder.png"}, 2, "folder.png is a folder; name a file"),
+        ({"--grid": tmp_path / "file" / "grid.png"}, 2, "file, which is a file; name another file"),
     ]:
         args = [str(item) for pair in (good | changes).items() for item in pair]
         assert segkit_here("gan", "sample", *args) == code, changes

@@ -136,12 +136,14 @@ def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
     good = {"--seeds": "1,2", "--out": str(tmp_path / "walk.gif"), "--weights": str(weights)}
     walks = [
         ({"--seeds": "1"}, 2, "a walk needs two seeds or more"),
         ({"--seeds": "x"}, 2, "no seed or range"),
         ({"--out": str(tmp_path / "walk.avi")}, 2, "ends in none of .png, .gif, .webp, .apng, .mp4"),
-        ({"--out": str(tmp_path / "file" / "walk.gif")}, 1, "cannot write"),
+        ({"--out": str(tmp_path / "file" / "walk.gif")}, 2, "file, which is a file; name another file"),
+        ({"--out": str(tmp_path / "folder.png")}, 2, "folder.png is a folder; name a file"),
         ({"--frames": "0"}, 2, "'--frames'"),
         ({"--fps": "100"}, 2, "'--fps'"),
         ({"--space": "x"}, 2, "'x' is not one of 'w', 'z'"),
@@ -153,7 +155,9 @@ def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
     mixes = [
         ({"--layers": "fine"}, 2, "fine styles are those of 64 pixels and more; this network draws 16"),
         ({"--layers": "7"}, 2, "a network of 16 pixels has the styles 0-5"),
-        ({"--out": str(tmp_path / "mix.jpg")}, 2, "does not end in .png"),
+        ({"--out": str(tmp_path / "mix.jpg")}, 2, "mix.jpg ends in something else than .png"),
+        ({"--out": str(tmp_path / "file" / "mix.png")}, 2, "file, which is a file; name another file"),
+        ({"--out": str(tmp_path / "folder.png")}, 2, "folder.png is a folder; name a file"),
         ({"--rows": "0-1999", "--columns": "0-1999"}, 2, "are too many"),
         ({"--truncation-psi": "-3"}, 2, "truncation_psi = -3.0"),
     ]
@@ -165,4 +169,4 @@ def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
             assert words in err
             assert err.startswith("error: ")
             assert err.count("\n") == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "weights"}
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder.png", "weights"}

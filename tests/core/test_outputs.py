@@ -1,0 +1,89 @@
+"""Where a command is to write."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from segkit.core.errors import RequestError
+from segkit.core.outputs import check_file, check_folder
+
+
+@pytest.mark.parametrize("name", ["", "new", "new/deep/er", "link", "link/new"])
+def test_folders_that_are_there_or_can_be_made_do_and_none_is_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    check_folder(tmp_path / name, "--out")
+    check_file(tmp_path / name / "a.png", "--out", (".gif", ".png"))
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "link"}
+
+
+@pytest.mark.parametrize("name", ["a.png", "A.PNG", "there.png"])
+def test_files_of_the_right_ending_do_whether_they_are_there_or_not(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there.png").touch()
+    check_file(tmp_path / name, "--grid", (".png",))
+    check_file(tmp_path / name, "--json")
+
+
+def test_a_path_without_a_folder_lies_in_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_folder(Path("new"))
+    check_file(Path("a.png"), "--out")
+    Path("file").touch()
+    with pytest.raises(
+        RequestError, match=r"^--out file/a\.png lies below .*file, which is a file; name another file$"
+    ):
+        check_file(Path("file/a.png"), "--out")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("file", "is a file; name a folder"),
+        ("nowhere", "is a file; name a folder"),
+        ("file/a", "which is a file; name another folder"),
+        ("file/a/b", "which is a file; name another folder"),
+    ],
+)
+def test_what_can_be_no_folder_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")  # a link to nothing cannot become a folder
+    with pytest.raises(RequestError, match=words) as caught:
+        check_folder(tmp_path / name, "--out")
+    assert str(caught.value).startswith(f"--out {tmp_path / name} ")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "ends in none of .png, .gif"),
+        ("walk.avi", "ends in none of .png, .gif"),
+        ("folder.png", "is a folder; name a file"),
+        ("file/a.png", "which is a file; name another file"),
+        ("pipe.png", "is no file that can be replaced"),
+    ],
+)
+def test_what_can_be_no_file_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(RequestError, match=words):
+        check_file(tmp_path / name, "--out", (".png", ".gif"))
+
+
+def test_a_single_ending_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"mix\.jpg ends in something else than \.png$"):
+        check_file(tmp_path / "mix.jpg", "--out", (".png",))
+
+
+def test_a_folder_that_takes_no_files_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def access(path: Path, mode: int) -> bool:
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", access)  # the superuser may write anywhere
+    with pytest.raises(RequestError, match=f"cannot be written: {tmp_path} takes no new files; name another folder"):
+        check_folder(tmp_path / "a" / "b")
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
