@@ -149,6 +149,20 @@ def read(source: Path, names: Iterable[str]) -> tuple[GanSettings, dict[str, dic
     return read_settings(source), {name: _tensors(_file(source, name)) for name in names}
 
 
+def read_fitting(
+    source: Path, settings: GanSettings, names: Iterable[str] = (GENERATOR, DISCRIMINATOR, GENERATOR_EMA)
+) -> tuple[GanSettings, dict[str, dict[str, Tensor]]]:
+    """As `read`, of networks that a training with `settings` can start from.
+
+    Raises:
+        WeightsError, RequestError: as `read`, `check_fit` and `check_networks`.
+    """
+    found, tensors = read(source, names)
+    check_fit(found, settings, str(source))
+    check_networks(found, tensors, str(source))
+    return found, tensors
+
+
 def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Module]) -> Adaptation:
     """Load several networks, built with `settings`, from a folder of ours or an official `.pkl`: all of them or none.
 
@@ -159,12 +173,10 @@ def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Modu
         What was loaded, and how it came about.
 
     Raises:
-        WeightsError, RequestError: as `read`, `check_fit` and `check_tensors`; no network has then been changed.
+        WeightsError, RequestError: as `read_fitting`; no network has then been changed.
     """
     source = source.expanduser()
-    found, tensors = read(source, networks)
-    check_fit(found, settings, str(source))
-    check_networks(found, tensors, str(source))
+    found, tensors = read_fitting(source, settings, networks)
     adaptation = adapt(tensors, found, settings, {name: network.state_dict() for name, network in networks.items()})
     for name, network in networks.items():
         check_tensors(network, adaptation.networks[name], f"{source} ({name})")

@@ -75,6 +75,19 @@ def _group(graph: Graph, planned: Sequence[Planned], recipe: str) -> str:
     return f"{recipe}-{sha256_json([settings, data])[:8]}"
 
 
+def check(planned: Sequence[Planned], say: Say) -> None:
+    """Refuse now what a stage that is still to run would refuse at its start, perhaps hours from now.
+
+    Raises:
+        RequestError: as the stage would.
+    """
+    waiting = [item.request for item in planned if not item.done]
+    found = [VERBS[request.verb].check(request.settings) for request in waiting]
+    for each in {each.topic: each for each in found if each is not None}.values():
+        say(f"checking {each.topic}")
+        each.ask()
+
+
 def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> None:
     """Make every result that is not there yet.
 

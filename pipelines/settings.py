@@ -21,6 +21,11 @@ class GanStageSettings(GanSettings):
     checkpoint_kimg: float = Field(4.0, gt=0)
     """Thousands of images between two checkpoints, from which a killed training goes on."""
 
+    @property
+    def gan_settings(self) -> GanSettings:
+        """Without its place in the pipeline."""
+        return GanSettings.model_validate(self.model_dump(include=set(GanSettings.model_fields)))
+
     @model_validator(mode="after")
     def _photographs_have_these_channels(self) -> "GanStageSettings":
         if self.image_channels not in (1, 3):

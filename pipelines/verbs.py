@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from pipelines import first_weights
 from pipelines.settings import (
     EnsembleSettings,
     EvaluateSettings,
@@ -70,6 +72,27 @@ def _gan_contents(settings: GanStageSettings) -> dict[str, str]:
     return {"init_from": sha256_file(path)}
 
 
+class Check(NamedTuple):
+    """A question whose answer can end a stage at its start, and which is asked before any stage starts."""
+
+    topic: str
+    """What is checked; checks of the same topic are the same."""
+    ask: Callable[[], None]
+    """Raises what the stage would raise."""
+
+
+def _no_check(settings: Settings) -> Check | None:
+    return None
+
+
+def _gan_check(settings: GanStageSettings) -> Check | None:
+    if settings.init_from is None:
+        return None
+    return Check(
+        f"that {settings.init_from} fits the GAN's settings", partial(first_weights.check, settings.gan_settings)
+    )
+
+
 @dataclass(frozen=True)
 class Verb:
     """One kind of work."""
@@ -82,6 +105,8 @@ class Verb:
     """Digests of what the settings name outside the store; stands in for the paths themselves."""
     paths: frozenset[str] = field(default_factory=frozenset)
     """Settings that say where something lies; they do not change the result."""
+    check: Callable[[Any], Check | None] = _no_check
+    """What else the stage would refuse at its start."""
 
     def identity(self, settings: Settings) -> dict[str, Any]:
         """The settings that can change the result."""
@@ -97,6 +122,7 @@ VERBS: Mapping[str, Verb] = {
         version=2,
         contents=_gan_contents,
         paths=frozenset({"init_from", "checkpoint_kimg"}),
+        check=_gan_check,
     ),
     "sample": Verb("pipelines.stages.sample", SampleSettings, version=2),
     "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings),

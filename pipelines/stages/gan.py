@@ -4,7 +4,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan import weights
 from gan.data import GanImages, load_images
-from gan.settings import GanSettings, max_steps
+from gan.settings import max_steps
 from gan.snapshots import GRIDS, Snapshots
 from gan.task import StyleGAN2Task
 from pipelines.context import Context
@@ -19,7 +19,7 @@ from segkit.tasks.trainer import build_trainer
 def run(context: Context) -> None:
     """Write the networks and the curves; through training, sample grids and the averaged generator."""
     stage: GanStageSettings = context.settings
-    settings = GanSettings.model_validate(stage.model_dump(exclude={"seed_offset", "checkpoint_kimg"}))
+    settings = stage.gan_settings
     seed = derive_seed(context.runtime.seed + stage.seed_offset, "gan") % 2**32
     rows = read_manifest(context.inputs["data"]).split("train").rows
     task = StyleGAN2Task(settings, seed)

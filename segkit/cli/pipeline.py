@@ -60,10 +60,12 @@ def run(
 
 
 def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
-    """Plan and run, then say where the results lie."""
+    """Plan, check and run, then say where the results lie."""
+    from pipelines.runner import check
     from pipelines.runner import run as run_stages
 
     planned = resolved.plan(runs, upto)
+    check(planned, say=click.echo)
     if dry_run:
         for number, item in enumerate(planned, start=1):
             doing = {"done": "done", "begun": "would resume", "missing": "would run"}[item.state]

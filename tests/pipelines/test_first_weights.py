@@ -1,0 +1,127 @@
+"""Whether the GAN can start from its first weights is found out before anything else starts."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan import weights
+from pipelines import first_weights
+from pipelines.runner import check, run
+from pipelines.settings import GanStageSettings
+from segkit.core.errors import SegkitError, WeightsError
+from tests.gan.small_networks import networks, states
+from tests.pipelines.test_runner import FakeLauncher
+from tests.pipelines.tiny import TINY, plan, segkit_here, write_config
+from tests.reference import gan_official_pickle as official
+
+
+@pytest.fixture
+def trained(finished_runs: Path, tmp_path: Path) -> Path:
+    """A copy of the folder of a GAN trained with the tiny settings."""
+    return shutil.copytree(next(finished_runs.glob("gan-*")), tmp_path / "trained")
+
+
+def settings(**changes: Any) -> Any:
+    """The tiny GAN's own settings, some of them changed."""
+    return GanStageSettings.model_validate(TINY["gan"] | changes).gan_settings
+
+
+MISFIT = (
+    "trained does not fit: resolution is 16 there and 32 in the settings. Change the settings to the weights' values"
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pipeline", "run", "synthetic-aug"],
+        ["pipeline", "run", "synthetic-aug", "--dry-run"],
+        ["gan", "train"],
+    ],
+    ids=" ".join,
+)
+def test_weights_of_another_size_end_the_command_before_anything_is_started(
+    command: list[str], trained: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = ["--set", f"gan.init_from={trained}", "--set", "gan.resolution=32"]
+    assert segkit_here(*command, "-c", str(config), "--runs", str(tmp_path / "runs"), *wrong) == 2
+    said = capsys.readouterr()
+    assert said.out == f"checking that {trained} fits the GAN's settings\n"
+    assert MISFIT in said.err
+    assert said.err.endswith("Or have the weights adapted, by init_adapt: [resolution]\n")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_that_fit_let_the_plan_be_shown(
+    trained: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitting = ["--set", f"gan.init_from={trained}", "--set", "rounds=2"]
+    args = ["pipeline", "run", "synthetic-aug", "-c", str(config), "--runs", str(tmp_path / "runs"), "--dry-run"]
+    assert segkit_here(*args, *fitting) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "checking" in line] == lines[:1]  # both rounds start from the same weights
+    assert "] gan-r2: would run (" in "".join(lines)
+
+
+def cut_short(folder: Path) -> str:
+    path = folder / "generator.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    return f"cannot read weights {path}"
+
+
+def of_other_networks(folder: Path) -> str:
+    other = networks(settings(w_dim=6))
+    weights.save(folder, {"generator_ema": other["generator_ema"]}, settings())
+    return f"{folder} (generator_ema) does not fit the network: "
+
+
+@pytest.mark.parametrize("damage", [cut_short, of_other_networks])
+def test_a_damaged_folder_is_refused(damage: Callable[[Path], str], trained: Path) -> None:
+    words = damage(trained)
+    with pytest.raises(WeightsError) as refused:
+        first_weights.check(settings(init_from=trained))
+    assert str(refused.value).startswith(words)
+
+
+def test_an_official_snapshot_is_checked_too(tmp_path: Path) -> None:
+    path = tmp_path / "faces.pkl"
+    path.write_bytes(official.dumps(official.snapshot(*states(networks(settings())))))
+    first_weights.check(settings(init_from=path))
+    with pytest.raises(WeightsError, match=r"faces.pkl does not fit: num_mapping_layers is 1 there and 2 in the"):
+        first_weights.check(settings(init_from=path, num_mapping_layers=2))
+
+
+def test_the_message_is_the_one_that_the_training_itself_would_end_with(trained: Path) -> None:
+    wrong = settings(init_from=trained, image_channels=1)
+    with pytest.raises(WeightsError) as there:
+        weights.load_all(trained, wrong, networks(wrong))
+    with pytest.raises(WeightsError) as here:
+        first_weights.check(wrong)
+    assert str(here.value) == str(there.value)
+
+
+def test_a_checker_that_fails_is_not_taken_for_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(SegkitError, match=r"cannot check gan.init_from = faces.pkl: exit status 1"):
+        first_weights.check(settings(init_from="faces.pkl"))
+
+
+def test_a_gan_that_is_trained_already_or_not_asked_for_is_not_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(first_weights, "check", asked.append)
+    (tmp_path / "faces.pkl").write_bytes(b"weights")
+    config = write_config(tmp_path / "tiny.yaml", {"gan.init_from": str(tmp_path / "faces.pkl")})
+    planned = plan(config, tmp_path / "runs")
+    check(plan(config, tmp_path / "runs", upto="teacher"), print)
+    assert asked == []
+    check(planned, print)
+    assert asked == [settings(init_from=tmp_path / "faces.pkl")]
+    run(planned, print, FakeLauncher())
+    check(planned, print)
+    assert len(asked) == 1
