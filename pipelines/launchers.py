@@ -5,13 +5,12 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
+from pipelines.endings import CONDUCTED
+
 GRACE_S = 1.0
 """How long an interrupted stage may take to end by itself."""
 PATIENCE_S = 5.0
 """How long a stage that was told to end may take; after that it is killed, which no result minds."""
-
-CONDUCTED = "SEGKIT_CONDUCTED"
-"""Set in a stage's environment: whoever started it says how to go on."""
 
 
 def launch_local(command: Sequence[str]) -> int:

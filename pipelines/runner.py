@@ -1,18 +1,18 @@
 """Conduct a pipeline: find what is done, launch what is not, one stage after the other."""
 
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.endings import Ending, how_it_ended
 from pipelines.graph import Graph
 from pipelines.launchers import launch_local
 from pipelines.request import StageRequest, request_fingerprint, request_text, stage_command
 from pipelines.store import BEGUN, WORK, Store, read_done, remove_work
 from pipelines.verbs import VERBS
-from segkit.core.errors import SegkitError
+from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text
 from segkit.tasks.settings import RuntimeSettings
 
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 class StageFailedError(SegkitError):
-    """A stage's process did not end well; it has said why."""
+    """A stage's process did not end well; it has said why, and this says how to go on."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> 
     """Make every result that is not there yet.
 
     Raises:
-        StageFailedError: a stage ended badly; the others' results stay, and the same command goes on from here.
+        StageFailedError: a stage ended badly; the others' results stay.
     """
     for number, item in enumerate(planned, start=1):
         label = f"[{number}/{len(planned)}] {item.request.name}"
@@ -117,20 +117,7 @@ def _command(item: Planned) -> list[str]:
     return stage_command(path, item.request, item.inputs, item.folder)
 
 
-def _failure(name: str, code: int) -> StageFailedError:
-    """What to say after the stage itself has said what was wrong."""
-    number = code - 128 if code in {130, 143} else -code  # as `segkit` ends when interrupted or told to end
-    if number > 0:
-        ended = f"was ended by {_signal_name(number)}"
-        hint = " (out of memory?)" if number == signal.SIGKILL else ""
-        return StageFailedError(f"stage {name} {ended}{hint}; the same command goes on from there")
-    error = StageFailedError(f"stage {name} failed, see above; once that is mended the same command goes on from there")
-    error.exit_code = 2 if code == 2 else 1
+def _failure(name: str, status: int) -> StageFailedError:
+    error = StageFailedError(f"stage {name} {how_it_ended(status)}")
+    error.exit_code = RequestError.exit_code if status == Ending.REFUSED else SegkitError.exit_code
     return error
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -14,14 +14,14 @@ from gan.fidelity.measures import Estimate, short
 from gan.fidelity.shares import Share, share_of
 from pipelines.fidelity.looks import Look
 from pipelines.fidelity.observation import Observation
-from segkit.core.errors import SegkitError
+from segkit.core.errors import ResultError
 from segkit.metrics.vessel_statistics import MeanWithInterval, StatisticComparison, compare, summarise
 
 HELDOUT, DRAWN, SAMPLES = "heldout", "drawn", "samples"
 """Names of the sets: photographs the GAN never saw, what it draws, and the samples of a pipeline."""
 
 
-class TooManyCopiesError(SegkitError):
+class TooManyCopiesError(ResultError):
     """The GAN draws more copies of training images than it may."""
 
 

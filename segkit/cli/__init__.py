@@ -92,6 +92,7 @@ def _run(args: list[str] | None) -> int:
 
 
 def _failed(error: Exception) -> int:
+    from pipelines.endings import CONDUCTED
     from pipelines.execution import is_first_rank
     from segkit.cli import errors
 
@@ -101,6 +102,8 @@ def _failed(error: Exception) -> int:
     # A rank that only noticed that the first one is gone leaves it to that one, or to its conductor, to say why.
     if is_first_rank() or not errors.is_lost_peer(cause):
         print(f"error: {errors.explain(cause)}", file=sys.stderr)
+    if CONDUCTED in os.environ:
+        return errors.ending(cause)
     return cause.exit_code if isinstance(cause, SegkitError) else 1
 
 
@@ -114,7 +117,7 @@ def _show(error: click.ClickException) -> None:
 
 
 def _ended(how: str, code: int) -> int:
-    from pipelines.launchers import CONDUCTED
+    from pipelines.endings import CONDUCTED
 
     if CONDUCTED not in os.environ:  # otherwise the conductor says it
         print(f"{how}; run the same command again", file=sys.stderr)

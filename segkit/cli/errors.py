@@ -4,7 +4,8 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from segkit.core.errors import SegkitError
+from pipelines.endings import Ending
+from segkit.core.errors import RequestError, ResultError, SegkitError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -25,6 +26,17 @@ def explain(error: BaseException) -> str:
         return f"{named}{error.strerror[:1].lower()}{error.strerror[1:]}{advice}"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (a fault of segkit's; `segkit --debug ...` shows where)"
+
+
+def ending(error: BaseException) -> Ending:
+    """What kind of error it is, for whoever conducts the stage."""
+    if isinstance(error, RequestError):
+        return Ending.REFUSED
+    if isinstance(error, ResultError):
+        return Ending.UNFIT
+    if isinstance(error, SegkitError | OSError) or any(_says_disk_is_full(cause) for cause in causes(error)):
+        return Ending.OBSTRUCTED
+    return Ending.FAILED
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -13,6 +13,10 @@ class RequestError(SegkitError):
     exit_code = 2
 
 
+class ResultError(SegkitError):
+    """What was computed cannot be used, or a limit in the settings forbids it; the same request gives it again."""
+
+
 class ConfigError(RequestError):
     """A settings file or `--set` holds a wrong key or value."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
-from segkit.core.errors import SegkitError
+from segkit.core.errors import ResultError
 from segkit.metrics.confusion import FROM_CONFUSION
 from segkit.metrics.curves import (
     MAX_LEVEL,
@@ -65,12 +65,12 @@ class VesselMetrics(Metric):
     ) -> None:
         """Count a batch. Soft vessels are cut at 0.5.
 
-        Raises SegkitError if `probs` leave [0, 1] or hold nan inside the field of view.
+        Raises ResultError if `probs` leave [0, 1] or hold nan inside the field of view.
         """
         probs = probs.detach()
         inside = probs[fov]
         if inside.numel() and not bool(((inside >= 0) & (inside <= 1)).all()):
-            raise SegkitError(
+            raise ResultError(
                 f"probabilities from {float(inside.min()):.3g} to {float(inside.max()):.3g}, not in [0, 1]: nan means "
                 "that training diverged (lower the learning rate), other values that logits were passed"
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from pipelines.fidelity.assessment import TooManyCopiesError
 from segkit import __version__, cli
 from segkit.core.errors import ConfigError, SegkitError
 from tests.pipelines.tiny import environment, run_segkit, segkit_here
@@ -222,6 +223,27 @@ def test_a_stage_leaves_it_to_its_conductor_to_say_how_to_go_on(
     monkeypatch.setenv("SEGKIT_CONDUCTED", "1")
     assert ended_by(KeyboardInterrupt(), monkeypatch) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "alone"),
+    [
+        (ConfigError("no such key"), 2, 2),
+        (OSError(errno.ENOSPC, "No space left on device"), 3, 1),
+        (RuntimeError("[enforce fail at inline_container.cc:664] . file write failed"), 3, 1),
+        (SegkitError("cannot lock runs"), 3, 1),
+        (TooManyCopiesError("5 of 5 images are copies"), 4, 1),
+        (ValueError("a fault"), 1, 1),
+        (LOST, 1, 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_stage_tells_its_conductor_more_of_how_it_ended_than_it_tells_a_user(
+    error: Exception, status: int, alone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ended_by(error, monkeypatch) == alone
+    monkeypatch.setenv("SEGKIT_CONDUCTED", "1")
+    assert ended_by(error, monkeypatch) == status
 
 
 def test_a_traceback_is_shown_when_asked_for(

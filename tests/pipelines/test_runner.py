@@ -76,8 +76,15 @@ def test_a_damaged_result_is_made_again_and_those_after_it_are_kept(planned: lis
 @pytest.mark.parametrize(
     ("code", "exit_code", "words"),
     [
-        (1, 1, "stage gan failed, see above; once that is mended the same command goes on from there"),
-        (2, 2, "stage gan failed, see above; once that is mended the same command goes on from there"),
+        (1, 1, "stage gan failed, see above; the same command tries again from there"),
+        (
+            2,
+            2,
+            "stage gan cannot do what it was asked, see above; what is finished is used again when that has changed",
+        ),
+        (3, 1, "stage gan failed, see above; once that is mended the same command goes on from there"),
+        (4, 1, r"stage gan stopped the run, see above; the same command would stop there again, so change .*"),
+        (99, 1, "stage gan failed, see above; the same command tries again from there"),
         (143, 1, "stage gan was ended by SIGTERM; the same command goes on from there"),
         (-9, 1, r"stage gan was ended by SIGKILL \(out of memory\?\); the same command goes on from there"),
         (-15, 1, "stage gan was ended by SIGTERM; the same command goes on from there"),
