@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core.config import Settings
+from segkit.core.seeding import LARGEST_SEED
 from segkit.data.settings import DataSettings
 from segkit.tasks.settings import InferenceSettings, PhaseSettings, RuntimeSettings, TrainSettings
 
@@ -33,12 +34,25 @@ class GanStageSettings(GanSettings):
         return self
 
 
+def _check_seeds(first_seed: int, num_images: int) -> None:
+    if first_seed + num_images - 1 > LARGEST_SEED:
+        raise ValueError(
+            f"first_seed {first_seed} and num_images {num_images} go beyond the largest seed, {LARGEST_SEED}; "
+            "lower one of them"
+        )
+
+
 class SampleSettings(SamplingSettings):
     """Synthetic fundi drawn from the generator."""
 
     num_images: int = Field(1000, ge=1)
-    first_seed: int = Field(0, ge=0)
+    first_seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """Images are drawn from the seeds first_seed, first_seed + 1, ..."""
+
+    @model_validator(mode="after")
+    def _seeds_exist(self) -> "SampleSettings":
+        _check_seeds(self.first_seed, self.num_images)
+        return self
 
 
 class FidelitySettings(Settings):
@@ -48,7 +62,7 @@ class FidelitySettings(Settings):
     """Measure them before they are labelled. Nothing that is trained depends on it."""
     num_images: int = Field(500, ge=2)
     """Images drawn to measure the GAN; the samples are measured beside them."""
-    first_seed: int = Field(0, ge=0)
+    first_seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """They are drawn from the seeds first_seed, first_seed + 1, ..."""
     truncation_psi: float = Field(1.0, ge=-2, le=2)
     """1 measures all the GAN can draw; the samples have a psi of their own."""
@@ -59,6 +73,11 @@ class FidelitySettings(Settings):
     training photographs, as 0.1. None only reports the share."""
     num_pairs: int = Field(8, ge=1)
     """Images of each kind shown beside the photograph they are nearest to."""
+
+    @model_validator(mode="after")
+    def _seeds_exist(self) -> "FidelitySettings":
+        _check_seeds(self.first_seed, self.num_images)
+        return self
 
 
 class PseudoLabelSettings(Settings):

@@ -4,8 +4,7 @@ import re
 
 import click
 
-LARGEST_SEED = 2**32 - 1
-"""NumPy's legacy generator, from which everyone draws latents, takes no larger one."""
+from segkit.core.seeding import LARGEST_SEED as LARGEST_SEED
 
 MOST_SEEDS = 1_000_000
 """More at once are a slip of the finger."""

@@ -2,6 +2,9 @@
 
 import hashlib
 
+LARGEST_SEED = 2**32 - 1
+"""NumPy's legacy generator, from which everyone draws latents, takes no larger one."""
+
 
 def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed that is a fixed function of `parts`, such as (seed, epoch, index)."""

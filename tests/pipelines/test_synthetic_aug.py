@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines import synthetic_aug
@@ -190,6 +191,31 @@ def test_devices_that_cannot_share_a_batch_are_refused_before_anything_starts(
     with pytest.raises(ConfigError, match=message):
         validate(SyntheticAugSettings, raw, "here")
     assert validate(SyntheticAugSettings, {**raw, "runtime": {"devices": 2}}, "here").runtime.devices == 2
+
+
+@pytest.mark.parametrize("section", ["samples", "fidelity"])
+@pytest.mark.parametrize(
+    ("first_seed", "num_images", "message"),
+    [
+        (2**32 - 3, 4, r": first_seed 4294967293 and num_images 4 go beyond the largest seed, 4294967295; lower one"),
+        (0, 2**32 + 1, r": first_seed 0 and num_images 4294967297 go beyond"),
+        (2**32, 2, r"\.first_seed = 4294967296: input should be less than or equal to 4294967295"),
+        (-1, 2, r"\.first_seed = -1: input should be greater than or equal to 0"),
+    ],
+)
+def test_seeds_that_there_are_not_are_refused_before_anything_starts(
+    section: str, first_seed: int, num_images: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^test: {section}{message}"):
+        build(**{section: {"first_seed": first_seed, "num_images": num_images}})
+
+
+@pytest.mark.parametrize("section", ["samples", "fidelity"])
+def test_the_largest_seeds_can_be_drawn(section: str) -> None:
+    build(**{section: {"first_seed": 2**32 - 4, "num_images": 4}})
+    np.random.RandomState(2**32 - 1)
+    with pytest.raises(ValueError, match=r"2\*\*32 - 1"):
+        np.random.RandomState(2**32)
 
 
 def test_a_cut_that_leaves_no_phantom_to_train_on_is_refused_before_anything_starts() -> None:
