@@ -1,6 +1,5 @@
 """How far a drawn image is from a target, differentiably: by its pixels on all scales, or by a network's features."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gan.ops import downsample2d, fir_kernel, upsample2d
+from gan.torchscript import load_script
 from segkit.core.errors import WeightsError
 
 Distance = Callable[[Tensor], Tensor]
@@ -103,16 +103,10 @@ def script_features(path: Path, device: torch.device) -> Features:
     with StyleGAN2 does, they are False and True, and the distance is LPIPS.
 
     Raises:
-        WeightsError: the file is no TorchScript, or its network takes or returns something else.
+        WeightsError: as `load_script`, or the network takes or returns something else.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")  # the format is the user's choice
-            network = torch.jit.load(str(path), map_location=device).eval()
-    except (RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0].split(". ")[0]
-        raise WeightsError(f"{path} is not a TorchScript file: {reason}") from error
-    known = {argument.name for argument in network.forward.schema.arguments}
+    network = load_script(path, device)
+    known = {argument.name for argument in network.forward.schema.arguments}  # type: ignore[attr-defined]
     options = {name: value for name, value in (("resize_images", False), ("return_lpips", True)) if name in known}
 
     def features(rgb: Float[Tensor, "1 3 r r"]) -> list[Tensor]:

@@ -1,6 +1,5 @@
 """Features: what the measures see of an image. A network is handed in; one kind of it comes as a file."""
 
-import warnings
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from gan.torchscript import load_script
 from segkit.core.errors import SegkitError, WeightsError
 
 
@@ -26,23 +26,13 @@ class TorchScriptFeatures(nn.Module):
     four channels the first three count.
 
     Raises:
-        WeightsError: the file is missing or not TorchScript.
+        WeightsError: as `load_script`.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        if not path.is_file():
-            raise WeightsError(f"{path} does not exist; give a TorchScript file (.pt) or a teacher's folder")
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")  # the file is what it is
-                self.network: nn.Module = torch.jit.load(str(path), map_location="cpu").eval()
-        except (RuntimeError, ValueError, EOFError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise WeightsError(
-                f"{path} is not a TorchScript file ({reason}); see `segkit gan evaluate --help`"
-            ) from error
+        self.network = load_script(path, torch.device("cpu"))
 
     @torch.inference_mode()
     def forward(self, images: UInt8[Tensor, "n r r c"]) -> Float[Tensor, "n d"]:

@@ -51,8 +51,8 @@ class Evaluation:
         k: which neighbour precision, recall, density and coverage reach to.
 
     Raises:
-        RequestError: there are fewer than three photographs, or the model has no encoder.
-        WeightsError: the features cannot be loaded.
+        RequestError: there are fewer than three photographs.
+        WeightsError: the features cannot be loaded, or the model has no encoder.
     """
 
     def __init__(

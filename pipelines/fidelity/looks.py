@@ -18,13 +18,11 @@ from gan.fidelity.features import TorchScriptFeatures
 from gan.settings import GanSettings
 from pipelines.fidelity.photographs import plain
 from pipelines.stages.sample import undo_fit
-from segkit.core.errors import RequestError
 from segkit.data.fov import estimate_fov
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
-from segkit.tasks.prediction import NetworkPredictor
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.threads import one_thread
-from segkit.tasks.weights import load_predictor, read_card
+from segkit.tasks.weights import load_encoder, read_card
 
 Image = npt.NDArray[np.uint8]
 
@@ -82,14 +80,7 @@ class TeacherLook(Look):
 
     def __init__(self, folder: Path, height: int, width: int, gan: GanSettings) -> None:
         super().__init__()
-        predictor = load_predictor(folder)
-        if not isinstance(predictor, NetworkPredictor):
-            raise RequestError(
-                f"{folder} is an ensemble; features come from one network, such as a member or a teacher"
-            )
-        if not hasattr(predictor.network, "features"):
-            kind = read_card(folder).details["model"]["name"]
-            raise RequestError(f"{folder} is a {kind}, which has no encoder to look through; give a sa-unet")
+        predictor = load_encoder(folder)
         self.predictor = predictor
         self.height, self.width, self.fit = height, width, gan.fit
         self.name = _name_of(folder)
@@ -145,8 +136,7 @@ def open_look(features: Path, height: int, width: int, gan: GanSettings) -> Look
         gan: how squares are made of photographs.
 
     Raises:
-        WeightsError: it is neither, or damaged.
-        RequestError: the model has no encoder.
+        WeightsError: it is neither, or damaged; or the model has no encoder.
     """
     if features.is_dir():
         return TeacherLook(features, height, width, gan)

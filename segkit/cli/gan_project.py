@@ -122,19 +122,12 @@ def _names(paths: tuple[Path, ...]) -> list[str]:
 def _features(source: Path, device: "torch.device") -> "Features":
     """A teacher's encoder, or the network of a TorchScript file."""
     from gan.distances import script_features
-    from segkit.core.errors import RequestError
-    from segkit.tasks.prediction import NetworkPredictor
-    from segkit.tasks.weights import load_predictor
+    from segkit.tasks.weights import load_encoder
 
-    if not source.exists():
-        raise RequestError(f"{source} does not exist; give a teacher's folder or a TorchScript file")
-    if source.is_file():
+    if not source.is_dir():
         return script_features(source, device)
-    predictor = load_predictor(source)
-    if not isinstance(predictor, NetworkPredictor) or not hasattr(predictor.network, "features"):
-        raise RequestError(f"{source} holds no single network with features; give a folder such as a teacher's")
-    predictor.to(device).requires_grad_(False)
-    return cast("Features", predictor.network.features)
+    encoder = load_encoder(source).to(device).requires_grad_(False)
+    return cast("Features", encoder.network.features)
 
 
 def _write(

@@ -172,6 +172,21 @@ def load_predictor(folder: Path) -> Predictor:
     return NetworkPredictor(network, details.geometry, details.model.stride, card.threshold)
 
 
+def load_encoder(folder: Path) -> NetworkPredictor:
+    """The model in `folder`, whose network has an encoder: `network.features`.
+
+    Raises:
+        WeightsError: as `load_predictor`; or the model is an ensemble, or has no encoder.
+    """
+    predictor = load_predictor(folder)
+    if not isinstance(predictor, NetworkPredictor):
+        raise WeightsError(f"{folder} is an ensemble; features come from one network, such as a member or a teacher")
+    if not hasattr(predictor.network, "features"):
+        kind = read_card(folder).details["model"]["name"]
+        raise WeightsError(f"{folder} is a {kind}, which has no encoder to look through; give a sa-unet")
+    return predictor
+
+
 def load_tensors(network: Any, path: Path) -> None:
     """Load a safetensors file, every tensor of it and of the network.
 

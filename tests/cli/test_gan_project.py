@@ -163,10 +163,10 @@ def test_what_cannot_be_projected_is_told_in_a_line(
         ((*out, drawn, tmp_path / "other" / "drawn.png"), 2, "two images are called 'drawn'"),
         ((*out,), 2, "Missing argument 'IMAGE...'"),
         ((*out, drawn, "--steps", "0"), 2, "'--steps'"),
-        ((*out, drawn, "--features", tmp_path / "nowhere"), 2, "does not exist"),
+        ((*out, drawn, "--features", tmp_path / "nowhere"), 2, "nowhere does not exist; give a TorchScript file"),
         ((*out, drawn, "--features", tmp_path / "file"), 2, "is not a TorchScript file"),
         ((*out, drawn, "--features", tmp_path / "other"), 2, "holds no model"),
-        ((*out, drawn, "--features", tmp_path / "ensemble"), 2, "holds no single network with features"),
+        ((*out, drawn, "--features", tmp_path / "ensemble"), 2, "is an ensemble; features come from one network"),
         (("--out", tmp_path / "file", drawn), 2, "file is a file; name a folder"),
         (("--out", tmp_path / "file" / "x", drawn), 2, "file, which is a file; name another folder"),
     ]:

@@ -62,18 +62,3 @@ def test_a_network_of_another_kind_is_refused(tmp_path, module, words):
     features = TorchScriptFeatures(written(module, tmp_path / "net.pt"))
     with pytest.raises(WeightsError, match=words):
         features(images())
-
-
-@pytest.mark.parametrize("content", [b"", b"not a network", b"PK\x03\x04 broken"])
-def test_a_file_that_is_no_torchscript_is_refused(tmp_path, content):
-    path = tmp_path / "net.pt"
-    path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"net\.pt is not a TorchScript file"):
-        TorchScriptFeatures(path)
-
-
-def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(
-        WeightsError, match=r"net.pt does not exist; give a TorchScript file \(.pt\) or a teacher's folder"
-    ):
-        TorchScriptFeatures(tmp_path / "net.pt")

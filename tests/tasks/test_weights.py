@@ -11,7 +11,7 @@ from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.settings import InferenceSettings
-from segkit.tasks.weights import copy_model, load_predictor, read_card, save_ensemble, save_network
+from segkit.tasks.weights import copy_model, load_encoder, load_predictor, read_card, save_ensemble, save_network
 
 MODEL, PAD, PLAIN = SAUNetSettings(widths=(4, 8)), GeometrySettings(), InferenceSettings()
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 27, 3), dtype=np.uint8)
@@ -109,6 +109,19 @@ def test_an_ensemble_does_not_need_where_its_members_came_from(tmp_path):
     (tmp_path / "a").rename(tmp_path / "gone")
     (tmp_path / "e").rename(tmp_path / "moved")
     np.testing.assert_array_equal(look(load_predictor(tmp_path / "moved")), before)
+
+
+def test_one_network_with_an_encoder_is_an_encoder_and_anything_else_is_told(tmp_path, folder, monkeypatch):
+    image = torch.zeros(1, 3, 32, 32)
+    levels = load_encoder(folder).network.features(image)
+    expected = load_predictor(folder).network.features(image)
+    assert all(torch.equal(a, b) for a, b in zip(levels, expected, strict=True))
+    save_ensemble(tmp_path / "e", {"a": folder}, "mean", [1.0], 0.5, "fixed-0.5", None)
+    with pytest.raises(WeightsError, match="e is an ensemble; features come from one network, such as a member"):
+        load_encoder(tmp_path / "e")
+    monkeypatch.delattr(type(build_model(MODEL)), "features")
+    with pytest.raises(WeightsError, match="model is a sa-unet, which has no encoder to look through"):
+        load_encoder(folder)
 
 
 def test_an_ensemble_may_be_a_member(tmp_path):
