@@ -13,6 +13,7 @@ from segkit.core import images
 from segkit.core.manifest import read_manifest
 from segkit.core.seeding import derive_seed
 from segkit.tasks.callbacks import Curves
+from segkit.tasks.resuming import fit
 from segkit.tasks.trainer import build_trainer
 
 
@@ -44,9 +45,8 @@ def run(context: Context) -> None:
         max_steps=steps,
         max_epochs=-1,
     )
-    last = context.work / "last.ckpt"
     data = GanImages(load_images([row.image for row in rows], settings), settings, seed)
-    trainer.fit(task, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    fit(trainer, task, data, context.work / "last.ckpt")
     if context.first_rank:
         weights.save(context.out, task.networks, settings)
         grids = {path.stem: images.read_image(path) for path in sorted((context.out / GRIDS).glob("*.png"))}

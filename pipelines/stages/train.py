@@ -14,7 +14,9 @@ from segkit.data.datamodule import SegmentationDataModule
 from segkit.metrics.confusion import dice
 from segkit.metrics.curves import confusion_at
 from segkit.metrics.score import choose_threshold, pool
+from segkit.models import build_model
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
+from segkit.tasks.resuming import fit, read_weights
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.tasks.settings import InferenceSettings, PhaseSettings, TrainSettings
 from segkit.tasks.trainer import build_trainer
@@ -39,8 +41,7 @@ def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights |
     settings: TrainSettings = context.settings
     finished = context.work / f"phase-{number}.pt"
     if finished.exists():
-        weights: Weights = torch.load(finished, weights_only=True)
-        return weights
+        return read_weights(finished, build_model(settings.model))
     seed = context.runtime.seed + settings.seed_offset
     # Student and control begin alike, so that their difference is not one of initial weights.
     L.seed_everything(derive_seed(seed, "init", number) % 2**32, verbose=False)
@@ -61,9 +62,7 @@ def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights |
         max_epochs=phase.epochs,
         check_val_every_n_epoch=min(phase.val_interval_epochs, phase.epochs),
     )
-    last = checkpoint_dir / "last.ckpt"
-    begun = last if last.exists() else None
-    trainer.fit(task, datamodule=_data(context, phase, seed), ckpt_path=begun, weights_only=True)
+    fit(trainer, task, _data(context, phase, seed), checkpoint_dir / "last.ckpt")
     trainer.strategy.barrier()
     if context.first_rank:
         with atomic_path(finished) as temporary:

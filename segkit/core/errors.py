@@ -17,6 +17,10 @@ class ResultError(SegkitError):
     """What was computed cannot be used, or a limit in the settings forbids it; the same request gives it again."""
 
 
+class CheckpointError(SegkitError):
+    """A training cannot go on from what an earlier run of it left."""
+
+
 class ConfigError(RequestError):
     """A settings file or `--set` holds a wrong key or value."""
 

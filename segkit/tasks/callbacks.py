@@ -15,13 +15,17 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from segkit.core.files import atomic_path, write_text
 
+FORMAT_KEY, CHECKPOINT_FORMAT = "segkit_format", 1
+"""Raise the number when checkpoints come to hold something else than before beside the networks' tensors, which are
+compared by name: the state of a callback, or a clock. Without it a checkpoint has format 1."""
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or absent, whenever the process ends."""
+    """Checkpoints that are whole or absent, whenever the process ends, and tell their format."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+            torch.save({**checkpoint, FORMAT_KEY: CHECKPOINT_FORMAT}, temporary)
 
 
 def last_checkpoint(folder: Path, every_n_epochs: int = 1) -> ModelCheckpoint:

@@ -1,0 +1,74 @@
+"""Training that goes on from what a killed run left, if this version of the code can."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from segkit.core.errors import CheckpointError
+from segkit.tasks.callbacks import CHECKPOINT_FORMAT, FORMAT_KEY
+
+_WAY_OUT = "remove this file: the same command then begins the training anew"
+
+
+def fit(trainer: L.Trainer, task: L.LightningModule, data: L.LightningDataModule, checkpoint: Path) -> None:
+    """Train, from the checkpoint if it is there.
+
+    Raises:
+        CheckpointError: it is damaged, or was left by another version of the code.
+    """
+    if not checkpoint.exists():
+        trainer.fit(task, datamodule=data)
+        return
+    _check(checkpoint, task)
+    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+
+def read_weights(path: Path, network: torch.nn.Module) -> dict[str, Tensor]:
+    """The weights that a finished part of a training left for a network like this one.
+
+    Raises:
+        CheckpointError: as `fit`.
+    """
+    weights = _read(path)
+    _compare(path, weights, network.state_dict())
+    return weights
+
+
+def _check(checkpoint: Path, task: L.LightningModule) -> None:
+    kept = _read(checkpoint, mmap=True)  # names and shapes are enough
+    found = kept.get(FORMAT_KEY, 1)
+    if found != CHECKPOINT_FORMAT:
+        raise _of_another_version(checkpoint, f"its format is {found}, here it is {CHECKPOINT_FORMAT}")
+    _compare(checkpoint, kept.get("state_dict", {}), task.state_dict())
+
+
+def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
+    try:
+        return dict(torch.load(path, map_location="cpu", mmap=mmap, weights_only=True))
+    except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or ["empty"])[0]
+        raise CheckpointError(f"{path} is damaged ({reason}); {_WAY_OUT}") from error
+
+
+def _compare(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """See that these are the tensors this code has, in its order, by which optimisers know them."""
+    for name in own:
+        if name not in found:
+            raise _of_another_version(path, f"{name} is not in it")
+        if found[name].shape != own[name].shape:
+            shapes = f"{tuple(found[name].shape)}, here it is {tuple(own[name].shape)}"
+            raise _of_another_version(path, f"{name} is {shapes}")
+    if list(found) != list(own):
+        unknown = next((name for name in found if name not in own), None)
+        raise _of_another_version(path, f"{unknown} is unknown here" if unknown else "its tensors are in another order")
+
+
+def _of_another_version(path: Path, difference: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} was left by another version of segkit ({difference}); go on with that version, or {_WAY_OUT}"
+    )

@@ -1,0 +1,161 @@
+"""What a killed training left is gone on from only by code that can."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines import store
+from segkit.tasks import callbacks, resuming
+from tests.pipelines.tiny import run_here, segkit_here
+
+
+LAST_WORK = {"gan": "pipelines.stages.gan.weights.save", "teacher": "pipelines.stages.train._save_with_threshold"}
+"""What each training does when all of it is in its work folder."""
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def begun(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A file in the work folder of a stage that was killed just before its end."""
+
+    def run(stage: str, file: str) -> Path:
+        def kill(*_: object, **__: object) -> None:
+            raise Killed
+
+        with monkeypatch.context() as during:
+            during.setattr(LAST_WORK[stage], kill)
+            with pytest.raises(Killed):
+                run_here(config, tmp_path / "runs", upto=stage)
+        return next((tmp_path / "runs").glob(f"{stage}-*")) / store.WORK / file
+
+    return run
+
+
+@pytest.fixture
+def again(config: Path, tmp_path: Path, stages_here: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What the same command says on standard error; its exit code is the one expected."""
+
+    def run(stage: str, code: int) -> str:
+        capsys.readouterr()
+        args = ["pipeline", "run", "synthetic-aug", "-c", str(config), "--runs", str(tmp_path / "runs")]
+        assert segkit_here(*args, "--upto", stage) == code
+        return capsys.readouterr().err
+
+    return run
+
+
+def change(path: Path, how: Callable[[dict[str, Any]], None]) -> None:
+    kept = torch.load(path, weights_only=True)
+    how(kept)
+    torch.save(kept, path)
+
+
+def without_first(kept: dict[str, Any]) -> None:
+    tensors = kept.get("state_dict", kept)
+    del tensors[next(iter(tensors))]
+
+
+def with_one_more(kept: dict[str, Any]) -> None:
+    kept.get("state_dict", kept)["old.filter"] = torch.zeros(4)
+
+
+def of_another_shape(kept: dict[str, Any]) -> None:
+    tensors = kept.get("state_dict", kept)
+    tensors[next(iter(tensors))] = torch.zeros(1, 2, 3)
+
+
+def in_another_order(kept: dict[str, Any]) -> None:
+    kept["state_dict"] = OrderedDict(reversed(kept["state_dict"].items()))
+
+
+def of_a_later_format(kept: dict[str, Any]) -> None:
+    kept[callbacks.FORMAT_KEY] = callbacks.CHECKPOINT_FORMAT + 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "how", "words"),
+    [
+        ("gan", "last.ckpt", without_first, "(pl_mean is not in it)"),
+        ("gan", "last.ckpt", with_one_more, "(old.filter is unknown here)"),
+        ("gan", "last.ckpt", in_another_order, "(its tensors are in another order)"),
+        ("gan", "last.ckpt", of_a_later_format, "(its format is 2, here it is 1)"),
+        ("teacher", "phase-0.pt", without_first, " is not in it)"),
+        ("teacher", "phase-0.pt", of_another_shape, " is (1, 2, 3), here it is ("),
+    ],
+)
+def test_what_another_version_left_is_refused_with_the_way_out(
+    stage: str,
+    file: str,
+    how: Callable[[dict[str, Any]], None],
+    words: str,
+    begun: Callable[..., Path],
+    again: Callable[..., str],
+) -> None:
+    path = begun(stage, file)
+    change(path, how)
+    said = again(stage, 1).splitlines()
+    assert len(said) == 2
+    assert said[0].startswith(f"error: {path} was left by another version of segkit (")
+    assert words in said[0]
+    assert said[0].endswith(
+        "go on with that version, or remove this file: the same command then begins the training anew"
+    )
+    path.unlink()
+    assert again(stage, 0) == ""
+
+
+def test_a_segmenter_s_checkpoint_of_another_version_is_refused_too(
+    begun: Callable[..., Path], again: Callable[..., str]
+) -> None:
+    finished = begun("teacher", "phase-0.pt")
+    finished.unlink()
+    path = finished.parent / "phase-0" / "last.ckpt"
+    change(path, with_one_more)
+    assert again("teacher", 1).startswith(f"error: {path} was left by another version of segkit (old.filter is unknown")
+
+
+@pytest.mark.parametrize(("stage", "file"), [("gan", "last.ckpt"), ("teacher", "phase-0.pt")])
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(
+    stage: str, file: str, left: int, begun: Callable[..., Path], again: Callable[..., str]
+) -> None:
+    path = begun(stage, file)
+    path.write_bytes(path.read_bytes()[:left])
+    said = again(stage, 1)
+    assert said.startswith(f"error: {path} is damaged (")
+    assert "remove this file: the same command then begins the training anew" in said
+    assert "fault of segkit" not in said
+
+
+@pytest.mark.parametrize(("stage", "file"), [("gan", "last.ckpt"), ("teacher", "phase-0.pt")])
+def test_what_this_version_left_is_gone_on_from(
+    stage: str, file: str, begun: Callable[..., Path], again: Callable[..., str], finished_runs: Path, tmp_path: Path
+) -> None:
+    begun(stage, file)
+    assert again(stage, 0) == ""
+    ended = [
+        json.loads(next(runs.glob(f"{stage}-*/done.json")).read_text()) for runs in (finished_runs, tmp_path / "runs")
+    ]
+    assert ended[0]["outputs"] == ended[1]["outputs"]
+
+
+def test_a_checkpoint_from_before_formats_were_told_has_the_first_one(
+    begun: Callable[..., Path], again: Callable[..., str]
+) -> None:
+    change(begun("gan", "last.ckpt"), lambda kept: kept.pop(callbacks.FORMAT_KEY))
+    assert again("gan", 0 if callbacks.CHECKPOINT_FORMAT == 1 else 1) == ""
+
+
+def test_the_weights_of_a_finished_phase_come_back_as_they_were(tmp_path: Path) -> None:
+    network = torch.nn.Linear(3, 2)
+    torch.save(network.state_dict(), tmp_path / "phase-0.pt")
+    read = resuming.read_weights(tmp_path / "phase-0.pt", network)
+    assert all(torch.equal(read[name], value) for name, value in network.state_dict().items())
