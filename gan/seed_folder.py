@@ -1,8 +1,8 @@
 """A folder of drawn images, one file for each seed, with a record of how they were drawn."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,14 +10,12 @@ import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from gan.generator import Generator
+from gan.recorded_folder import RecordedFolder
 from gan.sampling import levels_8bit, levels_16bit
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core import images
-from segkit.core.errors import RequestError
-from segkit.core.files import TEMPORARY, read_json, write_json
-from segkit.core.outputs import check_folder
 
-RECORD, LOCK = "sampling.json", ".lock"
+RECORD = "sampling.json"
 
 
 class SeedFolder:
@@ -30,6 +28,7 @@ class SeedFolder:
 
     def __init__(self, folder: Path, network: GanSettings, bits: Literal[8, 16]) -> None:
         self.folder, self.network, self.bits = folder, network, bits
+        self._recorded = RecordedFolder(folder, RECORD, "seed*.png", "images", "drawn")
 
     def path(self, seed: int) -> Path:
         """The file of a seed's image."""
@@ -44,32 +43,9 @@ class SeedFolder:
             if not images.holds_png(self.path(seed), edge, edge, channels, self.bits)
         ]
 
-    @contextmanager
-    def held(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Be the only one who draws into the folder, without what a killed process was writing; wait for another one.
-
-        Of several ranks only the first one may ask for it.
-
-        Raises:
-            RequestError: it is a file, or cannot be made or written.
-        """
-        from filelock import FileLock, Timeout
-
-        check_folder(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"waiting for another process that draws into {self.folder}")
-            lock.acquire()
-        try:
-            for half_written in self.folder.glob(f"{TEMPORARY}*"):
-                half_written.unlink(missing_ok=True)
-            yield
-        finally:
-            (self.folder / LOCK).unlink(missing_ok=True)
-            lock.release()
+    def held(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Be the only one who draws into the folder; as `RecordedFolder.held`."""
+        return self._recorded.held(say)
 
     def claim(self, generator: Generator, sampling: SamplingSettings, device: str, source: Path) -> None:
         """Make the folder one for images of a generator: new, or as a killed run with the same settings left it.
@@ -83,38 +59,13 @@ class SeedFolder:
         Raises:
             RequestError: it holds images that were drawn otherwise, or nobody knows how.
         """
-        record = {
+        wanted = {
             "weights_sha256": weights_digest(generator, self.network),
             **sampling.model_dump(mode="json"),
             "bits": self.bits,
             "device": device,
         }
-        if (self.folder / RECORD).exists():
-            self._compare(record)
-        elif any(self.folder.glob("seed*.png")):
-            raise RequestError(
-                f"{self.folder} holds images of seeds and no {RECORD} that says how they were drawn; "
-                "choose another folder"
-            )
-        else:
-            write_json(self.folder / RECORD, {**record, "weights": str(source.resolve())})
-
-    def _compare(self, wanted: dict[str, Any]) -> None:
-        path = self.folder / RECORD
-        try:
-            found = dict(read_json(path))
-        except (ValueError, TypeError) as error:
-            raise RequestError(f"{path} does not say how images were drawn; choose another folder") from error
-        if found.get("weights_sha256") != wanted["weights_sha256"]:
-            raise RequestError(
-                f"{self.folder} holds images of other weights ({found.get('weights')}); choose another folder"
-            )
-        for key, value in wanted.items():
-            if found.get(key) != value:
-                raise RequestError(
-                    f"{self.folder} holds images drawn with {key} = {found.get(key)}, not {value}; "
-                    "choose another folder"
-                )
+        self._recorded.claim(wanted, {"weights": source})
 
 
 def weights_digest(generator: Generator, network: GanSettings) -> str:

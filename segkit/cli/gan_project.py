@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     import torch
 
     from gan.distances import Features, Measure
-    from gan.projection import Projection
-
-_GAIN = 4
 
 
 @click.command()
@@ -69,13 +66,15 @@ def project(
     """Find the w whose image comes nearest to each IMAGE, and show what remains.
 
     For each image, made square as in training: projected.png, comparison.png (the image, its projection, four times
-    their difference), w.safetensors and distances.csv. Distances are taken between pixels on all scales.
+    their difference), w.safetensors (w and noise) and distances.csv (of each step). Distances are taken between pixels
+    on all scales. Projections that are there already are kept, so that a killed command goes on with the next image.
     """
     from gan.data import load_images
     from gan.distances import feature_measure, pyramid_measure, sum_of
     from gan.noise import synthesise
     from gan.projection import ProjectionSettings
     from gan.projection import project as search
+    from gan.projection_folder import ProjectionFolder
     from gan.sampling import fastest_device, levels_8bit, read_generator
     from segkit.cli.progress import tracked
     from segkit.core.config import validate
@@ -96,14 +95,22 @@ def project(
     if features is not None:
         measure = sum_of([pyramid_measure, feature_measure(_features(features, device))])
     mean_pm1 = synthesise(generator.synthesis, generator.mapping.broadcast(generator.mapping.w_avg[None]), {})[0].cpu()
-    for number, (name, levels) in enumerate(zip(names, targets, strict=True), start=1):
-        label = f"project {name} ({number}/{len(names)})"
-        watched = partial(tracked, total=steps, label=label, unit="step")
-        found = search(generator, levels.float() / 127.5 - 1, measure, settings, watched)
-        target, projected = levels.permute(1, 2, 0).numpy(), levels_8bit(found.image_pm1)
-        _write(out / name, target, projected, found)
-        near, mean = _closeness(target, projected), _closeness(target, levels_8bit(mean_pm1))
-        click.echo(f"{out / name}: {near} (the GAN's mean image: {mean})")
+    mean = levels_8bit(mean_pm1)
+    folder = ProjectionFolder(out, network)
+    with folder.held(names, say=click.echo):
+        digest = None if features is None else _digest(features)
+        folder.claim(generator, settings, device.type, weights, features, digest)
+        there = [folder.holds(name, target) for name, target in zip(names, targets, strict=True)]
+        for number, (name, target, is_there) in enumerate(zip(names, targets, there, strict=True), start=1):
+            if is_there:
+                click.echo(f"{out / name}: projected before")
+                continue
+            watched = partial(tracked, total=steps, label=f"project {name} ({number}/{len(names)})", unit="step")
+            found = search(generator, target.float() / 127.5 - 1, measure, settings, watched)
+            folder.write(name, target, found)
+            levels = target.permute(1, 2, 0).numpy()
+            near = _closeness(levels, levels_8bit(found.image_pm1))
+            click.echo(f"{out / name}: {near} (the GAN's mean image: {_closeness(levels, mean)})")
 
 
 def _names(paths: tuple[Path, ...]) -> list[str]:
@@ -130,33 +137,14 @@ def _features(source: Path, device: "torch.device") -> "Features":
     return cast("Features", encoder.network.features)
 
 
-def _write(
-    folder: Path, target: "npt.NDArray[np.uint8]", projected: "npt.NDArray[np.uint8]", found: "Projection"
-) -> None:
-    import numpy as np
-    from safetensors.torch import save
+def _digest(features: Path) -> str:
+    """What tells a model's folder or a file from others."""
+    from segkit.core.files import sha256_file, sha256_json
+    from segkit.tasks.weights import DESCRIPTION, TENSORS
 
-    from segkit.core import images
-    from segkit.core.files import write_text
-    from segkit.tasks.callbacks import as_csv
-
-    difference = np.minimum(np.abs(target.astype(int) - projected) * _GAIN, 255).astype(np.uint8)
-    shown = [_shown(picture) for picture in (target, projected, difference)]
-    images.write_image(folder / "projected.png", projected)
-    images.write_image(folder / "comparison.png", np.concatenate(shown, axis=1))
-    write_text(
-        folder / "distances.csv",
-        as_csv([{"step": float(number), **step._asdict()} for number, step in enumerate(found.steps)]),
-    )
-    tensors = {"w": found.ws[0], **{f"noise.{name}": value for name, value in found.noise.items()}}
-    images.write_bytes(
-        folder / "w.safetensors", save({name: value.cpu().contiguous() for name, value in tensors.items()})
-    )
-
-
-def _shown(image: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
-    """Gray or RGB without alpha."""
-    return image[:, :, :1] if image.shape[2] < 3 else image[:, :, :3]
+    if features.is_file():
+        return sha256_file(features)
+    return sha256_json([sha256_file(features / name) for name in (DESCRIPTION, TENSORS)])
 
 
 def _closeness(target: "npt.NDArray[np.uint8]", image: "npt.NDArray[np.uint8]") -> str:

@@ -1,6 +1,10 @@
 """`segkit gan project`: images into W."""
 
 import csv
+import os
+import signal
+import subprocess
+import time
 import warnings
 from pathlib import Path
 
@@ -19,7 +23,7 @@ from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
 from segkit.tasks.weights import save_ensemble, save_network
 from tests.cli.gans import save_gan
-from tests.pipelines.tiny import files_below, segkit_here
+from tests.pipelines.tiny import files_below, segkit_here, start_segkit
 
 FILES = ("projected.png", "comparison.png", "w.safetensors", "distances.csv")
 
@@ -60,7 +64,10 @@ def test_an_image_of_the_gan_is_met_and_another_is_not(
 ) -> None:
     out = tmp_path / "out"
     assert project(weights, out, drawn, photo, "--steps", "200", "--noise", "const") == 0
-    assert files_below(out) == {f"{name}/{file}" for name in ("drawn", "photo") for file in FILES}
+    assert files_below(out) == {
+        "projection.json",
+        *(f"{name}/{file}" for name in ("drawn", "photo") for file in FILES),
+    }
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith(str(out))]
     for line, name, least, most in zip(said, ("drawn", "photo"), (40, 5), (99, 15), strict=True):
         target, projected, difference = parts(out / name / "comparison.png")
@@ -109,6 +116,80 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_others(
     found = {name: [(tmp_path / name / "photo" / file).read_bytes() for file in FILES] for name in "abc"}
     assert found["a"] == found["b"]
     assert found["a"][2] != found["c"][2]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files_below(folder)}
+
+
+def test_projections_that_are_there_stay_and_others_are_made_anew(
+    weights: Path, drawn: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = (drawn, photo, "--steps", "5")
+    assert project(weights, out, *command) == 0
+    whole, when = contents(out), (out / "drawn" / "w.safetensors").stat().st_mtime_ns
+    (out / "photo" / "w.safetensors").unlink()
+    (out / "photo" / ".tmp-w-abc.safetensors").write_bytes(b"half")
+    capsys.readouterr()
+    assert project(weights, out, *command) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{out / 'drawn'}: projected before"
+    assert said[1].startswith(f"{out / 'photo'}: PSNR")
+    assert contents(out) == whole
+    assert (out / "drawn" / "w.safetensors").stat().st_mtime_ns == when
+
+
+def test_other_settings_weights_or_images_do_not_mix(
+    weights: Path, drawn: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, source = tmp_path / "out", teacher(tmp_path / "teacher")
+    save_gan(tmp_path / "others", w_dim=7)
+    assert project(weights, out, drawn, "--steps", "3") == 0
+    before = contents(out)
+    for given, args, words in [
+        (weights, (drawn, "--steps", "4"), "holds projections made with num_steps = 3, not 4; choose another folder"),
+        (weights, (photo, "--steps", "3", "--space", "w+"), "holds projections made with space = w, not w+"),
+        (weights, (photo, "--steps", "3", "--features", source), "holds projections of other features (none)"),
+        (tmp_path / "others", (drawn, "--steps", "3"), f"holds projections of other weights ({weights})"),
+    ]:
+        assert project(given, out, *args) == 2
+        assert words in capsys.readouterr().err
+    drawn.write_bytes(photo.read_bytes())
+    assert project(weights, out, drawn, "--steps", "3") == 2
+    assert "holds the projection of another image called 'drawn'" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_another_teacher_is_told_by_where_the_first_one_lies(
+    weights: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (one, other) = (teacher(tmp_path / name) for name in ("one", "other"))
+    assert project(weights, tmp_path / "out", photo, "--steps", "2", "--features", one) == 0
+    assert project(weights, tmp_path / "out", photo, "--steps", "2", "--features", other) == 2
+    assert f"holds projections of other features ({one}); choose another folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_with_the_next_image_to_the_same_bytes(
+    weights: Path, drawn: Path, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "third.png").write_bytes(photo.read_bytes())
+    command = (drawn, photo, tmp_path / "third.png", "--steps", "60")
+    process = start_segkit(
+        *("gan", "project", "--weights", str(weights), "--out", str(tmp_path / "killed"), *map(str, command)),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not (tmp_path / "killed" / "drawn" / "w.safetensors").exists():
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "third").exists()
+    assert project(weights, tmp_path / "killed", *command) == 0
+    assert project(weights, tmp_path / "whole", *command) == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 class Half(torch.nn.Module):

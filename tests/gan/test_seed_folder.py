@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gan.data import seeds_loader
+from gan.recorded_folder import LOCK
 from gan.sampling import draw, levels_8bit, levels_16bit
-from gan.seed_folder import LOCK, SeedFolder, SeedWriter, weights_digest
+from gan.seed_folder import SeedFolder, SeedWriter, weights_digest
 from gan.settings import SamplingSettings
 from gan.task import StyleGAN2Task
 from segkit.core import images
@@ -59,7 +60,7 @@ def test_images_that_would_be_drawn_otherwise_do_not_mix(tmp_path, changes, word
 
 def test_images_that_nobody_knows_of_are_left_alone(tmp_path):
     (tmp_path / "seed0000.png").touch()
-    with pytest.raises(RequestError, match=r"holds images of seeds and no sampling\.json"):
+    with pytest.raises(RequestError, match=r"holds images and no sampling\.json"):
         claim(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["seed0000.png"]
 
@@ -146,4 +147,4 @@ def test_the_second_who_draws_waits_for_the_first_and_says_so(tmp_path):
     with SeedFolder(tmp_path, tiny(), 8).held(said.append):
         assert (tmp_path / "first.txt").exists()
     process.join()
-    assert said == [f"waiting for another process that draws into {tmp_path}"]
+    assert said == [f"waiting for another process that writes into {tmp_path}"]
