@@ -15,6 +15,7 @@ from gan.fidelity.shares import Share, share_of
 from pipelines.fidelity.looks import Look
 from pipelines.fidelity.observation import Observation
 from segkit.core.errors import ResultError
+from segkit.core.wording import counted
 from segkit.metrics.vessel_statistics import MeanWithInterval, StatisticComparison, compare, summarise
 
 HELDOUT, DRAWN, SAMPLES = "heldout", "drawn", "samples"
@@ -230,8 +231,9 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
     )
     if worst is not None and worst.copies.share.value > max_copy_share:
         share = worst.copies.share
+        are = "is a copy" if share.count == 1 else "are copies"
         raise TooManyCopiesError(
-            f"{share.count} of {share.n} images ({worst.title}) are copies of training photographs: "
+            f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {are} of training photographs: "
             f"{100 * share.value:.1f} %, and {100 * max_copy_share:g} % were allowed (max_copy_share); {advice}"
         )
 

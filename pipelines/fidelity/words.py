@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segkit.core.wording import counted
+
 WIDTH = 110
 """Of a line of words, in characters."""
 
@@ -139,9 +141,11 @@ def copy_verdict(found: Mapping[str, Any]) -> list[str]:
             continue
         copies = each["copies"]
         share = f"{_percent(copies['value'])} (95 % interval {_percent(copies['low'])} to {_percent(copies['high'])})"
-        claim = f"{copies['count']} of {each['n']} images ({each['title']})"
+        claim = f"{copies['count']} of {counted(each['n'], 'image')} ({each['title']})"
         if copies["count"] == 0:
-            said.append(f"None of {each['n']} images ({each['title']}) is a copy of a training photograph: {share}.")
+            said.append(
+                f"None of {counted(each['n'], 'image')} ({each['title']}) is a copy of a training photograph: {share}."
+            )
         else:
             verb = "is a copy" if copies["count"] == 1 else "are copies"
             said.append(f"{claim} {verb} of a training photograph: {share}.")
@@ -159,7 +163,7 @@ def copy_basis(found: Mapping[str, Any]) -> list[str]:
     if "heldout" in sets:
         alarms = sets["heldout"]["copies"]
         said.append(
-            f"Of {sets['heldout']['n']} photographs that the GAN never saw, {alarms['count']} would count as copies: "
+            f"Of {counted(sets['heldout']['n'], 'photograph')} that the GAN never saw, {_as_copies(alarms['count'])}: "
             f"false alarms {_percent(alarms['value'])} ({_percent(alarms['low'])} to {_percent(alarms['high'])})."
         )
     else:
@@ -211,6 +215,10 @@ def curve_table(kimg: Sequence[float], found: Sequence[Mapping[str, Any]]) -> Ta
 
 def _interval_of(found: Mapping[str, Any], key: str = "value") -> str:
     return with_interval(found[key], found["low"], found["high"])
+
+
+def _as_copies(count: int) -> str:
+    return f"{count} would count as {'a copy' if count == 1 else 'copies'}"
 
 
 def _nearness(found: Mapping[str, Any] | None) -> str:

@@ -20,13 +20,14 @@ def import_weights(file: Path, out: Path, resolution: int | None, image_channels
     from gan.interop.convert import import_snapshot
     from gan.settings import presets_with
     from segkit.core.outputs import check_folder
+    from segkit.core.wording import counted
 
     check_folder(out, "--out")
     found, adaptation = import_snapshot(file, out, resolution, image_channels, seed)
     fitting = presets_with(found.resolution, found.channel_base, found.num_mapping_layers, found.d_architecture)
     click.echo(
         f"{out}: {found.resolution}x{found.resolution}, image_channels {found.image_channels}, "
-        f"{found.num_mapping_layers} mapping layers, channel_base {found.channel_base}, "
+        f"{counted(found.num_mapping_layers, 'mapping layer')}, channel_base {found.channel_base}, "
         f"channel_max {found.channel_max}, z {found.z_dim}, w {found.w_dim}; "
         f"augmentation had reached p = {found.augment_p:.3f}\n"
         f"presets with networks of this size at this resolution: {', '.join(fitting) or 'none; set these values'}"

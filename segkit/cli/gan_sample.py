@@ -108,6 +108,7 @@ def _draw(
     from segkit.core.config import validate
     from segkit.core.errors import RequestError
     from segkit.core.outputs import check_file, check_folder
+    from segkit.core.wording import counted
     from segkit.tasks.settings import RuntimeSettings
     from segkit.tasks.trainer import build_trainer, quiet
 
@@ -141,10 +142,10 @@ def _draw(
         return
     wanted = list(dict.fromkeys(seeds))
     there = f", {len(wanted) - len(missing)} of them drawn before" if len(missing) < len(wanted) else ""
-    cutoff = "" if how.truncation_cutoff is None else f" in the first {how.truncation_cutoff} styles"
+    cutoff = "" if how.truncation_cutoff is None else f" in the first {counted(how.truncation_cutoff, 'style')}"
     drawn = f"truncation psi {how.truncation_psi:g}{cutoff}, noise {how.noise_mode}, {bits} bit"
-    click.echo(f"{len(wanted)} images in {out}{there} ({drawn})")
+    click.echo(f"{counted(len(wanted), 'image')} in {out}{there} ({drawn})")
     if grid is not None:
         shown = wanted[:_MOST_IN_GRID]
         images.write_image(grid, sample_grid([images.read_image(folder.path(seed)) for seed in shown]))
-        click.echo(f"grid of {len(shown)} images in {grid}")
+        click.echo(f"grid of {counted(len(shown), 'image')} in {grid}")

@@ -69,6 +69,7 @@ def interpolate(
     from segkit.core import films, images
     from segkit.core.errors import RequestError
     from segkit.core.outputs import check_file
+    from segkit.core.wording import counted
 
     check_file(out, "--out", (".png", *films.SUFFIXES))
     strip = out.suffix.lower() == ".png"
@@ -87,14 +88,14 @@ def interpolate(
     ]
     if strip:
         images.write_image(out, sample_grid(pictures, num_columns=len(rows[0])))
-        click.echo(f"{out}: {len(rows)} rows of {len(rows[0])} images")
+        click.echo(f"{out}: {counted(len(rows), 'row')} of {counted(len(rows[0]), 'image')}")
     else:
         shown = [
             np.repeat(picture[:, :, :1], 3, axis=2) if picture.shape[2] < 3 else picture[:, :, :3]
             for picture in pictures
         ]
         films.write_film(out, shown, fps)  # films have no alpha
-        click.echo(f"{out}: {count} frames, {count / fps:.1f} s")
+        click.echo(f"{out}: {counted(count, 'frame')}, {count / fps:.1f} s")
 
 
 @click.command()
@@ -124,6 +125,7 @@ def mix(
     from segkit.cli.progress import tracked
     from segkit.core import images
     from segkit.core.outputs import check_file
+    from segkit.core.wording import counted
 
     check_file(out, "--out", (".png",))
     _check_psi(truncation_psi)
@@ -137,8 +139,8 @@ def mix(
     drawn = [levels_8bit(draw_styles(generator, ws)) for ws in tracked(cells, count, "mix", "image")]
     corner = np.zeros_like(drawn[0])
     images.write_image(out, sample_grid([corner, *drawn], num_columns=len(columns) + 1))
-    numbers = ", ".join(map(str, taken))
-    click.echo(f"{out}: {len(rows)} rows with styles {numbers} of {len(columns)} columns")
+    named = f"style{'s' if len(taken) > 1 else ''} {', '.join(map(str, taken))}"
+    click.echo(f"{out}: {counted(len(rows), 'row')} with {named} of {counted(len(columns), 'column')}")
 
 
 def _check_psi(truncation_psi: float) -> None:

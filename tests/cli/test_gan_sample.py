@@ -46,6 +46,15 @@ def test_each_seed_has_its_file_with_its_image(
     assert said == f"4 images in {out} (truncation psi 0.5, noise const, 8 bit)"
 
 
+def test_one_image_is_told_in_the_singular(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, grid = tmp_path / "out", tmp_path / "grid.png"
+    assert sample(weights, out, "--seeds", "7", "--truncation-cutoff", "1", "--grid", grid) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"1 image in {out} (truncation psi 0.7 in the first 1 style, noise const, 8 bit)",
+        f"grid of 1 image in {grid}",
+    ]
+
+
 def test_the_folder_says_how_its_images_were_drawn(weights: Path, tmp_path: Path) -> None:
     options = ("--truncation-cutoff", "2", "--noise-mode", "none", "--bits", "16")
     assert sample(weights, tmp_path / "out", "--seeds", "3", *options) == 0

@@ -132,6 +132,17 @@ def test_each_cell_has_its_row_s_styles_but_the_named_ones_of_its_column(
     assert not np.array_equal(found[1, 1], found[0, 1])
 
 
+def test_one_row_column_or_style_is_told_in_the_singular(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert interpolate(weights, tmp_path / "strip.png", "--seeds", "1,5", "--frames", "1") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'strip.png'}: 1 row of 2 images\n"
+    assert mix(weights, tmp_path / "mix.png", "--rows", "0", "--columns", "1", "--layers", "4") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'mix.png'}: 1 row with style 4 of 1 column\n"
+    assert mix(weights, tmp_path / "mix.png", "--rows", "0-1", "--columns", "1-2", "--layers", "4,5") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'mix.png'}: 2 rows with styles 4, 5 of 2 columns\n"
+
+
 def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.fidelity import records, words
-from pipelines.fidelity.assessment import as_json
+from pipelines.fidelity.assessment import TooManyCopiesError, as_json, check_copies
 from pipelines.fidelity.words import number, with_interval
 from segkit.core import images
 from tests.pipelines.fidelity_runs import made, write
@@ -66,6 +66,15 @@ def test_the_basis_tells_the_threshold_and_the_false_alarms() -> None:
     assert "no other photographs to tell how often the gate is wrong" in " ".join(
         words.copy_basis(found(num_heldout=0))
     )
+
+
+def test_one_image_or_copy_is_told_in_the_singular() -> None:
+    few = found(num_heldout=1, num_samples=1, alarms=1)
+    assert "Of 1 photograph that the GAN never saw, 1 would count as a copy: " in " ".join(words.copy_basis(few))
+    assert words.copy_verdict(few)[1].startswith("None of 1 image (samples, psi 0.7) is a copy")
+    assert words.copy_verdict(found(num_samples=1, copied=1))[1].startswith("1 of 1 image (samples, psi 0.7) is a copy")
+    with pytest.raises(TooManyCopiesError, match=r"1 of 40 images \(drawn, psi 1\) is a copy of training photographs"):
+        check_copies(made(num_samples=0, copied=1), 0.01, "")
 
 
 def test_vessels_are_claimed_to_differ_only_where_they_do_and_images_suffice() -> None:
