@@ -44,6 +44,9 @@ def cli(debug: bool) -> None:
 class Terminated(SystemExit):
     """The process was told to end (SIGTERM), as `kill` and job schedulers do."""
 
+    come = False
+    """Whether it was. Modules that are being imported may swallow the exception and fail of its consequences."""
+
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run a command.
@@ -55,6 +58,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     # Threads that wait for each other sleep instead of spinning: on a machine that others use too, spinning made
     # training several times slower. The OpenMP runtime reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    Terminated.come = False
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(_run(args))
@@ -63,6 +67,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _terminate(*_: object) -> NoReturn:
+    Terminated.come = True
     raise Terminated(143)
 
 
@@ -87,7 +92,7 @@ def _run(args: list[str] | None) -> int:
             return _ended("interrupted", 130)
         raise
     except Exception as error:
-        return _failed(error)
+        return _ended("told to end", 143) if Terminated.come else _failed(error)
     return 0
 
 

@@ -217,6 +217,21 @@ def test_an_interrupt_that_lightning_makes_an_exit_is_one(
     assert capsys.readouterr().err == "interrupted; run the same command again\n"
 
 
+def test_an_error_in_consequence_of_being_told_to_end_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def half_imported(**_: object) -> None:
+        try:  # as numpy's own imports do
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            raise RecursionError("maximum recursion depth exceeded") from None
+
+    monkeypatch.setattr(cli, "cli", type("Command", (), {"main": staticmethod(half_imported)}))
+    assert segkit_here() == 143
+    assert capsys.readouterr().err == "told to end; run the same command again\n"
+    assert ended_by(ValueError("later"), monkeypatch) == 1
+
+
 def test_a_stage_leaves_it_to_its_conductor_to_say_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
