@@ -18,6 +18,15 @@ NUMBERS, TABLE, TEXT = "fidelity.json", "fidelity.csv", "fidelity.txt"
 NEAREST, SHEET = "nearest.csv", "nearest.png"
 SNAPSHOTS, SNAPSHOTS_CHART = "snapshots.csv", "snapshots.png"
 
+FILES = (NUMBERS, TABLE, TEXT, NEAREST, SHEET, SNAPSHOTS, SNAPSHOTS_CHART)
+"""Every file that an assessment may have."""
+
+
+def clear(out: Path) -> None:
+    """Remove an earlier assessment's files and nothing else, so that none is taken for one of the next."""
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
+
 
 def write(out: Path, assessment: Assessment) -> None:
     """Write `fidelity.json`, `fidelity.csv`, `fidelity.txt` and `nearest.csv`."""

@@ -59,7 +59,10 @@ NUM_PAIRS = 12
 @click.option("--snapshots", is_flag=True, help="Also each snapshot of its training, to choose one by.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every number here too.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the numbers, the nearest pairs and the curves."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the numbers, the nearest pairs and, with --snapshots, the curves; replaces an earlier "
+    "evaluation's files there.",
 )
 def evaluate(
     weights: Path,
@@ -117,6 +120,7 @@ def evaluate(
         return
     _tell(weights, assessment, curve, json_path)
     if out is not None:
+        records.clear(out)
         records.write(out, assessment)
         records.write_sheet(out, evaluation.sheet(assessment, generator, sets, NUM_PAIRS))
         if curve:

@@ -19,6 +19,8 @@ from tests.pipelines.tiny import segkit_here
 
 pytestmark = pytest.mark.slow
 
+FILES = ["fidelity.csv", "fidelity.json", "fidelity.txt", "nearest.csv", "nearest.png"]
+
 
 @pytest.fixture
 def gan(finished_runs: Path) -> Path:
@@ -70,13 +72,7 @@ def test_the_photographs_are_found_by_the_gan_s_own_record_and_the_table_is_prin
 def test_everything_is_written_where_it_is_asked_for(gan: Path, teacher: Path, tmp_path: Path) -> None:
     out, numbers = tmp_path / "out", tmp_path / "numbers.json"
     evaluate(gan, teacher, "--out", str(out), "--json", str(numbers), "-k", "2", "--truncation-psi", "0.5")
-    assert sorted(path.name for path in out.iterdir()) == [
-        "fidelity.csv",
-        "fidelity.json",
-        "fidelity.txt",
-        "nearest.csv",
-        "nearest.png",
-    ]
+    assert sorted(path.name for path in out.iterdir()) == FILES
     found = json.loads(numbers.read_text())
     assert found == {"weights": gan.name, **json.loads((out / "fidelity.json").read_text())}
     assert found["k"] == 2
@@ -144,6 +140,16 @@ def test_each_snapshot_is_a_point_of_a_curve(
     assert last == found["sets"]["drawn"]["measures"]  # the last snapshot is the trained network
     assert images.read_size(tmp_path / "out" / "snapshots.png")[0] > 200
     assert "Snapshots, 6 images each" in capsys.readouterr().out
+
+
+def test_nothing_of_an_earlier_evaluation_stays_beside_a_new_one(gan: Path, teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    evaluate(gan, teacher, "--snapshots", "--out", str(out))
+    (out / "mine.txt").write_text("kept")
+    assert {"snapshots.csv", "snapshots.png"} < {path.name for path in out.iterdir()}
+    evaluate(gan, teacher, "--out", str(out), "-k", "2")
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "mine.txt"])
+    assert json.loads((out / "fidelity.json").read_text())["k"] == 2
 
 
 class Means(torch.nn.Module):

@@ -143,6 +143,16 @@ def test_every_number_stands_in_a_csv_under_the_key_it_is_logged_by(tmp_path: Pa
     assert (kid["num_real"], kid["num_drawn"]) == ("12", "40")
 
 
+def test_what_is_cleared_is_all_that_is_ever_written_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, made())
+    records.write_snapshots(tmp_path, [1.0], [made()])
+    assert {path.name for path in tmp_path.iterdir()} == set(records.FILES)
+    (tmp_path / "mine.txt").touch()
+    for _ in range(2):
+        records.clear(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
 def test_snapshots_are_a_row_each_and_a_chart(tmp_path: Path) -> None:
     each = [made(shift=shift, num_drawn=10) for shift in (2.0, 1.0, 0.1)]
     records.write_snapshots(tmp_path, [1.0, 2.0, 4.5], each)
