@@ -95,6 +95,10 @@ class Assessment:
     vessels: Mapping[str, MeanWithInterval]
     """Of the training photographs."""
     sets: tuple[SetAssessment, ...]
+    learnt_from: bool = True
+    """Whether the training photographs are those that the GAN learnt from, by its own record."""
+    notes: tuple[str, ...] = ()
+    """What else the reader must know."""
 
     def __getitem__(self, name: str) -> SetAssessment:
         return next(each for each in self.sets if each.name == name)
@@ -232,8 +236,9 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
     if worst is not None and worst.copies.share.value > max_copy_share:
         share = worst.copies.share
         are = "is a copy" if share.count == 1 else "are copies"
+        photographs = "training photographs" if assessment.learnt_from else "photographs"
         raise TooManyCopiesError(
-            f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {are} of training photographs: "
+            f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {are} of {photographs}: "
             f"{100 * share.value:.1f} %, and {100 * max_copy_share:g} % were allowed (max_copy_share); {advice}"
         )
 
@@ -241,7 +246,12 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
 def as_json(assessment: Assessment) -> dict[str, Any]:
     """The assessment as plain values, without a number that is none."""
     return {
-        "reference": {"name": assessment.reference, "n": assessment.num_real},
+        "reference": {
+            "name": assessment.reference,
+            "n": assessment.num_real,
+            "learnt_from": assessment.learnt_from,
+        },
+        "notes": list(assessment.notes),
         "features": {"name": assessment.features, "dimension": assessment.dimension},
         "k": assessment.k,
         "copy_threshold": assessment.threshold,

@@ -1,7 +1,7 @@
 """One evaluation: the photographs are looked at once, then any number of generators is measured against them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -78,20 +78,26 @@ class Evaluation:
         seen = self._observe(subjects, None, "photographs")
         return seen[: len(self.training)], seen[len(self.training) :]
 
+    @property
+    def _heldout_title(self) -> str:
+        return "other photographs" if self.photographs.note else HELDOUT_TITLE
+
     def assess(self, generator: Generator, sets: Sequence[SubjectSet], label: str = "") -> Assessment:
         """Measure a generator's sets, and the held-out photographs beside them; every rank gets the result."""
         training, heldout = self._photographs_seen
-        seen = [ImageSet(HELDOUT, HELDOUT_TITLE, heldout)]
+        seen = [ImageSet(HELDOUT, self._heldout_title, heldout)]
         for each in sets:
             observed = self._observe(each.subjects, generator, f"{label or each.title}")
             seen.append(ImageSet(each.name, each.title, observed))
-        return assess(self.photographs.name, self.look, training, seen, k=self.k, seed=self.runtime.seed)
+        found = assess(self.photographs.name, self.look, training, seen, k=self.k, seed=self.runtime.seed)
+        note = self.photographs.note
+        return replace(found, learnt_from=False, notes=(note,)) if note else found
 
     def sheet(
         self, assessment: Assessment, generator: Generator, sets: Sequence[SubjectSet], count: int
     ) -> npt.NDArray[np.uint8]:
         """The picture of the images most alike to training photographs, each beside its photograph."""
-        every = [*sets, SubjectSet(HELDOUT, HELDOUT_TITLE, of_files(self.photographs.heldout))]
+        every = [*sets, SubjectSet(HELDOUT, self._heldout_title, of_files(self.photographs.heldout))]
         subjects: Mapping[tuple[str, str], Subject] = {
             (each.name, subject.name): subject for each in every for subject in each.subjects
         }

@@ -1,7 +1,7 @@
 """Which photographs a GAN is measured against: those it learnt from, and beside them others that it never saw."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class Photographs:
     """What the GAN learnt from."""
     heldout: tuple[Path, ...] = ()
     """What it never saw: the yardstick of every measure."""
+    note: str = ""
+    """Why it is not certain that the GAN learnt from the first and never saw the second; empty by its own record."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -85,17 +87,32 @@ def find(data: str | None, folder: Path | None, weights: Path) -> Photographs:
     """
     if data is not None and folder is not None:
         raise RequestError("--data and --images both name photographs; give one of them")
-    if folder is not None:
-        return of_folder(folder)
-    if data is not None:
-        return of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data)
     recorded = learnt_from(weights)
+    if folder is not None:
+        return _noted(of_folder(folder), recorded)
+    if data is not None:
+        return _noted(of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data), recorded)
     if recorded is None:
         raise RequestError(
             f"{weights} does not tell which photographs it learnt from; give --data NAME:DIR, --data DIR of a data "
             "stage, or --images DIR"
         )
     return of_data_stage(recorded)
+
+
+def _noted(photographs: Photographs, recorded: Path | None) -> Photographs:
+    """The photographs of a request, with what the GAN's own record says of them."""
+    if recorded is None:
+        note = "these weights have no record of what the GAN learnt from; the photographs are those of the request"
+        return replace(photographs, note=note)
+    names = [sorted(path.name for path in each.training) for each in (photographs, of_data_stage(recorded))]
+    if names[0] == names[1]:
+        return photographs
+    note = (
+        "by its record this GAN learnt from other photographs; leave out --data and --images to measure it against "
+        f"those in {recorded}"
+    )
+    return replace(photographs, note=note)
 
 
 def learnt_from(weights: Path) -> Path | None:

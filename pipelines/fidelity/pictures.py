@@ -45,6 +45,7 @@ def nearest_sheet(
         copies: what was searched with.
     """
     parts = []
+    whose = "a training photograph" if assessment.learnt_from else "a photograph"
     for found in assessment.sets:
         shown = most_alike(found.copies.pairs, NUM_COLUMNS if found.name == HELDOUT else count)
         tiles = [
@@ -56,7 +57,7 @@ def nearest_sheet(
             )
             for pair in shown
         ]
-        parts += [_heading(f"{found.title}: the {len(shown)} of {found.n} most alike to a training photograph")]
+        parts += [_heading(f"{found.title}: the {len(shown)} of {found.n} most alike to {whose}")]
         parts += [_row(tiles[first : first + NUM_COLUMNS]) for first in range(0, len(tiles), NUM_COLUMNS)]
     return np.concatenate(parts)
 

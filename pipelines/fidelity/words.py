@@ -71,10 +71,16 @@ def measures_table(found: Mapping[str, Any]) -> Table:
     for space in ("structure", "features"):
         cells = [each["copies"][f"nearer_than_heldout_in_{space}"] for each in sets]
         if any(cells):
-            rows.append((f"nearer than held out, {space}", *(_nearness(cell) for cell in cells)))
+            rows.append(
+                (
+                    f"nearer than {'held out' if _learnt_from(found) else 'others'}, {space}",
+                    *(_nearness(cell) for cell in cells),
+                )
+            )
     reference, features = found["reference"], found["features"]
+    whose = "the GAN learnt from" if _learnt_from(found) else "of the request, which it may not have learnt from"
     caption = (
-        f"Against the {reference['n']} photographs the GAN learnt from ({reference['name']}); features: "
+        f"Against the {reference['n']} photographs {whose} ({reference['name']}); features: "
         f"{features['name']}, {features['dimension']} numbers an image; k = {found['k']}; 95 % intervals"
     )
     return Table(caption, ("", *(each["title"] for each in sets)), tuple(rows))
@@ -93,12 +99,13 @@ def vessels_table(found: Mapping[str, Any]) -> Table | None:
             star = " *" if compared["finding"] == "differs" else ""
             cells.append(f"{_interval_of(compared['other'], 'mean')}{star}")
         rows.append((heading, *cells))
+    head = "photographs learnt from" if _learnt_from(found) else "photographs"
     caption = (
         "Vessels as the teacher sees them: means over images with 95 % intervals; * differs from the "
-        f"{found['reference']['n']} photographs learnt from (permutation test of the Wasserstein distance, p at most "
+        f"{found['reference']['n']} {head} (permutation test of the Wasserstein distance, p at most "
         "0.01, on ten images or more of each kind)"
     )
-    return Table(caption, ("", "learnt from", *(each["title"] for each in sets)), tuple(rows))
+    return Table(caption, ("", head.removeprefix("photographs "), *(each["title"] for each in sets)), tuple(rows))
 
 
 def render(table: Table) -> str:
@@ -136,6 +143,7 @@ def vessel_verdict(found: Mapping[str, Any]) -> list[str]:
 def copy_verdict(found: Mapping[str, Any]) -> list[str]:
     """How many are copies, a sentence for each set of drawn images."""
     said = []
+    whose = "a training photograph" if _learnt_from(found) else "one of these photographs"
     for name, each in found["sets"].items():
         if name == "heldout":
             continue
@@ -143,34 +151,33 @@ def copy_verdict(found: Mapping[str, Any]) -> list[str]:
         share = f"{_percent(copies['value'])} (95 % interval {_percent(copies['low'])} to {_percent(copies['high'])})"
         claim = f"{copies['count']} of {counted(each['n'], 'image')} ({each['title']})"
         if copies["count"] == 0:
-            said.append(
-                f"None of {counted(each['n'], 'image')} ({each['title']}) is a copy of a training photograph: {share}."
-            )
+            said.append(f"None of {counted(each['n'], 'image')} ({each['title']}) is a copy of {whose}: {share}.")
         else:
             verb = "is a copy" if copies["count"] == 1 else "are copies"
-            said.append(f"{claim} {verb} of a training photograph: {share}.")
+            said.append(f"{claim} {verb} of {whose}: {share}.")
     return said
 
 
 def copy_basis(found: Mapping[str, Any]) -> list[str]:
     """What counts as a copy, and how often that is wrong."""
     sets, reference = found["sets"], found["reference"]
+    photographs = "training photographs" if _learnt_from(found) else "photographs"
     said = [
         "An image counts as a copy if, whatever is mirrored, shifted, slightly turned or scaled, it is nearer to one "
-        f"of the {reference['n']} training photographs than {found['copy_threshold']:.2f} times its mean distance to "
+        f"of the {reference['n']} {photographs} than {found['copy_threshold']:.2f} times its mean distance to "
         "the next ones."
     ]
     if "heldout" in sets:
         alarms = sets["heldout"]["copies"]
         said.append(
-            f"Of {counted(sets['heldout']['n'], 'photograph')} that the GAN never saw, {_as_copies(alarms['count'])}: "
+            f"Of {_others(found)}, {_as_copies(alarms['count'])}: "
             f"false alarms {_percent(alarms['value'])} ({_percent(alarms['low'])} to {_percent(alarms['high'])})."
         )
     else:
         said.append("There are no other photographs to tell how often the gate is wrong.")
     if found["twins"]["count"]:
         said.append(
-            f"{found['twins']['count']} of the {found['twins']['n']} training photographs would count as copies of one "
+            f"{found['twins']['count']} of the {found['twins']['n']} {photographs} would count as copies of one "
             "another; look whether one eye was photographed twice."
         )
     return said
@@ -188,9 +195,13 @@ def notes(found: Mapping[str, Any]) -> list[str]:
         said.append(
             "Nearer than held out: the chance that an image lies nearer to the training photographs than one the GAN "
             "never saw; 0.5 without copying, 1 if all were copies."
+            if _learnt_from(found)
+            else "Nearer than others: the chance that an image lies nearer to these photographs than another one does; "
+            "0.5 for images that are like the others, 1 if all were copies."
         )
     missing = {m["note"] for each in found["sets"].values() for m in each["measures"] if m["value"] is None}
-    return said + [f"Not measured: {note}." for note in sorted(missing)]
+    said += [f"Not measured: {note}." for note in sorted(missing)]
+    return said + [f"Note: {note}." for note in found.get("notes", [])]
 
 
 def as_text(found: Mapping[str, Any]) -> str:
@@ -215,6 +226,18 @@ def curve_table(kimg: Sequence[float], found: Sequence[Mapping[str, Any]]) -> Ta
 
 def _interval_of(found: Mapping[str, Any], key: str = "value") -> str:
     return with_interval(found[key], found["low"], found["high"])
+
+
+def _learnt_from(found: Mapping[str, Any]) -> bool:
+    """Whether the photographs are those the GAN learnt from; without a word on it they are, as in a pipeline."""
+    return bool(found["reference"].get("learnt_from", True))
+
+
+def _others(found: Mapping[str, Any]) -> str:
+    count = found["sets"]["heldout"]["n"]
+    if _learnt_from(found):
+        return f"{counted(count, 'photograph')} that the GAN never saw"
+    return counted(count, "other photograph")
 
 
 def _as_copies(count: int) -> str:

@@ -12,7 +12,6 @@ from segkit.cli.seeds import LARGEST_SEED
 if TYPE_CHECKING:
     from gan.settings import GanSettings
     from pipelines.fidelity.assessment import Assessment
-    from pipelines.fidelity.photographs import Photographs
 
 NUM_PAIRS = 12
 """Drawn images shown beside their nearest photograph."""
@@ -28,8 +27,9 @@ NUM_PAIRS = 12
 @click.option(
     "--data",
     metavar="NAME:DIR",
-    help="The photographs it learnt from: the training part of a data set, as in drive:/data/DRIVE; or the folder of a "
-    "data stage, of which the train split counts. By default what the GAN's own record names.",
+    help="The photographs to measure against, those it learnt from: the training part of a data set, as in "
+    "drive:/data/DRIVE; or the folder of a data stage, of which the train split counts. By default what the GAN's own "
+    "record names; others are measured against with a note.",
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Instead of --data: any folder of photographs.")
 @click.option(
@@ -105,8 +105,8 @@ def evaluate(
     gan, generator = read_generator(weights)
     clocks = _snapshots(weights) if snapshots else {}
     photographs = find(data, images, weights)
-    if is_first_rank():
-        _remark(photographs, weights)
+    if is_first_rank() and photographs.note:
+        click.echo(f"note: {photographs.note}", err=True)  # before minutes of measuring
     sets = [drawn_set(seed, num_images, truncation_psi)]
     curve: dict[float, Assessment] = {}
     with TemporaryDirectory() as scratch:  # Lightning leaves a folder of logs under DDP
@@ -167,22 +167,6 @@ def _check_like(found: "GanSettings", gan: "GanSettings", folder: Path) -> None:
             raise RequestError(
                 f"{folder} has {name} {getattr(found, name)}, the GAN it lies in {getattr(gan, name)}; remove it"
             )
-
-
-def _remark(photographs: "Photographs", weights: Path) -> None:
-    """Say so if the GAN's own record names other photographs."""
-    from pipelines.fidelity.photographs import learnt_from, of_data_stage
-
-    recorded = learnt_from(weights)
-    if recorded is None:
-        return
-    names = [sorted(path.name for path in each.training) for each in (photographs, of_data_stage(recorded))]
-    if names[0] != names[1]:
-        click.echo(
-            f"note: by its record this GAN learnt from other photographs; leave out --data and --images to measure it "
-            f"against those in {recorded}",
-            err=True,
-        )
 
 
 def _tell(weights: Path, assessment: "Assessment", curve: "dict[float, Assessment]", json_path: Path | None) -> None:

@@ -93,22 +93,52 @@ def test_the_seed_chooses_the_images(gan: Path, teacher: Path, tmp_path: Path) -
     assert found[0][0]["value"] != found[2][0]["value"]
 
 
-def test_any_photographs_can_be_named_and_others_than_the_record_s_are_remarked(
-    gan: Path, teacher: Path, finished_runs: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]
+def test_other_photographs_than_the_record_s_are_never_said_to_be_learnt_from(
+    gan: Path, teacher: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for args, name in (
+        (("--data", f"drive:{phantoms}"), "(drive_training)"),
+        (("--images", str(phantoms / "training" / "images")), "(images)"),
+    ):
+        evaluate(gan, teacher, *args, "--out", str(out), "--json", str(tmp_path / "numbers.json"))
+        captured = capsys.readouterr()
+        said = " ".join(captured.out.split())
+        assert f"Against the 6 photographs of the request, which it may not have learnt from {name}; features" in said
+        assert captured.err.startswith("note: by its record this GAN learnt from other photographs; leave out --data")
+        assert captured.err.count("\n") == 1
+        note = captured.err.removeprefix("note: ").strip()
+        found = json.loads((tmp_path / "numbers.json").read_text())
+        assert found["reference"]["learnt_from"] is False
+        assert found["notes"] == json.loads((out / "fidelity.json").read_text())["notes"] == [note]
+        for text in (said, " ".join((out / "fidelity.txt").read_text().split())):
+            assert f"Note: {note}." in text
+            for false in ("the GAN learnt from", "learnt from drawn", "training photograph", "never saw", "held out"):
+                assert false not in text.replace(note, "")
+    assert "no other photographs to tell how often the gate is wrong" in said
+
+
+def test_the_record_s_photographs_are_learnt_from_however_they_are_named(
+    gan: Path, teacher: Path, finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = next(finished_runs.glob("data-*"))
-    for args, name in (
-        (("--data", str(data)), "4 photographs the GAN learnt from (phantom_train)"),
-        (("--data", f"drive:{phantoms}"), "6 photographs the GAN learnt from (drive_training)"),
-        (("--images", str(phantoms / "training" / "images")), "6 photographs the GAN learnt from (images)"),
-    ):
-        evaluate(gan, teacher, *args)
-        captured = capsys.readouterr()
-        assert name in captured.out
-        assert captured.err.startswith("note: by its record this GAN learnt from other photographs") == (
-            "phantom_train" not in name
-        )
-    assert "no other photographs to tell how often the gate is wrong" in captured.out
+    evaluate(gan, teacher, "--data", str(data), "--json", str(tmp_path / "numbers.json"))
+    captured = capsys.readouterr()
+    assert "Against the 4 photographs the GAN learnt from (phantom_train)" in captured.out
+    assert captured.err == ""
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    assert (found["reference"]["learnt_from"], found["notes"]) == (True, [])
+
+
+def test_of_weights_without_a_record_nothing_is_claimed(
+    gan: Path, teacher: Path, finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(gan, bare, ignore=shutil.ignore_patterns("snapshots", "done.json"))
+    evaluate(bare, teacher, "--data", str(next(finished_runs.glob("data-*"))))
+    captured = capsys.readouterr()
+    assert captured.err.startswith("note: these weights have no record of what the GAN learnt from")
+    assert "which it may not have learnt from (phantom_train)" in captured.out
 
 
 def test_a_gan_that_copies_ends_with_exit_code_one_where_a_limit_is_set(
