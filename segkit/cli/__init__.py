@@ -52,6 +52,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run a command.
 
     Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted (SIGINT), 143 told to end (SIGTERM).
+    A stage tells its conductor more, see `pipelines.endings`.
     """
     # albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

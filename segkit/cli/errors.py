@@ -10,6 +10,9 @@ from segkit.core.errors import RequestError, ResultError, SegkitError
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
+_ON_THE_HOST = "DefaultCPUAllocator: "
+"""How torch begins to tell that the machine's memory is too small, after where in its code that was."""
+
 
 def explain(error: BaseException) -> str:
     """What was found, what was expected, what to do."""
@@ -18,6 +21,11 @@ def explain(error: BaseException) -> str:
     full = next((cause for cause in causes(error) if _says_disk_is_full(cause)), None)
     if full is not None:
         return f"no space left on the disk{_folder(full)}; free some and run the same command to go on"
+    if is_out_of_memory(error):
+        return (
+            f"out of memory ({_first_sentence(error)}); end what else needs it here, or compute in smaller parts: "
+            "gan.images_per_pass, a smaller batch_size or a smaller resolution"
+        )
     if is_lost_peer(error):
         return "another process of this stage has ended; what it said, if anything, is the cause"
     if isinstance(error, OSError) and error.strerror:
@@ -34,7 +42,11 @@ def ending(error: BaseException) -> Ending:
         return Ending.REFUSED
     if isinstance(error, ResultError):
         return Ending.UNFIT
-    if isinstance(error, SegkitError | OSError) or any(_says_disk_is_full(cause) for cause in causes(error)):
+    if (
+        isinstance(error, SegkitError | OSError)
+        or is_out_of_memory(error)
+        or any(_says_disk_is_full(cause) for cause in causes(error))
+    ):
         return Ending.OBSTRUCTED
     return Ending.FAILED
 
@@ -53,6 +65,12 @@ def cause_to_tell(error: BaseException) -> BaseException:
     return next((cause for cause in causes(error) if not is_lost_peer(cause)), error)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of a GPU, or of the machine, was too small."""
+    kinds = {"MemoryError", "OutOfMemoryError"}
+    return type(error).__name__ in kinds or _ON_THE_HOST in str(error)
+
+
 def is_lost_peer(error: BaseException) -> bool:
     """Whether it is gloo's or NCCL's way to say that a process of the group does not answer any more."""
     kinds = {"DistBackendError", "DistNetworkError", "DistStoreError"}
@@ -63,6 +81,11 @@ def _says_disk_is_full(error: BaseException) -> bool:
     # torch and safetensors write with code of their own, and tell of a full disk in words.
     words = ("No space left on device", "file write failed", "iostream error")
     return (isinstance(error, OSError) and error.errno in DISK_FULL) or any(word in str(error) for word in words)
+
+
+def _first_sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split()).rpartition(_ON_THE_HOST)[2]
+    return text.split(". ")[0] or type(error).__name__
 
 
 def _folder(error: BaseException) -> str:

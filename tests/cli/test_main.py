@@ -10,9 +10,12 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 
+from pipelines.endings import Ending
 from pipelines.fidelity.assessment import TooManyCopiesError
 from segkit import __version__, cli
+from segkit.cli import errors
 from segkit.core.errors import ConfigError, SegkitError
 from tests.pipelines.tiny import environment, run_segkit, segkit_here
 
@@ -181,6 +184,32 @@ def test_a_full_disk_is_told_even_where_another_error_hides_it(
     hidden.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/from/a", None, "/to/b")
     assert ended_by(hidden, monkeypatch) == 1
     assert capsys.readouterr().err.startswith("error: no space left on the disk of /to; free some")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a capacity of 139 GiB"),
+            "CUDA out of memory",
+        ),
+        (MemoryError(), "MemoryError"),
+    ],
+    ids=["GPU", "host"],
+)
+def test_too_little_memory_is_no_fault_of_segkit_s(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended_by(error, monkeypatch) == 1
+    assert capsys.readouterr().err.startswith(f"error: out of memory ({reason}); end what else needs it here, or ")
+
+
+def test_memory_that_torch_cannot_get_is_too_little_memory() -> None:
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(2**50)
+    assert errors.is_out_of_memory(refused.value)
+    assert errors.ending(refused.value) == Ending.OBSTRUCTED
+    assert errors.explain(refused.value).startswith("out of memory (can't allocate memory: you tried to allocate ")
 
 
 LOST = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:58250.")
