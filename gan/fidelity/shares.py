@@ -22,3 +22,27 @@ def share_of(count: int, n: int) -> Share:
 
     interval = binomtest(count, n).proportion_ci(0.95, method="exact")
     return Share(count, n, count / n, float(interval.low), float(interval.high))
+
+
+def images_to_settle(share: Share, limit: float) -> int | None:
+    """How many images it takes for the interval of an unchanged share to end at `limit` or below; None for no number.
+
+    Args:
+        limit: in [0, 1].
+    """
+    if share.value != share.value or share.value >= limit:
+        return None
+    low, high = 0, 1
+    while _upper_end(share.value, high) > limit:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _upper_end(share.value, middle) <= limit else (middle, high)
+    return high
+
+
+def _upper_end(value: float, n: int) -> float:
+    """Of the interval, with as many of the n images as the share has, whole or not."""
+    from scipy.stats import beta
+
+    return float(beta.ppf(0.975, value * n + 1, n - value * n)) if value < 1 else 1.0

@@ -1,7 +1,7 @@
 """From what was seen of photographs and drawn images to numbers: one assessment of several sets of images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from gan.fidelity import measures
 from gan.fidelity.copies import Nearness, among_themselves, closeness, copy_threshold, nearness
 from gan.fidelity.features import stacked
 from gan.fidelity.measures import Estimate, short
-from gan.fidelity.shares import Share, share_of
+from gan.fidelity.shares import Share, images_to_settle, share_of
 from pipelines.fidelity.looks import Look
 from pipelines.fidelity.observation import Observation
 from segkit.core.errors import ResultError
@@ -241,6 +241,24 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
             f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {are} of {photographs}: "
             f"{100 * share.value:.1f} %, and {100 * max_copy_share:g} % were allowed (max_copy_share); {advice}"
         )
+
+
+def with_doubt(assessment: Assessment, max_copy_share: float | None) -> Assessment:
+    """The assessment with a note where the share of copies passes, but its interval does not end at what is allowed."""
+    drawn = [each for each in assessment.sets if each.name != HELDOUT]
+    if max_copy_share is None or not drawn:
+        return assessment
+    widest = max(drawn, key=lambda each: each.copies.share.high)
+    share = widest.copies.share
+    if share.value > max_copy_share or share.high <= max_copy_share:
+        return assessment
+    needed = images_to_settle(share, max_copy_share)
+    advice = f"draw about {needed} images to settle it" if needed else "no number of images with this share settles it"
+    note = (
+        f"{100 * share.value:.3g} % of {counted(share.n, 'image')} ({widest.title}) as copies are within the "
+        f"{100 * max_copy_share:g} % allowed, but the 95 % interval reaches {100 * share.high:.3g} %; {advice}"
+    )
+    return replace(assessment, notes=(*assessment.notes, note))
 
 
 def as_json(assessment: Assessment) -> dict[str, Any]:

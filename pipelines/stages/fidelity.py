@@ -6,7 +6,7 @@ from gan.fidelity.copies import MIN_TRAINING_IMAGES
 from gan.sampling import read_generator
 from pipelines.context import Context
 from pipelines.fidelity import records, words
-from pipelines.fidelity.assessment import SAMPLES, as_json, check_copies
+from pipelines.fidelity.assessment import SAMPLES, as_json, check_copies, with_doubt
 from pipelines.fidelity.evaluation import Evaluation, SubjectSet, drawn_set
 from pipelines.fidelity.observation import of_files
 from pipelines.fidelity.photographs import of_data_stage
@@ -35,7 +35,7 @@ def run(context: Context) -> None:
     ]
     teacher, name = context.inputs["teacher"], context.request.name
     evaluation = Evaluation(photographs, teacher, gan, context.runtime, context.work, name, settings.k)
-    assessment = evaluation.assess(generator, sets)
+    assessment = with_doubt(evaluation.assess(generator, sets), settings.max_copy_share)
     if not context.first_rank:
         return
     records.write(context.out, assessment)
@@ -48,6 +48,8 @@ def run(context: Context) -> None:
     print(
         "\n".join([words.render(words.measures_table(found)), "", *words.copy_verdict(found), *words.copy_basis(found)])
     )
+    for note in assessment.notes:
+        print(f"note: {note}")
     check_copies(assessment, settings.max_copy_share, f"see {context.out / records.SHEET}, and train the GAN for less")
 
 

@@ -54,7 +54,8 @@ NUM_PAIRS = 12
 @click.option(
     "--max-copy-share",
     type=click.FloatRange(0, 1),
-    help="End with exit code 1 if a larger share of the drawn images are copies of photographs, as 0.1.",
+    help="End with exit code 1 if a larger share of the drawn images are copies of photographs, as in 0.1. A note "
+    "tells where the share passes and the upper end of its interval does not.",
 )
 @click.option("--snapshots", is_flag=True, help="Also each snapshot of its training, to choose one by.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every number here too.")
@@ -89,7 +90,7 @@ def evaluate(
     from gan.settings import SamplingSettings
     from pipelines.execution import is_first_rank
     from pipelines.fidelity import records
-    from pipelines.fidelity.assessment import check_copies
+    from pipelines.fidelity.assessment import check_copies, with_doubt
     from pipelines.fidelity.evaluation import Evaluation, drawn_set
     from pipelines.fidelity.photographs import find
     from segkit.core.config import validate
@@ -111,7 +112,7 @@ def evaluate(
     curve: dict[float, Assessment] = {}
     with TemporaryDirectory() as scratch:  # Lightning leaves a folder of logs under DDP
         evaluation = Evaluation(photographs, features, gan, runtime, Path(scratch), "evaluate", k)
-        assessment = evaluation.assess(generator, sets)
+        assessment = with_doubt(evaluation.assess(generator, sets), max_copy_share)
         for kimg, folder in clocks.items():
             found, snapshot = read_generator(folder)
             _check_like(found, gan, folder)
@@ -126,6 +127,9 @@ def evaluate(
         if curve:
             records.write_snapshots(out, list(curve), list(curve.values()))
         click.echo(f"\nnumbers and pictures in {out}")
+    for note in assessment.notes:
+        if note != photographs.note:  # told before
+            click.echo(f"note: {note}", err=True)
     check_copies(assessment, max_copy_share, f"see {out / records.SHEET}" if out else "--out DIR shows them")
 
 

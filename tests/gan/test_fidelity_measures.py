@@ -1,3 +1,4 @@
+import math
 import warnings
 
 import numpy as np
@@ -13,7 +14,7 @@ from gan.fidelity.frechet import frechet_distance
 from gan.fidelity.kernel import kernel_distance
 from gan.fidelity.measures import as_json, measure, short
 from gan.fidelity.neighbours import expected_coverage, neighbourhood
-from gan.fidelity.shares import share_of
+from gan.fidelity.shares import images_to_settle, share_of
 from segkit.core.errors import SegkitError
 from tests.reference import gan_fidelity_numpy as reference
 
@@ -251,3 +252,25 @@ def test_the_interval_of_a_share_is_exact(count, n):
 
 def test_a_share_of_nothing_could_be_anything():
     assert (share_of(0, 0).low, share_of(0, 0).high) == (0, 1)
+
+
+@pytest.mark.parametrize(("count", "n", "limit"), [(0, 6, 0.1), (0, 20, 0.01), (2, 100, 0.03), (9, 100, 0.1)])
+def test_so_many_images_settle_a_share_and_hardly_fewer_do(count, n, limit):
+    needed = images_to_settle(share_of(count, n), limit)
+    assert needed > n
+    per_image = count / n
+    while not (needed * per_image).is_integer():
+        needed += 1  # the same share of whole images
+    assert share_of(round(needed * per_image), needed).high <= limit
+    fewer = n * (needed // n - 1) if count else needed - 1
+    assert share_of(round(fewer * per_image), fewer).high > limit
+
+
+def test_a_share_of_nothing_takes_so_many_images_that_by_chance_none_would_be_among_them():
+    # none of n at the upper end u of the interval: (1 - u)^n = 0.025
+    assert images_to_settle(share_of(0, 5), 0.1) == math.ceil(math.log(0.025) / math.log(0.9)) == 36
+
+
+@pytest.mark.parametrize(("count", "n", "limit"), [(0, 5, 0.0), (1, 10, 0.1), (3, 10, 0.1), (0, 0, 0.1)])
+def test_no_number_of_images_shows_a_share_to_lie_below_itself(count, n, limit):
+    assert images_to_settle(share_of(count, n), limit) is None

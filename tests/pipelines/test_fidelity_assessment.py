@@ -1,5 +1,7 @@
 """From observations to numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,10 @@ from pipelines.fidelity.assessment import (
     Assessment,
     ImageSet,
     TooManyCopiesError,
+    as_json,
     assess,
     check_copies,
+    with_doubt,
 )
 from pipelines.fidelity.pictures import most_alike
 from segkit.core.errors import SegkitError
@@ -105,6 +109,32 @@ def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> 
     ):
         check_copies(made(copied=4), 0.2, "see there")
     assert TooManyCopiesError.exit_code == 1
+
+
+def test_a_share_that_passes_with_an_interval_that_does_not_gets_a_note() -> None:
+    (note,) = with_doubt(made(num_samples=0), 0.05).notes
+    assert note == (
+        "0 % of 40 images (drawn, psi 1) as copies are within the 5 % allowed, but the 95 % interval reaches 8.81 %; "
+        "draw about 72 images to settle it"
+    )
+    (note,) = with_doubt(made(), 0.05).notes
+    assert note.startswith("0 % of 16 images (samples, psi 0.7)")  # fewer images tell less
+    (note,) = with_doubt(made(num_samples=0, copied=4), 0.1).notes
+    assert note.startswith("10 % of 40 images")
+    assert note.endswith("no number of images with this share settles it")
+    check_copies(made(), 0.05, "")  # it is a note, and no failure
+
+
+def test_no_note_stands_where_the_interval_passes_the_share_fails_or_nothing_is_asked() -> None:
+    for assessment, limit in ((made(), 0.5), (made(copied=10), 0.2), (made(copied=1), None), (made(alarms=11), 0.5)):
+        assert with_doubt(assessment, limit) is assessment
+
+
+def test_a_note_is_kept_beside_others() -> None:
+    given = replace(made(), notes=("one",))
+    assert with_doubt(given, 0.05).notes[0] == "one"
+    assert as_json(with_doubt(given, 0.05))["notes"] == list(with_doubt(given, 0.05).notes)
+    assert len(with_doubt(given, 0.05).notes) == 2
 
 
 def test_features_that_are_no_numbers_stop_the_assessment() -> None:
