@@ -34,14 +34,17 @@ def check_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
             there.
     """
     what = f"{option} {path}"
-    if suffixes and path.suffix.lower() not in suffixes:
-        ends = f"none of {', '.join(suffixes)}" if len(suffixes) > 1 else f"something else than {suffixes[0]}"
-        raise RequestError(f"{what} ends in {ends}")
     if path.is_dir():
-        raise RequestError(f"{what} is a folder; name a file")
+        raise RequestError(f"{what} is a folder; name a file{f' that ends in {_either(suffixes)}' if suffixes else ''}")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise RequestError(f"{what} does not end in {_either(suffixes)}")
     if path.exists() and not path.is_file():
         raise RequestError(f"{what} is no file that can be replaced; name another one")
     _check_writable(path.parent, what, "file")
+
+
+def _either(suffixes: Sequence[str]) -> str:
+    return " or ".join([*([", ".join(suffixes[:-1])] if len(suffixes) > 1 else []), suffixes[-1]])
 
 
 def _check_writable(folder: Path, what: str, kind: str) -> None:

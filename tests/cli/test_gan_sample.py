@@ -229,7 +229,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
         ({"--bits": "12"}, 2, "'12' is not one of"),
         ({"--devices": "two"}, 2, "devices = 'two'"),
         ({"--devices": "0"}, 2, "devices = 0"),
-        ({"--grid": tmp_path / "grid.bmp"}, 2, "grid.bmp ends in none of .png, .jpg, .jpeg"),
+        ({"--grid": tmp_path / "grid.bmp"}, 2, "grid.bmp does not end in .png, .jpg or .jpeg"),
         ({"--grid": tmp_path / "folder.png"}, 2, "folder.png is a folder; name a file"),
         ({"--grid": tmp_path / "file" / "grid.png"}, 2, "file, which is a file; name another file"),
     ]:

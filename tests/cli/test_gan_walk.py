@@ -152,7 +152,7 @@ def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
     walks = [
         ({"--seeds": "1"}, 2, "a walk needs two seeds or more"),
         ({"--seeds": "x"}, 2, "no seed or range"),
-        ({"--out": str(tmp_path / "walk.avi")}, 2, "ends in none of .png, .gif, .webp, .apng, .mp4"),
+        ({"--out": str(tmp_path / "walk.avi")}, 2, "does not end in .png, .gif, .webp, .apng or .mp4"),
         ({"--out": str(tmp_path / "file" / "walk.gif")}, 2, "file, which is a file; name another file"),
         ({"--out": str(tmp_path / "folder.png")}, 2, "folder.png is a folder; name a file"),
         ({"--frames": "0"}, 2, "'--frames'"),
@@ -166,7 +166,7 @@ def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
     mixes = [
         ({"--layers": "fine"}, 2, "fine styles are those of 64 pixels and more; this network draws 16"),
         ({"--layers": "7"}, 2, "a network of 16 pixels has the styles 0-5"),
-        ({"--out": str(tmp_path / "mix.jpg")}, 2, "mix.jpg ends in something else than .png"),
+        ({"--out": str(tmp_path / "mix.jpg")}, 2, "mix.jpg does not end in .png"),
         ({"--out": str(tmp_path / "file" / "mix.png")}, 2, "file, which is a file; name another file"),
         ({"--out": str(tmp_path / "folder.png")}, 2, "folder.png is a folder; name a file"),
         ({"--rows": "0-1999", "--columns": "0-1999"}, 2, "are too many"),

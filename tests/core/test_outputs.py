@@ -56,9 +56,10 @@ def test_what_can_be_no_folder_is_refused(tmp_path: Path, name: str, words: str)
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("", "ends in none of .png, .gif"),
-        ("walk.avi", "ends in none of .png, .gif"),
-        ("folder.png", "is a folder; name a file"),
+        ("", "is a folder; name a file that ends in .png, .gif or .webp"),
+        ("walk", "walk does not end in .png, .gif or .webp"),
+        ("walk.avi", "walk.avi does not end in .png, .gif or .webp"),
+        ("folder.png", "is a folder; name a file that ends in .png, .gif or .webp"),
         ("file/a.png", "which is a file; name another file"),
         ("pipe.png", "is no file that can be replaced"),
     ],
@@ -68,12 +69,14 @@ def test_what_can_be_no_file_is_refused(tmp_path: Path, name: str, words: str) -
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(RequestError, match=words):
-        check_file(tmp_path / name, "--out", (".png", ".gif"))
+        check_file(tmp_path / name, "--out", (".png", ".gif", ".webp"))
 
 
-def test_a_single_ending_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"mix\.jpg ends in something else than \.png$"):
+def test_one_ending_or_none_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"mix\.jpg does not end in \.png$"):
         check_file(tmp_path / "mix.jpg", "--out", (".png",))
+    with pytest.raises(RequestError, match=r"is a folder; name a file$"):
+        check_file(tmp_path, "--json")
 
 
 def test_a_folder_that_takes_no_files_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
