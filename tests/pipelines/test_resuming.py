@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from gan.task import StyleGAN2Task
 from pipelines import store
 from segkit.tasks import callbacks, resuming
+from segkit.tasks.segmentation import SegmentationTask
 from tests.pipelines.tiny import run_here, segkit_here
-
 
 LAST_WORK = {"gan": "pipelines.stages.gan.weights.save", "teacher": "pipelines.stages.train._save_with_threshold"}
 """What each training does when all of it is in its work folder."""
@@ -135,15 +136,29 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_out(
     assert "fault of segkit" not in said
 
 
-@pytest.mark.parametrize(("stage", "file"), [("gan", "last.ckpt"), ("teacher", "phase-0.pt")])
+def no_step_is_left(task: object, batch: object, batch_idx: int) -> None:
+    pytest.fail("a training that was at its end has trained on")
+
+
+@pytest.mark.parametrize("left", ["gan: last.ckpt", "teacher: phase-0.pt", "teacher: phase-0/last.ckpt"])
 def test_what_this_version_left_is_gone_on_from(
-    stage: str, file: str, begun: Callable[..., Path], again: Callable[..., str], finished_runs: Path, tmp_path: Path
+    left: str,
+    begun: Callable[..., Path],
+    again: Callable[..., str],
+    finished_runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun(stage, file)
+    stage, file = left.split(": ")
+    path = begun(stage, file)
+    assert path.exists()
+    if file == "phase-0/last.ckpt":
+        (path.parents[1] / "phase-0.pt").unlink()
+    for trained in (StyleGAN2Task, SegmentationTask):
+        monkeypatch.setattr(trained, "training_step", no_step_is_left)
     assert again(stage, 0) == ""
-    ended = [
-        json.loads(next(runs.glob(f"{stage}-*/done.json")).read_text()) for runs in (finished_runs, tmp_path / "runs")
-    ]
+    runs = (finished_runs, tmp_path / "runs")
+    ended = [json.loads(next(root.glob(f"{stage}-*/done.json")).read_text()) for root in runs]
     assert ended[0]["outputs"] == ended[1]["outputs"]
 
 

@@ -87,6 +87,7 @@ def test_a_damaged_result_is_made_again_and_those_after_it_are_kept(planned: lis
         (99, 1, "stage gan failed, see above; the same command tries again from there"),
         (143, 1, "stage gan was ended by SIGTERM; the same command goes on from there"),
         (-9, 1, r"stage gan was ended by SIGKILL \(out of memory\?\); the same command goes on from there"),
+        (-1, 1, "stage gan was ended by SIGHUP; the same command goes on from there"),
         (-15, 1, "stage gan was ended by SIGTERM; the same command goes on from there"),
         (-99, 1, "stage gan was ended by signal 99; the same command goes on from there"),
     ],
