@@ -15,12 +15,24 @@ from segkit.tasks import callbacks, resuming
 from segkit.tasks.segmentation import SegmentationTask
 from tests.pipelines.tiny import run_here, segkit_here
 
-LAST_WORK = {"gan": "pipelines.stages.gan.weights.save", "teacher": "pipelines.stages.train._save_with_threshold"}
-"""What each training does when all of it is in its work folder."""
-
 
 class Killed(BaseException):
     """Stands for a kill."""
+
+
+def then_killed(work: Callable[..., None]) -> Callable[..., None]:
+    def both(*args: Any) -> None:
+        work(*args)
+        raise Killed
+
+    return both
+
+
+KILLED = {
+    "gan": ("pipelines.stages.gan.fit", then_killed(resuming.fit)),
+    "teacher": ("pipelines.stages.train._save_with_threshold", then_killed(lambda *_: None)),
+}
+"""Where each training is killed: when all of it is in its work folder."""
 
 
 @pytest.fixture
@@ -28,11 +40,8 @@ def begun(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """A file in the work folder of a stage that was killed just before its end."""
 
     def run(stage: str, file: str) -> Path:
-        def kill(*_: object, **__: object) -> None:
-            raise Killed
-
         with monkeypatch.context() as during:
-            during.setattr(LAST_WORK[stage], kill)
+            during.setattr(*KILLED[stage])
             with pytest.raises(Killed):
                 run_here(config, tmp_path / "runs", upto=stage)
         return next((tmp_path / "runs").glob(f"{stage}-*")) / store.WORK / file
