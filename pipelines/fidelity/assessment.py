@@ -255,8 +255,8 @@ def with_doubt(assessment: Assessment, max_copy_share: float | None) -> Assessme
     needed = images_to_settle(share, max_copy_share)
     advice = f"draw about {needed} images to settle it" if needed else "no number of images with this share settles it"
     note = (
-        f"{100 * share.value:.3g} % of {counted(share.n, 'image')} ({widest.title}) as copies are within the "
-        f"{100 * max_copy_share:g} % allowed, but the 95 % interval reaches {100 * share.high:.3g} %; {advice}"
+        f"the share of copies, {100 * share.value:.3g} % of {counted(share.n, 'image')} ({widest.title}), is within "
+        f"the {100 * max_copy_share:g} % allowed, but its 95 % interval reaches {100 * share.high:.3g} %; {advice}"
     )
     return replace(assessment, notes=(*assessment.notes, note))
 

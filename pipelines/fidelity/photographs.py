@@ -109,8 +109,8 @@ def _noted(photographs: Photographs, recorded: Path | None) -> Photographs:
     if names[0] == names[1]:
         return photographs
     note = (
-        "by its record this GAN learnt from other photographs; leave out --data and --images to measure it against "
-        f"those in {recorded}"
+        "by its record this GAN learnt from another set of photographs; leave out --data and --images to measure it "
+        f"against those in {recorded}"
     )
     return replace(photographs, note=note)
 

@@ -22,7 +22,7 @@ NUM_PAIRS = 12
     "--weights",
     type=click.Path(path_type=Path),
     required=True,
-    help="A folder of GAN weights, or a .pkl of NVIDIA's.",
+    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's.",
 )
 @click.option(
     "--data",
@@ -40,25 +40,39 @@ NUM_PAIRS = 12
     "module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made it: name "
     "only one that you trust. Nothing is ever downloaded.",
 )
-@click.option("--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="Images to draw.")
-@click.option("--truncation-psi", type=float, default=1.0, show_default=True, help="1 draws from all of W, 0 its mean.")
-@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Of the first image.")
+@click.option(
+    "--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="How many images to draw."
+)
+@click.option(
+    "--truncation-psi",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Variety: 1 draws from all of W, 0 only the mean image.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of the first drawn image; the others follow it.",
+)
 @click.option(
     "-k",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Neighbour that precision, recall, density and coverage reach to.",
+    help="Precision, recall, density and coverage count images within reach of the k-th nearest neighbour.",
 )
-@click.option("--devices", default="1", show_default=True, help="Processes or GPUs, or `auto`.")
+@click.option("--devices", default="1", show_default=True, help="How many processes or GPUs share the work, or `auto`.")
 @click.option(
     "--max-copy-share",
     type=click.FloatRange(0, 1),
     help="End with exit code 1 if a larger share of the drawn images are copies of photographs, as in 0.1. A note "
     "tells where the share passes and the upper end of its interval does not.",
 )
-@click.option("--snapshots", is_flag=True, help="Also each snapshot of its training, to choose one by.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every number here too.")
+@click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too, to choose one by.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for every number.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

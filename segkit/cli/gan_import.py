@@ -7,12 +7,14 @@ import click
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the networks.")
-@click.option("--resolution", type=int, help="Adapt the networks to images of this edge.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the networks, new or empty.")
+@click.option("--resolution", type=int, help="Adapt the networks to square images of this edge in pixels.")
 @click.option("--image-channels", type=int, help="Adapt the networks to images with so many channels: 1 gray, 3 RGB.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the layers that an adaptation begins anew.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the layers that an adaptation begins anew."
+)
 def import_weights(file: Path, out: Path, resolution: int | None, image_channels: int | None, seed: int) -> None:
-    """Turn a .pkl of NVIDIA's stylegan2-ada-pytorch into weights that cannot run code, without running its own.
+    """Turn FILE, a .pkl of NVIDIA's stylegan2-ada-pytorch, into weights that cannot run code, without running its own.
 
     StyleGAN2 networks of NVIDIA's stylegan3 program load as well. The folder keeps NVIDIA's licence. Start from it with
     --set gan.init_from=OUT; the .pkl itself does as well.

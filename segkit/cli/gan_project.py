@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     "--weights",
     type=click.Path(path_type=Path),
     required=True,
-    help="A folder of GAN weights, or a .pkl of NVIDIA's.",
+    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder in it for each image.")
-@click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Of the search.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the results, in which each image gets a folder of its name.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=1000, show_default=True, help="How many steps the search takes."
+)
 @click.option(
     "--space",
     type=click.Choice(["w", "w+"]),
@@ -42,15 +49,15 @@ if TYPE_CHECKING:
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
-    help="Also compare a network's features: a teacher's folder, or a TorchScript file. Such a file can run code of "
-    "whoever made it.",
+    help="Also compare a network's features: a teacher's folder; or a TorchScript file, called with float RGB "
+    "(1, 3, r, r) of 0 to 255. Loading such a file runs code of whoever made it: name only one that you trust.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, LARGEST_SEED),
     default=0,
     show_default=True,
-    help="Of what is random in the search.",
+    help="Seed of what is random in the search.",
 )
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
 def project(
@@ -63,7 +70,7 @@ def project(
     seed: int,
     paths: tuple[Path, ...],
 ) -> None:
-    """Find the w whose image comes nearest to each IMAGE, and show what remains.
+    """Find the w, the GAN's inner code of an image, that draws each IMAGE best, and show what it cannot draw.
 
     For each image, made square as in training: projected.png, comparison.png (the image, its projection, four times
     their difference), w.safetensors (w and noise) and distances.csv (of each step). Distances are taken between pixels

@@ -23,14 +23,27 @@ _MOST_IN_GRID = 100
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="A folder of GAN weights, or a .pkl of NVIDIA's; without it the recipe's samples are drawn.",
+    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's; without it the "
+    "recipe's samples are drawn.",
 )
 @click.option(
     "--seeds", metavar="SEEDS", callback=seeds_callback, help="With --weights: which images, as in 0-99,105,200-210."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="With --weights: folder for seed0000.png and so on.")
-@click.option("--truncation-psi", type=float, default=0.7, show_default=True, help="1 draws from all of W, 0 its mean.")
-@click.option("--truncation-cutoff", type=int, help="Truncate only so many of the first styles; all by default.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="With --weights: folder for seed0000.png and so on, made if need be."
+)
+@click.option(
+    "--truncation-psi",
+    type=float,
+    default=0.7,
+    show_default=True,
+    help="Variety: 1 draws from all of W, 0 only the mean image.",
+)
+@click.option(
+    "--truncation-cutoff",
+    type=int,
+    help="Apply the truncation to so many of the first styles only, which are the coarse ones; by default to all.",
+)
 @click.option(
     "--noise-mode",
     type=click.Choice(["const", "random", "none"]),
@@ -38,10 +51,14 @@ _MOST_IN_GRID = 100
     show_default=True,
     help="Per-pixel noise: the network's own, drawn from the image's seed, or none.",
 )
-@click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Of each level.")
-@click.option("--devices", default="1", show_default=True, help="Processes or GPUs, or `auto`.")
 @click.option(
-    "--grid", type=click.Path(path_type=Path), help=f"Also a sheet of the first {_MOST_IN_GRID} images, as PNG or JPEG."
+    "--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits for each colour of a pixel."
+)
+@click.option("--devices", default="1", show_default=True, help="How many processes or GPUs share the work, or `auto`.")
+@click.option(
+    "--grid",
+    type=click.Path(path_type=Path),
+    help=f"Also a sheet of the first {_MOST_IN_GRID} images: a file ending in .png or .jpg.",
 )
 @settings_options
 @runs_option
@@ -64,10 +81,11 @@ def sample(
     runs: Path,
     dry_run: bool,
 ) -> None:
-    """Draw the images of seeds.
+    """Draw the images of seeds: each seed, a whole number, is one image of a GAN.
 
     With --weights: one PNG for each of --seeds into --out, the same bytes on any number of --devices. Images that are
-    there already are kept, so that a killed command goes on where it stopped.
+    there already are kept, so that a killed command goes on where it stopped; a folder whose images were drawn
+    otherwise is refused.
 
     Without: train the recipe's GAN if need be, and draw its samples (--config, --set, --data, --runs, --dry-run).
     """

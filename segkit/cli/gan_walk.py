@@ -13,17 +13,25 @@ _weights = click.option(
     "--weights",
     type=click.Path(path_type=Path),
     required=True,
-    help="A folder of GAN weights, or a .pkl of NVIDIA's.",
+    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's.",
 )
 _psi = click.option(
-    "--truncation-psi", type=float, default=0.7, show_default=True, help="1 draws from all of W, 0 its mean."
+    "--truncation-psi",
+    type=float,
+    default=0.7,
+    show_default=True,
+    help="Variety: 1 draws from all of W, 0 only the mean image.",
 )
 
 
 @click.command()
 @_weights
 @click.option(
-    "--seeds", metavar="SEEDS", callback=seeds_callback, required=True, help="The images to go through, as in 1,5,9."
+    "--seeds",
+    metavar="SEEDS",
+    callback=seeds_callback,
+    required=True,
+    help="Seeds of the images to go through, as in 1,5,9.",
 )
 @click.option(
     "--frames",
@@ -48,7 +56,8 @@ _psi = click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help=".png: a strip, a row for each step from image to image; .gif, .webp, .apng, .mp4: a film.",
+    help="A file ending in .png for a strip with a row for each way from seed to seed, or in .gif, .webp, .apng or "
+    ".mp4 for a film.",
 )
 def interpolate(
     weights: Path,
@@ -60,7 +69,10 @@ def interpolate(
     fps: int,
     out: Path,
 ) -> None:
-    """Walk between the images of seeds, as a strip or a film. The noise stands still, so that nothing flickers."""
+    """Draw the way from one seed's image to the next, as a strip or a film; the ending of --out decides which.
+
+    The noise stands still, so that nothing flickers.
+    """
     import numpy as np
 
     from gan.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid
@@ -101,23 +113,36 @@ def interpolate(
 @click.command()
 @_weights
 @click.option(
-    "--rows", metavar="SEEDS", callback=seeds_callback, required=True, help="The images on the left, as in 0-3."
+    "--rows",
+    metavar="SEEDS",
+    callback=seeds_callback,
+    required=True,
+    help="Seeds of the images on the left, as in 0-3.",
 )
 @click.option(
-    "--columns", metavar="SEEDS", callback=seeds_callback, required=True, help="The images at the top, as in 10-15."
+    "--columns",
+    metavar="SEEDS",
+    callback=seeds_callback,
+    required=True,
+    help="Seeds of the images at the top, as in 10-15.",
 )
 @click.option(
     "--layers",
     default="coarse",
     show_default=True,
-    help="Which styles come from the top: coarse (4 to 8 pixels), middle (16 to 32), fine (64 and up), or as in 0-3,6.",
+    help="Which styles come from the column: coarse (4 to 8 pixels), middle (16 to 32), fine (64 and up), or by number "
+    "as in 0-3,6.",
 )
 @_psi
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The picture, as .png.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The picture: a file ending in .png.")
 def mix(
     weights: Path, rows: tuple[int, ...], columns: tuple[int, ...], layers: str, truncation_psi: float, out: Path
 ) -> None:
-    """Draw a grid of style mixing: each image has its row's styles, but those of --layers from its column."""
+    """Draw a grid of style mixing: each image has its row's styles, but those of --layers from its column.
+
+    Each resolution from 4 pixels up has two styles, so that a network of 64 pixels has the styles 0 to 9. The first row
+    and column show the images of the seeds themselves.
+    """
     import numpy as np
 
     from gan import walks

@@ -105,7 +105,9 @@ def test_other_photographs_than_the_record_s_are_never_said_to_be_learnt_from(
         captured = capsys.readouterr()
         said = " ".join(captured.out.split())
         assert f"Against the 6 photographs of the request, which it may not have learnt from {name}; features" in said
-        assert captured.err.startswith("note: by its record this GAN learnt from other photographs; leave out --data")
+        assert captured.err.startswith(
+            "note: by its record this GAN learnt from another set of photographs; leave out --data"
+        )
         assert captured.err.count("\n") == 1
         note = captured.err.removeprefix("note: ").strip()
         found = json.loads((tmp_path / "numbers.json").read_text())
@@ -164,8 +166,8 @@ def test_a_share_that_few_images_cannot_settle_is_noted_and_no_failure(
     evaluate(gan, teacher, "--max-copy-share", "0.1", "--json", str(tmp_path / "numbers.json"))
     captured = capsys.readouterr()
     note = (
-        "0 % of 6 images (drawn, psi 1) as copies are within the 10 % allowed, but the 95 % interval reaches 45.9 %; "
-        "draw about 36 images to settle it"
+        "the share of copies, 0 % of 6 images (drawn, psi 1), is within the 10 % allowed, but its 95 % interval "
+        "reaches 45.9 %; draw about 36 images to settle it"
     )
     assert captured.err == f"note: {note}\n"
     assert json.loads((tmp_path / "numbers.json").read_text())["notes"] == [note]

@@ -114,13 +114,13 @@ def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> 
 def test_a_share_that_passes_with_an_interval_that_does_not_gets_a_note() -> None:
     (note,) = with_doubt(made(num_samples=0), 0.05).notes
     assert note == (
-        "0 % of 40 images (drawn, psi 1) as copies are within the 5 % allowed, but the 95 % interval reaches 8.81 %; "
-        "draw about 72 images to settle it"
+        "the share of copies, 0 % of 40 images (drawn, psi 1), is within the 5 % allowed, but its 95 % interval "
+        "reaches 8.81 %; draw about 72 images to settle it"
     )
     (note,) = with_doubt(made(), 0.05).notes
-    assert note.startswith("0 % of 16 images (samples, psi 0.7)")  # fewer images tell less
+    assert note.startswith("the share of copies, 0 % of 16 images (samples, psi 0.7)")  # fewer images tell less
     (note,) = with_doubt(made(num_samples=0, copied=4), 0.1).notes
-    assert note.startswith("10 % of 40 images")
+    assert note.startswith("the share of copies, 10 % of 40 images")
     assert note.endswith("no number of images with this share settles it")
     check_copies(made(), 0.05, "")  # it is a note, and no failure
 
