@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,6 +129,7 @@ class Worker:
             keep_freed_memory()
         self._resident_before = _resident_mb()
         settings = kind.settings
+        self.compiled = settings.torch_compile
         edge = settings.resolution
         task = (ReferenceTask if kind.is_reference else StyleGAN2Task)(settings)
         images = torch.randint(256, (settings.batch_size, settings.image_channels, edge, edge), dtype=torch.uint8)
@@ -140,12 +142,15 @@ class Worker:
         ]
 
     def warm_up(self, iteration: int) -> dict[str, float]:
-        """Run every phase once; floating-point operations of each (multiply and add are two)."""
+        """Run every phase once; floating-point operations of each (multiply and add are two).
+
+        None are counted of a compiled training, which nothing may watch while it is compiled.
+        """
         counts = {}
         for phase in self.intervals:
-            with _FlopCount() as count:
+            with nullcontext() if self.compiled else _FlopCount() as count:
                 self.phases.run(phase, iteration)
-            counts[phase] = count.total
+            counts[phase] = count.total if count else 0.0
         self.seconds(CONVOLUTION, iteration)
         return counts
 

@@ -34,6 +34,7 @@ def measure(
     *,
     num_low_precision_resolutions: int = 4,
     reference_memory: Memory = "default",
+    with_compiled: bool = False,
     with_profile: bool = False,
     watch: Watch = lambda rounds: rounds,
 ) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def measure(
         num_low_precision_resolutions: how many of the highest resolutions are in bf16 or fp16.
         reference_memory: "default" runs the reference as PyTorch does by itself; "kept" lets it keep freed memory as
             the others do on CPUs (`gan.memory`), which shows how much of the ratio that is.
-        with_profile: also say what the time is spent on.
+        with_compiled: measure each precision also with `torch_compile`, as "bf16 compiled" and the like.
+        with_profile: also say what the time is spent on, where it is not compiled.
         watch: is given the rounds and passes them on, to show progress.
 
     Returns:
@@ -56,7 +58,7 @@ def measure(
     Raises:
         SegkitError: a process could not go on, for want of memory for instance.
     """
-    kinds = _kinds(settings, precisions, num_low_precision_resolutions, reference_memory)
+    kinds = _kinds(settings, precisions, num_low_precision_resolutions, reference_memory, with_compiled)
     phases = [*intervals(settings), CONVOLUTION]
     seconds: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in phases} for name in kinds}
     with ExitStack() as stack:
@@ -67,8 +69,7 @@ def measure(
                 for name, process in processes.items():
                     seconds[name][phase].append(process.ask("seconds", phase, iteration))
         memory = {name: process.ask("memory_mb") for name, process in processes.items()}
-        profiled = [name for name in processes if with_profile and name != REFERENCE]
-        profiles = {name: processes[name].ask("profile", 0) for name in profiled}
+        profiles = {name: processes[name].ask("profile", 0) for name in precisions if with_profile}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {
         "resolution": settings.resolution,
@@ -92,7 +93,11 @@ def measure(
 
 
 def _kinds(
-    settings: GanSettings, precisions: Sequence[str], num_low_precision_resolutions: int, reference_memory: Memory
+    settings: GanSettings,
+    precisions: Sequence[str],
+    num_low_precision_resolutions: int,
+    reference_memory: Memory,
+    with_compiled: bool,
 ) -> dict[str, Kind]:
     on_cpu, threads = not torch.cuda.is_available(), torch.get_num_threads()
     in_single = settings.model_copy(update={"num_low_precision_resolutions": 0})
@@ -101,6 +106,9 @@ def _kinds(
         low = {"num_low_precision_resolutions": num_low_precision_resolutions, "low_precision": precision}
         chosen = in_single if precision == "fp32" else settings.model_copy(update=low)
         kinds[precision] = Kind(chosen, False, on_cpu, threads)
+        if with_compiled:
+            compiled = chosen.model_copy(update={"torch_compile": True})
+            kinds[f"{precision} compiled"] = Kind(compiled, False, on_cpu, threads)
     return kinds
 
 

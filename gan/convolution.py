@@ -8,6 +8,8 @@ y = correlate(x, w) is linear in x and in w, so every derivative, of whatever or
 
 PyTorch's own second derivative computes the last as a convolution whose kernel is as large as an image, for which no
 library has a fast path. Here each map calls the kernel that is made for it.
+
+Under `torch.compile`, which differentiates once, they are PyTorch's own.
 """
 
 from collections.abc import Callable
@@ -42,6 +44,18 @@ class _Geometry(NamedTuple):
         """Rows and columns of x that y does not reach."""
         height, width = ((edge + 2 * self.padding - self.kernel) % self.stride for edge in self.x_size)
         return height, width
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
+    dtype = arithmetic_dtype(x)
+    bias = None if bias is None else bias.to(dtype)
+    return F.conv2d(x.to(dtype), weight.to(dtype), bias, geometry.stride, geometry.padding).to(x.dtype)
+
+
+def _transposed_convolution(y: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    dtype, rest = arithmetic_dtype(y), geometry.rest()
+    x = F.conv_transpose2d(y.to(dtype), weight.to(dtype), None, geometry.stride, geometry.padding, rest)
+    return x.to(y.dtype)
 
 
 class _WeightNode(torch.autograd.Function):
@@ -79,9 +93,7 @@ class _Correlate(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(*weight)
         ctx.geometry = geometry
-        stride, padding, dtype = geometry.stride, geometry.padding, arithmetic_dtype(x)
-        bias = None if bias is None else bias.to(dtype)
-        return F.conv2d(x.to(dtype), weight[0].to(dtype), bias, stride, padding).to(x.dtype)
+        return _convolution(x, weight[0], bias, geometry)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
@@ -101,9 +113,7 @@ class _Spread(torch.autograd.Function):
     def forward(ctx: Any, y: Tensor, weight_node: Tensor | None, weight: list[Tensor], geometry: _Geometry) -> Tensor:
         ctx.save_for_backward(*weight)
         ctx.geometry = geometry
-        stride, padding, dtype = geometry.stride, geometry.padding, arithmetic_dtype(y)
-        x = F.conv_transpose2d(y.to(dtype), weight[0].to(dtype), None, stride, padding, geometry.rest())
-        return x.to(y.dtype)
+        return _transposed_convolution(y, weight[0], geometry)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
@@ -138,12 +148,16 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _correlate(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
+    if torch.compiler.is_compiling():
+        return _convolution(x, weight, bias, geometry)
     shape = [len(x), len(weight), *geometry.y_size()]
     node = _weight_node(weight, x, shape, lambda x, grad: _WeightGradient.apply(x, grad, geometry))
     return _Correlate.apply(x, bias, node, [weight], geometry)  # type: ignore[no-any-return]
 
 
 def _spread(y: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    if torch.compiler.is_compiling():
+        return _transposed_convolution(y, weight, geometry)
     shape = [len(y), weight.shape[1], *geometry.x_size]
     node = _weight_node(weight, y, shape, lambda y, grad: _WeightGradient.apply(grad, y, geometry))
     return _Spread.apply(y, node, [weight], geometry)  # type: ignore[no-any-return]

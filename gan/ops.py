@@ -176,7 +176,11 @@ def activate_(x: Float[Tensor, "..."], activation: str, clamp: float | None = No
     The gain of sqrt(2) is not applied here: leaky ReLU is positively homogeneous, lrelu(g x) = g lrelu(x), so the
     layers fold it into their weights and biases, which are smaller than the activations.
     """
-    if activation == "lrelu":
+    if (
+        activation == "lrelu" and torch.compiler.is_compiling()
+    ):  # the compiler saves what it needs, and follows no in-place
+        x = F.leaky_relu(x, LRELU_SLOPE)
+    elif activation == "lrelu":
         return _ClampedLeakyReLU.apply(x, clamp)  # type: ignore[no-any-return]
     return x if clamp is None else x.clamp(-clamp, clamp)
 

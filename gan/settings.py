@@ -164,6 +164,9 @@ class GanSettings(Settings):
     """How many of the highest resolutions compute in `low_precision`; 0 is fp32 throughout."""
     low_precision: Literal["bf16", "fp16"] = "bf16"
     """Number format of those resolutions; fp16 has more digits and needs `conv_clamp`."""
+    torch_compile: bool = False
+    """Let torch.compile write the kernels of the main phases, which takes some minutes at the start; `segkit bench gan
+    --compile` says whether it pays. The regularisation phases, which differentiate twice, stay as they are."""
     d_architecture: Literal["resnet", "orig"] = "resnet"
     """The discriminator's blocks: with a skip path, or plain as the paper's for CIFAR-10."""
 

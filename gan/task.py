@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 from gan import weights
 from gan.ada import ada_step, next_ada_p
 from gan.augment import AugmentPipe, Draws
+from gan.compiling import check_compiler, compile_when_called
 from gan.discriminator import Discriminator
 from gan.distributed import all_reduce_mean_, rank, world_size
 from gan.draws import BatchDraws, derive_seed
@@ -65,6 +66,8 @@ class StyleGAN2Task(L.LightningModule):
             self.generator = Generator(settings, self.layers)
             self.discriminator = Discriminator(settings, self.layers)
         self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
+        if settings.torch_compile:
+            compile_when_called(self.generator.synthesis, self.discriminator)
         self.augment_pipe = AugmentPipe(settings.augment_transforms, settings.augment_p)
         self.register_buffer("pl_mean", torch.zeros([]))
         self.register_buffer("sign_sum", torch.zeros([]))  # of D(real) over the iterations since ADA's last adjustment
@@ -92,6 +95,8 @@ class StyleGAN2Task(L.LightningModule):
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
             keep_freed_memory()
+        if self.settings.torch_compile:
+            check_compiler(self.device)
         # a checkpoint, when there is one, is restored by now; it holds everything and does not need the first weights
         if self.settings.init_from is not None and self.num_images_seen == 0:
             weights.load_all(self.settings.init_from, self.settings, self.networks)
@@ -183,6 +188,7 @@ class StyleGAN2Task(L.LightningModule):
         self.generator.mapping.update_w_avg(w_mean)
         return {"gan/loss_g": total}
 
+    @torch.compiler.set_stance("force_eager")
     def _generator_regularisation(self, draws: BatchDraws) -> dict[str, Tensor]:
         """Keep the lengths of paths through W even (Karras 2020a, section 3.2).
 
@@ -222,6 +228,7 @@ class StyleGAN2Task(L.LightningModule):
             sign += real_logits.detach().sign().mean() / len(passes)
         return {"gan/loss_d": total, "sign_real": sign}
 
+    @torch.compiler.set_stance("force_eager")
     def _discriminator_regularisation(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
         """Keep the discriminator's gradient at photographs small (R1)."""
         s = self.settings
@@ -257,6 +264,7 @@ class StyleGAN2Task(L.LightningModule):
         return w, ws
 
     def _synthesise(self, ws: Tensor) -> Float[Tensor, "n c r r"]:
+        ws = ws.contiguous()  # one layout with and without style mixing: one case for the compiler
         return self.generator.synthesis(ws, self.settings.train_noise)  # type: ignore[no-any-return]
 
     def _logits(self, images_pm1: Tensor, augmentation: Draws) -> Float[Tensor, "n 1"]:

@@ -46,6 +46,9 @@ _DEFAULTS = {"resolution": 256, "batch_size": 4, "channel_base": 16384}
     show_default=True,
     help="On CPUs: the straightforward path as PyTorch runs it, or keeping freed memory as the others do.",
 )
+@click.option(
+    "--compile", "with_compiled", is_flag=True, help="Also measure with gan.torch_compile; compiling takes minutes."
+)
 @click.option("--profile", "with_profile", is_flag=True, help="Also say what the time is spent on.")
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Rounds, after one to warm up.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here too.")
@@ -59,6 +62,7 @@ def gan(
     low_precision_resolutions: int,
     augment_p: float,
     reference_memory: Literal["default", "kept"],
+    with_compiled: bool,
     with_profile: bool,
     repeats: int,
     json_path: Path | None,
@@ -94,6 +98,7 @@ def gan(
         repeats,
         num_low_precision_resolutions=min(low_precision_resolutions, settings.resolution.bit_length() - 2),
         reference_memory=reference_memory,
+        with_compiled=with_compiled,
         with_profile=with_profile,
         watch=lambda rounds: tracked(rounds, repeats, "bench gan", "round"),
     )
@@ -106,17 +111,17 @@ def _show(result: dict[str, Any]) -> None:
     edge, base, most = (result[key] for key in ("resolution", "channel_base", "channel_max"))
     networks = f"{edge}x{edge}, batch {result['batch']}, channels {base} / r up to {most}"
     click.echo(f"{networks}, augmentation p {result['augment_p']:g}; {result['machine']}")
-    click.echo(f"{'':<20} {'s/kimg':>9} {'(quartiles)':<22} {'x reference':>11} {'(quartiles)':<16} {'GFLOP/s':>9}")
+    click.echo(f"{'':<24} {'s/kimg':>9} {'(quartiles)':<22} {'x reference':>11} {'(quartiles)':<16} {'GFLOP/s':>9}")
     for row in result["rows"]:
         spread = f"({row['low']:.2f} to {row['high']:.2f})"
         ratios = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
         share = row["gflops"] / result["convolution_gflops"][row["kind"]]
         rate = f"{row['gflops']:9.0f} {share:4.0%}" if row["gflop_per_image"] else ""
-        line = f"{row['kind']:<10} {row['phase']:<9} {row['s_per_kimg']:9.2f} {spread:<22} {row['ratio']:11.2f} "
+        line = f"{row['kind']:<14} {row['phase']:<9} {row['s_per_kimg']:9.2f} {spread:<22} {row['ratio']:11.2f} "
         click.echo(f"{line}{ratios:<16} {rate}".rstrip())
     for kind, megabytes in result["memory_mb"].items():
         amount = "" if megabytes is None else f"{megabytes:9.0f} MB of memory at most, "
-        click.echo(f"{kind:<20} {amount}{result['convolution_gflops'][kind]:.0f} GFLOP/s in one large convolution")
+        click.echo(f"{kind:<24} {amount}{result['convolution_gflops'][kind]:.0f} GFLOP/s in one large convolution")
     for kind, parts in cast(dict[str, dict[str, float]], result["profile"]).items():
         total = sum(parts.values())
         click.echo(f"{kind}: where an average iteration's {total:.2f} s go")

@@ -105,7 +105,7 @@ def test_ratios_are_of_pairs_from_one_round_and_lazy_phases_count_by_how_seldom_
 
 def test_each_kind_has_its_networks_and_its_precision():
     settings = tiny(num_low_precision_resolutions=3)
-    kinds = benchmark._kinds(settings, ["fp32", "fp16"], 2, "default")
+    kinds = benchmark._kinds(settings, ["fp32", "fp16"], 2, "default", False)
     low = {name: kind.settings.num_low_precision_resolutions for name, kind in kinds.items()}
     assert low == {REFERENCE: 0, "fp32": 0, "fp16": 2}
     assert kinds["fp16"].settings.low_precision == "fp16"
