@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gan.snapshots import SNAPSHOTS
 from segkit.core import images
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json
@@ -116,9 +117,11 @@ def _noted(photographs: Photographs, recorded: Path | None) -> Photographs:
 
 
 def learnt_from(weights: Path) -> Path | None:
-    """The data stage that a pipeline's GAN was trained on, if its folder is where the record says."""
+    """The data stage that a pipeline's GAN, or its snapshot, was trained on, if its folder is where the record says."""
+    whole = weights.resolve()
+    run = whole.parent.parent if whole.parent.name == SNAPSHOTS else whole
     try:
-        folder = (weights / read_json(weights / "done.json")["inputs"]["data"]["folder"]).resolve()
+        folder = (run / read_json(run / "done.json")["inputs"]["data"]["folder"]).resolve()
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return folder if (folder / FILE_NAME).is_file() else None

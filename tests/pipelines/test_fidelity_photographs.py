@@ -55,6 +55,29 @@ def test_by_default_the_gan_s_own_record_tells(tmp_path: Path) -> None:
     assert stems(photographs.find(None, None, gan).training) == ["train0", "train1", "train2"]
 
 
+def test_a_snapshot_learnt_from_what_its_training_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gan = gan_of(tmp_path / "gan", data_stage(tmp_path / "data", train=3))
+    snapshot, other = gan / "snapshots" / "kimg000001.000", gan / "elsewhere" / "kimg000001.000"
+    for folder in (snapshot, other):
+        folder.mkdir(parents=True)
+    assert photographs.learnt_from(snapshot) == (tmp_path / "data").resolve()
+    assert photographs.learnt_from(other) is None
+    monkeypatch.chdir(snapshot)
+    assert photographs.learnt_from(Path()) == (tmp_path / "data").resolve()
+
+
+def test_photographs_of_a_request_carry_a_note_unless_the_record_names_them(tmp_path: Path) -> None:
+    data = data_stage(tmp_path / "data", train=3, val=1)
+    gan, other = gan_of(tmp_path / "gan", data), data_stage(tmp_path / "other", train=2)
+    assert photographs.find(None, None, gan).note == ""
+    assert photographs.find(str(data), None, gan).note == ""
+    note = photographs.find(str(other), None, gan).note
+    assert note.startswith("by its record this GAN learnt from another set of photographs; leave out --data")
+    assert note.endswith(f"against those in {data.resolve()}")
+    unknown = photographs.find(str(data), None, tmp_path / "imported").note
+    assert unknown.startswith("these weights have no record of what the GAN learnt from")
+
+
 def test_a_record_whose_data_are_gone_tells_nothing(tmp_path: Path) -> None:
     gan = gan_of(tmp_path / "gan", tmp_path / "gone")
     assert photographs.learnt_from(gan) is None
