@@ -32,6 +32,7 @@ from gan.losses import (
 from gan.memory import keep_freed_memory
 from gan.sampling import draw
 from gan.settings import GanSettings, SamplingSettings
+from gan.sharing import num_passes, obstacle, path_length_batch
 from segkit.core.errors import RequestError
 
 # Which numbers are drawn from: each phase of an iteration has a stream of its own.
@@ -90,7 +91,9 @@ class StyleGAN2Task(L.LightningModule):
             return
         # ModelCheckpoint advises to keep the weights from before the step; the ones after it are what resuming needs
         warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
-        self._check_shares(world_size())
+        found = obstacle(self.settings, world_size())
+        if found:
+            raise RequestError(f"gan: {found}")
 
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
@@ -101,31 +104,9 @@ class StyleGAN2Task(L.LightningModule):
         if self.settings.init_from is not None and self.num_images_seen == 0:
             weights.load_all(self.settings.init_from, self.settings, self.networks)
 
-    def _check_shares(self, world: int) -> None:
-        s = self.settings
-        if s.batch_size % world:
-            raise RequestError(f"batch_size {s.batch_size} cannot be shared by {world} devices")
-        if s.pl_weight > 0 and self._pl_batch_size % world:
-            raise RequestError(
-                f"the path-length batch of {self._pl_batch_size} (batch_size / pl_batch_shrink) cannot be shared by "
-                f"{world} devices"
-            )
-        per_pass = s.batch_size // world // len(self._passes(s.batch_size, world))
-        if per_pass % s.mbstd_group_size:
-            raise RequestError(
-                f"mbstd_group_size {s.mbstd_group_size} does not divide the {per_pass} images a device takes at once; "
-                "lower it, or change batch_size, images_per_pass or the number of devices"
-            )
-
-    @property
-    def _pl_batch_size(self) -> int:
-        return self.settings.batch_size // self.settings.pl_batch_shrink
-
-    def _passes(self, num_images: int, world: int | None = None) -> list[slice]:
-        """How a rank's share of a batch goes through the networks: in the fewest equal passes that fit."""
-        share = num_images // (world or world_size())
-        most = self.settings.images_per_pass or share
-        count = next(m for m in range(1, share + 1) if share % m == 0 and share // m <= most)
+    def _passes(self, num_images: int) -> list[slice]:
+        """How this rank's share of a batch goes through the networks."""
+        count = num_passes(self.settings, num_images // world_size())
         return [slice(first, None, count) for first in range(count)]
 
     def configure_optimizers(self) -> list[Adam]:
@@ -194,7 +175,7 @@ class StyleGAN2Task(L.LightningModule):
 
         The target is the running mean before this step, so that it does not depend on how the batch is shared out.
         """
-        s, count = self.settings, self._pl_batch_size
+        s, count = self.settings, path_length_batch(self.settings)
         z, z_mixed, cutoff = self._latents(draws, count)
         noise = draws.normal(count, s.image_channels, s.resolution, s.resolution)
         passes = self._passes(count)

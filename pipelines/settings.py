@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
+from gan.sharing import obstacle
 from segkit.core.config import Settings
 from segkit.core.seeding import LARGEST_SEED
 from segkit.data.settings import DataSettings
@@ -160,9 +161,12 @@ class SyntheticAugSettings(Settings):
             for name, network in networks.items()
             for number, phase in enumerate(network.phases)
         }
-        for key, batch_size in {**batches, "gan.batch_size": self.gan.batch_size}.items():
+        for key, batch_size in batches.items():
             if batch_size % world:
                 raise ValueError(f"{key} = {batch_size} cannot be shared evenly by {world} devices (runtime.devices)")
+        found = obstacle(self.gan, world)
+        if found:
+            raise ValueError(f"gan: {found}")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from gan import weights
 from gan.data import GanImages, load_images
 from gan.settings import max_steps
+from gan.sharing import obstacle
 from gan.snapshots import GRIDS, Snapshots
 from gan.task import StyleGAN2Task
 from pipelines.context import Context
@@ -38,7 +39,7 @@ def run(context: Context) -> None:
         context.runtime,
         context.work,
         context.request.name,
-        batch_size=settings.batch_size,
+        can_share=lambda num_devices: obstacle(settings, num_devices) is None,
         precision="32-true",  # the settings choose low precision, resolution by resolution
         logger=context.tracker.logger,
         callbacks=[Curves(context.out / "curves.csv", log_steps), Snapshots(context.out), checkpoint],

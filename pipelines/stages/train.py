@@ -56,7 +56,7 @@ def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights |
         context.work,
         f"{context.request.name} phase {number + 1}/{len(settings.phases)}",
         precision=context.precision,
-        batch_size=phase.batch_size,
+        can_share=lambda num_devices: phase.batch_size % num_devices == 0,
         logger=context.tracker.logger,
         callbacks=[best, curves, last_checkpoint(checkpoint_dir)],
         max_epochs=phase.epochs,

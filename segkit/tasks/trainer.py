@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def build_trainer(
     label: str,
     *,
     precision: Precision | None = None,
-    batch_size: int | None = None,
+    can_share: Callable[[int], bool] = lambda num_devices: True,
     logger: Logger | None = None,
     callbacks: Sequence[Callback] = (),
     **limits: Any,
@@ -42,7 +42,7 @@ def build_trainer(
         work_dir: where Lightning may leave files of its own.
         label: what progress lines are headed with.
         precision: overrides the runtime's, for a resumed stage that began with another.
-        batch_size: the global batch of a training; `devices: auto` takes the most devices that share it evenly.
+        can_share: whether so many devices can share the work; `devices: auto` takes the most that can.
         logger: the tracker's, if any.
         callbacks: what else happens during the run.
         limits: `max_epochs` and the like, handed to the Trainer.
@@ -55,7 +55,7 @@ def build_trainer(
     on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
     devices = runtime.devices
     if devices == "auto":
-        devices = _most_devices(torch.cuda.device_count(), batch_size, runtime.num_nodes) if on_gpu else 1
+        devices = _most_devices(torch.cuda.device_count(), can_share, runtime.num_nodes) if on_gpu else 1
     several = devices != 1 or runtime.num_nodes > 1
     if on_gpu:
         # TF32 for what stays in fp32: ten bits of mantissa are more than enough here and many times faster.
@@ -82,7 +82,6 @@ def build_trainer(
     )
 
 
-def _most_devices(available: int, batch_size: int | None, num_nodes: int) -> int:
-    """The most devices on a node that can share a batch evenly."""
-    shared = [n for n in range(2, available + 1) if batch_size is None or batch_size % (n * num_nodes) == 0]
-    return max(shared, default=1)
+def _most_devices(available: int, can_share: Callable[[int], bool], num_nodes: int) -> int:
+    """The most devices on a node that can share the work; one if none can."""
+    return max((n for n in range(2, available + 1) if can_share(n * num_nodes)), default=1)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from gan.task import StyleGAN2Task
-from segkit.core.errors import RequestError
 from tests.gan.train_together import SEED, Recording, differing, distance, fit, keep, resumable, tiny
 
 pytestmark = [
@@ -154,12 +153,3 @@ def test_all_ranks_hold_the_same_numbers_and_only_the_first_writes_files(two):
     assert {path.name for path in (two.folder / "rich" / "files0" / "snapshots").iterdir()} == {
         f"kimg000000.0{seen}" for seen in (16, 32, 48)
     }
-
-
-def test_processes_that_cannot_share_the_batch_are_refused():
-    with pytest.raises(RequestError, match="batch_size 4 cannot be shared by 3 devices"):
-        StyleGAN2Task(tiny())._check_shares(3)
-    with pytest.raises(RequestError, match=r"path-length batch of 2 .* cannot be shared by 4 devices"):
-        StyleGAN2Task(tiny(mbstd_group_size=1))._check_shares(4)
-    with pytest.raises(RequestError, match="mbstd_group_size 4 does not divide the 2 images"):
-        StyleGAN2Task(tiny())._check_shares(2)

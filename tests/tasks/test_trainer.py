@@ -97,10 +97,10 @@ def test_what_a_machine_with_gpus_would_be_asked_for(tmp_path, monkeypatch, runt
 
 @pytest.mark.parametrize(
     ("available", "batch_size", "num_nodes", "expected"),
-    [(4, 6, 1, 3), (4, 2, 1, 2), (3, 1, 1, 1), (8, 32, 1, 8), (8, 8, 2, 4), (4, None, 1, 4), (0, 2, 1, 1)],
+    [(4, 6, 1, 3), (4, 2, 1, 2), (3, 1, 1, 1), (8, 32, 1, 8), (8, 8, 2, 4), (4, 0, 1, 4), (0, 2, 1, 1)],
 )
-def test_auto_takes_the_most_devices_that_share_the_batch_evenly(available, batch_size, num_nodes, expected):
-    assert module._most_devices(available, batch_size, num_nodes) == expected
+def test_auto_takes_the_most_devices_that_can_share_the_work(available, batch_size, num_nodes, expected):
+    assert module._most_devices(available, lambda num_devices: batch_size % num_devices == 0, num_nodes) == expected
 
 
 def test_quiet_silences_lightning_and_nobody_else():
