@@ -235,10 +235,10 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
     )
     if worst is not None and worst.copies.share.value > max_copy_share:
         share = worst.copies.share
-        are = "is a copy" if share.count == 1 else "are copies"
-        photographs = "training photographs" if assessment.learnt_from else "photographs"
+                photograph = "training photograph" if assessment.learnt_from else "photograph"
+        copies = f"is a copy of a {photograph}" if share.count == 1 else f"are copies of {photograph}s"
         raise TooManyCopiesError(
-            f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {are} of {photographs}: "
+            f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {copies}: "
             f"{100 * share.value:.1f} %, and {100 * max_copy_share:g} % were allowed (max_copy_share); {advice}"
         )
 

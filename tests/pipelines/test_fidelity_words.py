@@ -73,7 +73,7 @@ def test_one_image_or_copy_is_told_in_the_singular() -> None:
     assert "Of 1 photograph that the GAN never saw, 1 would count as a copy: " in " ".join(words.copy_basis(few))
     assert words.copy_verdict(few)[1].startswith("None of 1 image (samples, psi 0.7) is a copy")
     assert words.copy_verdict(found(num_samples=1, copied=1))[1].startswith("1 of 1 image (samples, psi 0.7) is a copy")
-    with pytest.raises(TooManyCopiesError, match=r"1 of 40 images \(drawn, psi 1\) is a copy of training photographs"):
+    with pytest.raises(TooManyCopiesError, match=r"1 of 40 images \(drawn, psi 1\) is a copy of a training photograph"):
         check_copies(made(num_samples=0, copied=1), 0.01, "")
 
 
