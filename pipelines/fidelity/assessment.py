@@ -235,7 +235,7 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
     )
     if worst is not None and worst.copies.share.value > max_copy_share:
         share = worst.copies.share
-                photograph = "training photograph" if assessment.learnt_from else "photograph"
+        photograph = "training photograph" if assessment.learnt_from else "photograph"
         copies = f"is a copy of a {photograph}" if share.count == 1 else f"are copies of {photograph}s"
         raise TooManyCopiesError(
             f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {copies}: "
