@@ -24,6 +24,7 @@ ITERATION = "iteration"
 """All phases together, the lazy ones by how seldom they take place."""
 
 Memory = Literal["default", "kept"]
+_PATIENCE_S = 5.0
 Watch = Callable[[Iterable[int]], Iterable[int]]
 
 
@@ -167,7 +168,8 @@ class _Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.connection.close()
+        self.connection.close()  # an idle worker then ends by itself, and what it has started with it
+        self.process.join(_PATIENCE_S)
         self.process.terminate()
         self.process.join()
 
