@@ -263,7 +263,7 @@ class StyleGAN2Task(L.LightningModule):
 
     def _update(self, network: nn.Module, optimizer: Optimizer | LightningOptimizer) -> None:
         """Average the gradients over ranks, replace what is not finite, and let the optimiser step."""
-        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        gradients = [_gradient(parameter) for parameter in network.parameters() if parameter.grad is not None]
         all_reduce_mean_(gradients)
         for gradient in gradients:
             torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
@@ -307,3 +307,15 @@ class StyleGAN2Task(L.LightningModule):
             for seed in batch.tolist()
         ]
         return {"seeds": batch, "images_pm1": torch.stack(images_pm1)}
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """A parameter's gradient, with the parameter's strides.
+
+    Fused Adam refuses others on GPUs, and on CPUs takes numbers of the wrong places. Autograd sees to them, but not for
+    sides of length 1, as 1x1 convolutions have.
+    """
+    assert parameter.grad is not None
+    if parameter.grad.stride() != parameter.stride():
+        parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
+    return parameter.grad

@@ -3,6 +3,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from gan import weights
+from gan.bench_worker import Phases
 from gan.data import seeds_loader
 from gan.losses import lazy_adam
 from gan.sampling import generate, to_uint8
@@ -185,3 +186,31 @@ def test_predicting_draws_the_image_of_each_seed(tmp_path):
     assert seeds.tolist() == [5, 0, 7]
     for seed, image in zip(seeds.tolist(), images, strict=True):
         assert torch.equal(image, torch.from_numpy(generate(task.generator_ema, seed, 0.7)))
+
+
+def strides_at_each_step(task, batch):
+    """Of what an optimiser steps with: each parameter, its gradient and the two averages."""
+    found = []
+
+    def look(optimizer, *_):
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for parameter in [parameter for parameter in parameters if parameter.grad is not None]:
+            averages = [optimizer.state[parameter][name] for name in ("exp_avg", "exp_avg_sq")]
+            found.append([each.stride() for each in (parameter, parameter.grad, *averages)])
+
+    phases = Phases(task, batch)
+    for optimizer in (phases.for_g, phases.for_d):
+        optimizer.register_step_post_hook(look)
+    for phase in ("Gmain", "Greg", "Dmain", "Dreg"):
+        phases.run(phase, 0)
+    return found
+
+
+@pytest.mark.parametrize("augment", ["none", "fixed"])
+def test_adam_finds_gradients_and_averages_laid_out_as_the_parameters(augment):
+    """The fused kernels walk through memory in its order: on GPUs they refuse other strides, on CPUs they err."""
+    settings = tiny(augment=augment, augment_p=0.5, augment_transforms="bgcfnc", num_low_precision_resolutions=2)
+    batch = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8)
+    found = strides_at_each_step(StyleGAN2Task(settings), batch)
+    assert len(found) > 50
+    assert [strides for strides in found if len(set(strides)) > 1] == []
