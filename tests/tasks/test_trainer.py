@@ -77,7 +77,7 @@ def test_a_gpu_that_is_not_there_is_an_error_that_says_so(tmp_path, monkeypatch)
         ({"devices": 2}, {"accelerator": "gpu", "devices": 2, "strategy": "ddp", "sync_batchnorm": True}),
         ({"devices": "auto"}, {"accelerator": "gpu", "devices": 4, "strategy": "ddp", "sync_batchnorm": True}),
         ({"num_nodes": 2}, {"devices": 1, "num_nodes": 2, "strategy": "ddp", "sync_batchnorm": True}),
-        ({"deterministic": True}, {"deterministic": True}),
+        ({"deterministic": True}, {"deterministic": "warn"}),
         ({"accelerator": "cpu"}, {"accelerator": "cpu", "devices": 1, "sync_batchnorm": False}),
         ({"accelerator": "cpu", "deterministic": True}, {"deterministic": False}),
     ],
