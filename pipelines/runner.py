@@ -82,10 +82,20 @@ def check(planned: Sequence[Planned], say: Say) -> None:
         RequestError: as the stage would.
     """
     waiting = [item.request for item in planned if not item.done]
+    for request in waiting:
+        _check_devices(request)
     found = [VERBS[request.verb].check(request.settings) for request in waiting]
     for each in {each.topic: each for each in found if each is not None}.values():
         say(f"checking {each.topic}")
         each.ask()
+
+
+def _check_devices(request: StageRequest) -> None:
+    if request.runtime.devices == "auto":
+        return  # as many are taken as can share the work
+    obstacle = VERBS[request.verb].obstacle(request.settings, request.runtime.devices * request.runtime.num_nodes)
+    if obstacle:
+        raise RequestError(f"{request.name}: {obstacle}")
 
 
 def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> None:

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
-from gan.sharing import obstacle
 from segkit.core.config import Settings
 from segkit.core.seeding import LARGEST_SEED
 from segkit.data.settings import DataSettings
@@ -149,25 +148,6 @@ class SyntheticAugSettings(Settings):
     report: ReportSettings = ReportSettings()
     rounds: int = Field(1, ge=1)
     """Repeat gan to students so often, the best model on validation being the next teacher (the paper's step 5)."""
-
-    @model_validator(mode="after")
-    def _batches_can_be_shared(self) -> "SyntheticAugSettings":
-        if self.runtime.devices == "auto":
-            return self  # as many as share the batch evenly are taken
-        world = self.runtime.devices * self.runtime.num_nodes
-        networks = {"teacher": self.teacher, **{f"students.{name}": each for name, each in self.students.items()}}
-        batches = {
-            f"{name}.phases.{number}.batch_size": phase.batch_size
-            for name, network in networks.items()
-            for number, phase in enumerate(network.phases)
-        }
-        for key, batch_size in batches.items():
-            if batch_size % world:
-                raise ValueError(f"{key} = {batch_size} cannot be shared evenly by {world} devices (runtime.devices)")
-        found = obstacle(self.gan, world)
-        if found:
-            raise ValueError(f"gan: {found}")
-        return self
 
     @model_validator(mode="after")
     def _names_fit(self) -> "SyntheticAugSettings":

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gan.sharing import obstacle as gan_obstacle
 from pipelines import first_weights
 from pipelines.settings import (
     EnsembleSettings,
@@ -93,6 +94,18 @@ def _gan_check(settings: GanStageSettings) -> Check | None:
     )
 
 
+def _no_obstacle(settings: Settings, num_devices: int) -> str | None:
+    return None
+
+
+def _train_obstacle(settings: TrainSettings, num_devices: int) -> str | None:
+    for number, phase in enumerate(settings.phases):
+        if phase.batch_size % num_devices:
+            batch = f"phases.{number}.batch_size = {phase.batch_size}"
+            return f"{batch} cannot be shared evenly by {num_devices} devices (runtime.devices)"
+    return None
+
+
 @dataclass(frozen=True)
 class Verb:
     """One kind of work."""
@@ -104,9 +117,11 @@ class Verb:
     contents: Contents = _no_contents
     """Digests of what the settings name outside the store; stands in for the paths themselves."""
     paths: frozenset[str] = field(default_factory=frozenset)
-    """Settings that say where something lies; they do not change the result."""
+    """Settings that say where something lies or how the work is cut; they do not change the result."""
     check: Callable[[Any], Check | None] = _no_check
     """What else the stage would refuse at its start."""
+    obstacle: Callable[[Any, int], str | None] = _no_obstacle
+    """What keeps so many devices from sharing its work; None if nothing does."""
 
     def identity(self, settings: Settings) -> dict[str, Any]:
         """The settings that can change the result."""
@@ -115,14 +130,15 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "data": Verb("pipelines.stages.data", DataSettings, contents=_data_contents, paths=frozenset({"source"})),
-    "train": Verb("pipelines.stages.train", TrainSettings),
+    "train": Verb("pipelines.stages.train", TrainSettings, obstacle=_train_obstacle),
     "gan": Verb(
         "pipelines.stages.gan",
         GanStageSettings,
         version=2,
         contents=_gan_contents,
-        paths=frozenset({"init_from", "checkpoint_kimg"}),
+        paths=frozenset({"init_from", "checkpoint_kimg", "images_per_pass"}),
         check=_gan_check,
+        obstacle=gan_obstacle,
     ),
     "sample": Verb("pipelines.stages.sample", SampleSettings, version=2),
     "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings),

@@ -7,9 +7,10 @@ import pytest
 
 from pipelines import store
 from pipelines.request import read_request
-from pipelines.runner import Planned, StageFailedError, run
+from pipelines.runner import Planned, StageFailedError, check, run
 from pipelines.store import BEGUN, WORK
 from segkit.core.config import read_yaml
+from segkit.core.errors import RequestError
 from tests.pipelines.tiny import STAGES, plan
 
 
@@ -158,3 +159,32 @@ def test_running_writes_into_the_runs_folder_alone(planned: list[Planned], tmp_p
     run(planned, print, FakeLauncher())
     assert set(tmp_path.iterdir()) - before == {tmp_path / "runs"}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {".requests", *(i.folder.name for i in planned)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "upto", "message"),
+    [
+        (["runtime.devices=3"], "teacher", r"^teacher: phases\.0\.batch_size = 2 cannot be shared evenly by 3 devices"),
+        (["runtime.num_nodes=5"], "teacher", r"^teacher: .* cannot be shared evenly by 5 devices"),
+        (["runtime.devices=4"], "gan", r"^gan: the path-length batch of 2 .* cannot be shared evenly by 4 devices"),
+    ],
+)
+def test_devices_that_cannot_share_the_work_are_refused_before_anything_starts(
+    config: Path, tmp_path: Path, overrides: list[str], upto: str, message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        check(plan(config, tmp_path, *overrides, upto=upto), say=print)
+
+
+def test_devices_need_only_share_the_work_that_is_asked_for_and_not_done(config: Path, tmp_path: Path) -> None:
+    three = "runtime.devices=3", "gan.batch_size=6", "gan.pl_batch_shrink=1"
+    check(plan(config, tmp_path, *three, upto="gan"), say=print)
+    with pytest.raises(RequestError, match=r"^teacher: "):
+        check(plan(config, tmp_path, *three), say=print)
+    run(plan(config, tmp_path, upto="teacher"), print, FakeLauncher())
+    check(plan(config, tmp_path, *three, upto="teacher"), say=print)
+
+
+def test_in_how_many_passes_the_gan_trains_is_no_part_of_what_it_is(config: Path, tmp_path: Path) -> None:
+    whole, passes = plan(config, tmp_path, upto="gan"), plan(config, tmp_path, "gan.images_per_pass=2", upto="gan")
+    assert [item.fingerprint for item in whole] == [item.fingerprint for item in passes]

@@ -176,24 +176,6 @@ def test_an_unknown_ensemble_member_is_answered_with_those_there_are() -> None:
         build(ensemble={"members": ["mxied"]})
 
 
-@pytest.mark.parametrize(
-    ("runtime", "message"),
-    [
-        ({"devices": 3}, r"batch_size = 2 cannot be shared evenly by 3 devices"),
-        ({"num_nodes": 5}, r"batch_size = 2 cannot be shared evenly by 5 devices"),
-        ({"devices": 2, "num_nodes": 4}, r"gan: mbstd_group_size 4 does not divide the 2 images"),
-    ],
-)
-def test_devices_that_cannot_share_a_batch_are_refused_before_anything_starts(
-    runtime: dict[str, int], message: str
-) -> None:
-    network = {"phases": [{"epochs": 1, "batch_size": 16 if len(runtime) > 1 else 2}]}
-    raw = {"runtime": runtime, "teacher": network, "students": {"other": network}}
-    with pytest.raises(ConfigError, match=message):
-        validate(SyntheticAugSettings, raw, "here")
-    assert validate(SyntheticAugSettings, {**raw, "runtime": {"devices": 2}}, "here").runtime.devices == 2
-
-
 @pytest.mark.parametrize("section", ["samples", "fidelity"])
 @pytest.mark.parametrize(
     ("first_seed", "num_images", "message"),
