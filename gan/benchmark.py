@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from gan.bench_worker import CONVOLUTION, CONVOLUTION_FLOP, Kind, intervals, num_convolutions, serve
+from gan.compiling import check_compiler
 from gan.settings import GanSettings
 from segkit.core.errors import SegkitError
 
@@ -57,8 +58,12 @@ def measure(
         `ratio` is the reference's time over this kind's, each pair from one round.
 
     Raises:
+        RequestError: there is no compiler.
         SegkitError: a process could not go on, for want of memory for instance.
     """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if with_compiled:
+        check_compiler(device)
     kinds = _kinds(settings, precisions, num_low_precision_resolutions, reference_memory, with_compiled)
     phases = [*intervals(settings), CONVOLUTION]
     seconds: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in phases} for name in kinds}
@@ -71,7 +76,6 @@ def measure(
                     seconds[name][phase].append(process.ask("seconds", phase, iteration))
         memory = {name: process.ask("memory_mb") for name, process in processes.items()}
         profiles = {name: processes[name].ask("profile", 0) for name in precisions if with_profile}
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {
         "resolution": settings.resolution,
         "batch": settings.batch_size,

@@ -100,6 +100,8 @@ class StyleGAN2Task(L.LightningModule):
             keep_freed_memory()
         if self.settings.torch_compile:
             check_compiler(self.device)
+            if rank() == 0:
+                print("compiling G and D when they are first called, which takes minutes", flush=True)
         # a checkpoint, when there is one, is restored by now; it holds everything and does not need the first weights
         if self.settings.init_from is not None and self.num_images_seen == 0:
             weights.load_all(self.settings.init_from, self.settings, self.networks)
@@ -285,8 +287,11 @@ class StyleGAN2Task(L.LightningModule):
     def _log_progress(self) -> None:
         # the lazy quantities are logged with their last value: whoever reads a row finds all of them in it
         self.log_dict(self.latest)
-        self.log("gan/ada_p", self.augment_pipe.chance if self.settings.augment != "none" else 0.0, prog_bar=True)
-        self.log("gan/kimg", self.num_images_seen / 1000, prog_bar=True)
+        # Lightning reads a bar's quantities in every iteration: these stay on the CPU, where no device is waited for
+        shown = self.trainer.progress_bar_callback is not None
+        chance = self.augment_pipe.chance if self.settings.augment != "none" else 0.0
+        self.log("gan/ada_p", torch.tensor(chance), prog_bar=shown)
+        self.log("gan/kimg", torch.tensor(self.num_images_seen / 1000), prog_bar=shown)
 
     # checkpoints and drawing --------------------------------------------------------------------------------------
 

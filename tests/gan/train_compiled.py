@@ -8,6 +8,8 @@ but write kernels, which would take minutes. It cannot follow the checks of shap
 
 import json
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch._dynamo as dynamo
@@ -15,7 +17,7 @@ import torch._dynamo as dynamo
 from gan.bench_worker import Kind, Phases, Worker
 from gan.settings import GanSettings
 from gan.task import StyleGAN2Task
-from tests.gan.train_together import images, tiny
+from tests.gan.train_together import differing, fit, images, keep, tiny
 
 
 def trained(settings: GanSettings) -> dict[str, torch.Tensor]:
@@ -55,8 +57,21 @@ def graphs_of_a_bench(settings: GanSettings) -> list[int]:
     return [*graphs, dynamo.utils.counters["stats"]["unique_graphs"]]
 
 
+def what_a_resumed_training_learns_otherwise(folder: Path) -> list[str]:
+    """Names of the tensors that differ at the end, after as many iterations as in one go; there should be none."""
+    settings = tiny(torch_compile=True, kimg=0.016)
+    whole, _ = fit(settings, folder, [keep(folder)])
+    dynamo.reset()
+    resumed, trainer = fit(settings, folder, ckpt_path=folder / "step=2.ckpt")
+    assert trainer.global_step == 4
+    return differing(whole.state_dict(), resumed.state_dict())
+
+
 if __name__ == "__main__":
     torch.compiler.set_stance("default", force_backend="aot_eager")
     constant = {"train_noise": "const", "augment": "none"}
     cases = [compare(tiny(**constant | changes)) for changes in json.loads(sys.argv[1])]
-    print(json.dumps({"cases": cases, "bench": graphs_of_a_bench(tiny(**constant))}))
+    bench = graphs_of_a_bench(tiny(**constant))
+    with TemporaryDirectory() as folder:
+        resumed = what_a_resumed_training_learns_otherwise(Path(folder))
+    print(json.dumps({"cases": cases, "bench": bench, "resumed": resumed}))
