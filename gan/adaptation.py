@@ -130,9 +130,10 @@ def _changes(found: GanSettings, wanted: GanSettings) -> Iterator[str]:
         yield f"image_channels {found.image_channels} -> {wanted.image_channels}: {told}"
     if found.resolution != wanted.resolution:
         low, high = sorted((found.resolution, wanted.resolution))
-        blocks = ", ".join(f"b{resolution}" for resolution in resolutions_to(high) if resolution > low)
+        names = [f"b{resolution}" for resolution in resolutions_to(high) if resolution > low]
+        blocks, begin = ", ".join(names), "begins" if len(names) == 1 else "begin"
         if wanted.resolution == high:
-            told = f"{blocks} begin anew; the generator draws the old picture upsampled"
+            told = f"{blocks} {begin} anew; the generator draws the old picture upsampled"
         else:
             told = f"{blocks} left out; the generator draws what the blocks up to b{low} drew"
         yield f"resolution {found.resolution} -> {wanted.resolution}: {told}, the discriminator reads images anew"

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from segkit.cli.json_option import json_option
 from segkit.cli.lazy import lazy_group
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -29,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     help="May be given several times; the first is the one the others are compared with.",
 )
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Timed steps of each kind.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here too.")
+@json_option("the figures")
 @click.pass_context
 def bench(
     ctx: click.Context,

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast, get_args
 import click
 
 from gan.settings import GanSettings, PresetName
+from segkit.cli.json_option import json_option
 
 _DEFAULTS = {"resolution": 256, "batch_size": 4, "channel_base": 16384}
 
@@ -51,7 +52,7 @@ _DEFAULTS = {"resolution": 256, "batch_size": 4, "channel_base": 16384}
 )
 @click.option("--profile", "with_profile", is_flag=True, help="Also say what the time is spent on.")
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Rounds, after one to warm up.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here too.")
+@json_option("the figures")
 def gan(
     preset: str | None,
     resolution: int | None,
@@ -90,6 +91,8 @@ def gan(
     raw: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if preset is None:
         raw = _DEFAULTS | raw
+    if batch_size is not None and batch_size % 2:
+        raw["pl_batch_shrink"] = 1  # an odd batch cannot be halved
     raw |= {"augment": "fixed" if augment_p else "none", "augment_p": augment_p, "num_low_precision_resolutions": 0}
     settings = validate(GanSettings, raw, "the options")
     result = measure(

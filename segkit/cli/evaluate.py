@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.json_option import json_option
+
 
 @click.command()
 @click.option(
@@ -16,7 +18,7 @@ import click
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Not to be tuned on these images."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every number here too.")
+@json_option("every number")
 def evaluate(predictions: Path, data: str, split: str, threshold: float, json_path: Path | None) -> None:
     """Print the tables, test and training images apart; probability maps (8 or 16 bit) and binary maps both do.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segkit.cli.json_option import json_option
 from segkit.cli.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ NUM_PAIRS = 12
     "tells where the share passes and the upper end of its interval does not.",
 )
 @click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too, to choose one by.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="File for every number.")
+@json_option("every number")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -116,7 +117,7 @@ def evaluate(
     runtime = validate(
         RuntimeSettings, {"devices": int(devices) if devices.isdigit() else devices}, "segkit gan evaluate"
     )
-    _check(seed, num_images, out, json_path)
+    _check(seed, num_images, out)
     gan, generator = read_generator(weights)
     clocks = _snapshots(weights) if snapshots else {}
     photographs = find(data, images, weights)
@@ -147,17 +148,15 @@ def evaluate(
     check_copies(assessment, max_copy_share, f"see {out / records.SHEET}" if out else "--out DIR shows them")
 
 
-def _check(seed: int, num_images: int, out: Path | None, json_path: Path | None) -> None:
+def _check(seed: int, num_images: int, out: Path | None) -> None:
     """Refuse what would fail only at the end."""
     from segkit.core.errors import RequestError
-    from segkit.core.outputs import check_file, check_folder
+    from segkit.core.outputs import check_folder
 
     if seed + num_images - 1 > LARGEST_SEED:
         raise RequestError(f"--seed {seed} and {num_images} images go beyond the largest seed, {LARGEST_SEED}")
     if out is not None:
         check_folder(out, "--out")
-    if json_path is not None:
-        check_file(json_path, "--json")
 
 
 def _snapshots(weights: Path) -> dict[float, Path]:

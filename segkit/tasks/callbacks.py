@@ -143,7 +143,10 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 
 
 class PlainProgress(Callback):
-    """Progress as lines, for logs: after two seconds, then every `interval_s` seconds, with rate and time left."""
+    """Progress as lines, for logs: after two seconds, then every `interval_s` seconds, with rate and time left.
+
+    Metrics are read only for a line that is due: reading one makes the host wait for the GPU.
+    """
 
     def __init__(self, label: str, interval_s: float = 10.0) -> None:
         self.label = label
@@ -153,13 +156,15 @@ class PlainProgress(Callback):
         self._begin(trainer.global_step)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
-        total = int(trainer.estimated_stepping_batches)
-        loss = trainer.callback_metrics.get("train/loss")
-        score = trainer.callback_metrics.get("val/dice")
+        if not self._is_due(trainer):
+            return
+        metrics = trainer.callback_metrics
         values = "".join(
-            f", {key} {float(value):.4f}" for key, value in (("loss", loss), ("val/dice", score)) if value is not None
+            f", {name} {float(metrics[key]):.4f}"
+            for name, key in (("loss", "train/loss"), ("val/dice", "val/dice"))
+            if key in metrics
         )
-        self._say(trainer, trainer.global_step, total, "step", values)
+        self._say(trainer.global_step, int(trainer.estimated_stepping_batches), "step", values)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._begin(0)
@@ -167,16 +172,18 @@ class PlainProgress(Callback):
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._say(trainer, batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
+        if self._is_due(trainer):
+            self._say(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
 
     def _begin(self, done: int) -> None:
         self.first, self.start = done, time.monotonic()
         self.due = self.start + min(2.0, self.interval_s)
 
-    def _say(self, trainer: L.Trainer, done: int, total: int, unit: str, values: str) -> None:
+    def _is_due(self, trainer: L.Trainer) -> bool:
+        return trainer.is_global_zero and time.monotonic() >= self.due
+
+    def _say(self, done: int, total: int, unit: str, values: str) -> None:
         now = time.monotonic()
-        if not trainer.is_global_zero or now < self.due:
-            return
         self.due = now + self.interval_s
         rate = (done - self.first) / (now - self.start)
         left = (total - done) / rate if rate else float("inf")

@@ -27,8 +27,8 @@ class RuntimeSettings(Settings):
     seed: int = Field(0, ge=0)
     """Seed of everything random that has no seed of its own."""
     deterministic: bool = False
-    """Ask torch for deterministic algorithms on GPUs (slower); where it has none, as for the GAN's augmentation, it warns
-    and goes on. CPU runs repeat exactly without it."""
+    """Ask torch for deterministic algorithms on GPUs (slower); where it has none, as for the GAN's augmentation, it
+    warns and goes on. CPU runs repeat exactly without it."""
     num_workers: int = Field(0, ge=0)
     """Loader processes per rank. Images are in memory, so few are needed; results do not depend on it."""
     tracker: Literal["wandb", "csv", "none"] = "csv"

@@ -315,3 +315,17 @@ def test_the_caller_s_answer_to_sigterm_is_given_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     assert segkit_here("pipeline", "list") == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["bench"],
+        ["bench", "gan"],
+        ["evaluate", "maps", "--data", "drive:nowhere"],
+        ["gan", "evaluate", "--weights", "nowhere", "--features", "nowhere"],
+    ],
+)
+def test_numbers_that_could_not_be_written_are_not_computed(args, tmp_path, capsys):
+    assert segkit_here(*args, "--json", str(tmp_path)) == 2
+    assert f"--json {tmp_path} is a folder; name a file" in capsys.readouterr().err
