@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import math
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -20,7 +21,7 @@ from segkit.tasks.callbacks import (
     last_checkpoint,
     progress,
 )
-from tests.tasks.small import Kept, fit, settings
+from tests.tasks.small import Kept, PlainDescent, fit, settings
 
 
 def stand_in(**fields):
@@ -300,6 +301,42 @@ def test_other_ranks_print_no_progress(clock, capsys):
     clock.time += 60
     lines.on_train_batch_end(trainer, None)
     assert capsys.readouterr().out == ""
+
+
+class ReadsPerStep(L.Callback):
+    """How many numbers have been read out of tensors from the start of each step to the start of the next."""
+
+    def __init__(self, monkeypatch):
+        self.count, self.marks = 0, []
+        for name in ("item", "__float__"):
+            monkeypatch.setattr(torch.Tensor, name, self.counted(getattr(torch.Tensor, name)))
+
+    def counted(self, function):
+        def read(tensor):
+            self.count += 1
+            return function(tensor)
+
+        return read
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.marks.append((trainer.current_epoch, self.count))
+
+    def of_epoch(self, epoch):
+        counts = [count for number, count in self.marks if number == epoch]
+        return [after - before for before, after in itertools.pairwise(counts)]
+
+
+@pytest.mark.parametrize(("interval_s", "per_step"), [(10.0, 0), (0.0, 2)])
+def test_metrics_are_read_for_lines_that_are_due_alone(tmp_path, phantoms, monkeypatch, interval_s, per_step):
+    ticks = itertools.count()
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
+    monkeypatch.setattr(callbacks, "has_terminal", lambda: False)
+    reads = ReadsPerStep(monkeypatch)
+    lines = PlainProgress("teacher", interval_s)
+    # in the second epoch there are a loss and a score to print; Adam would read its count of steps
+    fit(tmp_path, phantoms, settings(epochs=2, batch_size=1), callbacks=[lines, reads], kind=PlainDescent)
+    assert reads.of_epoch(0) == [0, 0, 0]
+    assert reads.of_epoch(1) == [per_step] * 3
 
 
 def test_a_terminal_gets_a_bar_and_a_log_gets_lines(monkeypatch):
