@@ -145,7 +145,8 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 class PlainProgress(Callback):
     """Progress as lines, for logs: after two seconds, then every `interval_s` seconds, with rate and time left.
 
-    Metrics are read only for a line that is due: reading one makes the host wait for the GPU.
+    The rate is that of what follows this process's first step or image, which may include minutes of compiling. Metrics
+    are read only for a line that is due: reading one makes the host wait for the GPU.
     """
 
     def __init__(self, label: str, interval_s: float = 10.0) -> None:
@@ -153,10 +154,10 @@ class PlainProgress(Callback):
         self.interval_s = interval_s
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._begin(trainer.global_step)
+        self._begin()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
-        if not self._is_due(trainer):
+        if not self._is_due(trainer, trainer.global_step):
             return
         metrics = trainer.callback_metrics
         values = "".join(
@@ -167,27 +168,33 @@ class PlainProgress(Callback):
         self._say(trainer.global_step, int(trainer.estimated_stepping_batches), "step", values)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._begin(0)
+        self._begin()
 
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._is_due(trainer):
+        if self._is_due(trainer, batch_idx + 1):
             self._say(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
 
-    def _begin(self, done: int) -> None:
-        self.first, self.start = done, time.monotonic()
-        self.due = self.start + min(2.0, self.interval_s)
+    def _begin(self) -> None:
+        self.first: int | None = None
+        self.due = time.monotonic() + min(2.0, self.interval_s)
 
-    def _is_due(self, trainer: L.Trainer) -> bool:
-        return trainer.is_global_zero and time.monotonic() >= self.due
+    def _is_due(self, trainer: L.Trainer, done: int) -> bool:
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.start = done, now
+        return trainer.is_global_zero and now >= self.due
 
     def _say(self, done: int, total: int, unit: str, values: str) -> None:
+        assert self.first is not None
         now = time.monotonic()
         self.due = now + self.interval_s
-        rate = (done - self.first) / (now - self.start)
-        left = (total - done) / rate if rate else float("inf")
-        print(f"{self.label}: {unit} {done}/{total}{values}, {rate:.2f} {unit}s/s, {_duration(left)} left", flush=True)
+        pace = ""
+        if done > self.first:
+            rate = (done - self.first) / (now - self.start)
+            pace = f", {rate:.2f} {unit}s/s, {_duration((total - done) / rate)} left"
+        print(f"{self.label}: {unit} {done}/{total}{values}{pace}", flush=True)
 
 
 def _duration(seconds: float) -> str:

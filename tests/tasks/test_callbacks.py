@@ -287,9 +287,35 @@ def test_progress_of_predictions_counts_images(clock, capsys):
         clock.time += 4
         lines.on_predict_batch_end(stepping(0), None, None, None, number)
     assert capsys.readouterr().out.splitlines() == [
-        "pseudo-labels: image 1/8, 0.25 images/s, 28 s left",
+        "pseudo-labels: image 1/8",
         "pseudo-labels: image 4/8, 0.25 images/s, 16 s left",
         "pseudo-labels: image 7/8, 0.25 images/s, 4 s left",
+    ]
+
+
+def test_the_rate_is_that_of_what_follows_the_first_step(clock, capsys):
+    lines = PlainProgress("gan", interval_s=10)
+    lines.on_train_start(stepping(100), None)
+    for step, seconds in [(101, 200), *((step, 2) for step in range(102, 107))]:
+        clock.time += seconds
+        lines.on_train_batch_end(stepping(step), None)
+    assert capsys.readouterr().out.splitlines() == [
+        "gan: step 101/400",
+        "gan: step 106/400, 0.50 steps/s, 10 min left",
+    ]
+
+
+def test_each_run_of_one_trainer_has_a_rate_of_its_own(clock, capsys):
+    lines = PlainProgress("teacher", interval_s=10)
+    for seconds in (1, 5):
+        lines.on_predict_start(stepping(0), None)
+        for number in range(3):
+            clock.time += seconds
+            lines.on_predict_batch_end(stepping(0), None, None, None, number)
+    assert capsys.readouterr().out.splitlines() == [
+        "teacher: image 2/8, 1.00 images/s, 6 s left",
+        "teacher: image 1/8",
+        "teacher: image 3/8, 0.20 images/s, 25 s left",
     ]
 
 
