@@ -13,6 +13,7 @@ from torch import Tensor
 from gan.distances import Measure
 from gan.generator import Generator, MappingNetwork
 from gan.noise import learnt_noise, synthesise
+from gan.sampling import repeatable_on_gpu
 from segkit.core.config import Settings
 
 _NUM_W_SAMPLES = 10_000
@@ -103,7 +104,7 @@ def project(
     settings: ProjectionSettings,
     watched: Callable[[range], Iterable[int]] = iter,
 ) -> Projection:
-    """Search for the image, beginning at the mean w; the same on each run of one machine.
+    """Search for the image, beginning at the mean w; in fp32, and the same on each run of one machine if `measure` is.
 
     Args:
         generator: computing in fp32, its parameters needing no gradient.
@@ -111,6 +112,17 @@ def project(
         measure: the distance to be made small.
         watched: goes through the numbers of the steps, for showing how far it is.
     """
+    with repeatable_on_gpu(generator.mapping.w_avg.device):
+        return _search(generator, target_pm1, measure, settings, watched)
+
+
+def _search(
+    generator: Generator,
+    target_pm1: Float[Tensor, "c r r"],
+    measure: Measure,
+    settings: ProjectionSettings,
+    watched: Callable[[range], Iterable[int]],
+) -> Projection:
     device = generator.mapping.w_avg.device
     draws = torch.Generator().manual_seed(settings.seed)
     sigma = w_scale(generator.mapping, generator.z_dim, draws)

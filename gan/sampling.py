@@ -48,12 +48,14 @@ def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
 
 
 @contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """Keep kernels from adding in an order that depends on the machine's cores (CPU) or on chance (GPU), and fp32 from
-    being rounded to TF32 where whoever calls allows that."""
+def repeatable_on_gpu(device: torch.device) -> Iterator[None]:
+    """Keep cuDNN's kernels from adding in an order of chance, and fp32 from being rounded to TF32, where whoever calls
+    allows that.
+
+    Elsewhere than on a GPU nothing changes.
+    """
     if device.type != "cuda":
-        with one_thread(device):
-            yield
+        yield
         return
     precision = torch.get_float32_matmul_precision()
     try:
@@ -62,6 +64,13 @@ def _repeatable(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(precision)
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Keep kernels from adding in an order that depends on the machine's cores (CPU) or on chance (GPU)."""
+    with one_thread(device), repeatable_on_gpu(device):
+        yield
 
 
 @torch.inference_mode()

@@ -82,7 +82,7 @@ def project(
     from gan.projection import ProjectionSettings
     from gan.projection import project as search
     from gan.projection_folder import ProjectionFolder
-    from gan.sampling import fastest_device, levels_8bit, read_generator
+    from gan.sampling import fastest_device, levels_8bit, read_generator, repeatable_on_gpu
     from segkit.cli.progress import tracked
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
@@ -101,8 +101,9 @@ def project(
     measure: Measure = pyramid_measure
     if features is not None:
         measure = sum_of([pyramid_measure, feature_measure(_features(features, device))])
-    mean_pm1 = synthesise(generator.synthesis, generator.mapping.broadcast(generator.mapping.w_avg[None]), {})[0].cpu()
-    mean = levels_8bit(mean_pm1)
+    with repeatable_on_gpu(device):
+        mean_ws = generator.mapping.broadcast(generator.mapping.w_avg[None])
+        mean = levels_8bit(synthesise(generator.synthesis, mean_ws, {})[0].cpu())
     folder = ProjectionFolder(out, network)
     with folder.held(names, say=click.echo):
         digest = None if features is None else _digest(features)

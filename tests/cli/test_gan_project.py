@@ -7,6 +7,7 @@ import subprocess
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from gan import sampling
 from gan.data import fit_to_square
 from gan.noise import synthesise
 from gan.sampling import generate, levels_8bit, read_generator, styles
@@ -116,6 +118,21 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_others(
     found = {name: [(tmp_path / name / "photo" / file).read_bytes() for file in FILES] for name in "abc"}
     assert found["a"] == found["b"]
     assert found["a"][2] != found["c"][2]
+
+
+def test_on_a_gpu_the_mean_image_to_compare_with_is_drawn_unrounded(
+    weights: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unrounded, on_gpu = [], sampling.repeatable_on_gpu
+
+    def drawn(*args: Any) -> torch.Tensor:
+        unrounded.append(not torch.backends.cudnn.allow_tf32)
+        return synthesise(*args)
+
+    monkeypatch.setattr(sampling, "repeatable_on_gpu", lambda device: on_gpu(torch.device("cuda")))
+    monkeypatch.setattr("gan.noise.synthesise", drawn)
+    assert project(weights, tmp_path / "out", photo, "--steps", "1") == 0
+    assert unrounded == [True]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

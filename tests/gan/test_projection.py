@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gan import projection, sampling
 from gan.distances import pyramid_measure
 from gan.noise import learnt_noise, synthesise
 from gan.projection import ProjectionSettings, exploration, noise_penalty, normalise_, project, rate_factor, w_scale
@@ -161,6 +162,55 @@ def test_the_same_seed_finds_the_same_and_another_seed_another(generator, noise)
     assert torch.equal(first.image_pm1, again.image_pm1)
     assert first.steps == again.steps
     assert not torch.equal(first.ws, other.ws)
+
+
+def is_repeatable():
+    """Whether cuDNN is to keep to one order of adding, and fp32 to all its bits."""
+    cudnn = torch.backends.cudnn
+    whole = not cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "highest"
+    return whole and cudnn.deterministic and not cudnn.benchmark
+
+
+def test_on_a_gpu_search_and_result_are_repeatable_and_unrounded(generator, monkeypatch):
+    seen = {"measure": [], "draw": []}
+
+    def measure(target_pm1):
+        seen["measure"].append(is_repeatable())
+        return pyramid_measure(target_pm1)
+
+    def drawn(*args):
+        seen["draw"].append(is_repeatable())
+        return synthesise(*args)
+
+    on_gpu = sampling.repeatable_on_gpu
+    monkeypatch.setattr(projection, "repeatable_on_gpu", lambda device: on_gpu(torch.device("cuda")))
+    monkeypatch.setattr(projection, "synthesise", drawn)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        project(generator, draw(generator, 3), measure, settings(num_steps=3))
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cudnn.deterministic
+    finally:
+        torch.set_float32_matmul_precision(before)
+    # of three steps, and of where they ended
+    assert seen == {"measure": [True], "draw": [True] * 4}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_finds_the_same_again_and_its_result_is_what_a_cpu_draws(generator):
+    on_gpu = networks(tiny())["generator_ema"].requires_grad_(False)
+    on_gpu.load_state_dict(generator.state_dict())
+    on_gpu.to("cuda")
+    wanted = settings(num_steps=20, noise="optimise")
+    first, again = (project(on_gpu, draw(generator, 3), pyramid_measure, wanted) for _ in range(2))
+    assert torch.equal(first.ws, again.ws)
+    assert first.steps == again.steps
+    noise = {name: value.cpu() for name, value in first.noise.items()}
+    on_cpu = synthesise(generator.synthesis, first.ws.cpu(), noise)[0]
+    torch.testing.assert_close(first.image_pm1, on_cpu, atol=1e-3, rtol=1e-3)
 
 
 def test_the_generator_stays_as_it_was(generator):

@@ -179,7 +179,7 @@ def test_on_a_gpu_fp32_is_not_rounded_and_what_the_caller_allows_comes_back():
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("high")
-        with sampling._repeatable(torch.device("cuda")):
+        with sampling.repeatable_on_gpu(torch.device("cuda")):
             assert torch.get_float32_matmul_precision() == "highest"
             assert torch.backends.cudnn.deterministic
             assert not torch.backends.cudnn.allow_tf32
