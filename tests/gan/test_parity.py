@@ -5,15 +5,17 @@ Of it only what a user of the program sees is used: the networks' constructors w
 them, their tensors' names, and `AugmentPipe(**options)(images)`.
 
 Compared to 1e-4, with the same tensors on both sides: mapping, truncation with psi and cutoff, synthesis, the whole
-generator, the discriminator's logits, and one step of Adam on the generator's loss, on its path-length penalty and on
-the discriminator's loss with R1. Compared as distributions, since the official pipe takes no random numbers from
-outside: where the augmentation moves things and which colours, noise and holes it makes.
+generator, the discriminator's logits, and one step of Adam on the generator's loss, on its path-length penalty and
+on the discriminator's loss with R1; and, for given numbers, which `torch.rand` and `torch.randn` then answer both
+pipes with, what the matrix of each colour transform, and of all together, makes of colours. Compared more loosely:
+where each geometric transform moves things for given numbers; and as distributions, where all of them move things
+and which colours, noise and holes there are.
 
-Not compared: an augmented image for given random numbers; noise drawn at random; the official training loop. On purpose
-we differ from it in three things: the target of the path lengths is their running mean before the step (here it is
-handed in), `w_avg` moves once per iteration by the mean over all processes (here it is only copied), and the shift that
-the asymmetric sym6 filter brings is taken back at the filter's exact centre, so that an augmented image may lie a
-fraction of a pixel beside the official one (positions are compared to one pixel).
+Not compared: noise drawn at random; the official training loop. On purpose we differ from it in three things: the
+target of the path lengths is their running mean before the step (here it is handed in), `w_avg` moves once per
+iteration by the mean over all processes (here it is only copied), and the shift that the asymmetric sym6 filter
+brings is taken back at the filter's exact centre, so that an augmented image may lie a fraction of a pixel beside
+the official one (positions are compared to one pixel).
 """
 
 import importlib
@@ -28,6 +30,9 @@ import torch
 from scipy.stats import ks_2samp
 
 from gan.augment import AugmentPipe, draw
+from gan.augment.color import Color
+from gan.augment.draws import Column
+from gan.augment.geometry import Geometry
 from gan.discriminator import Discriminator
 from gan.generator import Generator
 from gan.settings import GanSettings
@@ -366,6 +371,70 @@ def compare_augmentation(official, preset, p):
         assert distance < 2.25 * (2 / NUM_DRAWN) ** 0.5, f"{name}: {distance:.3f}"
 
 
+class Numbers:
+    """What torch draws, in any order: one uniform and one normal number, over and over."""
+
+    def __init__(self, monkeypatch, uniform, normal):
+        self.uniform, self.normal = uniform, normal
+        for name, value in (("rand", uniform), ("randn", normal)):
+            monkeypatch.setattr(torch, name, lambda *size, value=value, **options: torch.full(_size(size), value))
+
+    def draws(self, num_images):
+        """The same for our pipe, every transform applied."""
+        return draw(num_images, rng(0))._replace(
+            apply=torch.zeros(num_images, len(Column), dtype=torch.float64),
+            uniform=torch.full([num_images, len(Column), 2], self.uniform, dtype=torch.float64),
+            normal=torch.full([num_images, len(Column), 2], self.normal, dtype=torch.float64),
+        )
+
+
+def _size(size):
+    return list(size[0]) if len(size) == 1 and not isinstance(size[0], int) else list(size)
+
+
+def augmented(official, names, preset, image, numbers):
+    """By both pipes, for the same numbers."""
+    theirs = official.augment.AugmentPipe(**dict.fromkeys(names, 1))
+    ours = AugmentPipe(preset, 1.0)
+    only = {"blit": BLIT, "geom": GEOM}.get(preset)
+    if only is not None:
+        kept = {field: getattr(ours.transforms.geometry, field) for name in names for field in only[name]}
+        ours.transforms = ours.transforms._replace(geometry=Geometry(**kept))
+    else:
+        kept = {COLOR[name]: getattr(ours.transforms.color, COLOR[name]) for name in names}
+        ours.transforms = ours.transforms._replace(color=Color(**kept))
+    with torch.no_grad():
+        return theirs(image), ours(image, numbers.draws(len(image)))
+
+
+BLIT = {"xflip": ["x_flip"], "rotate90": ["quarter_turns"], "xint": ["whole_shift"]}
+GEOM = {"scale": ["scale_std"], "rotate": ["turn"], "aniso": ["stretch_std"], "xfrac": ["shift_std"]}
+COLOR = {
+    "brightness": "brightness_std",
+    "contrast": "contrast_std",
+    "lumaflip": "luma_flip",
+    "hue": "hue",
+    "saturation": "saturation_std",
+}
+GIVEN = [(0.3, 0.7), (0.8, -0.4)]
+
+
+def compare_colours_for_given_numbers(official, monkeypatch, names, uniform, normal):
+    image = patches()
+    theirs, ours = augmented(official, names, "color", image, Numbers(monkeypatch, uniform, normal))
+    close(ours, theirs)
+
+
+def compare_places_for_given_numbers(official, monkeypatch, preset, name, uniform, normal):
+    image = points()
+    theirs, ours = augmented(official, [name], preset, image, Numbers(monkeypatch, uniform, normal))
+    expected, found = placed(theirs), placed(ours)
+    for what, tolerance in {"mirrored": 0.0, "size": 0.06, "stretch": 0.12, "angle": 0.0}.items():
+        assert abs(float(found[what] - expected[what])) <= tolerance, what
+    for what in ("shift across", "shift down"):
+        assert abs(float(found[what] - expected[what])) <= 1.0, what
+
+
 def compare_no_augmentation(official):
     theirs = official.augment.AugmentPipe(**{name: 1 for names in OPTIONS.values() for name in names})
     theirs.p.copy_(torch.tensor(0.0))
@@ -397,6 +466,22 @@ def test_our_augmentation_is_drawn_like_the_official_one(official, preset, p):
     compare_augmentation(official, preset, p)
 
 
+ALONE = [[name] for name in COLOR] + [list(COLOR)]
+PLACES = [("blit", name) for name in BLIT] + [("geom", name) for name in GEOM]
+
+
+@pytest.mark.parametrize(("uniform", "normal"), GIVEN)
+@pytest.mark.parametrize("names", ALONE, ids="+".join)
+def test_for_given_numbers_colours_become_the_official_ones(official, monkeypatch, names, uniform, normal):
+    compare_colours_for_given_numbers(official, monkeypatch, names, uniform, normal)
+
+
+@pytest.mark.parametrize(("uniform", "normal"), GIVEN)
+@pytest.mark.parametrize(("preset", "name"), PLACES)
+def test_for_given_numbers_things_go_where_they_officially_go(official, monkeypatch, preset, name, uniform, normal):
+    compare_places_for_given_numbers(official, monkeypatch, preset, name, uniform, normal)
+
+
 # what the comparisons notice, on a stand-in for the checkout ----------------------------------------------------------
 
 STAND_IN = SimpleNamespace(networks=networks, augment=augment)
@@ -407,7 +492,7 @@ def test_a_checkout_named_by_the_variable_is_compared():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "official"]
     environment = os.environ | {VARIABLE: str(ROOT / "tests" / "reference" / "stylegan2_ada_standin")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    num_tests = len(COMPARISONS) + len(AUGMENTATIONS)
+    num_tests = len(COMPARISONS) + len(AUGMENTATIONS) + len(GIVEN) * (len(ALONE) + len(PLACES))
     assert done.stdout.splitlines()[-1].startswith(f"{num_tests} passed, "), done.stdout
 
 
@@ -478,6 +563,22 @@ def test_another_amount_of_augmentation_is_noticed(monkeypatch, name):
 
 
 def test_another_chance_of_augmentation_is_noticed(monkeypatch):
-    monkeypatch.setattr(augment.AugmentPipe, "happens", lambda self, rng, name, twice=False: rng.random() < self.p)
+    monkeypatch.setattr(
+        augment.AugmentPipe, "happens", lambda self, rng, name, twice=False: rng.random() < float(self.p)
+    )
     with pytest.raises(AssertionError):
         compare_augmentation(STAND_IN, "geom", 0.5)
+
+
+@pytest.mark.parametrize("name", [name for name in augment.AMOUNTS if name in COLOR])
+def test_colours_a_thousandth_off_are_noticed(monkeypatch, name):
+    monkeypatch.setitem(augment.AMOUNTS, name, 1.001 * augment.AMOUNTS[name])
+    with pytest.raises(AssertionError):
+        compare_colours_for_given_numbers(STAND_IN, monkeypatch, [name], 0.8, 0.7)
+
+
+@pytest.mark.parametrize(("preset", "name"), [place for place in PLACES if place[1] in augment.AMOUNTS])
+def test_places_far_off_are_noticed(monkeypatch, preset, name):
+    monkeypatch.setitem(augment.AMOUNTS, name, 0.3 * augment.AMOUNTS[name])
+    with pytest.raises(AssertionError):
+        compare_places_for_given_numbers(STAND_IN, monkeypatch, preset, name, 0.95, 1.2)

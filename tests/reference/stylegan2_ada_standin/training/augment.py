@@ -53,6 +53,22 @@ def turn_about_grey(angle):
     return np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * ALONG
 
 
+class Numbers:
+    """Random numbers of torch, by the names of numpy's generators."""
+
+    def random(self, size=()):
+        return torch.rand(size, dtype=torch.float64).numpy()
+
+    def integers(self, count):
+        return int(self.random() * count)
+
+    def uniform(self, low, high):
+        return low + (high - low) * self.random()
+
+    def normal(self, mean=0.0, deviation=1.0, size=()):
+        return mean + deviation * torch.randn(size, dtype=torch.float64).numpy()
+
+
 class AugmentPipe(torch.nn.Module):
     def __init__(self, **multipliers):
         super().__init__()
@@ -60,7 +76,7 @@ class AugmentPipe(torch.nn.Module):
         self.register_buffer("p", torch.ones([]))
 
     def forward(self, images):
-        rng = np.random.default_rng(int(torch.randint(2**31, ())))
+        rng = Numbers()
         edge = images.shape[-1]
         augmented = [self.one(image, edge, rng) for image in images.double().numpy()]
         return torch.from_numpy(np.stack(augmented)).float()
