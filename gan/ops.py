@@ -176,12 +176,10 @@ def activate_(x: Float[Tensor, "..."], activation: str, clamp: float | None = No
     The gain of sqrt(2) is not applied here: leaky ReLU is positively homogeneous, lrelu(g x) = g lrelu(x), so the
     layers fold it into their weights and biases, which are smaller than the activations.
     """
-    if (
-        activation == "lrelu" and torch.compiler.is_compiling()
-    ):  # the compiler saves what it needs, and follows no in-place
-        x = F.leaky_relu(x, LRELU_SLOPE)
-    elif activation == "lrelu":
+    if activation == "lrelu" and not torch.compiler.is_compiling():
         return _ClampedLeakyReLU.apply(x, clamp)  # type: ignore[no-any-return]
+    if activation == "lrelu":
+        x = F.leaky_relu(x, LRELU_SLOPE)  # the compiler sees to memory itself, and follows nothing in place
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
