@@ -41,6 +41,7 @@ def run(context: Context) -> None:
         context.request.name,
         can_share=lambda num_devices: obstacle(settings, num_devices) is None,
         precision="32-true",  # the settings choose low precision, resolution by resolution
+        log_interval_steps=log_steps,
         logger=context.tracker.logger,
         callbacks=[Curves(context.out / "curves.csv", log_steps), Snapshots(context.out), checkpoint],
         max_steps=steps,

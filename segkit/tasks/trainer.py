@@ -31,6 +31,7 @@ def build_trainer(
     *,
     precision: Precision | None = None,
     can_share: Callable[[int], bool] = lambda num_devices: True,
+    log_interval_steps: int = 1,
     logger: Logger | None = None,
     callbacks: Sequence[Callback] = (),
     **limits: Any,
@@ -43,6 +44,7 @@ def build_trainer(
         label: what progress lines are headed with.
         precision: overrides the runtime's, for a resumed stage that began with another.
         can_share: whether so many devices can share the work; `devices: auto` takes the most that can.
+        log_interval_steps: steps between two that the logger hears of; each makes the host wait for a GPU.
         logger: the tracker's, if any.
         callbacks: what else happens during the run.
         limits: `max_epochs` and the like, handed to the Trainer.
@@ -78,7 +80,7 @@ def build_trainer(
         enable_checkpointing=any(type(callback).__name__ == "ModelCheckpoint" for callback in callbacks),
         enable_model_summary=False,
         enable_progress_bar=has_terminal(),
-        log_every_n_steps=1,
+        log_every_n_steps=log_interval_steps,
         default_root_dir=work_dir,
         **limits,
     )

@@ -136,3 +136,8 @@ def test_what_cannot_change_a_result_stays_out_of_a_runs_identity():
 
 def test_a_trainer_is_lightnings(tmp_path):
     assert isinstance(build(tmp_path), L.Trainer)
+
+
+def test_the_logger_hears_of_a_step_as_often_as_asked(tmp_path):
+    asked = build_trainer(RuntimeSettings(accelerator="cpu"), tmp_path, "stage", log_interval_steps=5)
+    assert asked.log_every_n_steps == 5
