@@ -1,6 +1,7 @@
 """Shared fixtures; shapes in annotations are checked while testing."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,13 @@ install_import_hook(
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """What a test draws without a seed of its own is the same in each run, whatever ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def test_a_batch_that_cannot_be_grouped_is_refused():
 def test_discriminator_convolution_is_scaled_by_fan_in_and_gains(down):
     layer = layers.Conv2dLayer(4, 6, 3, activation="lrelu", down=down, gain=0.5**0.5, clamp=2.0).double()
     torch.nn.init.normal_(layer.bias)
-    x = random(2, 4, 8, 8) * 3
+    x = random(2, 4, 8, 8) * 9  # far enough for some to be clamped
     weight, bias = layer.weight.detach().numpy() / 6, layer.bias.detach().numpy()
     convolve = reference.conv_down if down == 2 else lambda image, w: reference.correlate(image, w, pad=1)
     y = np.stack([convolve(image, weight) for image in x]) + bias[:, None, None]
