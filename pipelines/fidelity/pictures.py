@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gan.fidelity.copies import CopySearch
 from pipelines.fidelity.assessment import HELDOUT, Assessment, Pair
 from segkit.core.files import atomic_path
+from segkit.core.images import as_rgb
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -90,9 +91,8 @@ def _tile(image: Pixels, photograph: Pixels, pair: Pair, threshold: float) -> Pi
 
 
 def _shown(image: Pixels) -> Image.Image:
-    rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
     how = Image.Resampling.BICUBIC if len(image) < SIDE else Image.Resampling.BOX
-    return Image.fromarray(np.ascontiguousarray(rgb)).resize((SIDE, SIDE), how)
+    return Image.fromarray(np.ascontiguousarray(as_rgb(image))).resize((SIDE, SIDE), how)
 
 
 def _heading(text: str) -> Pixels:

@@ -83,10 +83,9 @@ def undo_fit(
 
     Gray is repeated and alpha left out. What a centre crop cut off is black.
     """
-    rgb = np.repeat(image[:, :, :1], 3, axis=2) if image.shape[2] < 3 else image[:, :, :3]
     edge = {"pad": max(height, width), "crop": min(height, width)}.get(fit)
     size = (width, height) if edge is None else (edge, edge)
-    resized = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+    resized = np.asarray(Image.fromarray(images.as_rgb(image)).resize(size, Image.Resampling.LANCZOS))
     if fit == "pad":
         top, left = (size[1] - height) // 2, (size[0] - width) // 2
         return resized[top : top + height, left : left + width]

@@ -61,6 +61,11 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     return np.array(_convert(picture, "RGB", path), dtype=np.uint8)
 
 
+def as_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(h, w, c) with 1 to 4 channels as (h, w, 3): gray is repeated, alpha left out."""
+    return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
+
+
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     """Read a two-valued picture (vessel map, field of view) as bool (h, w).
 
