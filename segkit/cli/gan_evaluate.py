@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segkit.cli.gan_options import devices_option, truncation_psi_option, weights_option
 from segkit.cli.json_option import json_option
 from segkit.cli.seeds import LARGEST_SEED
 
@@ -19,12 +20,7 @@ NUM_PAIRS = 12
 
 
 @click.command()
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's.",
-)
+@weights_option
 @click.option(
     "--data",
     metavar="NAME:DIR",
@@ -44,13 +40,7 @@ NUM_PAIRS = 12
 @click.option(
     "--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="How many images to draw."
 )
-@click.option(
-    "--truncation-psi",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Variety: 1 draws from all of W, 0 only the mean image.",
-)
+@truncation_psi_option(1.0)
 @click.option(
     "--seed",
     type=click.IntRange(0, LARGEST_SEED),
@@ -65,7 +55,7 @@ NUM_PAIRS = 12
     show_default=True,
     help="Precision, recall, density and coverage count images within reach of the k-th nearest neighbour.",
 )
-@click.option("--devices", default="1", show_default=True, help="How many processes or GPUs share the work, or `auto`.")
+@devices_option
 @click.option(
     "--max-copy-share",
     type=click.FloatRange(0, 1),

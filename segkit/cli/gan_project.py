@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from segkit.cli.gan_options import weights_option
 from segkit.cli.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -17,12 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's.",
-)
+@weights_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

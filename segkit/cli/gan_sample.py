@@ -9,6 +9,7 @@ from typing import Literal
 import click
 from click.core import ParameterSource
 
+from segkit.cli.gan_options import WEIGHTS_HELP, devices_option, truncation_psi_option
 from segkit.cli.parts import RECIPE
 from segkit.cli.pipeline import conduct
 from segkit.cli.recipes import resolve, runs_option, settings_options
@@ -23,8 +24,7 @@ _MOST_IN_GRID = 100
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's; without it the "
-    "recipe's samples are drawn.",
+    help=f"{WEIGHTS_HELP}; without it the recipe's samples are drawn.",
 )
 @click.option(
     "--seeds", metavar="SEEDS", callback=seeds_callback, help="With --weights: which images, as in 0-99,105,200-210."
@@ -32,13 +32,7 @@ _MOST_IN_GRID = 100
 @click.option(
     "--out", type=click.Path(path_type=Path), help="With --weights: folder for seed0000.png and so on, made if need be."
 )
-@click.option(
-    "--truncation-psi",
-    type=float,
-    default=0.7,
-    show_default=True,
-    help="Variety: 1 draws from all of W, 0 only the mean image.",
-)
+@truncation_psi_option(0.7)
 @click.option(
     "--truncation-cutoff",
     type=int,
@@ -54,7 +48,7 @@ _MOST_IN_GRID = 100
 @click.option(
     "--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits for each colour of a pixel."
 )
-@click.option("--devices", default="1", show_default=True, help="How many processes or GPUs share the work, or `auto`.")
+@devices_option
 @click.option(
     "--grid",
     type=click.Path(path_type=Path),

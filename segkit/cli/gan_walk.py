@@ -5,27 +5,14 @@ from typing import Literal
 
 import click
 
+from segkit.cli.gan_options import truncation_psi_option, weights_option
 from segkit.cli.seeds import seeds_callback
 
 _MOST_PIXELS = 500_000_000
 
-_weights = click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's.",
-)
-_psi = click.option(
-    "--truncation-psi",
-    type=float,
-    default=0.7,
-    show_default=True,
-    help="Variety: 1 draws from all of W, 0 only the mean image.",
-)
-
 
 @click.command()
-@_weights
+@weights_option
 @click.option(
     "--seeds",
     metavar="SEEDS",
@@ -47,7 +34,7 @@ _psi = click.option(
     show_default=True,
     help="Straight in W, or along great circles in Z.",
 )
-@_psi
+@truncation_psi_option(0.7)
 @click.option(
     "--closed/--open", default=None, help="Return to the first image at the end, or not.  [default: only films return]"
 )
@@ -73,8 +60,6 @@ def interpolate(
 
     The noise stands still, so that nothing flickers.
     """
-    import numpy as np
-
     from gan.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid
     from gan.walks import between, film_positions, strip_positions
     from segkit.cli.progress import tracked
@@ -102,16 +87,12 @@ def interpolate(
         images.write_image(out, sample_grid(pictures, num_columns=len(rows[0])))
         click.echo(f"{out}: {counted(len(rows), 'row')} of {counted(len(rows[0]), 'image')}")
     else:
-        shown = [
-            np.repeat(picture[:, :, :1], 3, axis=2) if picture.shape[2] < 3 else picture[:, :, :3]
-            for picture in pictures
-        ]
-        films.write_film(out, shown, fps)  # films have no alpha
+        films.write_film(out, [images.as_rgb(picture) for picture in pictures], fps)  # films have no alpha
         click.echo(f"{out}: {counted(count, 'frame')}, {count / fps:.1f} s")
 
 
 @click.command()
-@_weights
+@weights_option
 @click.option(
     "--rows",
     metavar="SEEDS",
@@ -133,7 +114,7 @@ def interpolate(
     help="Which styles come from the column: coarse (4 to 8 pixels), middle (16 to 32), fine (64 and up), or by number "
     "as in 0-3,6.",
 )
-@_psi
+@truncation_psi_option(0.7)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The picture: a file ending in .png.")
 def mix(
     weights: Path, rows: tuple[int, ...], columns: tuple[int, ...], layers: str, truncation_psi: float, out: Path
