@@ -192,14 +192,16 @@ def notes(found: Mapping[str, Any]) -> list[str]:
         f"the images; each reaches to its neighbour number {found['k']}.",
     ]
     if "heldout" in found["sets"]:
-        said.append(
+        compared = (
             "Nearer than held out: the chance that an image lies nearer to the training photographs than one the GAN "
-            "never saw; 0.5 without copying, 1 if all were copies, 0 if all lie farther off. p is the chance of a "
-            "value so far from 0.5, on either side, without any difference."
+            "never saw; 0.5 without copying"
             if _learnt_from(found)
             else "Nearer than others: the chance that an image lies nearer to these photographs than another one does; "
-            "0.5 for images that are like the others, 1 if all were copies, 0 if all lie farther off. p is the chance "
-            "of a value so far from 0.5, on either side, without any difference."
+            "0.5 for images that are like the others"
+        )
+        said.append(
+            f"{compared}, 1 if all were copies, 0 if all lie farther off. p is the chance of a value so far from 0.5, "
+            "on either side, without any difference."
         )
     missing = {m["note"] for each in found["sets"].values() for m in each["measures"] if m["value"] is None}
     said += [f"Not measured: {note}." for note in sorted(missing)]

@@ -68,9 +68,8 @@ def build_trainer(
         num_nodes=runtime.num_nodes,
         strategy="ddp" if runtime.strategy == "ddp" or several else "auto",
         precision=precision or resolve_precision(runtime.precision, runtime.accelerator),
-        deterministic="warn"
-        if runtime.deterministic and on_gpu
-        else False,  # not every operation has such an algorithm
+        # not every operation has such an algorithm
+        deterministic="warn" if runtime.deterministic and on_gpu else False,
         sync_batchnorm=several and on_gpu,
         use_distributed_sampler=False,  # our samplers know their rank; Lightning's would repeat images
         num_sanity_val_steps=0,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.store import WORK
 from tests.end_to_end import kill_test
 from tests.pipelines.tiny import environment, run_here, start_segkit
 
@@ -54,7 +55,7 @@ def wait_for_checkpoint(runs: Path) -> Path:
     """The folder of the stage that has just written a checkpoint."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        for checkpoint in runs.glob("mixed-*/work/phase-0/last.ckpt"):
+        for checkpoint in runs.glob(f"mixed-*/{WORK}/phase-0/last.ckpt"):
             return checkpoint.parents[2]
         time.sleep(0.02)
     raise AssertionError("no stage has written a checkpoint")
@@ -71,7 +72,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
     command = kill_test.pipeline_command(config, killed, "pseudo-labels", longer)
     data = next(undisturbed.glob("data-*"))
     shutil.copytree(data, killed / data.name)
-    for awaited in ("teacher-*/work/*/last.ckpt", "gan-*/work/last.ckpt", "samples-*/images/*"):
+    for awaited in (f"teacher-*/{WORK}/*/last.ckpt", f"gan-*/{WORK}/last.ckpt", "samples-*/images/*"):
         assert kill_test.run_and_kill(command, log, lambda _, awaited=awaited: any(killed.glob(awaited)))
     kill_test.run_to_end(command, log)
     assert kill_test.differences(undisturbed, killed) == []
