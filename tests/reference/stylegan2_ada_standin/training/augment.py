@@ -1,7 +1,9 @@
-"""Karras 2020b, Appendix B, written again: one image after another in numpy, read without filters in between."""
+"""Karras 2020b, Appendix B, written again: one image after another, as the paper tells it."""
 
 import numpy as np
 import torch
+
+from tests.reference.gan_augment_numpy import asymmetry, symlets
 
 AMOUNTS = {
     "xint": 0.125,
@@ -18,6 +20,10 @@ AMOUNTS = {
     "cutout": 0.5,
 }
 """How far each transform goes: the bounds of even amounts, the deviation of normal ones, the edge of a hole."""
+PLACES = {"xflip", "rotate90", "xint", "scale", "rotate", "aniso", "xfrac"}
+BORDER = 9  # pixels that the filters need around those that are read
+TAPS = torch.from_numpy(min(symlets(6), key=asymmetry) / 2**0.5).float()
+SYM6 = torch.outer(TAPS, TAPS)[None, None]
 
 
 def homogeneous(*rows):
@@ -86,9 +92,8 @@ class AugmentPipe(torch.nn.Module):
         return rng.random() < (1 - np.sqrt(1 - p) if twice else p)
 
     def one(self, image, edge, rng):
-        there = self.geometry(edge, rng)
-        if not np.array_equal(there, np.eye(3)):
-            image = read(image, np.linalg.inv(there))
+        if self.multipliers.keys() & PLACES:
+            image = read(image, np.linalg.inv(self.geometry(edge, rng)))
         flat = np.concatenate([image.reshape(3, -1), np.ones((1, image[0].size))])
         image = (self.colour(rng) @ flat)[:3].reshape(image.shape)
         image = amplify(image, self.gains(rng))
@@ -181,20 +186,20 @@ def bands(frequency):
 
 
 def read(image, back):
-    """Each pixel from where it came from, linearly between four pixels; the borders are mirrors."""
-    edge = image.shape[-1]
-    at = np.arange(edge) - (edge - 1) / 2
-    x, y = np.meshgrid(at, at)
-    x, y = (back @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)]))[:2] + (edge - 1) / 2
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    right_share, low_share = x - left, y - top
-    out = 0
-    for i, row_share in ((top, 1 - low_share), (top + 1, low_share)):
-        for j, column_share in ((left, 1 - right_share), (left + 1, right_share)):
-            out = out + row_share * column_share * image[:, mirror(i, edge), mirror(j, edge)]
-    return out.reshape(image.shape)
+    """Borders mirrored as far as is read, the resolution doubled, each pixel read between four, the resolution halved.
 
-
-def mirror(index, edge):
-    folded = np.abs(index) % (2 * (edge - 1))
-    return np.minimum(folded, 2 * (edge - 1) - folded)
+    All is turned about the middle of what doubling makes, which the filter shifts, as it is not symmetric.
+    """
+    edge, middle = image.shape[-1], (image.shape[-1] - 1) / 2
+    corners = np.array([[x, y, 1] for x in (-edge, edge) for y in (-edge, edge)]) / [2, 2, 1]
+    reached = (back @ corners.T)[:2]
+    before = np.maximum(np.ceil(-reached.min(axis=1) - middle), 0).astype(int) + BORDER
+    after = np.maximum(np.ceil(reached.max(axis=1) - middle), 0).astype(int) + BORDER
+    image = np.pad(image, [(0, 0), (before[1], after[1]), (before[0], after[0])], mode="reflect")
+    plane = torch.nn.functional.conv_transpose2d(torch.from_numpy(image).float()[:, None], 4 * SYM6, None, 2, 5)
+    steps = (np.arange(2 * edge + 10) - (2 * edge + 9) / 2) / 2
+    x, y = np.meshgrid(steps, steps)
+    there = (back[:2] @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)])).T + middle + before
+    grid = torch.from_numpy((2 * there + 1) / image.shape[:0:-1] - 1).float().view(1, len(steps), len(steps), 2)
+    seen = torch.nn.functional.grid_sample(plane[None, :, 0], grid, align_corners=False)
+    return torch.nn.functional.conv2d(seen[0, :, None], SYM6, stride=2)[:, 0].double().numpy()
