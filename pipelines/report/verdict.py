@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from segkit.core.wording import counted
 from segkit.metrics.score import Comparison, to_json
 
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
@@ -247,13 +248,14 @@ def caveats(
     if not can_decide(n, num_compared):
         about = f" about {num_compared} students" if num_compared > 1 else ""
         said.append(
-            f"{_images(n)} {'is' if n == 1 else 'are'} too few for a claim{about} in either direction: even if all "
-            f"favoured one run, chance alone would do that with probability {smallest_p(n):.2g}, which is more than "
-            f"{_threshold_text(num_compared)}. At least {min_images(num_compared)} are needed."
+            f"{counted(n, 'image')} {'is' if n == 1 else 'are'} too few for a claim{about} in either direction: even "
+            f"if all favoured one run, chance alone would do that with probability {smallest_p(n):.2g}, which is more "
+            f"than {_threshold_text(num_compared)}. At least {min_images(num_compared)} are needed."
         )
     if n < FEW_IMAGES:
         said.append(
-            f"An interval over {_images(n)} is too narrow: resampling so few cannot show how different others would be."
+            f"An interval over {counted(n, 'image')} is too narrow: resampling so few cannot show how different others "
+            "would be."
         )
     said.append(
         "Every model was trained once, from one seed. The interval covers the choice of images, not what another seed "
@@ -321,7 +323,3 @@ def _no_test_labels(sizes: Mapping[str, SplitSize]) -> str:
 def _threshold_text(num_compared: int) -> str:
     """ "0.05", or "0.05 / 4 = 0.0125"."""
     return f"{LEVEL:g}" if num_compared == 1 else f"{LEVEL:g} / {num_compared} = {LEVEL / num_compared:.3g}"
-
-
-def _images(n: int) -> str:
-    return f"{n} image" if n == 1 else f"{n} images"

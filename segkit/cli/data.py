@@ -70,6 +70,7 @@ def _stated(root: Path) -> tuple[int | bool, ...] | None:
 def check(dataset: str) -> None:
     """Open every file of a data set; print sizes, shares and digests, or what is wrong."""
     from segkit.core.files import sha256_file
+    from segkit.core.wording import counted
     from segkit.data import readers
 
     found = readers.open_dataset(dataset)
@@ -80,4 +81,6 @@ def check(dataset: str) -> None:
         size = f"{seen.width}x{seen.height}"
         click.echo(f"{seen.name:<16} {seen.part:<9} {size}  {vessels}  {fov}  {sha256_file(item.image)[:12]}")
     labelled = sum(seen.vessel_share is not None for seen in reports)
-    click.echo(f"{found.name}: {len(reports)} images, {labelled} labelled, all files whole; digest {found.digest}")
+    click.echo(
+        f"{found.name}: {counted(len(reports), 'image')}, {labelled} labelled, all files whole; digest {found.digest}"
+    )

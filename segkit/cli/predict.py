@@ -32,6 +32,7 @@ def predict(
     """Write a 16-bit probability PNG and a binary PNG for each image, at the image's own size."""
     from segkit.core import images
     from segkit.core.config import validate
+    from segkit.core.wording import counted
     from segkit.tasks.ensemble import EnsembleTask
     from segkit.tasks.prediction import ProbsWriter, image_loader
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
@@ -58,7 +59,8 @@ def predict(
                 out / "binary" / f"{row.name}.png", images.read_probs(out / "probs" / f"{row.name}.png") >= cut
             )
         click.echo(
-            f"{len(rows)} images: probabilities in {out / 'probs'}, vessels (threshold {cut:.3f}) in {out / 'binary'}"
+            f"{counted(len(rows), 'image')}: probabilities in {out / 'probs'}, "
+            f"vessels (threshold {cut:.3f}) in {out / 'binary'}"
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from segkit.core.wording import counted
 from segkit.metrics.score import METRICS, Measurement
 
 HEADINGS = {
@@ -99,12 +100,12 @@ def _table(
     class_name, region, averaging = group
     present = [metric for metric in metrics if any(m.metric == metric for found in runs.values() for m in found)]
     sizes = sorted({m.n for found in runs.values() for m in found if m.metric in present})
-    n = " to ".join(dict.fromkeys(str(size) for size in (sizes[:1] + sizes[-1:])))
+    n = counted(sizes[0], "image") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} images"
     columns = ("Run", "Threshold", *(HEADINGS.get(metric, metric) for metric in present))
     rows = []
     for run, found in runs.items():
         cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in found if m.metric in present}
         thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in found if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
-    heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n} images"
+    heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
     return Table(f"{heading} | 95 % intervals over images", columns, rows)
