@@ -45,7 +45,7 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
     Numbers of another class, region, averaging or threshold source never share a table; threshold-free metrics stand
     in the table of every threshold source.
     """
-    measured = {run: list(found) for run, found in runs.items()}
+    measured = {run: [m for m in found if m.metric in metrics] for run, found in runs.items()}
     everything = [m for found in measured.values() for m in found]
     groups = dict.fromkeys((m.class_name, m.region, m.averaging) for m in everything)
     tables = []
@@ -99,12 +99,12 @@ def _table(
 ) -> Table:
     class_name, region, averaging = group
     present = [metric for metric in metrics if any(m.metric == metric for found in runs.values() for m in found)]
-    sizes = sorted({m.n for found in runs.values() for m in found if m.metric in present})
+    sizes = sorted({m.n for found in runs.values() for m in found})
     n = counted(sizes[0], "image") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} images"
     columns = ("Run", "Threshold", *(HEADINGS.get(metric, metric) for metric in present))
     rows = []
     for run, found in runs.items():
-        cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in found if m.metric in present}
+        cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in found}
         thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in found if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"

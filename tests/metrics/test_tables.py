@@ -46,6 +46,17 @@ def test_runs_on_different_numbers_of_images_are_told_apart():
     assert "n = 4 to 20" in table.heading
 
 
+def test_one_image_is_one_image():
+    assert "| n = 1 image |" in tabulate({"a": [number(n=1)]})[0].heading
+
+
+def test_what_has_none_of_the_metrics_asked_for_has_no_table():
+    found = [number(), number("auroc", region="all-pixels")]
+    (table,) = tabulate({"a": found}, metrics=["dice"])
+    assert "region fov" in table.heading
+    assert table.columns == ("Run", "Threshold", "Dice (F1)")
+
+
 def test_a_number_without_interval_stands_alone():
     assert cell(number(low=math.nan)) == "0.8267"
 
