@@ -5,6 +5,7 @@ that no zeros are inserted and nothing is computed that is then thrown away (pol
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -170,6 +171,12 @@ class _ClampedLeakyReLUGrad(torch.autograd.Function):
         return _ClampedLeakyReLUGrad.apply(grad_outputs[0], y, ctx.clamp), None, None
 
 
+@cache
+def _representable(bound: float, dtype: torch.dtype) -> float:
+    """The number as a tensor of the type holds it: what was clamped is told by being equal to it."""
+    return torch.tensor(bound, dtype=dtype).item()
+
+
 def activate_(x: Float[Tensor, "..."], activation: str, clamp: float | None = None) -> Float[Tensor, "..."]:
     """Activation ("linear" or "lrelu" of slope 0.2) and clamp, in place.
 
@@ -177,7 +184,8 @@ def activate_(x: Float[Tensor, "..."], activation: str, clamp: float | None = No
     layers fold it into their weights and biases, which are smaller than the activations.
     """
     if activation == "lrelu" and not torch.compiler.is_compiling():
-        return _ClampedLeakyReLU.apply(x, clamp)  # type: ignore[no-any-return]
+        bound = None if clamp is None else _representable(clamp, x.dtype)
+        return _ClampedLeakyReLU.apply(x, bound)  # type: ignore[no-any-return]
     if activation == "lrelu":
         x = F.leaky_relu(x, LRELU_SLOPE)  # the compiler sees to memory itself, and follows nothing in place
     return x if clamp is None else x.clamp(-clamp, clamp)

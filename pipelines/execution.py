@@ -64,11 +64,13 @@ def _track(context: Context, record: Mapping[str, Any]) -> None:
 
 
 def is_first_rank() -> bool:
-    """Whether this process is rank 0 of all, by the variables torchrun, Lightning and SLURM set."""
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return os.environ[name] == "0"
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    """Whether this process is rank 0 of all, by the variables torchrun, Lightning and SLURM set.
+
+    In an interactive job of SLURM Lightning starts the ranks, all of which then have the shell's SLURM_PROCID too.
+    """
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def _record(context: Context, seconds: float) -> dict[str, Any]:

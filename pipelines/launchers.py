@@ -12,6 +12,13 @@ GRACE_S = 1.0
 PATIENCE_S = 5.0
 """How long a stage that was told to end may take; after that it is killed, which no result minds."""
 
+_RANKS = {
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"),
+    # a batch script of SLURM has these without being one of several ranks, and Lightning would start none
+    *("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
+}
+"""By what torchrun, Lightning and SLURM tell a process its place among the others."""
+
 
 def launch_local(command: Sequence[str]) -> int:
     """Run the command, its output going where ours goes; its exit status, negative for the signal that ended it.
@@ -56,5 +63,4 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 def _environment() -> dict[str, str]:
     """Ours without a rank of its own, as each stage starts its own group of processes."""
-    ranks = {"RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"}
-    return {key: value for key, value in os.environ.items() if key not in ranks} | {CONDUCTED: "1"}
+    return {key: value for key, value in os.environ.items() if key not in _RANKS} | {CONDUCTED: "1"}

@@ -55,6 +55,16 @@ def test_activation_follows_its_formula(clamp):
     np.testing.assert_allclose(ops.activate_(tensor(x.copy()), "lrelu", clamp), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_what_was_clamped_learns_nothing_in_any_precision(dtype):
+    clamp = 256 * 0.5**0.5  # 181.02, which bf16 and fp16 hold as 181
+    x = torch.tensor([-3000.0, -800.0, -1.0, 1.0, 180.0, 182.0, 3000.0], dtype=dtype, requires_grad=True)
+    y = ops.activate_(x.clone(), "lrelu", clamp)
+    y.sum().backward()
+    assert y.abs().max().item() == pytest.approx(clamp, rel=1e-3)
+    torch.testing.assert_close(x.grad, torch.tensor([0, 0.2, 0.2, 1, 1, 0, 0], dtype=dtype))
+
+
 def test_activation_has_first_and_second_derivatives():
     x = tensor(random(3, 4) * 2).requires_grad_()
 

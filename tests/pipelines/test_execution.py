@@ -169,6 +169,15 @@ def test_torchrun_s_rank_comes_before_the_local_one(tmp_path: Path, monkeypatch:
     assert Spy.seen[0]["first_rank"] is False
 
 
+def test_in_an_interactive_job_of_slurm_the_ranks_that_lightning_started_know_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_PROCID", "0")  # the shell's
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    execute(REQUESTED, {}, tmp_path / "fake")
+    assert Spy.seen[0]["first_rank"] is False
+
+
 def test_the_commit_of_the_code_is_recorded_and_that_of_another_checkout_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

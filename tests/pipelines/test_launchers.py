@@ -56,8 +56,10 @@ def test_a_stage_cannot_wait_for_somebody_to_type() -> None:
 def test_a_stage_starts_its_own_group_of_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"):
         monkeypatch.setenv(name, "1")
+    for name in ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"):
+        monkeypatch.setenv(name, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    check = "import os; exit(any('RANK' in k or 'MASTER' in k or 'WORLD' in k for k in os.environ))"
+    check = "import os; exit(any(word in k for k in os.environ for word in ('RANK', 'MASTER', 'WORLD', 'SLURM')))"
     assert launch_local(python(check)) == 0
     assert launch_local(python("import os; exit(os.environ['CUDA_VISIBLE_DEVICES'] != '3')")) == 0
 
