@@ -13,8 +13,8 @@ from torch import Tensor
 from gan.distances import Measure
 from gan.generator import Generator, MappingNetwork
 from gan.noise import learnt_noise, synthesise
-from gan.sampling import repeatable_on_gpu
 from segkit.core.config import Settings
+from segkit.tasks.repeatable import repeatable_on_gpu
 
 _NUM_W_SAMPLES = 10_000
 

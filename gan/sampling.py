@@ -1,8 +1,7 @@
 """Drawing images: one seed is one image, whatever the batch, rank, order or number of threads."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from gan.generator import Generator
 from gan.noise import noise_of_seed, synthesise
 from gan.settings import GanSettings
 from segkit.core.errors import WeightsError
-from segkit.tasks.threads import one_thread
+from segkit.tasks.repeatable import repeatable
 
 
 def read_generator(source: Path) -> tuple[GanSettings, Generator]:
@@ -47,32 +46,6 @@ def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
     return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim)).float()
 
 
-@contextmanager
-def repeatable_on_gpu(device: torch.device) -> Iterator[None]:
-    """Keep cuDNN's kernels from adding in an order of chance, and fp32 from being rounded to TF32, where whoever calls
-    allows that.
-
-    Elsewhere than on a GPU nothing changes.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    precision = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("highest")
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
-@contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """Keep kernels from adding in an order that depends on the machine's cores (CPU) or on chance (GPU)."""
-    with one_thread(device), repeatable_on_gpu(device):
-        yield
-
-
 @torch.inference_mode()
 def styles_of(
     generator: Generator,
@@ -82,7 +55,7 @@ def styles_of(
 ) -> Float[Tensor, "1 num_ws w_dim"]:
     """The truncated w of a latent for each layer, on the generator's device."""
     device = generator.mapping.w_avg.device
-    with _repeatable(device):
+    with repeatable(device):
         ws: Tensor = generator.mapping(z.to(device), truncation_psi, truncation_cutoff)
     return ws
 
@@ -109,7 +82,7 @@ def draw_styles(
     Args:
         noise_seed: whose noise "random" takes; needed for that mode.
     """
-    with _repeatable(ws.device):
+    with repeatable(ws.device):
         if noise_mode == "random":
             if noise_seed is None:
                 raise ValueError("random noise is drawn from a seed; give noise_seed")

@@ -20,8 +20,8 @@ from pipelines.fidelity.photographs import plain
 from pipelines.stages.sample import undo_fit
 from segkit.data.fov import estimate_fov
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
+from segkit.tasks.repeatable import repeatable
 from segkit.tasks.settings import InferenceSettings
-from segkit.tasks.threads import one_thread
 from segkit.tasks.weights import load_encoder, read_card
 
 Image = npt.NDArray[np.uint8]
@@ -64,7 +64,7 @@ class FileLook(Look):
 
     def forward(self, square: Image) -> Seen:
         here = self.get_buffer("here").device
-        with one_thread(here):
+        with repeatable(here):
             features = self.network(torch.from_numpy(np.ascontiguousarray(square))[None].to(here))
         return Seen(features[0].cpu().numpy(), None)
 
@@ -100,7 +100,7 @@ class TeacherLook(Look):
 
     def forward(self, square: Image) -> Seen:
         image = undo_fit(square, self.height, self.width, self.fit).copy()  # Pillow lends its memory read-only
-        with one_thread(next(self.parameters()).device), torch.inference_mode():
+        with repeatable(next(self.parameters()).device), torch.inference_mode():
             probs = self.predictor(image, InferenceSettings())
             pooled = [
                 torch.cat([level.mean((2, 3)), level.std((2, 3), correction=0)], dim=1)[0] for level in self.levels

@@ -78,10 +78,11 @@ def project(
     from gan.projection import ProjectionSettings
     from gan.projection import project as search
     from gan.projection_folder import ProjectionFolder
-    from gan.sampling import fastest_device, levels_8bit, read_generator, repeatable_on_gpu
+    from gan.sampling import fastest_device, levels_8bit, read_generator
     from segkit.cli.progress import tracked
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
+    from segkit.tasks.repeatable import repeatable_on_gpu
 
     check_folder(out, "--out")
     names = _names(paths)

@@ -9,8 +9,8 @@ import torch
 
 from segkit.metrics.vessel import VesselMetrics
 from segkit.tasks.prediction import Named, Predictor, Probs
+from segkit.tasks.repeatable import repeatable
 from segkit.tasks.settings import InferenceSettings
-from segkit.tasks.threads import one_thread
 
 
 class LabelledImage(Named):
@@ -34,7 +34,7 @@ class EnsembleTask(L.LightningModule):
 
         On a CPU in one thread, so that the bytes are the same however many processes share the cores.
         """
-        with one_thread(self.device):
+        with repeatable(self.device):
             probs: Probs = self.predictor(batch["image"], self.inference)
         return np.where(batch["fov"], probs, np.float32(0))
 

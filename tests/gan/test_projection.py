@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from gan import projection, sampling
+from gan import projection
 from gan.distances import pyramid_measure
 from gan.noise import learnt_noise, synthesise
 from gan.projection import ProjectionSettings, exploration, noise_penalty, normalise_, project, rate_factor, w_scale
 from gan.sampling import draw, styles
+from segkit.tasks import repeatable
 from tests.gan.small_networks import networks, tiny
 
 
@@ -182,7 +183,7 @@ def test_on_a_gpu_search_and_result_are_repeatable_and_unrounded(generator, monk
         seen["draw"].append(is_repeatable())
         return synthesise(*args)
 
-    on_gpu = sampling.repeatable_on_gpu
+    on_gpu = repeatable.repeatable_on_gpu
     monkeypatch.setattr(projection, "repeatable_on_gpu", lambda device: on_gpu(torch.device("cuda")))
     monkeypatch.setattr(projection, "synthesise", drawn)
     before = torch.get_float32_matmul_precision()

@@ -175,21 +175,6 @@ def test_grid_lays_images_out_row_by_row():
     assert sample_grid([image[..., :1] for image in images], num_columns=5).shape == (2, 10, 3)
 
 
-def test_on_a_gpu_fp32_is_not_rounded_and_what_the_caller_allows_comes_back():
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("high")
-        with sampling.repeatable_on_gpu(torch.device("cuda")):
-            assert torch.get_float32_matmul_precision() == "highest"
-            assert torch.backends.cudnn.deterministic
-            assert not torch.backends.cudnn.allow_tf32
-        assert torch.get_float32_matmul_precision() == "high"
-        assert not torch.backends.cudnn.deterministic
-        assert torch.backends.cudnn.allow_tf32
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("noise_mode", NOISE_MODES)

@@ -107,6 +107,19 @@ def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows
         assert (levels[fov] > 0).any()
 
 
+def test_on_a_gpu_a_prediction_is_not_rounded_to_tf32(monkeypatch):
+    class Watched(NetworkPredictor):
+        def forward(self, image, inference):
+            unrounded.append(not torch.backends.cudnn.allow_tf32)
+            return np.zeros(image.shape[:2], np.float32)
+
+    unrounded, plain = [], predictor()
+    task = EnsembleTask(Watched(plain.network, GeometrySettings(), 1, 0.5), PLAIN)
+    monkeypatch.setattr(EnsembleTask, "device", torch.device("cuda"))
+    task.predict_step({"name": "a", "image": picture(8, 8), "fov": np.ones((8, 8), bool)}, 0)
+    assert unrounded == [True]
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 def test_ranks_share_the_images_among_them(rows, world_size):
     loaders = [image_loader(rows.rows, rank, world_size) for rank in range(world_size)]

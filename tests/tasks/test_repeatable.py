@@ -1,0 +1,29 @@
+import torch
+
+from segkit.tasks.repeatable import repeatable, repeatable_on_gpu
+
+
+def test_on_a_gpu_fp32_is_not_rounded_and_what_the_caller_allows_comes_back():
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        with repeatable_on_gpu(torch.device("cuda")):
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert torch.backends.cudnn.deterministic
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+        assert not torch.backends.cudnn.deterministic
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_on_a_cpu_one_thread_computes_and_the_others_come_back():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with repeatable(torch.device("cpu")):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
