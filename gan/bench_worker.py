@@ -6,7 +6,7 @@ The phases are those of `StyleGAN2Task.training_step`, so that what is timed is 
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -42,13 +42,27 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
 REST = "the rest: styles, noise, biases, preparing weights, mapping"
 
 
-_CONVOLUTION_IMAGES, _CONVOLUTION_WEIGHTS = (4, 256, 64, 64), (256, 256, 3, 3)
-CONVOLUTION_FLOP = 2.0 * 4 * 64**2 * 256**2 * 3**2
+class Convolution(NamedTuple):
+    """One that keeps a device busy, so often that starting it does not count."""
 
+    num_images: int
+    num_channels: int
+    repeats: int
 
-def num_convolutions(device: torch.device) -> int:
-    """How often the convolution is repeated, so that starting it does not count."""
-    return 1 if device.type == "cpu" else 100
+    @classmethod
+    def on(cls, device: torch.device) -> "Convolution":
+        """For a kind of device: tens of milliseconds in all."""
+        return cls(4, 256, 1) if device.type == "cpu" else cls(32, 512, 20)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of images and weights."""
+        return (self.num_images, self.num_channels, 64, 64), (self.num_channels, self.num_channels, 3, 3)
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations of all repeats."""
+        return 2.0 * self.repeats * self.num_images * 64**2 * self.num_channels**2 * 3**2
 
 
 class Kind(NamedTuple):
@@ -123,8 +137,9 @@ class Worker:
     def __init__(self, kind: Kind) -> None:
         torch.set_num_threads(kind.num_threads)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if self.device.type == "cuda" and not kind.is_reference:
-            torch.set_float32_matmul_precision("high")  # as the Trainer does
+        if self.device.type == "cuda":  # the straightforward path in fp32 proper, ours in TF32 as the Trainer has it
+            torch.set_float32_matmul_precision("highest" if kind.is_reference else "high")
+            torch.backends.cudnn.allow_tf32 = not kind.is_reference
         if kind.keeps_memory:
             keep_freed_memory()
         self._resident_before = _resident_mb()
@@ -136,9 +151,10 @@ class Worker:
         self.phases = Phases(task.to(self.device), images)
         self.intervals = intervals(settings)
         dtype = low_dtype(settings.resolution, settings) or torch.float32
+        self.convolution = Convolution.on(self.device)
         self.operands = [
             torch.randn(shape, device=self.device).to(dtype).contiguous(memory_format=task.layers.memory_format)
-            for shape in (_CONVOLUTION_IMAGES, _CONVOLUTION_WEIGHTS)
+            for shape in self.convolution.shapes
         ]
 
     def warm_up(self, iteration: int) -> dict[str, float]:
@@ -184,23 +200,32 @@ class Worker:
         with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
             self.phases.run(phase, iteration)
             self._wait()
-        events = found.key_averages()
-        where = "device" if on_gpu else "cpu"
-        parts = {
-            part: sum(getattr(event, f"{where}_time_total") for event in events if event.key in names) / 1e6
-            for part, names in _PARTS.items()
-        }
-        total = sum(getattr(event, f"self_{where}_time_total") for event in events) / 1e6
-        return parts | {REST: total - sum(parts.values())}
+        return _spent(found.key_averages(), on_gpu)
 
     def _convolve(self) -> None:
         x, weight = self.operands
-        for _ in range(num_convolutions(self.device)):
+        for _ in range(self.convolution.repeats):
             correlate(x, weight, padding=1)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
+
+
+def _spent(events: Sequence[Any], on_gpu: bool) -> dict[str, float]:
+    """Seconds by what they were spent on, of a profiler's averages.
+
+    On a GPU a kernel's time is told twice: by the kernel, and by the operation on the CPU that started it.
+    """
+    kernels = [event for event in events if event.device_type.name == "CUDA" and not event.is_user_annotation]
+    started = [event for event in events if event.device_type.name == "CPU"]
+    where = "device" if on_gpu else "cpu"
+    parts = {
+        part: sum(getattr(event, f"{where}_time_total") for event in started if event.key in names) / 1e6
+        for part, names in _PARTS.items()
+    }
+    total = sum(getattr(event, f"self_{where}_time_total") for event in (kernels if on_gpu else started)) / 1e6
+    return parts | {REST: total - sum(parts.values())}
 
 
 def _resident_mb() -> float | None:

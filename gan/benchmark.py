@@ -1,7 +1,8 @@
 """How fast a GAN trains here: every phase of an iteration in several precisions, beside the straightforward path.
 
-Each kind has a process of its own, so that its memory can be told and none profits from another. The processes take
-turns, phase by phase, so that a machine with other work treats all alike.
+Each kind has a process of its own, so that its memory can be told and none profits from another. On CPUs the processes
+take turns, phase by phase, so that a machine with other work treats all alike; on a GPU, whose memory would not hold
+all of them, they come one after another.
 """
 
 import multiprocessing
@@ -11,11 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
-from gan.bench_worker import CONVOLUTION, CONVOLUTION_FLOP, Kind, intervals, num_convolutions, serve
+from gan.bench_worker import CONVOLUTION, Convolution, Kind, intervals, serve
 from gan.compiling import check_compiler
 from gan.settings import GanSettings
 from segkit.core.errors import SegkitError
@@ -66,16 +67,13 @@ def measure(
         check_compiler(device)
     kinds = _kinds(settings, precisions, num_low_precision_resolutions, reference_memory, with_compiled)
     phases = [*intervals(settings), CONVOLUTION]
-    seconds: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in phases} for name in kinds}
-    with ExitStack() as stack:
-        processes = {name: stack.enter_context(_Process(name, kind)) for name, kind in kinds.items()}
-        flop = {name: process.ask("warm_up", 0) for name, process in processes.items()}
-        for iteration in watch(range(1, num_rounds + 1)):
-            for phase in phases:
-                for name, process in processes.items():
-                    seconds[name][phase].append(process.ask("seconds", phase, iteration))
-        memory = {name: process.ask("memory_mb") for name, process in processes.items()}
-        profiles = {name: processes[name].ask("profile", 0) for name in precisions if with_profile}
+    together = [kinds] if device.type == "cpu" else [{name: kind} for name, kind in kinds.items()]
+    profiled = precisions if with_profile else ()
+    found = {
+        name: of_it for each in together for name, of_it in _time(each, phases, num_rounds, profiled, watch).items()
+    }
+    seconds = {name: of_it.seconds for name, of_it in found.items()}
+    convolution = Convolution.on(device)
     return {
         "resolution": settings.resolution,
         "batch": settings.batch_size,
@@ -86,15 +84,47 @@ def measure(
         "reference_memory": reference_memory,
         "rounds": num_rounds,
         "intervals": intervals(settings),
-        "rows": _rows(seconds, flop[precisions[0]], settings),
-        "memory_mb": memory,
+        "rows": _rows(seconds, found[precisions[0]].flop, settings),
+        "memory_mb": {name: of_it.memory_mb for name, of_it in found.items()},
         "convolution_gflops": {
-            name: num_convolutions(device) * CONVOLUTION_FLOP / statistics.median(times[CONVOLUTION]) / 1e9
-            for name, times in seconds.items()
+            name: convolution.flop / statistics.median(times[CONVOLUTION]) / 1e9 for name, times in seconds.items()
         },
-        "profile": profiles,
+        "profile": {name: found[name].profile for name in profiled},
         "machine": _machine(device),
     }
+
+
+class _Found(NamedTuple):
+    """What was measured of one kind."""
+
+    seconds: dict[str, list[float]]
+    """Of each phase in each round."""
+    flop: dict[str, float]
+    memory_mb: float | None
+    profile: dict[str, float]
+
+
+def _time(
+    kinds: dict[str, Kind], phases: Sequence[str], num_rounds: int, profiled: Sequence[str], watch: Watch
+) -> dict[str, _Found]:
+    """Measure kinds whose processes live, and take turns, at the same time."""
+    seconds: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in phases} for name in kinds}
+    with ExitStack() as stack:
+        processes = {name: stack.enter_context(_Process(name, kind)) for name, kind in kinds.items()}
+        flop = {name: process.ask("warm_up", 0) for name, process in processes.items()}
+        for iteration in watch(range(1, num_rounds + 1)):
+            for phase in phases:
+                for name, process in processes.items():
+                    seconds[name][phase].append(process.ask("seconds", phase, iteration))
+        return {
+            name: _Found(
+                seconds[name],
+                flop[name],
+                process.ask("memory_mb"),
+                process.ask("profile", 0) if name in profiled else {},
+            )
+            for name, process in processes.items()
+        }
 
 
 def _kinds(

@@ -30,7 +30,7 @@ Pair = tuple[int, int]
 
 
 class _Filter(torch.autograd.Function):
-    """Correlate each channel with a fixed kernel.
+    """Correlate each channel with a fixed kernel, the same for all or one for each.
 
     Linear in the image, so the gradient is the adjoint, whose gradient is the filter again. PyTorch's convolution would
     keep the image for a gradient by the kernel that nobody asks for and, in double backward, compute it.
@@ -41,7 +41,7 @@ class _Filter(torch.autograd.Function):
         ctx.save_for_backward(kernel)
         ctx.options = stride, padding, x.shape[2:]
         dtype = arithmetic_dtype(x)
-        weight = kernel.to(dtype).expand(x.shape[1], 1, *kernel.shape)
+        weight = _of_each_channel(kernel.to(dtype), x.shape[1])
         return F.conv2d(x.to(dtype), weight, None, stride, padding, groups=x.shape[1]).to(x.dtype)
 
     @staticmethod
@@ -55,17 +55,18 @@ class _FilterAdjoint(torch.autograd.Function):
         ctx.save_for_backward(kernel)
         ctx.options = stride, padding
         if stride == (1, 1):  # the adjoint is a filter too, and that is the faster kernel
-            height, width = kernel.shape
+            height, width = kernel.shape[-2:]
             dtype = arithmetic_dtype(x)
-            weight = kernel.flip([0, 1]).to(dtype).expand(x.shape[1], 1, height, width)
+            weight = _of_each_channel(kernel.flip([-2, -1]).to(dtype), x.shape[1])
             borders = (height - 1 - padding[0], width - 1 - padding[1])
             return F.conv2d(x.to(dtype), weight, padding=borders, groups=x.shape[1]).to(x.dtype)
         # oneDNN has no fast transposed depthwise convolution in bf16: 15 ms where fp32 takes 0.2
         dtype = torch.float32 if x.device.type == "cpu" and x.dtype == torch.bfloat16 else arithmetic_dtype(x)
-        weight = kernel.to(dtype).expand(x.shape[1], 1, *kernel.shape)
+        weight = _of_each_channel(kernel.to(dtype), x.shape[1])
+        taps = kernel.shape[-2:]
         rest = [
-            out - ((size - 1) * step - 2 * pad + taps)
-            for out, size, step, pad, taps in zip(out_size, x.shape[2:], stride, padding, kernel.shape, strict=True)
+            out - ((size - 1) * step - 2 * pad + length)
+            for out, size, step, pad, length in zip(out_size, x.shape[2:], stride, padding, taps, strict=True)
         ]
         y = F.conv_transpose2d(
             x.to(dtype), weight, stride=stride, padding=padding, output_padding=rest, groups=x.shape[1]
@@ -77,10 +78,18 @@ class _FilterAdjoint(torch.autograd.Function):
         return _Filter.apply(grad_outputs[0], *ctx.saved_tensors, *ctx.options), None, None, None, None
 
 
+def _of_each_channel(kernel: Tensor, num_channels: int) -> Tensor:
+    """(c, 1, k, l): the weights of a depthwise convolution, from one kernel for all channels or from one for each."""
+    return (kernel if kernel.ndim == 2 else kernel[:, None]).expand(num_channels, 1, *kernel.shape[-2:])
+
+
 def filter2d(
-    x: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k l"], stride: Pair = (1, 1), padding: Pair = (0, 0)
+    x: Float[Tensor, "n c h w"],
+    kernel: Float[Tensor, "k l"] | Float[Tensor, "c k l"],
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
 ) -> Float[Tensor, "n c h2 w2"]:
-    """Correlate each channel with `kernel`, zeros outside the image, and keep every `stride`-th pixel."""
+    """Correlate each channel with `kernel`, or with its own; zeros outside the image; keep every `stride`-th pixel."""
     return _Filter.apply(x, kernel, stride, padding)  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,6 @@
 """Amplification of frequency bands (Karras 2020b, Appendix B)."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -9,6 +8,7 @@ from gan.augment.draws import Column, Draws
 from gan.augment.resampling import reflect
 from gan.augment.transfer import to_device_of
 from gan.augment.wavelets import NUM_BANDS
+from gan.ops import filter2d
 
 # How the power of natural images is spread over the bands, lowest first (1 / f).
 _EXPECTED_POWER = torch.tensor([10, 1, 1, 1], dtype=torch.float64) / 13
@@ -36,8 +36,7 @@ def amplify(
 ) -> Float[Tensor, "n c h w"]:
     """Filter rows and columns of each image by the bands of `bank`, multiplied by its gains and added up."""
     n, channels, height, width = images.shape
-    kernels = (to_device_of(images, gains) @ bank).repeat_interleave(channels, dim=0)[:, None, None]
+    kernels = (to_device_of(images, gains) @ bank).repeat_interleave(channels, dim=0)[:, None]
     # all channels of all images as the channels of one, since each image has a kernel of its own
     x = reflect(images, bank.shape[1] // 2).reshape(1, n * channels, -1, width + bank.shape[1] - 1)
-    x = F.conv2d(F.conv2d(x, kernels, groups=n * channels), kernels.mT, groups=n * channels)
-    return x.view(n, channels, height, width)
+    return filter2d(filter2d(x, kernels), kernels.mT).view(n, channels, height, width)

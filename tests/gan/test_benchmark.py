@@ -1,14 +1,27 @@
 import json
 import threading
 from multiprocessing import Pipe
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from gan import benchmark
-from gan.bench_worker import CONVOLUTION, CONVOLUTION_FLOP, Kind, Phases, Worker, _FlopCount, intervals, serve
+from gan.bench_worker import (
+    CONVOLUTION,
+    REST,
+    Convolution,
+    Kind,
+    Phases,
+    Worker,
+    _FlopCount,
+    _spent,
+    intervals,
+    serve,
+)
 from gan.benchmark import ITERATION, REFERENCE, measure
 from gan.data import BatchStream
 from gan.layers import FAST_LAYERS
@@ -99,7 +112,7 @@ def test_ratios_are_of_pairs_from_one_round_and_lazy_phases_count_by_how_seldom_
     assert whole["s_per_kimg"] == pytest.approx(250 * (1 + 1 / 2 + 1 + 1 / 3 + 1))
     assert whole["gflop_per_image"] == pytest.approx(2 * (1 + 1 / 2 + 1 + 1 / 3 + 1))
     assert rows[REFERENCE, ITERATION]["ratio"] == 1
-    assert result["convolution_gflops"]["bf16"] == CONVOLUTION_FLOP / 1e9
+    assert result["convolution_gflops"]["bf16"] == pytest.approx(2 * 4 * 64**2 * 256**2 * 9 / 1e9)  # in 1 s
     assert result["memory_mb"] == {REFERENCE: 7.0, "bf16": 7.0}
 
 
@@ -133,6 +146,48 @@ def test_a_profile_adds_up_to_an_average_iteration():
     found = worker.profile(1)
     assert all(value >= 0 for value in found.values())
     assert {"convolutions", "gradients by the weights", "Adam"} <= {part for part, spent in found.items() if spent > 0}
+
+
+def event(key, device_type, total, own, annotation=False):
+    return SimpleNamespace(
+        key=key,
+        device_type=device_type,
+        is_user_annotation=annotation,
+        device_time_total=total,
+        self_device_time_total=own,
+    )
+
+
+def test_on_a_gpu_no_kernel_counts_twice():
+    adam = "Optimizer.step#Adam.step"
+    events = [
+        event("_Correlate", DeviceType.CPU, 60e6, 0),
+        event("aten::convolution", DeviceType.CPU, 60e6, 60e6),
+        event("the convolution's kernel", DeviceType.CUDA, 60e6, 60e6),
+        event(adam, DeviceType.CPU, 30e6, 0),
+        event("aten::_fused_adam_", DeviceType.CPU, 30e6, 30e6),
+        event("Adam's kernel", DeviceType.CUDA, 30e6, 30e6),
+        event(adam, DeviceType.CUDA, 35e6, 35e6, annotation=True),
+        event("another kernel", DeviceType.CUDA, 10e6, 10e6),
+    ]
+    found = _spent(events, on_gpu=True)
+    assert {part: seconds for part, seconds in found.items() if seconds} == {"convolutions": 60, "Adam": 30, REST: 10}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_one_convolution_is_counted_as_the_networks_are(device):
+    convolution = Convolution.on(torch.device(device))
+    x, weight = (torch.empty(shape, device="meta") for shape in convolution.shapes)
+    with _FlopCount() as count:
+        torch.nn.functional.conv2d(x, weight, padding=1)
+    assert convolution.flop == convolution.repeats * count.total
+
+
+def test_on_a_gpu_kinds_come_one_after_another(fake, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(benchmark, "_machine", lambda device: "a GPU")
+    measure(tiny(), ["bf16"], 3)
+    assert [name for _, _, name in fake.asked] == [REFERENCE] * 18 + ["bf16"] * 18
 
 
 def test_a_failure_in_a_process_is_told():

@@ -150,8 +150,9 @@ def test_a_gpu_computes_what_a_cpu_does(kind, low_precision):
 @pytest.mark.parametrize("low_precision", DTYPES)
 def test_low_precision_trains_on_a_gpu(tmp_path, low_precision):
     settings = regularised(low_precision)
-    on_cpu, _ = fit(settings, tmp_path)
-    on_gpu, _ = fit(settings, tmp_path, accelerator="gpu", devices=1)
+    low, _ = fit(settings, tmp_path, accelerator="gpu", devices=1)
+    in_single = settings.model_copy(update={"num_low_precision_resolutions": 0})
+    exact, _ = fit(in_single, tmp_path, accelerator="gpu", devices=1)  # a GPU draws other numbers than a CPU
     for key in ("gan/r1", "gan/path_length"):
-        assert float(on_gpu.latest[key]) == pytest.approx(float(on_cpu.latest[key]), rel=2 * FARTHEST[low_precision])
-    assert all(torch.isfinite(value).all() for value in on_gpu.state_dict().values())
+        assert float(low.latest[key]) == pytest.approx(float(exact.latest[key]), rel=2 * FARTHEST[low_precision])
+    assert all(torch.isfinite(value).all() for value in low.state_dict().values())

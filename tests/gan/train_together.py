@@ -91,14 +91,13 @@ def fit(settings, folder, callbacks=(), ckpt_path=None, steps=None, task=None, *
     trainer = L.Trainer(
         max_steps=steps or max_steps(settings),
         max_epochs=-1,
-        accelerator="cpu",
         logger=False,
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
         callbacks=list(callbacks),
-        **trainer,
+        **({"accelerator": "cpu"} | trainer),
     )
     trainer.fit(task, GanImages(images(settings), settings, seed=SEED), ckpt_path=ckpt_path)
     return task, trainer
