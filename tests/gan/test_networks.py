@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
 
 from gan.discriminator import Discriminator
 from gan.generator import Generator
 from gan.settings import GanSettings
+from tests.gan.small_networks import networks
+from tests.reference import gan_networks_numpy as reference
 
 # The counts of the official networks, from their checkpoints.
 OFFICIAL = [
@@ -70,6 +73,51 @@ def test_tensors_have_the_official_names_and_shapes():
     absent = {"synthesis.b4.conv0.weight", "mapping.fc8.weight", "D.b512.skip.bias", "D.b256.fromrgb.weight"}
     assert not absent & shapes.keys()
     assert next(iter(shapes)).startswith("synthesis.")
+
+
+def in_numpy(network):
+    return {name: value.double().numpy() for name, value in network.state_dict().items()}
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+@pytest.fixture(scope="module")
+def moved():
+    """Networks none of whose tensors is what it starts as, in double precision."""
+    return {name: network.double() for name, network in networks(tiny(num_mapping_layers=3)).items()}
+
+
+def test_the_mapping_network_is_the_papers(moved):
+    generator = moved["generator"]
+    with torch.no_grad():
+        for name, bias in generator.mapping.named_parameters():
+            if name.endswith("bias"):
+                bias.mul_(1000)  # they count for a hundredth
+    z = random(4, 8)
+    expected = reference.mapping(in_numpy(generator), z)
+    found = generator.mapping.map(torch.from_numpy(z)).detach()
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1.0, 300.0])  # the larger one reaches the clamps
+def test_the_synthesis_network_is_the_papers(moved, size):
+    generator = moved["generator"]
+    ws = random(2, generator.num_ws, 8) * size
+    expected = reference.synthesis(in_numpy(generator), ws)
+    found = generator.synthesis(torch.from_numpy(ws), "const").detach()
+    np.testing.assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("size", [1.0, 3000.0])
+def test_the_discriminator_is_the_papers(moved, size):
+    images = random(8, 3, 32, 32) * size
+    expected = reference.discriminator(in_numpy(moved["discriminator"]), images, group_size=4)
+    found = moved["discriminator"](torch.from_numpy(images)).detach()
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max())
 
 
 def test_styles_are_shared_by_an_image_layer_and_the_next_block():
