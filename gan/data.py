@@ -45,7 +45,9 @@ def to_channels(image: npt.NDArray[np.uint8], image_channels: int) -> npt.NDArra
         return image
     if image_channels == 1 and image.shape[2] == 3:
         return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
-    raise DatasetError(f"images have {image.shape[2]} channels, the network {image_channels}")
+    raise DatasetError(
+        f"images have {image.shape[2]} channels, the network {image_channels}; networks for photographs have 3 or 1"
+    )
 
 
 def load_images(paths: Sequence[Path], settings: GanSettings) -> UInt8[Tensor, "n c r r"]:

@@ -18,8 +18,9 @@ from typing import Any
 from segkit.core.config import read_yaml
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import TEMPORARY, read_json, sha256_file, write_json, write_text
+from segkit.core.outputs import FINISHED
 
-REQUEST, DONE, WORK, LOCKS = "request.yaml", "done.json", "work", ".locks"
+REQUEST, DONE, WORK, LOCKS = "request.yaml", FINISHED, "work", ".locks"
 BEGUN = "begun"
 TRACKER = "wandb"
 """Where a tracker keeps files of its own in a stage's folder."""

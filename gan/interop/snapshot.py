@@ -153,6 +153,8 @@ def read_snapshot(path: Path) -> Snapshot:
         WeightsError: it cannot be read, asks for anything but tensors and plain values, or holds no StyleGAN2 that this
             code can build; the message says which. Nothing in the file is ever run.
     """
+    if path.is_dir():
+        raise WeightsError(f"cannot read {path}: it is a folder, not a .pkl of NVIDIA's")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise WeightsError(f"cannot read {path}: larger than any snapshot")
@@ -168,6 +170,8 @@ def read_snapshot(path: Path) -> Snapshot:
 def _unpickle(data: bytes) -> object:
     if data.startswith(b"PK"):
         raise PickleError("it is a zip archive, perhaps a checkpoint of another program")
+    if data[8:9] == b"{":
+        raise PickleError("it looks like safetensors; name the folder that it lies in")
     if not data.startswith(b"\x80"):
         raise PickleError("it is no pickle; was the download complete?")
     return Machine(_names(len(data)), explain=_explain).run(io.BytesIO(data))
@@ -175,7 +179,7 @@ def _unpickle(data: bytes) -> object:
 
 def _snapshot(content: object, num_bytes: int) -> Snapshot:
     if not isinstance(content, dict):
-        raise PickleError(f"it holds a {type(content).__name__}, not a dictionary with G, D and G_ema")
+        raise PickleError(f"it holds no dictionary with G, D and G_ema but {type(content).__name__}")
     missing = [key for key in NETWORKS.values() if not isinstance(content.get(key), Module)]
     if missing:
         raise PickleError(f"it holds no network {' and no network '.join(missing)}")

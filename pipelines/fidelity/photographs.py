@@ -67,9 +67,11 @@ def of_folder(folder: Path) -> Photographs:
     """Every image in a folder, none held out.
 
     Raises:
-        RequestError: it does not exist or holds no image.
+        RequestError: it is none or holds no image.
     """
-    found = image_files(folder) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is no folder; give a folder of photographs")
+    found = image_files(folder)
     if not found:
         raise RequestError(f"{folder} holds no image (.png, .tif, .jpg, .gif, .ppm); give a folder of photographs")
     return Photographs(plain(folder.resolve().name), tuple(found))

@@ -126,11 +126,16 @@ def evaluate(
         return
     _tell(weights, assessment, curve, json_path)
     if out is not None:
+        sheet = evaluation.sheet(assessment, generator, sets, NUM_PAIRS)
         records.clear(out)
-        records.write(out, assessment)
-        records.write_sheet(out, evaluation.sheet(assessment, generator, sets, NUM_PAIRS))
-        if curve:
-            records.write_snapshots(out, list(curve), list(curve.values()))
+        try:
+            records.write(out, assessment)
+            records.write_sheet(out, sheet)
+            if curve:
+                records.write_snapshots(out, list(curve), list(curve.values()))
+        except BaseException:
+            records.clear(out)  # half of an evaluation could be taken for one
+            raise
         click.echo(f"\nnumbers and pictures in {out}")
     for note in assessment.notes:
         if note != photographs.note:  # told before

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.seeds import LARGEST_SEED
+
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -11,7 +13,11 @@ import click
 @click.option("--resolution", type=int, help="Adapt the networks to square images of this edge in pixels.")
 @click.option("--image-channels", type=int, help="Adapt the networks to images with so many channels: 1 gray, 3 RGB.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of the layers that an adaptation begins anew."
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of the layers that an adaptation begins anew.",
 )
 def import_weights(file: Path, out: Path, resolution: int | None, image_channels: int | None, seed: int) -> None:
     """Turn FILE, a .pkl of NVIDIA's stylegan2-ada-pytorch, into weights that cannot run code, without running its own.

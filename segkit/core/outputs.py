@@ -6,6 +6,9 @@ from pathlib import Path
 
 from segkit.core.errors import RequestError
 
+FINISHED = "done.json"
+"""The file that tells that a stage's folder holds a result."""
+
 
 def check_folder(path: Path, option: str = "") -> None:
     """Refuse a folder that could not be made or written into; nothing is made.
@@ -14,11 +17,14 @@ def check_folder(path: Path, option: str = "") -> None:
         option: how it was asked for, as in "--out"; begins the message.
 
     Raises:
-        RequestError: it is a file, lies below one, or nothing may be written there.
+        RequestError: it is a file, lies below one or in a finished stage's folder, or nothing may be written there.
     """
     what = f"{option} {path}".lstrip()
     if os.path.lexists(path) and not path.is_dir():
         raise RequestError(f"{what} is a file; name a folder")
+    finished = next((each for each in (path, *path.absolute().parents) if (each / FINISHED).is_file()), None)
+    if finished is not None:
+        raise RequestError(f"{what}: {finished} holds the result of a stage, which is to stay; name another folder")
     _check_writable(path, what, "folder")
 
 

@@ -1,6 +1,7 @@
 """`segkit gan evaluate`: what it says, writes and refuses."""
 
 import csv
+import errno
 import io
 import json
 import shutil
@@ -14,6 +15,7 @@ import torch
 
 from gan import weights
 from gan.sampling import read_generator
+from pipelines.fidelity import records
 from segkit.core import images
 from tests.pipelines.tiny import segkit_here
 
@@ -198,6 +200,17 @@ def test_nothing_of_an_earlier_evaluation_stays_beside_a_new_one(gan: Path, teac
     assert json.loads((out / "fidelity.json").read_text())["k"] == 2
 
 
+def test_no_half_of_an_evaluation_stays(
+    gan: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(records, "write_sheet", full)
+    evaluate(gan, teacher, "--out", str(tmp_path / "out"), code=1)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 class Means(torch.nn.Module):
     def forward(self, images: torch.Tensor, return_features: bool = False) -> torch.Tensor:
         return torch.cat([images.float().mean(dim=[2, 3]), images.float().std(dim=[2, 3])], dim=1)
@@ -250,7 +263,7 @@ def test_wrong_requests_are_answered_in_a_line(
     for args, words in (
         ((gan, teacher, "--data", "drive:x", "--images", str(two)), "both name photographs; give one of them"),
         ((gan, teacher, "--images", str(two)), "comparing 3 or more training images; there are 2"),
-        ((gan, teacher, "--images", str(tmp_path / "nowhere")), "holds no image"),
+        ((gan, teacher, "--images", str(tmp_path / "nowhere")), "nowhere is no folder; give a folder of photographs"),
         ((gan, ensemble), "is an ensemble; features come from one network"),
         ((gan, tmp_path / "net.pt"), "net.pt is not a TorchScript file"),
         ((gan, gan), "holds no model (model.json)"),
@@ -261,6 +274,7 @@ def test_wrong_requests_are_answered_in_a_line(
         ((gan, teacher, "--devices", "some"), "devices"),
         ((gan, teacher, "--seed", "4294967295"), "go beyond the largest seed"),
         ((gan, teacher, "--out", str(tmp_path / "net.pt")), "net.pt is a file; name a folder"),
+        ((gan, teacher, "--out", str(gan / "mine")), "holds the result of a stage, which is to stay; name another"),
         ((gan, teacher, "--json", str(tmp_path)), "is a folder; name a file"),
     ):
         evaluate(*args, code=2)

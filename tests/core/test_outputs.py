@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segkit.core.errors import RequestError
-from segkit.core.outputs import check_file, check_folder
+from segkit.core.outputs import FINISHED, check_file, check_folder
 
 
 @pytest.mark.parametrize("name", ["", "new", "new/deep/er", "link", "link/new"])
@@ -51,6 +51,15 @@ def test_what_can_be_no_folder_is_refused(tmp_path: Path, name: str, words: str)
     with pytest.raises(RequestError, match=words) as caught:
         check_folder(tmp_path / name, "--out")
     assert str(caught.value).startswith(f"--out {tmp_path / name} ")
+
+
+@pytest.mark.parametrize("name", [".", "images", "images/new"])
+def test_the_folder_of_a_finished_stage_is_refused_and_all_below_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "stage" / "images").mkdir(parents=True)
+    check_folder(tmp_path / "stage" / name, "--out")
+    (tmp_path / "stage" / FINISHED).touch()
+    with pytest.raises(RequestError, match=r"stage holds the result of a stage, which is to stay; name another folder$"):
+        check_folder(tmp_path / "stage" / name, "--out")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save as safetensors
 
 from gan import weights
 from gan.discriminator import Discriminator
@@ -295,6 +296,15 @@ def test_the_command_refuses_networks_that_cannot_be(nets, write, tmp_path, opti
     assert not out.exists()
 
 
+@pytest.mark.parametrize("seed", ["-4", "4294967296", "99999999999999999999"])
+def test_the_command_takes_the_seeds_that_all_commands_take(write, nets, tmp_path, seed):
+    result = CliRunner().invoke(
+        gan_commands, ["import", str(write(content(nets))), "--out", str(tmp_path / "out"), "--seed", seed]
+    )
+    assert result.exit_code == 2
+    assert "--seed" in result.output
+
+
 # damaged files --------------------------------------------------------------------------------------------------------
 
 
@@ -400,8 +410,9 @@ def test_a_snapshot_that_lacks_or_adds_something_is_refused_by_what_it_is(nets, 
         (b"\x80", "damaged"),
         (b"\x80\x04.", "damaged"),
         (zipped({"G": torch.ones(3)}), "zip archive"),
-        (legacy([1, 2], []), "holds a int"),
-        (pickle.dumps([1, 2]), "holds a list"),
+        (legacy([1, 2], []), "but int"),
+        (pickle.dumps([1, 2]), "no dictionary with G, D and G_ema but list"),
+        (safetensors({"a": torch.ones(3)}), "safetensors; name the folder that it lies in"),
         (pickle.dumps({"G": 1}), "no network G and no network D and no network G_ema"),
     ],
 )
@@ -413,7 +424,7 @@ def test_other_files_are_refused_by_what_they_are(write, data, message):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(WeightsError, match=r"cannot read .*none.pkl: No such file"):
         read_snapshot(tmp_path / "none.pkl")
-    with pytest.raises(WeightsError, match="cannot read"):
+    with pytest.raises(WeightsError, match=r"it is a folder, not a \.pkl"):
         read_snapshot(tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_wrong_requests_are_answered(tmp_path: Path) -> None:
         photographs.find("drive:x", empty, tmp_path)
     with pytest.raises(RequestError, match="holds no image"):
         photographs.find(None, empty, tmp_path)
-    with pytest.raises(RequestError, match="holds no image"):
+    with pytest.raises(RequestError, match="nowhere is no folder"):
         photographs.find(None, tmp_path / "nowhere", tmp_path)
     with pytest.raises(DatasetError, match=r"holds no manifest\.json"):
         photographs.find(str(empty), None, tmp_path)
