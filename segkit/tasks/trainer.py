@@ -1,6 +1,7 @@
 """The one place where a Trainer is built."""
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
@@ -75,7 +77,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         logger=logger if logger is not None else False,
         callbacks=[*callbacks, progress(label)],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *([LightningEnvironment()] if several and _is_only_task_of_slurm() else [])],
         enable_checkpointing=any(type(callback).__name__ == "ModelCheckpoint" for callback in callbacks),
         enable_model_summary=False,
         enable_progress_bar=has_terminal(),
@@ -83,6 +85,14 @@ def build_trainer(
         default_root_dir=work_dir,
         **limits,
     )
+
+
+def _is_only_task_of_slurm() -> bool:
+    """Whether this is the one process of a batch script: SLURM started no ranks, so that Lightning has to.
+
+    By itself it takes such a job for one rank of one and leaves the other devices idle.
+    """
+    return os.environ.get("SLURM_NTASKS") == "1" and "RANK" not in os.environ
 
 
 def _most_devices(available: int, can_share: Callable[[int], bool], num_nodes: int) -> int:

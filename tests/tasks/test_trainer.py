@@ -27,6 +27,19 @@ def test_one_device_trains_plainly_and_several_by_ddp(tmp_path):
     assert isinstance(build(tmp_path, strategy="ddp").strategy, DDPStrategy)
 
 
+@pytest.mark.parametrize("num_tasks", ["1", "2"])
+def test_in_a_batch_script_of_slurm_every_device_gets_a_process(tmp_path, monkeypatch, num_tasks):
+    for name in ("PROCID", "LOCALID", "NODEID"):
+        monkeypatch.setenv(f"SLURM_{name}", "0")
+    monkeypatch.setenv("SLURM_NTASKS", num_tasks)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", num_tasks)
+    monkeypatch.delenv("RANK", raising=False)
+    made = build(tmp_path, devices=2)
+    assert made.world_size == 2
+    starts_them = not made.strategy.cluster_environment.creates_processes_externally
+    assert starts_them == (num_tasks == "1")
+
+
 def test_automatic_devices_on_a_cpu_are_one_process_per_node(tmp_path):
     alone = build(tmp_path, devices="auto")
     assert isinstance(alone.strategy, SingleDeviceStrategy)
