@@ -108,6 +108,8 @@ def _failed(error: Exception) -> int:
     # A rank that only noticed that the first one is gone leaves it to that one, or to its conductor, to say why.
     if is_first_rank() or not errors.is_lost_peer(cause):
         print(f"error: {errors.explain(cause)}", file=sys.stderr)
+    if "segkit.tasks.trainer" in sys.modules:  # only there are other ranks started
+        sys.modules["segkit.tasks.trainer"].end_other_ranks()
     if CONDUCTED in os.environ:
         return errors.ending(cause)
     return cause.exit_code if isinstance(cause, SegkitError) else 1

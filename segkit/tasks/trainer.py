@@ -2,14 +2,16 @@
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
@@ -64,7 +66,7 @@ def build_trainer(
     if on_gpu:
         # TF32 for what stays in fp32: ten bits of mantissa are more than enough here and many times faster.
         torch.set_float32_matmul_precision("high")
-    return L.Trainer(
+    trainer = L.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=devices,
         num_nodes=runtime.num_nodes,
@@ -85,6 +87,29 @@ def build_trainer(
         default_root_dir=work_dir,
         **limits,
     )
+    if trainer.strategy.launcher is not None:
+        _launchers.add(trainer.strategy.launcher)
+    return trainer
+
+
+_launchers: WeakSet[Any] = WeakSet()
+_PATIENCE_S = 1.0
+
+
+def end_other_ranks() -> None:
+    """End the processes that this one's Trainers started, as it has failed itself.
+
+    They are given a second to end by themselves. On GPUs they would wait for this process half an hour and keep their
+    devices; Lightning ends them at an interrupt only.
+    """
+    processes = [process for launcher in _launchers for process in getattr(launcher, "procs", ())]
+    given_up = time.monotonic() + _PATIENCE_S
+    while any(process.poll() is None for process in processes) and time.monotonic() < given_up:
+        time.sleep(0.02)
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _is_only_task_of_slurm() -> bool:

@@ -1,5 +1,10 @@
 import logging
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -12,6 +17,8 @@ from segkit.tasks import trainer as module
 from segkit.tasks.callbacks import AtomicCheckpointIO, PlainProgress, last_checkpoint
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.trainer import build_trainer, quiet
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def build(tmp_path, callbacks=(), **runtime):
@@ -97,10 +104,15 @@ def test_a_gpu_that_is_not_there_is_an_error_that_says_so(tmp_path, monkeypatch)
 )
 def test_what_a_machine_with_gpus_would_be_asked_for(tmp_path, monkeypatch, runtime, expected):
     asked = {}
+
+    def ask(**arguments):
+        asked.update(arguments)
+        return SimpleNamespace(strategy=SimpleNamespace(launcher=None))
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda how: asked.update(tf32=how))
-    monkeypatch.setattr(module.L, "Trainer", lambda **arguments: asked.update(arguments))
+    monkeypatch.setattr(module.L, "Trainer", ask)
     monkeypatch.setattr(module, "resolve_precision", lambda *_: "32-true")
     function = getattr(build_trainer, "__wrapped__", build_trainer)
     function(RuntimeSettings(**runtime), tmp_path, "stage")
@@ -154,3 +166,13 @@ def test_a_trainer_is_lightnings(tmp_path):
 def test_the_logger_hears_of_a_step_as_often_as_asked(tmp_path):
     asked = build_trainer(RuntimeSettings(accelerator="cpu"), tmp_path, "stage", log_interval_steps=5)
     assert asked.log_every_n_steps == 5
+
+
+@pytest.mark.slow
+def test_a_first_rank_that_fails_leaves_no_other_behind(tmp_path):
+    command = [sys.executable, "-m", "tests.tasks.fail_alone", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "error: the disk is full" in done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "second").read_text()), 0)
