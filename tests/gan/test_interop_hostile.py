@@ -189,7 +189,7 @@ def test_code_deep_in_a_network_is_refused_too(nets, write, tmp_path):
         (b"((K\x01", "damaged"),
         (b"\xff", "damaged"),
         (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabc", "damaged"),  # bytes longer than any memory
-        (b"]r\xff\xff\xff\xff", "holds a list"),  # a place in the memo that would take 64 GiB
+        (b"]r\xff\xff\xff\xff", "G_ema but list"),  # a place in the memo that would take 64 GiB
         (b"cdnnlib.util\nEasyDict\nK\x01\x85R", "damaged"),
         (b"cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R", "a number format"),
         (b"ctorch._utils\n_rebuild_parameter\nK\x01\x85R", "a parameter that is not a tensor"),
@@ -384,7 +384,7 @@ def test_one_thing_taken_again_and_again_cannot_fill_the_memory(write, name):
 
 
 def test_lists_of_lists_of_lists_are_not_unfolded(write):
-    with pytest.raises(WeightsError, match="holds a tuple"):
+    with pytest.raises(WeightsError, match="G_ema but tuple"):
         read_snapshot(write(program(b"(", b"]q\x00", b"](h\x00h\x00h\x00h\x00eq\x00" * 500, b"t")))
 
 
