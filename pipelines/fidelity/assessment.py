@@ -14,6 +14,7 @@ from gan.fidelity.measures import Estimate, short
 from gan.fidelity.shares import Share, images_to_settle, share_of
 from pipelines.fidelity.looks import Look
 from pipelines.fidelity.observation import Observation
+from pipelines.fidelity.words import are_copies_of
 from segkit.core.errors import ResultError
 from segkit.core.wording import counted
 from segkit.metrics.vessel_statistics import MeanWithInterval, StatisticComparison, compare, summarise
@@ -236,9 +237,8 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
     if worst is not None and worst.copies.share.value > max_copy_share:
         share = worst.copies.share
         photograph = "training photograph" if assessment.learnt_from else "photograph"
-        copies = f"is a copy of a {photograph}" if share.count == 1 else f"are copies of {photograph}s"
         raise TooManyCopiesError(
-            f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {copies}: "
+            f"{share.count} of {counted(share.n, 'image')} ({worst.title}) {are_copies_of(share.count, photograph)}: "
             f"{100 * share.value:.1f} %, and {100 * max_copy_share:g} % were allowed (max_copy_share); {advice}"
         )
 

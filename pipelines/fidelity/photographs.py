@@ -10,6 +10,7 @@ from segkit.core import images
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json
 from segkit.core.manifest import FILE_NAME, read_manifest
+from segkit.core.outputs import FINISHED
 from segkit.data.readers import image_files, open_dataset
 
 HELDOUT = ("val", "holdout", "test")
@@ -123,7 +124,7 @@ def learnt_from(weights: Path) -> Path | None:
     whole = weights.resolve()
     run = whole.parent.parent if whole.parent.name == SNAPSHOTS else whole
     try:
-        folder = (run / read_json(run / "done.json")["inputs"]["data"]["folder"]).resolve()
+        folder = (run / read_json(run / FINISHED)["inputs"]["data"]["folder"]).resolve()
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return folder if (folder / FILE_NAME).is_file() else None
@@ -132,7 +133,7 @@ def learnt_from(weights: Path) -> Path | None:
 def _source(folder: Path) -> str:
     """What a data stage read, by its record: drive, phantom, ..."""
     try:
-        record: Any = read_json(folder / "done.json")
+        record: Any = read_json(folder / FINISHED)
         return plain(str(record["settings"]["source"]).partition(":")[0])
     except (OSError, ValueError, KeyError, TypeError, SegkitError):
         return plain(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))

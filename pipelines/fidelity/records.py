@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ def clear(out: Path) -> None:
     """Remove an earlier assessment's files and nothing else, so that none is taken for one of the next."""
     for name in FILES:
         (out / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced(out: Path) -> Iterator[None]:
+    """For writing in place of an earlier assessment; what fails leaves none, as half of one could be taken for one."""
+    clear(out)
+    try:
+        yield
+    except BaseException:
+        clear(out)
+        raise
 
 
 def write(out: Path, assessment: Assessment) -> None:

@@ -158,6 +158,11 @@ def copy_verdict(found: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def are_copies_of(count: int, photograph: str) -> str:
+    """ "is a copy of a photograph", "are copies of photographs"."""
+    return f"is a copy of a {photograph}" if count == 1 else f"are copies of {photograph}s"
+
+
 def copy_basis(found: Mapping[str, Any]) -> list[str]:
     """What counts as a copy, and how often that is wrong."""
     sets, reference = found["sets"], found["reference"]

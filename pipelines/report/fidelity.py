@@ -61,9 +61,9 @@ def caveats(names: Sequence[str], inputs: Mapping[str, Path]) -> tuple[str, ...]
         if samples is not None and samples["copies"]["count"]:
             copies = samples["copies"]
             where = f" ({name})" if len(names) > 1 else ""
-            are = "is a copy of a training photograph" if copies["count"] == 1 else "are copies of training photographs"
             said.append(
-                f"{copies['count']} of the {samples['n']} synthetic fundi{where} {are}. "
+                f"{copies['count']} of the {samples['n']} synthetic fundi{where} "
+                f"{words.are_copies_of(copies['count'], 'training photograph')}. "
                 "What a student learns from such images it could have learnt from the photographs."
             )
     return tuple(said)

@@ -72,9 +72,9 @@ def gan(
 
     That is fp32 with zero-inserting resampling, weights of its own for each image, and bias, activation and clamp one
     by one. On CPUs kinds and phases take turns, so that a noisy machine treats them alike. On GPUs fp32 is TF32, as in
-    training, but for the straightforward path. A whole iteration counts the
-    regularisation phases by how seldom they take place. GFLOP/s are of the arithmetic that the networks need, and
-    beside them their share of what one large convolution reaches in that format.
+    training, but for the straightforward path. A whole iteration counts the regularisation phases by how seldom they
+    take place. GFLOP/s are of the arithmetic that the networks need, and beside them their share of what one large
+    convolution reaches in that format.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's remarks to itself
     from gan.benchmark import measure

@@ -127,15 +127,11 @@ def evaluate(
     _tell(weights, assessment, curve, json_path)
     if out is not None:
         sheet = evaluation.sheet(assessment, generator, sets, NUM_PAIRS)
-        records.clear(out)
-        try:
+        with records.replaced(out):
             records.write(out, assessment)
             records.write_sheet(out, sheet)
             if curve:
                 records.write_snapshots(out, list(curve), list(curve.values()))
-        except BaseException:
-            records.clear(out)  # half of an evaluation could be taken for one
-            raise
         click.echo(f"\nnumbers and pictures in {out}")
     for note in assessment.notes:
         if note != photographs.note:  # told before

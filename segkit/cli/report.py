@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from segkit.core.errors import RequestError
+from segkit.core.outputs import FINISHED
 
 
 @click.command()
@@ -14,7 +15,7 @@ from segkit.core.errors import RequestError
 def report(run: Path, out: Path | None) -> None:
     """Print the path of the report in RUN: a runs folder (its newest report) or a report stage's folder."""
     pages = [run / "report.html"] if (run / "report.html").exists() else sorted(run.glob("report-*/report.html"))
-    pages = [page for page in pages if (page.parent / "done.json").exists()]
+    pages = [page for page in pages if (page.parent / FINISHED).exists()]
     if not pages:
         raise RequestError(f"{run} holds no finished report; `segkit pipeline run` makes one")
     newest = max(pages, key=lambda page: page.stat().st_mtime)

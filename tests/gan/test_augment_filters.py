@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan.augment import SYM2, draw
 from gan.augment.draws import Column
 from gan.augment.filters import amplify, band_gains
 from gan.augment.wavelets import filter_bank
 from tests.gan.augment_draws import draws_of, no_draws, rng
+from tests.gan.convolutions_seen import Seen
 from tests.reference import gan_augment_numpy as reference
 
 BANK = filter_bank().double()
@@ -89,24 +89,11 @@ def test_filtering_is_twice_differentiable():
     assert gradgradcheck(filtered_squares, x)
 
 
-class Kernels(TorchDispatchMode):
-    """Sizes of the kernels of all convolutions."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten.convolution.default:
-            self.seen.add(tuple(args[1].shape[2:]))
-        assert func is not torch.ops.aten.convolution_backward.default
-        return func(*args, **(kwargs or {}))
-
-
 def test_no_gradient_by_the_kernels_is_computed_whose_own_kernels_would_be_whole_images():
     x = images(2, 3, 24, 24).requires_grad_()
-    with Kernels() as kernels:
+    with Seen() as seen:
         filtered = amplify(x, band_gains(1.0, 1.0, draw(2, rng())), BANK)
         (slope,) = torch.autograd.grad(filtered.square().sum(), x, create_graph=True)
         slope.square().sum().backward()
-    assert kernels.seen == {(1, 43), (43, 1)}
+    assert seen.kernels == {(1, 43), (43, 1)}
+    assert seen.gradients == 0

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan.convolution import correlate, spread
 from gan.discriminator import Discriminator
 from gan.losses import gradient_penalty
+from tests.gan.convolutions_seen import Seen
 from tests.gan.small_networks import tiny
 from tests.reference import gan_numpy as reference
 
@@ -15,21 +15,6 @@ SHAPES = [(3, 1, 1, 5), (3, 2, 0, 7), (3, 2, 0, 6), (3, 2, 1, 6), (1, 1, 0, 4), 
 
 def random(*shape, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).requires_grad_()
-
-
-class Seen(TorchDispatchMode):
-    """Notes the largest kernel of the convolutions that run, and how often a gradient by weights is computed."""
-
-    def __init__(self):
-        super().__init__()
-        self.largest_kernel, self.weight_gradients = 0, 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function == torch.ops.aten.convolution.default:
-            self.largest_kernel = max(self.largest_kernel, *args[1].shape[2:])
-        if function == torch.ops.aten.convolution_backward.default:
-            self.weight_gradients += args[-1][1]
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(("size", "stride", "padding", "edge"), SHAPES)

@@ -36,9 +36,5 @@ def modules_of(checkout):
         sys.path.remove(str(checkout))
 
 
-def rng(seed):
-    return torch.Generator().manual_seed(seed)
-
-
 def close(ours, theirs, atol=1e-4):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=atol)

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.gan.parity.checkout import rng
+from tests.gan.augment_draws import rng
 
 EDGE = 32
 

@@ -10,7 +10,8 @@ import torch
 from gan.discriminator import Discriminator
 from gan.generator import Generator
 from gan.settings import GanSettings
-from tests.gan.parity.checkout import STAND_IN, close, rng
+from tests.gan.augment_draws import rng
+from tests.gan.parity.checkout import STAND_IN, close
 from tests.reference import gan_training as paper
 from tests.reference.stylegan2_ada_standin.training import networks
 
