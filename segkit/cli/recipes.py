@@ -60,7 +60,11 @@ def settings_options(command: F) -> F:
 def runs_option(command: F) -> F:
     """`--runs`."""
     return click.option(
-        "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where results lie."
+        "--runs",
+        type=click.Path(path_type=Path),
+        default=Path("runs"),
+        show_default=True,
+        help="Folder of the results.",
     )(command)
 
 
