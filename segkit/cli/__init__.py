@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ensemble": ("segkit.cli.parts:ensemble", "Combine the trained models."),
     "predict": ("segkit.cli.predict:predict", "Segment your own images with a trained model."),
     "evaluate": ("segkit.cli.evaluate:evaluate", "Score predictions against a data set's labels."),
-    "report": ("segkit.cli.report:report", "Find the HTML report of a run."),
+    "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),
     "bench": ("segkit.cli.bench:bench", "Measure images per second here."),
@@ -37,7 +37,8 @@ class _Segkit(lazy_group(COMMANDS)):  # type: ignore[misc]
         end = args.index("--") if "--" in args else len(args)
         if "--debug" in args[:end]:
             args = ["--debug", *(arg for arg in args[:end] if arg != "--debug"), *args[end:]]
-        return super().parse_args(ctx, args)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
 
 
 @click.group(cls=_Segkit, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

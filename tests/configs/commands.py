@@ -10,10 +10,10 @@ from segkit.cli import cli
 
 
 def blocks(text: str) -> Iterator[str]:
-    """Lines of indented blocks that begin with a command of ours; shell comments are left out."""
+    """Lines of indented blocks that begin with a command of ours, without shell comments and redirections."""
     for line in text.splitlines():
         if re.match(r"(    |\t)(segkit|make|pip|python)\b", line):
-            yield line.partition(" #")[0].strip()
+            yield re.split(r" #| > ", line)[0].strip()
 
 
 def mentions(text: str) -> Iterator[str]:

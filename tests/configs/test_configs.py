@@ -46,7 +46,7 @@ def test_its_head_says_what_it_is_for_and_the_commands_there_can_be_typed(path: 
         names, params = parse(command)
         assert names in (["pipeline", "run"], ["gan", "train"])
         given = params["config"]
-        assert given is None or Path(str(given)).name == path.name
+        assert given is None or config_path(Path(str(given))).samefile(path)
         overrides = params["overrides"]
         assert isinstance(overrides, tuple)
         resolve(str(params.get("name", "synthetic-aug")), path, overrides, None)
