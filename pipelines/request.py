@@ -81,4 +81,5 @@ def request_fingerprint(request: StageRequest, inputs: Mapping[str, str]) -> str
 def stage_command(request_path: Path, request: StageRequest, inputs: Mapping[str, Path], out: Path) -> list[str]:
     """The command line that carries out a stage; a user could type it."""
     given = [part for name, folder in inputs.items() for part in ("--input", f"{name}={folder}")]
-    return [sys.executable, "-m", "segkit", "stage", request.name, "-c", str(request_path), *given, "--out", str(out)]
+    program = [sys.executable, "-P", "-m", "segkit"]  # -P: import nothing from the working folder
+    return [*program, "stage", request.name, "-c", str(request_path), *given, "--out", str(out)]

@@ -1,10 +1,11 @@
 """`segkit pipeline`: list, show, run, status."""
 
+from itertools import takewhile
 from pathlib import Path
 
 import click
 
-from segkit.cli.recipes import RECIPES, Resolved, resolve, runs_option, settings_options
+from segkit.cli.recipes import CONFIGS, RECIPES, Resolved, resolve, runs_option, settings_options, shipped_configs
 
 
 @click.group()
@@ -14,9 +15,19 @@ def pipeline() -> None:
 
 @pipeline.command("list")
 def list_() -> None:
-    """Name the pipelines there are."""
+    """List the pipelines, and the settings files that come with segkit."""
     for name, recipe in RECIPES.items():
         click.echo(f"{name}: {recipe.SUMMARY}")
+    click.echo("\nsettings for -c:")
+    for name in shipped_configs():
+        click.echo(f"  {name}: {_first_sentence(CONFIGS / f'{name}.yaml')}")
+
+
+def _first_sentence(path: Path) -> str:
+    """How the comment at the head of a settings file begins."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
+    return head.partition(". ")[0].rstrip(".")
 
 
 @pipeline.command()

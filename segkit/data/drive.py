@@ -99,7 +99,7 @@ def _base(root: Path) -> Path:
         names = ", ".join(child.name for child in below)
         raise DatasetError(f"{root} holds {len(below)} data sets ({names}); give the folder of one of them")
     hint = f"; did you mean {root.parent}?" if root.name in PARTS and _has_images(root) else ""
-    raise DatasetError(f"{root} holds no training/images, so it is no DRIVE folder (training/ and test/){hint}")
+    raise DatasetError(f"{root} holds no training/images, so it is not a DRIVE folder (training/ and test/){hint}")
 
 
 def _has_images(folder: Path) -> bool:

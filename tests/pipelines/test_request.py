@@ -178,6 +178,6 @@ def test_a_mistake_in_a_stage_file_is_named(tmp_path: Path, text: str, complaint
 def test_the_command_of_a_stage_names_its_file_its_inputs_and_its_folder() -> None:
     command = stage_command(Path("r.yaml"), REQUEST, {"data": Path("/d"), "synthetic": Path("/s")}, Path("/o"))
     assert command[1:] == [
-        "-m", "segkit", "stage", "mixed", "-c", "r.yaml",
+        "-P", "-m", "segkit", "stage", "mixed", "-c", "r.yaml",
         "--input", "data=/d", "--input", "synthetic=/s", "--out", "/o",
     ]  # fmt: skip
