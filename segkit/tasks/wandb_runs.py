@@ -35,7 +35,9 @@ SHARED_FILES = (
 networks. Every other file stays here, also one that a later version of segkit adds: pictures, reports with pictures in
 them, weights of a GAN, which can memorise its photographs, and lists of file names, which may name patients."""
 
-INIT_TIMEOUT_S, FINISH_TIMEOUT_S, PROBE_TIMEOUT_S = 20, 120, 5
+INIT_TIMEOUT_S, PROBE_TIMEOUT_S = 20, 5
+FINISH_TIMEOUT_S = 60
+"""How long a finished stage waits for its upload; the rest stays on disk for `wandb sync`."""
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,9 @@ def test_a_pipeline_run_has_every_final_number_with_its_interval_and_n(private: 
 
 @pytest.mark.slow
 def test_a_pipeline_run_has_the_whole_configuration_under_dotted_keys(private: Tracked) -> None:
-    for run in private.pipelines():
+    runs = private.pipelines()
+    assert len(runs) == len(PSIS)
+    for run in runs:
         config = flat(run["config"])
         assert config["gan.kimg"] == 0.08
         assert config["teacher.phases.0.epochs"] == 2
@@ -313,22 +315,27 @@ def test_the_readme_s_command_uploads_every_offline_run(private: Tracked) -> Non
 
 @pytest.mark.slow
 def test_a_wandb_that_fails_costs_a_warning_and_no_pipeline(
-    private: Tracked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    private: Tracked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*args: Any, **given: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    [folder] = [
-        path for path in private.runs.glob("pipeline-*") if read_run(path)["config"]["samples"]["truncation_psi"] == 0.7
-    ]
-    shutil.rmtree(folder)
-    shutil.rmtree(next(private.runs.glob("report-*")))
-    monkeypatch.setattr(wandb_runs, "begin", fail)
-    monkeypatch.setattr(pipeline_run, "begin", fail)
-    for psi in PSIS:
+    run = private.pipelines()[0]
+    psi, report = run["config"]["samples"]["truncation_psi"], run["config"]["stages"]["report"]["folder"]
+    shutil.rmtree(private.runs / report)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wandb_runs, "begin", fail)
+        patch.setattr(pipeline_run, "begin", fail)
+        capsys.readouterr()
         assert private.run(f"samples.truncation_psi={psi}") == 0
-    out = capsys.readouterr().out
-    assert "No space left on device" in out
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2  # the stage's and the pipeline's
+    assert all("No space left on device" in line for line in warnings)
+    assert (private.runs / report / "report.html").exists()
+    assert private.run(f"samples.truncation_psi={psi}") == 0  # and the pipeline's run is written after all
+    [written] = [again for again in private.pipelines() if again["id"] == run["id"]]
+    assert written["summary"]["verdict/outcome"] == run["summary"]["verdict/outcome"]
+    assert written["config"]["stages"]["report"]["wandb_run"] is None
 
 
 def test_a_title_names_what_was_set_and_can_change_the_result() -> None:
