@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.context import Context
+from pipelines.final_numbers import of_evaluation
 from pipelines.settings import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
 from segkit.core import images
@@ -16,7 +17,6 @@ from segkit.metrics.score import (
     Measurement,
     ScoredImage,
     binary_probs,
-    find,
     from_json,
     measure,
     save_scores,
@@ -54,8 +54,7 @@ def run(context: Context) -> None:
     write_json(context.out / "measurements.json", raw)
     write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
     main = next(iter(measured))
-    found = {name: find(ms, "dice") for name, ms in measured[main].items()}
-    context.tracker.summary({f"{main}/{name}/dice": dice.value for name, dice in found.items() if dice is not None})
+    context.tracker.summary(of_evaluation(raw))
     print(_text(main, measured[main], BRIEF, "pooled"))
 
 

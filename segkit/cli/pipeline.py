@@ -71,7 +71,8 @@ def run(
 
 
 def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
-    """Plan, check and run, then say where the results lie."""
+    """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
+    from pipelines import pipeline_run
     from pipelines.runner import check
     from pipelines.runner import run as run_stages
 
@@ -82,7 +83,9 @@ def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = Fa
             doing = {"done": "done", "begun": "would resume", "missing": "would run"}[item.state]
             click.echo(f"[{number}/{len(planned)}] {item.request.name}: {doing} ({item.folder.name})")
         return
-    run_stages(planned, say=lambda line: click.echo(line))
+    title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
+    with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, click.echo) as launched:
+        launched += run_stages(planned, say=lambda line: click.echo(line))
     last = planned[-1].folder
     report = last / "report.html"
     click.echo(f"report: {report}" if report.exists() else f"result: {last}")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pipelines import synthetic_aug
+from pipelines import pipeline_run, synthetic_aug
 from pipelines.graph import Graph
 from pipelines.runner import Planned, plan
 from pipelines.settings import SyntheticAugSettings
@@ -33,10 +33,13 @@ class Resolved:
     source: str
     settings: SyntheticAugSettings
     graph: Graph
+    overrides: tuple[str, ...] = ()
+    """The settings given on the command line, as KEY=VALUE."""
 
     def plan(self, runs: Path, upto: str | None = None) -> list[Planned]:
         """Where each stage's result lies; needs the data to be there."""
-        return plan(self.graph, self.settings.runtime, Store(runs), self.name, upto)
+        tags = pipeline_run.tags(self.name, self.settings)
+        return plan(self.graph, self.settings.runtime, Store(runs), self.name, upto, tags)
 
 
 def settings_options(command: F) -> F:
@@ -84,7 +87,7 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     if data is not None:
         raw = apply_overrides(raw, [f"data.source={json.dumps(data)}"])
     settings = validate(RECIPES[name].SETTINGS, raw, str(path), overrides)
-    return Resolved(name, str(path), settings, RECIPES[name].build(settings))
+    return Resolved(name, str(path), settings, RECIPES[name].build(settings), tuple(overrides))
 
 
 def _check_students(students: Any, overrides: Sequence[str]) -> None:

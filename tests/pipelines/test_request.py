@@ -68,6 +68,7 @@ def test_a_second_student_leaves_the_first_one_alone(tmp_path: Path, config: Pat
         "runtime.num_nodes=2",
         "runtime.num_workers=4",
         "runtime.tracker=none",
+        "runtime.share_images=true",
         "runtime.strategy=ddp",
         "runtime.accelerator=auto",
         "runtime.wandb_project=other",
