@@ -3,10 +3,8 @@
 import importlib
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,7 @@ from pipelines.context import Context, Inputs
 from pipelines.request import StageRequest, request_fingerprint, request_text
 from pipelines.store import begin, describe_outputs, held, input_fingerprint, read_done, remove_work, write_done
 from pipelines.verbs import VERBS
-
-RECORDED_PACKAGES = ("torch", "lightning", "numpy", "albumentations", "pillow")
+from segkit.core.versions import git_commit, installed_versions
 
 
 def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> None:
@@ -89,36 +86,9 @@ def _record(context: Context, seconds: float) -> dict[str, Any]:
             for name, path in context.inputs.items()
         },
         "outputs": describe_outputs(out),
-        "git_commit": _git_commit(),
-        "versions": {"python": platform.python_version(), **_package_versions()},
+        "git_commit": git_commit(),
+        "versions": installed_versions(),
         "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "devices": request.runtime.devices},
         "seconds": round(seconds, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _package_versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("segkit", *RECORDED_PACKAGES) if _installed(name)}
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _git_commit() -> str | None:
-    """The commit of the code that ran, `+` appended when it had changes; None outside a checkout of it."""
-    try:
-        _git("ls-files", "--error-unmatch", __file__)  # pip may have put us into a folder of another checkout
-        return _git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    here = Path(__file__).parent
-    return subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

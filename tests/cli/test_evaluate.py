@@ -48,11 +48,11 @@ def test_the_numbers_are_right_and_say_what_they_are(
     assert evaluate(predictions, phantoms, "--split", "test", "--json", str(path)) == 0
     dice = expected_dice(predictions, phantoms, "test")
     out = capsys.readouterr().out
-    assert "class vessel | region fov | pooled | threshold fixed-0.5 | n = 2 images" in out
+    assert "class vessel | region fov | threshold 0.5000 (fixed-0.5) | n = 2 images" in out
     assert f"{dice:.4f}" in out
     found = [
         number
-        for number in json.loads(path.read_text())
+        for number in json.loads(path.read_text())["measurements"]
         if (number["metric"], number["region"], number["averaging"]) == ("dice", "fov", "pooled")
     ]
     assert [number["value"] for number in found] == [pytest.approx(dice, abs=1e-12)]
@@ -75,7 +75,7 @@ def test_a_threshold_of_one_s_own_is_recorded_as_given(
     predictions: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(predictions, phantoms, "--threshold", "0.25") == 0
-    assert "threshold given" in capsys.readouterr().out
+    assert "threshold 0.2500 (given)" in capsys.readouterr().out
 
 
 def test_what_is_not_predicted_is_named_and_left_out(
@@ -106,4 +106,4 @@ def test_wrong_requests_are_answered(
     images.write_mask(predictions / "01_test.png", np.ones((48, 50), bool))
     assert "01_test.png is 50x48 pixels, the labels 52x48; give maps of that size" in complaint(predictions)
     (predictions / "01_test.png").write_text("hello")
-    assert "01_test.png is not a TIFF, GIF, PNG, JPEG or PPM image" in complaint(predictions)
+    assert "01_test.png is not a TIFF, GIF, PNG, JPEG, PPM, WebP or BMP image" in complaint(predictions)

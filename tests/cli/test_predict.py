@@ -38,7 +38,8 @@ def test_a_folder_of_images_gives_probabilities_and_vessels_at_their_own_size(
     images.write_image(mine / "large.jpg", np.tile(whole, (2, 3, 1)))
     (mine / "notes.txt").write_text("no picture")
     assert predict(teacher, out, mine) == 0
-    assert files_below(out) == {f"{kind}/{name}.png" for kind in ("probs", "binary") for name in ("odd", "large")}
+    maps = {f"{kind}/{name}.png" for kind in ("probs", "binary") for name in ("odd", "large")}
+    assert files_below(out) == {*maps, "predictions.json"}
     for name, size in (("odd", (47, 45)), ("large", (96, 156))):
         with Image.open(out / "probs" / f"{name}.png") as picture:
             assert picture.mode == "I;16"
@@ -50,7 +51,8 @@ def test_a_folder_of_images_gives_probabilities_and_vessels_at_their_own_size(
         np.testing.assert_array_equal(vessels, probs >= np.float32(read_card(teacher).threshold))
     threshold = f"{read_card(teacher).threshold:.3f}"
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"2 images: probabilities in {out / 'probs'}, vessels (threshold {threshold}) in {out / 'binary'}"
+        f"2 images: probabilities in {out / 'probs'}, "
+        f"vessels (threshold {threshold}, val-best-dice) in {out / 'binary'}"
     )
 
 
@@ -119,16 +121,17 @@ def test_a_model_s_folder_can_be_carried_off_without_its_pipeline(teacher: Path,
 
 def bad_requests(photo: Path, tmp_path: Path) -> list[tuple[list[str | Path], str]]:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "above" / "below").mkdir(parents=True)
+    for path in (tmp_path / "01_test.png", tmp_path / "above" / "below" / "a.png"):
+        path.write_text("never opened")
     shutil.copy(photo, tmp_path / "01_test.tif")
     return [
         ([tmp_path / "nowhere"], "nowhere does not exist; give images or folders of images"),
-        ([tmp_path / "empty"], "empty holds no image (.png, .tif, .jpg, .gif, .ppm)"),
-        (
-            [photo, tmp_path / "01_test.tif"],
-            "two images are called '01_test'; their results would overwrite each other",
-        ),
-        ([tmp_path / "text.png"], "text.png is not a TIFF, GIF, PNG, JPEG or PPM image"),
+        ([tmp_path / "empty"], "empty holds no image (.bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp)"),
+        ([photo, tmp_path / "01_test.tif"], "01_test.tif have the same name and their results would overwrite"),
+        ([tmp_path], "the same name"),
+        ([tmp_path / "above"], "holds no image; its sub-folders do, add --recursive"),
+        ([], "give images and folders, or --data NAME:DIR, and not both"),
         ([photo, "--tile", "10"], "tile = 10: input should be greater than or equal to 64"),
         ([photo, "--devices", "two"], "devices"),
         ([photo, "--tta", "all"], "Invalid value for '--tta': 'all' is not one of 'none', 'flips', 'd4'"),

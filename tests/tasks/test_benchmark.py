@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from segkit.models.settings import SAUNetSettings
 from segkit.tasks import benchmark
 from segkit.tasks.benchmark import measure
 
 
 def test_each_mode_and_precision_is_measured():
-    found = measure("sa-unet", 32, 1, ["32-true", "bf16-mixed"], 3)
+    found = measure(SAUNetSettings(), 32, 1, ["32-true", "bf16-mixed"], 3)
     assert [(row["mode"], row["precision"]) for row in found["rows"]] == [
         ("train", "32-true"),
         ("train", "bf16-mixed"),
@@ -27,20 +28,20 @@ def test_rates_and_ratios_come_from_rounds_timed_in_turn(monkeypatch):
     seconds = {"slow": [9.0, 2.0, 2.0, 4.0], "fast": [9.0, 1.0, 2.0, 1.0]}  # the first of each is the warm-up
     order, now = [], [0.0]
 
-    def training(size, batch, kind, device):
+    def training(settings, size, batch, kind, device):
         def step():
             order.append(kind)
             now[0] += seconds[kind][order.count(kind) - 1]
 
         return step
 
-    def inference(size, batch, kind, device):
+    def inference(settings, size, batch, kind, device):
         return lambda: now.append(now.pop() + 1)
 
     monkeypatch.setattr(benchmark.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(benchmark, "_training", training)
     monkeypatch.setattr(benchmark, "_inference", inference)
-    rows = measure("sa-unet", 32, 2, ["slow", "fast"], 3)["rows"]
+    rows = measure(SAUNetSettings(), 32, 2, ["slow", "fast"], 3)["rows"]
     assert order == ["slow", "fast"] * 4
     for row, kind in zip(rows[:2], seconds, strict=True):
         assert row["images_per_second"] == np.median([2 / each for each in seconds[kind][1:]])
@@ -53,7 +54,7 @@ def test_a_training_step_trains(monkeypatch):
     build = benchmark._network
     monkeypatch.setattr(benchmark, "_network", lambda *args: made.append(build(*args)) or made[-1])
     for precision in ("32-true", "bf16-mixed"):
-        step = benchmark._training(16, 1, precision, torch.device("cpu"))
+        step = benchmark._training(SAUNetSettings(), 16, 1, precision, torch.device("cpu"))
         network = made[-1]
         before = network.head.weight.detach().clone()
         step()
@@ -75,5 +76,5 @@ def test_an_inference_step_predicts_in_its_precision(monkeypatch, precision):
         return network
 
     monkeypatch.setattr(benchmark, "_network", watched)
-    benchmark._inference(16, 1, precision, torch.device("cpu"))()
+    benchmark._inference(SAUNetSettings(), 16, 1, precision, torch.device("cpu"))()
     assert seen == [(False, torch.float32 if precision == "32-true" else torch.bfloat16)]

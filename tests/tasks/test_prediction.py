@@ -9,7 +9,7 @@ from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor, ProbsWriter, image_loader
+from segkit.tasks.prediction import EnsemblePredictor, MapWriter, NetworkPredictor, image_loader
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.trainer import build_trainer
 from tests.reference.metrics_pixels import rates
@@ -95,7 +95,7 @@ def rows(tmp_path):
 def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows):
     model = predictor()
     out = tmp_path / "out"
-    trainer = build_trainer(FP32, tmp_path, "test", callbacks=[ProbsWriter(out)])
+    trainer = build_trainer(FP32, tmp_path, "test", callbacks=[MapWriter(out)])
     trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
     assert sorted(path.name for path in out.iterdir()) == [f"n{number}.png" for number in range(5)]
     for row in rows.rows:
