@@ -42,12 +42,9 @@ def evaluate(
     evaluation = evaluate_maps(predictions, data, split, threshold)
     if evaluation.missing:
         click.echo(f"not predicted and left out: {', '.join(evaluation.missing)}", err=True)
-    if evaluation.mismatched:
-        click.echo(
-            f"warning: by {evaluation.cut.origin if threshold is None else 'predictions.json'}, the maps of "
-            f"{', '.join(evaluation.mismatched)} were predicted from other files than the data set's",
-            err=True,
-        )
+    if evaluation.unrecorded:
+        names = ", ".join(evaluation.unrecorded)
+        click.echo(f"warning: predictions.json has no prediction of the data set's files of {names}", err=True)
     for line in evaluation.lines():
         click.echo(line)
     if per_image is not None:

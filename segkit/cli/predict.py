@@ -18,9 +18,7 @@ import click
 @click.option(
     "--split",
     type=click.Choice(["training", "test", "all"]),
-    default="all",
-    show_default=True,
-    help="With --data: which part.",
+    help="With --data: which part; all by default.",
 )
 @click.option(
     "--tta", type=click.Choice(["none", "flips", "d4"]), default="none", show_default=True, help="Average over views."
@@ -42,7 +40,7 @@ def predict(
     out: Path,
     recursive: bool,
     data: str | None,
-    split: str,
+    split: str | None,
     tta: str,
     tile: int | None,
     threshold: float | None,
@@ -65,11 +63,13 @@ def predict(
     # What can be refused is refused before torch is imported, which takes seconds.
     if bool(paths) == (data is not None):
         raise click.UsageError("give images and folders, or --data NAME:DIR, and not both")
+    if (data is None and split is not None) or (data is not None and recursive):
+        raise click.UsageError("--split goes with --data, --recursive with folders")
     check_folder(out, "--out")
     inference = validate(InferenceSettings, {"tta": tta, "tile": tile}, "segkit predict")
     count: int | str = int(devices) if devices.isdigit() else devices
     runtime = validate(RuntimeSettings, {"devices": count}, "segkit predict")
-    rows = listed_rows(paths, recursive, left_out=out) if data is None else dataset_rows(data, split)
+    rows = listed_rows(paths, recursive, left_out=out) if data is None else dataset_rows(data, split or "all")
 
     from segkit.tasks.prediction_run import predict_folder
     from segkit.tasks.trainer import quiet

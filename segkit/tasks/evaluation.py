@@ -76,8 +76,8 @@ class PartScores:
     scores: Sequence[ImageScore]
     cut: Cut
     metrics: tuple[str, ...]
-    model_splits: dict[str, str | None] | None
-    """By name: "train" or "val" for an image the model was trained on or chosen with. None if that is not recorded."""
+    entries: Mapping[str, Mapping[str, Any]]
+    """The entry of `predictions.json` for each image, by name; empty where it has none."""
 
     @cached_property
     def measurements(self) -> list[Measurement]:
@@ -91,12 +91,13 @@ class PartScores:
             for metric in self.metrics
             for region in REGIONS
         }
-        group = {item.name: getattr(item, "group", None) for item in self.items}
+        groups = [getattr(item, "group", None) for item in self.items]
         return [
-            {"name": score.name, **({"group": group[score.name]} if group[score.name] is not None else {})}
+            {"name": score.name}
+            | ({} if group is None else {"group": group})
             | {"part": self.part, "region": region, "threshold": self.cut.threshold}
             | {metric: float(values[metric, region][index]) for metric in self.metrics}
-            for index, score in enumerate(self.scores)
+            for index, (score, group) in enumerate(zip(self.scores, groups, strict=True))
             for region in REGIONS
         ]
 
@@ -106,14 +107,21 @@ class PartScores:
         estimated = [item.name for item in self.items if item.fov is None]
         if estimated:
             notes.append(f"region fov: estimated from the image for {_some(estimated, len(self.items))}")
-        if self.model_splits is None:
-            if self.part == "training":
-                notes.append("if the model was trained on some of these images, its scores on them are too high")
-        else:
-            for split, use in (("train", "trained on"), ("val", "chosen with")):
-                used = [name for name, where in self.model_splits.items() if where == split]
-                if used:
-                    notes.append(f"the model was {use} {_some(used, len(self.items))}; its scores there are too high")
+        cut_off = [item.name for item in self.items if item.fov and self.entries[item.name].get("fov") == "estimated"]
+        if cut_off:
+            notes.append(
+                "the maps are 0 outside a field of view that `segkit predict` estimated, not the data set's, for "
+                f"{_some(cut_off, len(self.items))}; `segkit predict --data` uses the data set's"
+            )
+        splits = {name: entry["model_split"] for name, entry in self.entries.items() if "model_split" in entry}
+        for split, use in (("train", "trained on"), ("val", "chosen with")):
+            used = [name for name, model_split in splits.items() if model_split == split]
+            if used:
+                notes.append(f"the model was {use} {_some(used, len(self.items))}; its scores there are too high")
+        if len(splits) == len(self.items) and not any(splits.values()):
+            notes.append("by their sha256, none of these images was used to train or choose the model")
+        elif len(splits) < len(self.items) and self.part == "training":
+            notes.append("if the model was trained on some of these images, its scores on them are too high")
         return notes
 
 
@@ -135,8 +143,8 @@ class Evaluation:
     parts: list[PartScores]
     missing: tuple[str, ...]
     """Labelled images without a map."""
-    mismatched: tuple[str, ...]
-    """Images whose map was, by the record, predicted from another file."""
+    unrecorded: tuple[str, ...]
+    """Images of which `predictions.json` has no prediction: their maps come from other files."""
 
     @property
     def binary(self) -> bool:
@@ -232,18 +240,17 @@ def evaluate(predictions: Path, data: str, split: str = "all", threshold: float 
     predicted = [item for item in labelled if item.name in maps]
     scores = score_images((scored_row(_row(item), maps[item.name]) for item in predicted), [cut.threshold])
     metrics = tuple(metric for metric in METRICS if not (metric in THRESHOLD_FREE and is_binary(scores)))
-    digests = {} if record is None else {item.name: sha256_file(item.image) for item in predicted}
-    splits = _model_splits(record, digests)
+    entries = _entries(record, predicted)
     parts = []
     for part in PARTS:
         chosen = [(item, score) for item, score in zip(predicted, scores, strict=True) if item.part == part]
         if chosen:
             items, part_scores = zip(*chosen, strict=True)
-            part_splits = None if splits is None else {item.name: splits[item.name] for item in items}
-            parts.append(PartScores(part, items, part_scores, cut, metrics, part_splits))
+            part_entries = {item.name: entries[item.name] for item in items}
+            parts.append(PartScores(part, items, part_scores, cut, metrics, part_entries))
     missing = tuple(item.name for item in labelled if item.name not in maps)
-    mismatched = tuple(name for name, digest in digests.items() if _recorded(record, maps[name], maps_dir) != digest)
-    return Evaluation(data, dataset.digest, maps_dir, cut, record, parts, missing, mismatched)
+    unrecorded = tuple(name for name, entry in entries.items() if record is not None and not entry)
+    return Evaluation(data, dataset.digest, maps_dir, cut, record, parts, missing, unrecorded)
 
 
 def _cut(threshold: float | None, located: tuple[Record, Path] | None) -> Cut:
@@ -280,15 +287,9 @@ def _number(name: str) -> str:
     return digits if digits.isdigit() else name
 
 
-def _recorded(record: Record | None, path: Path, maps_dir: Path) -> str | None:
-    """The digest of the image file that a map was predicted from; None if it is not recorded."""
-    name = path.relative_to(maps_dir).with_suffix("").as_posix()
-    digest: str | None = (record or {"images": {}})["images"].get(name, {}).get("sha256")
-    return digest
-
-
-def _model_splits(record: Record | None, digests: Mapping[str, str]) -> dict[str, str | None] | None:
-    """How the model used each image file, by name; None if the record does not say."""
-    entries = [] if record is None else [entry for entry in record["images"].values() if "model_split" in entry]
-    splits = {entry["sha256"]: entry["model_split"] for entry in entries}
-    return {name: splits.get(digest) for name, digest in digests.items()} if entries else None
+def _entries(record: Record | None, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
+    """The record's entry for each item's image file, by the item's name; empty where it has none."""
+    if record is None:
+        return {item.name: {} for item in items}
+    by_digest = {entry.get("sha256"): entry for entry in record["images"].values()}
+    return {item.name: by_digest.get(sha256_file(item.image), {}) for item in items}

@@ -15,9 +15,12 @@ from segkit.core.versions import git_commit, installed_versions
 from segkit.core.wording import counted
 from segkit.tasks.ensemble import predict
 from segkit.tasks.prediction import MapWriter
-from segkit.tasks.prediction_folder import PredictionFolder, Record, Remark, prediction_record
+from segkit.tasks.prediction_folder import RECORD, PredictionFolder, Record, Remark, prediction_record
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.weights import describe_model, load_predictor
+
+MAX_NAMED = 8
+"""Files named in an error."""
 
 
 def predict_folder(
@@ -59,7 +62,7 @@ def predict_folder(
 
     def report(row: Row, kind: str, text: str) -> None:
         remarks.append((row.name, kind, text))
-        warn(text if kind == "error" else f"warning: {row.image}: {text}")
+        warn(f"left out: {text}" if kind == "error" else f"warning: {row.image}: {text}")
 
     with TemporaryDirectory() as scratch, folder.held(say, rows) if first_rank else nullcontext():
         if first_rank:
@@ -104,8 +107,9 @@ def _conclude(
         f"{record['threshold']:.3f}, {record['threshold_source']}) in {binary_dir}"
     )
     if failed:
-        names = ", ".join(str(row.image) for row in failed)
+        names = ", ".join(str(row.image) for row in failed[:MAX_NAMED])
+        more = f" and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""
         raise SegkitError(
-            f"{len(failed)} of {counted(len(rows), 'image')} could not be predicted: {names}; the reasons are above. "
-            "Repair or leave out these files and run the same command again"
+            f"{len(failed)} of {counted(len(rows), 'image')} could not be predicted: {names}{more}; the reasons are "
+            f"above and in {folder.folder / RECORD}. Replace or remove these files and run the same command again"
         )
