@@ -5,6 +5,7 @@ A number that was not measured leaves its cell empty; nothing is filled in.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,8 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
 def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
     """Tables of one run, a row for each metric and a column for each averaging: one table for each region.
 
+    A mean over fewer images than the heading names says over how many.
+
     Raises:
         ValueError: the numbers belong to several classes or thresholds.
     """
@@ -82,14 +85,15 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
         averagings = dict.fromkeys(m.averaging for m in inside)
         suffix = " [95 % interval]" if any(_has_interval(m) for m in inside) else ""
         columns = {averaging: AVERAGING_HEADINGS[averaging] + suffix for averaging in averagings}
-        cells = {(m.metric, m.averaging): cell(m) for m in inside}
+        n = max(m.n for m in inside)
+        cells = {(m.metric, m.averaging): cell(m) + (f" (n = {m.n})" if 0 < m.n < n else "") for m in inside}
         rows = [
             {"Metric": HEADINGS.get(metric, metric)}
             | {columns[averaging]: cells.get((metric, averaging), "") for averaging in averagings}
             for metric in dict.fromkeys(m.metric for m in inside)
         ]
         cut = "".join(f" | threshold {threshold:.4f} ({source})" for _, threshold, source in cuts)
-        heading = f"class {inside[0].class_name} | region {region}{cut} | n = {_num_images(inside)}"
+        heading = f"class {inside[0].class_name} | region {region}{cut} | n = {counted(n, 'image')}"
         tables.append(Table(heading, ("Metric", *columns.values()), rows))
     return tables
 
@@ -105,7 +109,7 @@ def render(table: Table, width: int | None = None) -> str:
             blocks.append([first])
         blocks[-1].append(column)
     header = {column: column for column in table.columns}
-    lines = [table.heading]
+    lines = [table.heading] if width is None else textwrap.wrap(table.heading, width)
     for block in blocks:
         rule = {column: "-" * sizes[column] for column in block}
         lines += [
@@ -140,7 +144,8 @@ def _table(
         cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in found}
         thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in found if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
-    n = _num_images(everything)
+    sizes = sorted({m.n for m in everything})
+    n = counted(sizes[0], "image") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} images"
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
     intervals = " | 95 % intervals over images" if any(_has_interval(m) for m in everything) else ""
     return Table(heading + intervals, columns, rows)
@@ -148,8 +153,3 @@ def _table(
 
 def _has_interval(measurement: Measurement) -> bool:
     return measurement.low == measurement.low  # not nan
-
-
-def _num_images(measurements: Sequence[Measurement]) -> str:
-    sizes = sorted({m.n for m in measurements})
-    return counted(sizes[0], "image") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} images"

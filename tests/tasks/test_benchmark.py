@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from segkit import models
+from segkit.models import settings as model_settings
 from segkit.models.settings import SAUNetSettings
 from segkit.tasks import benchmark
 from segkit.tasks.benchmark import measure
+from tests.pipelines.tiny import segkit_here
 
 
 def test_each_mode_and_precision_is_measured():
@@ -78,3 +81,39 @@ def test_an_inference_step_predicts_in_its_precision(monkeypatch, precision):
     monkeypatch.setattr(benchmark, "_network", watched)
     benchmark._inference(SAUNetSettings(), 16, 1, precision, torch.device("cpu"))()
     assert seen == [(False, torch.float32 if precision == "32-true" else torch.bfloat16)]
+
+
+class OtherSettings(SAUNetSettings):
+    """A second network's settings."""
+
+    name: str = "other"
+
+    @property
+    def stride(self):
+        return 2
+
+
+class Other(torch.nn.Module):
+    """A second network."""
+
+    forwards = 0
+
+    def __init__(self, settings):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(settings.image_channels, 1, 1)
+
+    def forward(self, image):
+        Other.forwards += 1
+        return self.conv(image)
+
+
+def test_the_named_network_is_the_one_that_is_measured(monkeypatch, capsys):
+    monkeypatch.setitem(models.MODELS, "other", f"{__name__}:Other")
+    monkeypatch.setitem(model_settings.MODEL_SETTINGS, "other", OtherSettings)
+    assert segkit_here("bench", "--model", "other", "--size", "18", "--repeats", "3", "--precision", "32-true") == 0
+    assert capsys.readouterr().out.startswith("other, 18x18")
+    assert Other.forwards == 2 * (1 + 3)  # train and predict, each with a warm-up
+    assert segkit_here("models") == 0
+    assert "other: A second network's settings." in capsys.readouterr().out
+    assert segkit_here("bench", "--model", "unknown") == 2
+    assert "no network is called 'unknown'; there are: other, sa-unet" in capsys.readouterr().err
