@@ -5,7 +5,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ from pipelines.context import Context, Inputs
 from pipelines.request import StageRequest, request_fingerprint, request_text
 from pipelines.store import begin, describe_outputs, held, input_fingerprint, read_done, remove_work, write_done
 from pipelines.verbs import VERBS
-from segkit.core.commit import git_commit
-
-RECORDED_PACKAGES = ("torch", "lightning", "numpy", "albumentations", "pillow")
+from segkit.core.versions import git_commit, installed_versions
 
 
 def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> None:
@@ -88,20 +85,8 @@ def _record(context: Context, seconds: float) -> dict[str, Any]:
         "outputs": describe_outputs(out),
         "git_commit": git_commit(),
         "wandb_run": context.tracker.run_id,
-        "versions": {"python": platform.python_version(), **_package_versions()},
+        "versions": installed_versions(),
         "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "devices": request.runtime.devices},
         "seconds": round(seconds, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _package_versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("segkit", *RECORDED_PACKAGES) if _installed(name)}
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

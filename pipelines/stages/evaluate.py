@@ -1,5 +1,6 @@
 """`evaluate`: every model predicts the images it was not trained on; what has labels is scored once, on one device."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from segkit.metrics.score import (
     score_images,
     to_json,
 )
-from segkit.metrics.tables import render, tabulate
-from segkit.tasks.weights import ModelCard, read_card
+from segkit.metrics.tables import MAX_WIDTH, render, tabulate
+from segkit.tasks.prediction_folder import RECORD, prediction_record
+from segkit.tasks.weights import ModelCard, describe_model, read_card
 
 SCORED: tuple[Split, ...] = ("test", "holdout", "val")
 """From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""
@@ -34,12 +36,13 @@ BRIEF = ("dice", "sensitivity", "specificity", "auroc")
 
 
 def run(context: Context) -> None:
-    """Write `predictions/<model>/{probs,binary}/<image>.png`, `scores/`, `measurements.json` and `tables.txt`."""
+    """Write `predictions/<model>/` (maps and their record), `scores/`, `measurements.json` and `tables.txt`."""
     settings: EvaluateSettings = context.settings
     rows = read_manifest(context.inputs["data"]).split(*SCORED)
     models = {name: folder for name, folder in context.inputs.items() if name != "data"}
     for name, folder in models.items():
-        predict(context, folder, rows, context.out / "predictions" / name / "probs", settings.inference, label=name)
+        maps = context.out / "predictions" / name
+        predict(context, folder, rows, maps / "probs", settings.inference, label=name, binary_dir=maps / "binary")
     if not context.first_rank:
         return
     measured: dict[str, dict[str, list[Measurement]]] = {}
@@ -49,7 +52,9 @@ def run(context: Context) -> None:
             measured[split] = {name: _measure(context, part, split, name, read_card(models[name])) for name in models}
             measured[split] |= _observer(context, part, split)
     for name, folder in models.items():
-        _write_binary(context.out / "predictions" / name, rows, read_card(folder).threshold)
+        record = prediction_record(describe_model(folder), rows.rows, settings.inference)
+        record["weights"] = os.path.relpath(folder, context.out)
+        write_json(context.out / "predictions" / name / RECORD, record)
     raw = {split: {name: [to_json(m) for m in ms] for name, ms in runs.items()} for split, runs in measured.items()}
     write_json(context.out / "measurements.json", raw)
     write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
@@ -89,12 +94,6 @@ def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Me
     return {OBSERVER: measure(scores, 0.5, "fixed-0.5", num_resamples=settings.num_resamples, seed=seed)}
 
 
-def _write_binary(folder: Path, rows: Manifest, threshold: float) -> None:
-    for row in rows.rows:
-        probs = images.read_probs(folder / "probs" / f"{row.name}.png")
-        images.write_mask(folder / "binary" / f"{row.name}.png", probs >= threshold)
-
-
 def _text(
     split: str, runs: dict[str, list[Measurement]], metrics: Sequence[str] = METRICS, averaging: str | None = None
 ) -> str:
@@ -103,7 +102,7 @@ def _text(
         name: [m for m in ms if averaging is None or (m.averaging == averaging and m.region == "fov")]
         for name, ms in runs.items()
     }
-    return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table) for table in tabulate(kept, metrics))
+    return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table, MAX_WIDTH) for table in tabulate(kept, metrics))
 
 
 SPLIT_NOTES: dict[str, str] = {

@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 @click.group(cls=lazy_group(COMMANDS), invoke_without_command=True)
-@click.option("--model", "name", type=click.Choice(["sa-unet"]), default="sa-unet", show_default=True)
+@click.option("--model", "name", default="sa-unet", show_default=True, help="The network; `segkit models` lists them.")
 @click.option(
     "--size", type=click.IntRange(16), default=512, show_default=True, help="Side of the square image, pixels."
 )
@@ -48,9 +48,13 @@ def bench(
             raise click.UsageError(f"options of {ctx.invoked_subcommand!r} come after its name", ctx)
         return
     from segkit.core.files import write_json
+    from segkit.models.settings import default_settings
+
+    settings = default_settings(name)
+
     from segkit.tasks.benchmark import measure
 
-    result = measure(name, size, batch, precisions, repeats)
+    result = measure(settings, size, batch, precisions, repeats)
     click.echo(f"{name}, {size}x{size}, batch {batch}; {result['machine']}")
     for row in result["rows"]:
         click.echo(

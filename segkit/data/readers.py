@@ -141,12 +141,21 @@ def folder_named(root: Path) -> Path:
     return root.resolve()
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder by suffix, sorted; hidden files and anything else are passed over."""
+def image_files(folder: Path, recursive: bool = False) -> list[Path]:
+    """The image files in a folder by suffix, sorted; hidden files and anything else are passed over.
+
+    Args:
+        folder: a folder that does not exist holds none.
+        recursive: also list the folders below it, except hidden ones.
+    """
     if not folder.is_dir():
         return []
-    found = (path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
-    return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
+    by_suffix = (path for path in folder.glob("**/*" if recursive else "*") if path.suffix.lower() in images.SUFFIXES)
+    return sorted(path for path in by_suffix if path.is_file() and not _is_hidden(path.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def check_item(item: Item, size: tuple[int, int] | None = None) -> ItemReport:

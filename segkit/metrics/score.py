@@ -77,7 +77,7 @@ class Measurement:
     """Images the number stands on; in a per-image mean, those that have a value."""
     value: float
     low: float
-    """Ends of the 95 % bootstrap interval over images; nan for fewer than two."""
+    """Ends of the 95 % bootstrap interval over images; nan for fewer than three."""
     high: float
 
 
@@ -304,6 +304,12 @@ def load_scores(path: Path) -> list[ImageScore]:
             skeletons[region] = {float(threshold): SkeletonCounts(*map(int, row)) for threshold, row in cut_at}
         scores.append(ImageScore(str(name), counts, skeletons))
     return scores
+
+
+def is_binary(scores: Iterable[ImageScore]) -> bool:
+    """Whether no prediction holds a probability between 0 and 1, so that `THRESHOLD_FREE` metrics mean nothing."""
+    counts = [score.counts["all-pixels"] for score in scores]
+    return not any((levels.vessel + levels.background)[1:-1].any() for levels in counts)
 
 
 def binary_probs(vessels: NDArray[np.bool_]) -> NDArray[np.uint16]:

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+MIN_IMAGES = 3
+"""Fewer images than this have no interval."""
+
 Statistic = Callable[[NDArray[Any]], FloatArray]
 """Multiplicities (b, n) of n images in b resamples -> value of each resample (b,); nan where it has none."""
 
@@ -75,11 +78,12 @@ def on_all(statistic: Statistic, n: int) -> float:
 def bootstrap_interval(
     statistic: Statistic, n: int, *, num_resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Percentile interval over resampled images (Efron 1979); (nan, nan) for fewer than two images.
+    """Percentile interval over resampled images (Efron 1979); (nan, nan) for fewer than three images.
 
-    With few images it is a little narrow: about 93 % coverage for a nominal 95 % at n = 20.
+    Two images give only three different resamples. With few images it is a little narrow: about 93 % coverage for a
+    nominal 95 % at n = 20.
     """
-    if n < 2:
+    if n < MIN_IMAGES:
         return Interval(np.nan, np.nan)
     return _percentiles(statistic(resample_multiplicities(n, num_resamples, seed)), level)
 

@@ -42,7 +42,7 @@ def test_bench_prints_and_writes_the_same_figures(tmp_path: Path, capsys: pytest
 
 def test_bench_refuses_a_size_the_network_cannot_take(capsys: pytest.CaptureFixture[str]) -> None:
     assert segkit_here("bench", "--size", "20", "--repeats", "3") == 2
-    assert "20x20 pixels do not fit the network" in capsys.readouterr().err
+    assert "size 20 is not a multiple of sa-unet's stride 8; try 24" in capsys.readouterr().err
 
 
 def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -> None:

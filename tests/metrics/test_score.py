@@ -18,6 +18,7 @@ from segkit.metrics.score import (
     find,
     from_json,
     image_values,
+    is_binary,
     load_scores,
     measure,
     save_scores,
@@ -208,3 +209,12 @@ def test_no_images_is_a_wrong_request():
 def test_scoring_files_needs_no_torch():
     code = "import sys, segkit.metrics.score, segkit.metrics.tables; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_run_is_binary_if_no_map_holds_a_probability_between():
+    hard = [ScoredImage(i.name, binary_probs(i.probs > 30000), i.vessels, i.fov) for i in images()]
+    assert is_binary(score_images(hard))
+    assert not is_binary(score_images(images()))
+    nearly = hard[0].probs.copy()
+    nearly[0, 0] = 1
+    assert not is_binary(score_images([*hard[1:], ScoredImage("00", nearly, hard[0].vessels, hard[0].fov)]))

@@ -87,6 +87,12 @@ def test_images_without_a_value_are_left_out_of_the_mean():
     assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.full(3, np.nan)), 3))
 
 
+def test_two_images_have_no_interval_and_three_have_one():
+    two, three = (bootstrap_interval(mean_of(np.arange(n) / n), n) for n in (2, 3))
+    assert all(math.isnan(end) for end in two)
+    assert 0 <= three.low < three.high <= 1
+
+
 def test_one_image_has_no_interval():
     assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.array([0.8])), 1))
     paired = paired_bootstrap(mean_of(np.array([0.8])), mean_of(np.array([0.7])), 1)

@@ -176,7 +176,9 @@ class Maker:
         )
 
     def evaluate(self, stage: Stage, folder: Path) -> None:
-        def guess(context: Context, model: Path, rows: Manifest, out: Path, inference: Any, label: str = "") -> None:
+        def guess(
+            context: Context, model: Path, rows: Manifest, out: Path, inference: Any, label: str, binary_dir: Path
+        ) -> None:
             for row in rows.rows:
                 images.write_probs(out / f"{row.name}.png", self.guess(row, label))
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipelines import pipeline_run, runner
 from pipelines.pipeline_run import readable_title
-from segkit.core.commit import git_commit
+from segkit.core.versions import git_commit
 from segkit.data import phantom
 from segkit.tasks import wandb_runs
 from tests.pipelines.tiny import STAGES, files_below, launch_here, segkit_here, write_config
