@@ -45,7 +45,11 @@ def read(request):
 
 
 def test_a_failed_step_is_recorded_and_the_others_run(request_here):
-    chosen = [step("bad", "import os; print('why', flush=True); os._exit(3)"), step("good"), Step("none", 9, skipped, dict)]
+    chosen = [
+        step("bad", "import os; print('why', flush=True); os._exit(3)"),
+        step("good"),
+        Step("none", 9, skipped, dict),
+    ]
     assert not bench_gpu.run(chosen, request_here, FACTS)
     book = read(request_here)["steps"]
     assert {name: record["state"] for name, record in book.items()} == {
