@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.final_numbers import Numbers, of_evaluation, of_fidelity, of_verdict
 from pipelines.settings import SyntheticAugSettings
-from segkit.core.versions import git_commit
 from segkit.core.files import read_json, write_json
+from segkit.core.versions import git_commit
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.wandb_runs import RunLabel, begin, may_track, one_decision
 

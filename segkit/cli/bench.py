@@ -1,4 +1,4 @@
-"""`segkit bench`: images per second of training and inference on this machine; `segkit bench gan` for the GAN."""
+"""`segkit bench`: how fast a segmenter, a GAN, or everything on a GPU runs on this machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from segkit.cli.lazy import lazy_group
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "gan": ("segkit.cli.bench_gan:gan", "Time the phases of a GAN's training beside the straightforward path."),
+    "gpu": ("segkit.cli.bench_gpu:gpu", "Run tests, timings and trainings on a CUDA device; one JSON file."),
 }
 
 
