@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -336,6 +337,31 @@ def test_a_wandb_that_fails_costs_a_warning_and_no_pipeline(
     [written] = [again for again in private.pipelines() if again["id"] == run["id"]]
     assert written["summary"]["verdict/outcome"] == run["summary"]["verdict/outcome"]
     assert written["config"]["stages"]["report"]["wandb_run"] is None
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_is_tried_once_for_all_stages(
+    private: Tracked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = private.pipelines()[0]
+    psi, stages = run["config"]["samples"]["truncation_psi"], run["config"]["stages"]
+    for name in ("ensemble", "evaluate", "report"):
+        shutil.rmtree(private.runs / stages[name]["folder"])
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listener:
+        patch.delenv("WANDB_MODE")
+        patch.setenv("WANDB_API_KEY", "0" * 40)
+        patch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        listener.close()
+        capsys.readouterr()
+        assert private.run(f"samples.truncation_psi={psi}") == 0
+        assert len([line for line in capsys.readouterr().out.splitlines() if "does not answer" in line]) == 1
+        assert private.run(f"samples.truncation_psi={psi}") == 0  # nothing is to be done, so nothing is tried
+        assert "does not answer" not in capsys.readouterr().out
+    [again] = [again for again in private.pipelines() if again["id"] == run["id"]]
+    assert {name for name, stage in again["config"]["stages"].items() if stage["state"] == "run"} == {
+        "ensemble", "evaluate", "report",
+    }  # fmt: skip
+    assert again["summary"]["test/ensemble/fov/pooled/dice"] == run["summary"]["test/ensemble/fov/pooled/dice"]
 
 
 def test_a_title_names_what_was_set_and_can_change_the_result() -> None:
