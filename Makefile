@@ -29,12 +29,13 @@ lint: setup
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-# Figures and pictures of one CUDA device into GPU_OUT. Nothing is installed: where there is no .venv, $(PYTHON) runs it.
+# Figures and pictures of one CUDA device into GPU_OUT. Nothing is installed: where there is no .venv, python3 runs it.
 # `make gpu DRIVE=/data/DRIVE MINUTES=8`; STEPS="tests gan" runs some of the steps.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 GPU_OUT ?= runs/gpu
 MINUTES ?= 8
 gpu:
-	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m segkit bench gpu --out $(GPU_OUT) --minutes $(MINUTES) \
+	$(GPU_PYTHON) -m segkit bench gpu --out $(GPU_OUT) --minutes $(MINUTES) \
 	  $(if $(DRIVE),--drive $(DRIVE)) $(addprefix --only ,$(STEPS))
 
 clean:

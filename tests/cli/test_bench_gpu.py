@@ -2,15 +2,17 @@
 
 import importlib.util
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from segkit.cli import bench_gpu, gpu_steps
 from segkit.cli.gpu_steps import Request, SkippedError, Step, steps
-from segkit.core.errors import RequestError
+from segkit.core.errors import RequestError, SegkitError
 from tests.pipelines.tiny import run_segkit, segkit_here
 
 REPOSITORY = Path(__file__).parents[2]
@@ -140,6 +142,25 @@ def test_only_files_with_tests_for_a_gpu_are_collected(request_here):
     assert "tests/gan/test_precision.py" in files
     assert "tests/cli/test_main.py" not in files
     assert all((REPOSITORY / name).is_file() for name in files)
+
+
+def test_seconds_per_kimg_are_those_between_snapshots_in_the_median(request_here):
+    """An interruption of a thousand seconds lies between the last two."""
+    gan = request_here.work / "drive" / "gan-0123456789ab"
+    (gan / "grids").mkdir(parents=True)
+    (gan / "curves.csv").write_text("step,gan/kimg,gan/loss_g,gan/r1\n1,5,0.5,\n2,10,0.4,0.1\n")
+    for name in ("reals", "kimg000000.000"):
+        Image.new("RGB", (4, 4)).save(gan / "grids" / f"{name}.png")
+    with pytest.raises(SegkitError, match="no snapshot"):
+        gpu_steps._drive_gan_figures(request_here)
+    for kimg, seconds in ((0, 100), (10, 140), (20, 170), (30, 1200), (40, 1240)):
+        path = gan / "grids" / f"kimg{kimg:010.3f}.png"
+        Image.new("RGB", (4, 4), (kimg, 0, 0)).save(path)
+        os.utime(path, (seconds, seconds))
+    figures = gpu_steps._drive_gan_figures(request_here)
+    assert (figures["kimg"], figures["s_per_kimg"], figures["snapshots"]) == (40, 4, 5)
+    assert figures["curves"][0] == {"step": 1, "gan/kimg": 5, "gan/loss_g": 0.5}
+    assert Image.open(request_here.out / "drive-gan.png").getpixel((0, 0)) == (40, 0, 0)
 
 
 def test_every_command_is_one_that_segkit_understands(request_here, tmp_path):
