@@ -45,7 +45,11 @@ def scored(rows: Manifest, folder: Path, thresholds: Sequence[float] = ()) -> li
     """Scores of the labelled rows' predictions in `folder`."""
     each = (
         ScoredImage(
-            row.name, images.read_levels(folder / f"{row.name}.png"), images.read_mask(row.vessels), read_fov(row)
+            row.name,
+            images.read_levels(folder / f"{row.name}.png"),
+            images.read_mask(row.vessels),
+            read_fov(row),
+            row.group,
         )
         for row in rows.rows
         if row.vessels is not None

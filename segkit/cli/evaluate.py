@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.group_pattern import group_pattern_option
 from segkit.cli.json_option import json_option
 
 
@@ -18,8 +19,11 @@ from segkit.cli.json_option import json_option
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Not to be tuned on these images."
 )
+@group_pattern_option
 @json_option("every number")
-def evaluate(predictions: Path, data: str, split: str, threshold: float, json_path: Path | None) -> None:
+def evaluate(
+    predictions: Path, data: str, split: str, threshold: float, group_pattern: str | None, json_path: Path | None
+) -> None:
     """Print the tables, test and training images apart; probability maps (8 or 16 bit) and binary maps both do.
 
     A map is found by its image's name in the data set, as 21_training.png, or by the image's number, as 21.png.
@@ -33,7 +37,7 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
     from segkit.metrics.score import ScoredImage, measure, score_images, to_json
     from segkit.metrics.tables import render, tabulate
 
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, group_pattern)
     if not predictions.is_dir():
         raise RequestError(f"{predictions} is no folder; give the one that holds the maps")
     items = [item for item in dataset.items if split in {"all", item.part}]
@@ -59,7 +63,7 @@ def evaluate(predictions: Path, data: str, split: str, threshold: float, json_pa
                 raise DatasetError(
                     f"{found[item.name]} is {sizes[0]} pixels, the labels {sizes[1]}; give maps of that size"
                 )
-            scored.append(ScoredImage(item.name, levels, vessels, fov))
+            scored.append(ScoredImage(item.name, levels, vessels, fov, item.group))
     source = "fixed-0.5" if threshold == 0.5 else "given"
     part_of = {item.name: item.part for item in labelled}
     measured = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segkit.core.wording import counted
+from segkit.core.wording import counted_images
 from segkit.metrics.score import METRICS, Measurement
 
 HEADINGS = {
@@ -81,6 +81,17 @@ def render(table: Table, width: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def images_text(measurements: Iterable[Measurement]) -> str:
+    """ "20 images", "28 images of 14 patients", "4 to 20 images"."""
+    sizes = sorted({(m.n, m.num_groups) for m in measurements})
+    if len(sizes) == 1:
+        return counted_images(*sizes[0])
+    text = f"{sizes[0][0]} to {sizes[-1][0]} images"
+    patients = sorted({num_groups for _, num_groups in sizes})
+    grouped = any(num_groups < n for n, num_groups in sizes)
+    return f"{text} of {patients[0]} to {patients[-1]} patients" if grouped else text
+
+
 def cell(measurement: Measurement) -> str:
     """ "0.8267 [0.8212, 0.8321]"; empty if the number is nan, without brackets if it has no interval."""
     if measurement.value != measurement.value:
@@ -99,8 +110,8 @@ def _table(
 ) -> Table:
     class_name, region, averaging = group
     present = [metric for metric in metrics if any(m.metric == metric for found in runs.values() for m in found)]
-    sizes = sorted({m.n for found in runs.values() for m in found})
-    n = counted(sizes[0], "image") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} images"
+    everything = [m for found in runs.values() for m in found]
+    n, over = images_text(everything), "patients" if any(m.num_groups < m.n for m in everything) else "images"
     columns = ("Run", "Threshold", *(HEADINGS.get(metric, metric) for metric in present))
     rows = []
     for run, found in runs.items():
@@ -108,4 +119,4 @@ def _table(
         thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in found if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
-    return Table(f"{heading} | 95 % intervals over images", columns, rows)
+    return Table(f"{heading} | 95 % intervals over {over}", columns, rows)

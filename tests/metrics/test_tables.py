@@ -8,7 +8,7 @@ from segkit.metrics.tables import cell, render, tabulate
 
 def number(metric="dice", value=0.82671, region="fov", averaging="pooled", source="fixed-0.5", n=20, low=0.8212):
     threshold = None if source == "none" else 0.5
-    return Measurement(metric, "vessel", region, averaging, threshold, source, n, value, low, low + 0.011)
+    return Measurement(metric, "vessel", region, averaging, threshold, source, n, n, value, low, low + 0.011)
 
 
 def test_the_heading_says_what_the_numbers_are():
