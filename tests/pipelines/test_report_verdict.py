@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,21 @@ def test_six_images_are_the_fewest_that_bear_one() -> None:
     assert verdict.min_images() == 6
     assert verdict.min_images(4) == 8
     assert student(0.1, 0.2, 6).outcome == "helped"
+
+
+def test_ten_images_of_five_patients_are_too_few_for_a_claim_and_the_texts_name_both_numbers() -> None:
+    five = replace(comparison(0.1, 0.2, 10), num_groups=5)
+    basis = Basis("holdout", 10, 5, "")
+    found = verdict.find_student(five, 0.0625, "student", "control", basis.noun)
+    assert found.outcome == "too-few-images"
+    assert "n = 10 held-out images of 5 patients" in found.sentence
+    decided = verdict.decide(basis, [found, found], None, {"real"})
+    assert "10 held-out images of 5 patients are too few" in decided.headline
+    assert "5 patients are too few for a claim" in decided.caveats[0]
+    assert any("the choice of patients" in caveat for caveat in decided.caveats)
+    assert verdict.as_json(decided)["basis"]["num_groups"] == 5
+    six = replace(five, num_groups=6)
+    assert verdict.find_student(six, 0.03125, "student", "control", basis.noun).outcome == "helped"
 
 
 def test_the_sentence_gives_difference_interval_and_n() -> None:
