@@ -82,7 +82,7 @@ def _shares(
     drawn_groups: Sequence[str] | None,
 ) -> list[Estimate]:
     names, sizes = ("precision", "recall", "density", "coverage"), (len(real), len(drawn))
-    if not has_neighbours(min(sizes), k, real_groups, drawn_groups):
+    if not (has_neighbours(len(real), k, real_groups) and has_neighbours(min(sizes), k, drawn_groups)):
         note = f"k = {k} needs more than {k} images on both sides"
         return [Estimate(name, None, None, None, *sizes, note) for name in names]
     found = neighbourhood(real, drawn, k, real_groups, drawn_groups)

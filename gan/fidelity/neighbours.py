@@ -47,7 +47,7 @@ def neighbourhood(
     """
     group_size = min(len(real), len(drawn))
     real_patients, drawn_patients = _patients(len(real), real_groups), _patients(len(drawn), drawn_groups)
-    if not has_neighbours(group_size, k, real_groups, drawn_groups):
+    if not (has_neighbours(len(real), k, real_groups) and has_neighbours(group_size, k, drawn_groups)):
         raise ValueError(f"balls to the neighbour number {k} need more than {k} images of each kind, not {group_size}")
     distances = cdist(real, drawn)
     reach = _radii(real, k, real_patients)[:, None]
@@ -67,9 +67,9 @@ def neighbourhood(
     )
 
 
-def has_neighbours(num_images: int, k: int, *groups: Sequence[str] | None) -> bool:
-    """Whether each of any `num_images` images has k others of other patients among them, for each of these groups."""
-    return all(num_images - (max(Counter(side).values()) if side else 1) >= k for side in groups)
+def has_neighbours(num_images: int, k: int, groups: Sequence[str] | None) -> bool:
+    """Whether among any `num_images` of the images with these patients each has k others of other patients."""
+    return num_images - (max(Counter(groups).values()) if groups else 1) >= k
 
 
 def _patients(n: int, groups: Sequence[str] | None) -> Int[np.ndarray, " n"]:

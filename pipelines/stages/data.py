@@ -19,9 +19,9 @@ def run(context: Context) -> None:
         return
     dataset = _dataset(settings, context.work)
     checked = readers.check(dataset)
-    for finding in checked.findings:
-        print(f"{finding.severity}: {finding.message}")
     readers.refuse(checked.findings)
+    for warning in checked.findings:
+        print(f"warning: {warning.message}")
     chosen = settings.cut(dataset.training_groups)
     rows = [_row(item, chosen, dataset, context.out) for item in dataset.items]
     write_json(context.out / "checks.json", [report.__dict__ for report in checked.reports])

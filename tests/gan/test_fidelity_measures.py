@@ -182,6 +182,7 @@ def test_a_fellow_eye_is_no_neighbour():
     with pytest.raises(ValueError, match="neighbour number 4"):
         neighbourhood(eyes, drawn, 4, groups)
     assert measure(eyes, drawn, 4, groups)[2].value is None
+    assert neighbourhood(eyes, drawn[:3], 2, groups).group_size == 3  # each of the eyes still has two others
 
 
 def test_coverage_to_expect_without_fellow_eyes_is_that_of_simulated_patients():
