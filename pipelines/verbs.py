@@ -54,8 +54,8 @@ def _data_contents(settings: DataSettings) -> dict[str, str]:
         raise RequestError("no data set given; say --data NAME:DIR, for example --data drive:/data/DRIVE")
     from segkit.data.readers import open_dataset
 
-    dataset = open_dataset(settings.source)
-    settings.cut(item.name for item in dataset.items if item.part == "training")  # fails now rather than in the stage
+    dataset = open_dataset(settings.source, settings.group_pattern)
+    settings.cut(dataset.training_groups)  # fails now rather than in the stage
     return {"data": dataset.digest}
 
 
@@ -129,7 +129,9 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
-    "data": Verb("pipelines.stages.data", DataSettings, contents=_data_contents, paths=frozenset({"source"})),
+    "data": Verb(
+        "pipelines.stages.data", DataSettings, version=2, contents=_data_contents, paths=frozenset({"source"})
+    ),
     "train": Verb("pipelines.stages.train", TrainSettings, obstacle=_train_obstacle),
     "gan": Verb(
         "pipelines.stages.gan",
@@ -141,10 +143,10 @@ VERBS: Mapping[str, Verb] = {
         obstacle=gan_obstacle,
     ),
     "sample": Verb("pipelines.stages.sample", SampleSettings, version=2),
-    "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings),
+    "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings, version=2),
     "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings),
     "select": Verb("pipelines.stages.select", SelectSettings),
     "ensemble": Verb("pipelines.stages.ensemble", EnsembleSettings),
-    "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings),
+    "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings, version=2),
     "report": Verb("pipelines.stages.report", ReportRequest),
 }

@@ -83,7 +83,11 @@ def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Me
     settings: EvaluateSettings = context.settings
     seen = (
         ScoredImage(
-            row.name, binary_probs(images.read_mask(row.observer2)), images.read_mask(row.vessels), read_fov(row)
+            row.name,
+            binary_probs(images.read_mask(row.observer2)),
+            images.read_mask(row.vessels),
+            read_fov(row),
+            row.group,
         )
         for row in rows
         if row.observer2 is not None and row.vessels is not None

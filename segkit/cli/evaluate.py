@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.group_pattern import group_pattern_option
 from segkit.cli.json_option import json_option
 
 
@@ -25,9 +26,16 @@ from segkit.cli.json_option import json_option
     "Not to be tuned on these images.",
 )
 @click.option("--per-image", type=click.Path(path_type=Path), help="Write every number of each image here, as CSV.")
+@group_pattern_option
 @json_option("every number")
 def evaluate(
-    predictions: Path, data: str, split: str, threshold: float | None, per_image: Path | None, json_path: Path | None
+    predictions: Path,
+    data: str,
+    split: str,
+    threshold: float | None,
+    per_image: Path | None,
+    group_pattern: str | None,
+    json_path: Path | None,
 ) -> None:
     """Print the tables, test and training images apart; probability maps (8 or 16 bit) and binary maps both do.
 
@@ -39,7 +47,7 @@ def evaluate(
 
     if per_image is not None:
         check_file(per_image, "--per-image", (".csv",))
-    evaluation = evaluate_maps(predictions, data, split, threshold)
+    evaluation = evaluate_maps(predictions, data, split, threshold, group_pattern)
     if evaluation.missing:
         click.echo(f"not predicted and left out: {', '.join(evaluation.missing)}", err=True)
     if evaluation.unrecorded:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from segkit.cli.recipes import shipped_config
 from segkit.core.errors import SegkitError
 from segkit.core.files import read_json
 
@@ -153,7 +152,7 @@ _DRIVE = [
 
 
 def _demo(request: Request) -> list[str]:
-    options = ["--config", str(shipped_config("demo")), "--runs", str(request.work / "demo")]
+    options = ["--config", "demo", "--runs", str(request.work / "demo")]
     changes = _TINY_DEMO if request.rehearsal else []
     return ["segkit", "pipeline", "run", "synthetic-aug", *options, *_each("--set", changes)]
 
@@ -179,7 +178,7 @@ def _drive(part: str, request: Request) -> list[str]:
         raise SkippedError("no DRIVE folder was given (--drive)")
     source = "phantom" if request.drive is None else f"drive:{request.drive}"
     changes = [*_TINY_DATA, *_TINY_TEACHER, *_TINY_GAN] if request.rehearsal else _DRIVE
-    options = ["-c", str(shipped_config("gan-drive-256")), "--data", source, "--runs", str(request.work / "drive")]
+    options = ["-c", "gan-drive-256", "--data", source, "--runs", str(request.work / "drive")]
     return ["segkit", *part.split(), *options, *_each("--set", changes)]
 
 

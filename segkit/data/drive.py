@@ -62,14 +62,20 @@ def read(root: Path) -> Dataset:
     )
 
 
-def check(dataset: Dataset) -> tuple[ItemReport, ...]:
-    """Decode every file and compare sizes; a map that marks half of the picture is taken for one in the wrong folder.
+def check_item(dataset: Dataset, item: Item) -> ItemReport:
+    """Decode an item's files and compare sizes; a map that marks half of the image is probably in the wrong folder.
 
     Raises:
         DatasetError, ImageError: the first file that is wrong.
     """
     expected = expectation(dataset.root)
-    return tuple(_check_item(item, (expected.height, expected.width)) for item in dataset.items)
+    report = readers.check_item(item, (expected.height, expected.width))
+    if report.vessel_share is not None and report.vessel_share >= 0.5:
+        raise DatasetError(
+            f"{item.vessels} marks {report.vessel_share:.0%} of the field of view as vessel, about 13 % is usual;"
+            " is it a field-of-view mask or inverted? Put the original back"
+        )
+    return report
 
 
 def expectation(base: Path) -> Expectation:
@@ -172,13 +178,3 @@ def _by_number(folder: Path, stem: str, part: Part) -> dict[int, Path]:
 
 def _digits(path: Path) -> str:
     return path.stem.split("_")[0]
-
-
-def _check_item(item: Item, size: tuple[int, int]) -> ItemReport:
-    report = readers.check_item(item, size)
-    if report.vessel_share is not None and report.vessel_share >= 0.5:
-        raise DatasetError(
-            f"{item.vessels} marks {report.vessel_share:.0%} of the field of view as vessel, about 13 % is usual;"
-            " is it a field-of-view mask or inverted? Put the original back"
-        )
-    return report

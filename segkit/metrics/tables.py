@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segkit.core.wording import counted
+from segkit.core.wording import counted_images
 from segkit.metrics.score import METRICS, Measurement
 
 HEADINGS = {
@@ -85,7 +85,7 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
         averagings = dict.fromkeys(m.averaging for m in inside)
         suffix = " [95 % interval]" if any(_has_interval(m) for m in inside) else ""
         columns = {averaging: AVERAGING_HEADINGS[averaging] + suffix for averaging in averagings}
-        n = max(m.n for m in inside)
+        n, num_groups = max((m.n, m.num_groups) for m in inside)
         cells = {(m.metric, m.averaging): cell(m) + (f" (n = {m.n})" if 0 < m.n < n else "") for m in inside}
         rows = [
             {"Metric": HEADINGS.get(metric, metric)}
@@ -93,7 +93,7 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
             for metric in dict.fromkeys(m.metric for m in inside)
         ]
         cut = "".join(f" | threshold {threshold:.4f} ({source})" for _, threshold, source in cuts)
-        heading = f"class {inside[0].class_name} | region {region}{cut} | n = {counted(n, 'image')}"
+        heading = f"class {inside[0].class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
         tables.append(Table(heading, ("Metric", *columns.values()), rows))
     return tables
 
@@ -117,6 +117,17 @@ def render(table: Table, width: int | None = None) -> str:
             *("  ".join(row[c].ljust(sizes[c]) for c in block).rstrip() for row in (header, rule, *table.rows)),
         ]
     return "\n".join(lines) + "\n"
+
+
+def images_text(measurements: Iterable[Measurement]) -> str:
+    """ "20 images", "28 images of 14 patients", "4 to 20 images"."""
+    sizes = sorted({(m.n, m.num_groups) for m in measurements})
+    if len(sizes) == 1:
+        return counted_images(*sizes[0])
+    text = f"{sizes[0][0]} to {sizes[-1][0]} images"
+    patients = sorted({num_groups for _, num_groups in sizes})
+    grouped = any(num_groups < n for n, num_groups in sizes)
+    return f"{text} of {patients[0]} to {patients[-1]} patients" if grouped else text
 
 
 def cell(measurement: Measurement) -> str:
@@ -144,10 +155,10 @@ def _table(
         cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in found}
         thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in found if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
-    sizes = sorted({m.n for m in everything})
-    n = counted(sizes[0], "image") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} images"
+    n = images_text(everything)
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
-    intervals = " | 95 % intervals over images" if any(_has_interval(m) for m in everything) else ""
+    over = "patients" if any(m.num_groups < m.n for m in everything) else "images"
+    intervals = f" | 95 % intervals over {over}" if any(_has_interval(m) for m in everything) else ""
     return Table(heading + intervals, columns, rows)
 
 

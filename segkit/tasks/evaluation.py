@@ -53,7 +53,7 @@ def scored_row(row: Row, path: Path) -> ScoredImage:
         raise DatasetError(f"{path} is {sizes[0]} pixels, the labels {sizes[1]}; give maps of that size")
     if set(np.unique(levels)) == {0, 257}:  # an 8-bit map of 0 and 1
         levels = binary_probs(levels > 0)
-    return ScoredImage(row.name, levels, vessels, read_fov(row))
+    return ScoredImage(row.name, levels, vessels, read_fov(row), row.group)
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,11 @@ class PartScores:
             for metric in self.metrics
             for region in REGIONS
         }
-        groups = [getattr(item, "group", None) for item in self.items]
         return [
-            {"name": score.name}
-            | ({} if group is None else {"group": group})
-            | {"part": self.part, "region": region, "threshold": self.cut.threshold}
+            {"name": item.name, "group": item.group, "part": self.part, "region": region}
+            | {"threshold": self.cut.threshold}
             | {metric: float(values[metric, region][index]) for metric in self.metrics}
-            for index, (score, group) in enumerate(zip(self.scores, groups, strict=True))
+            for index, item in enumerate(self.items)
             for region in REGIONS
         ]
 
@@ -206,7 +204,13 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, MAX_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def evaluate(predictions: Path, data: str, split: str = "all", threshold: float | None = None) -> Evaluation:
+def evaluate(
+    predictions: Path,
+    data: str,
+    split: str = "all",
+    threshold: float | None = None,
+    group_pattern: str | None = None,
+) -> Evaluation:
     """Score the maps of a data set's labelled images.
 
     A map is named like its image in the data set, as 21_training.png, or by the image's number, as 21.png. Where there
@@ -217,13 +221,14 @@ def evaluate(predictions: Path, data: str, split: str = "all", threshold: float 
         data: the data set, as in drive:/data/DRIVE.
         split: "training", "test" or "all".
         threshold: on probabilities; by default that of `predictions.json` in or above the folder, else 0.5.
+        group_pattern: finds the patient in an image's name, as `data.group_pattern` does.
 
     Raises:
         RequestError: there is nothing to score.
         DatasetError: the data set cannot be read, two maps have one name, or a map has the wrong size.
         ImageError: a file cannot be read.
     """
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, group_pattern)
     if not predictions.is_dir():
         raise RequestError(f"{predictions} is no folder; give the one that holds the maps")
     located = find_record(predictions)
@@ -263,7 +268,7 @@ def _cut(threshold: float | None, located: tuple[Record, Path] | None) -> Cut:
 
 
 def _row(item: Item) -> Row:
-    return Row(item.name, "test", item.image, vessels=item.vessels, fov=item.fov)
+    return Row(item.name, "test", item.image, vessels=item.vessels, fov=item.fov, group=item.group)
 
 
 def _maps(folder: Path, items: list[Item], recursive: bool) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from segkit.core import images
 from segkit.data.readers import open_dataset
+from tests.data import chase
 from tests.pipelines.tiny import environment, segkit_here
 
 
@@ -64,6 +65,27 @@ def test_the_numbers_are_right_and_say_what_they_are(
     ]
     assert [number["value"] for number in found] == [pytest.approx(dice, abs=1e-12)]
     assert (found[0]["threshold"], found[0]["threshold_source"], found[0]["n"]) == (0.5, "fixed-0.5", 2)
+
+
+def test_intervals_are_over_patients_where_the_data_set_has_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, maps, path = chase.write(tmp_path / "chase", chase.NAMES[:6]), tmp_path / "maps", tmp_path / "scores.json"
+    for number, name in enumerate(chase.NAMES[:6]):
+        images.write_mask(maps / f"{name}.png", np.random.default_rng(number).random(chase.SIZE) < 0.3)
+
+    def scores(*args: str) -> dict[str, float]:
+        command = ["evaluate", "--predictions", str(maps), "--data", f"folder:{data}", "--json", str(path), *args]
+        assert segkit_here(*command) == 0
+        return next(n for n in json.loads(path.read_text()) if n["metric"] == "dice" and n["averaging"] == "pooled")
+
+    by_child = scores()
+    assert "n = 6 images of 3 patients | 95 % intervals over patients" in capsys.readouterr().out
+    assert (by_child["n"], by_child["num_groups"]) == (6, 3)
+    by_image = scores("--group-pattern", "(.*)")
+    assert "n = 6 images | 95 % intervals over images" in capsys.readouterr().out
+    assert (by_image["value"], by_image["num_groups"]) == (by_child["value"], 6)
+    assert (by_image["low"], by_image["high"]) != (by_child["low"], by_child["high"])
 
 
 def test_maps_named_by_number_and_of_another_format_are_found(

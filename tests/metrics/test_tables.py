@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from segkit.metrics.tables import HEADINGS, MAX_WIDTH, cell, metric_tables, rend
 
 def number(metric="dice", value=0.82671, region="fov", averaging="pooled", source="fixed-0.5", n=20, low=0.8212):
     threshold = None if source == "none" else 0.5
-    return Measurement(metric, "vessel", region, averaging, threshold, source, n, value, low, low + 0.011)
+    return Measurement(metric, "vessel", region, averaging, threshold, source, n, n, value, low, low + 0.011)
 
 
 def test_the_heading_says_what_the_numbers_are():
@@ -44,6 +45,13 @@ def test_threshold_free_metrics_stand_in_the_table_of_every_threshold_source():
 def test_runs_on_different_numbers_of_images_are_told_apart():
     [table] = tabulate({"a": [number()], "b": [number(n=4)]})
     assert "n = 4 to 20" in table.heading
+
+
+def test_where_patients_have_several_images_both_numbers_and_what_intervals_are_over_are_given():
+    [table] = tabulate({"a": [replace(number(n=28), num_groups=14)]})
+    assert "| n = 28 images of 14 patients | 95 % intervals over patients" in table.heading
+    several = tabulate({"a": [replace(number(n=28), num_groups=14)], "b": [replace(number(n=20), num_groups=10)]})
+    assert "n = 20 to 28 images of 10 to 14 patients" in several[0].heading
 
 
 def test_one_image_is_one_image():
