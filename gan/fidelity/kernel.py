@@ -54,19 +54,19 @@ def kernel_distance(
     across = polynomial_kernel(real, drawn)
     for within, numbers in zip((within_real, within_drawn), patients, strict=True):
         within[numbers[:, None] == numbers] = 0
-    sums = within_real.sum(), within_drawn.sum(), across.sum()
+    total = within_real.sum(), within_drawn.sum(), across.sum()
     real_size, drawn_size = (_Size.of(np.bincount(numbers)) for numbers in patients)
-    value = float(_estimate(*sums, real_size, drawn_size))
+    value = float(_estimate(*total, real_size, drawn_size))
     if min(num_patients) < 3:
         return KernelDistance(value, np.nan, np.nan)
     # the estimates with one patient left out, of either side; the kernel between a patient's own images is 0 here
-    real_sums, real_across = (np.bincount(patients[0], sums_of.sum(1)) for sums_of in (within_real, across))
-    drawn_sums, drawn_across = (np.bincount(patients[1], sums_of.sum(0)) for sums_of in (within_drawn, across))
+    real_sums, real_across = (np.bincount(patients[0], sums) for sums in (within_real.sum(1), across.sum(1)))
+    drawn_sums, drawn_across = (np.bincount(patients[1], sums) for sums in (within_drawn.sum(1), across.sum(0)))
     without_real = _estimate(
-        sums[0] - 2 * real_sums, sums[1], sums[2] - real_across, real_size.without_each(patients[0]), drawn_size
+        total[0] - 2 * real_sums, total[1], total[2] - real_across, real_size.without_each(patients[0]), drawn_size
     )
     without_drawn = _estimate(
-        sums[0], sums[1] - 2 * drawn_sums, sums[2] - drawn_across, real_size, drawn_size.without_each(patients[1])
+        total[0], total[1] - 2 * drawn_sums, total[2] - drawn_across, real_size, drawn_size.without_each(patients[1])
     )
     variance = sum((len(estimates) - 1) * np.var(estimates) for estimates in (without_real, without_drawn))
     from scipy import stats

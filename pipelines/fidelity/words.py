@@ -99,13 +99,14 @@ def vessels_table(found: Mapping[str, Any]) -> Table | None:
             star = " *" if compared["finding"] == "differs" else ""
             cells.append(f"{_interval_of(compared['other'], 'mean')}{star}")
         rows.append((heading, *cells))
-    head = "photographs learnt from" if _learnt_from(found) else "photographs"
+    learnt_from = " learnt from" if _learnt_from(found) else ""
+    patients = _of_patients(found["reference"])
     caption = (
         "Vessels as the teacher sees them: means over images with 95 % intervals; * differs from the "
-        f"{found['reference']['n']} {head}{_of_patients(found['reference'])} (permutation test of the Wasserstein "
-        "distance, p at most 0.01, on ten images or more of each kind)"
+        f"{found['reference']['n']} photographs{patients}{learnt_from} (permutation test of the Wasserstein distance, "
+        f"p at most 0.01, on ten {'patients' if patients else 'images'} or more of each kind)"
     )
-    return Table(caption, ("", head.removeprefix("photographs "), *(each["title"] for each in sets)), tuple(rows))
+    return Table(caption, ("", learnt_from.strip() or "photographs", *(each["title"] for each in sets)), tuple(rows))
 
 
 def render(table: Table) -> str:

@@ -27,6 +27,8 @@ _MAPS = {
     "fov": ("mask", "{number}_{part}_mask"),
     "observer2": ("2nd_manual", "{number}_manual2"),
 }
+FOLDERS = ("images", *(folder for folder, _ in _MAPS.values()))
+READS = "labels are read from 1st_manual/ and 2nd_manual/, fields of view from mask/"
 _REQUIRED = {("training", "vessels"), ("training", "fov"), ("test", "fov")}
 
 
@@ -59,6 +61,7 @@ def read(root: Path) -> Dataset:
         items=tuple(sorted(items, key=lambda item: item.name)),
         digest=readers.digest(base, items),
         phantom=(base / MARKER_NAME).is_file(),
+        findings=tuple(finding for part in PARTS for finding in readers.ignored(_folder(base, part), FOLDERS, READS)),
     )
 
 
@@ -113,8 +116,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def _part(base: Path, part: Part, count: int) -> list[Item]:
-    # the download is one archive per part; each may have been unpacked into a folder of its own name
-    folder = base / part if (base / part / "images").is_dir() else base / part / part
+    folder = _folder(base, part)
     found = _by_number(folder / "images", "{number}_{part}", part)
     if len(found) != count:
         advice = "remove what is not of the data set" if len(found) > count else "copy what is missing"
@@ -132,6 +134,11 @@ def _part(base: Path, part: Part, count: int) -> list[Item]:
         )
         for number, path in found.items()
     ]
+
+
+def _folder(base: Path, part: Part) -> Path:
+    # the download is one archive per part; each may have been unpacked into a folder of its own name
+    return base / part if (base / part / "images").is_dir() else base / part / part
 
 
 def _gap(found: dict[int, Path], base: Path, part: Part, count: int) -> str:

@@ -7,11 +7,10 @@ Without `training/` and `test/` every image needs a label map. A `groups.csv` in
 image; without one, images with CHASE_DB1's names are grouped by child and all others are their own group.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from segkit.core.errors import DatasetError
-from segkit.core.images import SUFFIXES
 from segkit.core.wording import counted
 from segkit.data import groups, readers
 from segkit.data.readers import Dataset, Finding, Item, ItemReport, Part
@@ -21,7 +20,6 @@ PARTS: tuple[Part, ...] = ("training", "test")
 FOLDERS = ("images", "masks", "fov")
 READS = "labels are read from masks/, fields of view from fov/"
 READS_PARTS = "images are read from training/ and test/"
-FORMATS = "unpack them, or convert them to PNG"
 MOVE_OTHERS = " and all others, with their maps, in training/"
 
 
@@ -40,8 +38,8 @@ def read(root: Path) -> Dataset:
         for folder, part in places.items()
         for stem, path in files[folder]["images"].items()
     ]
-    ignored = list(_ignored(base, divided, READS_PARTS) if divided else ())
-    ignored += [finding for folder in places for finding in _ignored(folder, FOLDERS)]
+    ignored = list(readers.ignored(base, divided, READS_PARTS) if divided else ())
+    ignored += [finding for folder in places for finding in readers.ignored(folder, FOLDERS, READS)]
     if not items:
         also = "".join(f"; {finding.message}" for finding in ignored)
         raise DatasetError(
@@ -95,19 +93,6 @@ def _pairing(folder: Path, part: Part, files: Mapping[str, Mapping[str, Path]], 
             f" {groups.listed(unlabelled)}; add the label maps, or keep these images in"
             f" {(folder.parent if divided else folder) / 'test' / 'images'}{'' if divided else MOVE_OTHERS}",
         )
-
-
-def _ignored(folder: Path, used: Collection[str], reads: str = READS) -> Iterator[Finding]:
-    """Sub-folders that are not read, and files in those that are which are no images by their suffix."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_dir():
-            continue
-        files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
-        if path.name not in used and files:
-            yield Finding("warning", f"ignored: {path}/ ({counted(len(files), 'file')}); {reads}")
-        elif strange := [file for file in files if file.suffix.lower() not in SUFFIXES]:
-            suffixes = ", ".join(sorted({file.suffix or file.name for file in strange}))
-            yield Finding("warning", f"ignored: {counted(len(strange), 'file')} in {path}/ ({suffixes}); {FORMATS}")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

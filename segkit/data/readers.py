@@ -8,7 +8,7 @@ collected as findings, so that `segkit data check` can print all of it at once.
 import difflib
 import hashlib
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -274,6 +274,26 @@ def image_files(folder: Path, recursive: bool = False) -> list[Path]:
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
+
+
+def ignored(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
+    """Sub-folders that are not read, and files in those that are which are no images by their suffix.
+
+    Args:
+        folder: whose sub-folders are listed.
+        used: names of those that are read.
+        reads: what is read instead, as the end of the warning.
+    """
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
+        if path.name not in used and files:
+            yield Finding("warning", f"ignored: {path}/ ({counted(len(files), 'file')}); {reads}")
+        elif strange := [file for file in files if file.suffix.lower() not in images.SUFFIXES]:
+            suffixes = ", ".join(sorted({file.suffix or file.name for file in strange}))
+            number = counted(len(strange), "file")
+            yield Finding("warning", f"ignored: {number} in {path}/ ({suffixes}); unpack them, or convert them to PNG")
 
 
 def check_item(item: Item, size: tuple[int, int] | None = None) -> ItemReport:
