@@ -39,4 +39,4 @@ gpu:
 	  $(if $(DRIVE),--drive $(DRIVE)) $(addprefix --only ,$(STEPS))
 
 clean:
-	rm -rf runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache

@@ -59,6 +59,9 @@ def _data_contents(settings: DataSettings) -> dict[str, str]:
     return {"data": dataset.digest}
 
 
+_NVIDIA_WEIGHTS = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/"
+
+
 def _gan_contents(settings: GanStageSettings) -> dict[str, str]:
     if settings.init_from is None:
         return {}
@@ -67,8 +70,8 @@ def _gan_contents(settings: GanStageSettings) -> dict[str, str]:
         return {f"init_from/{file.name}": sha256_file(file) for file in sorted(path.iterdir()) if file.is_file()}
     if not path.is_file():
         raise RequestError(
-            f"gan.init_from = {path} does not exist. Get ffhq-res512-mirror-stylegan2-noaug.pkl from "
-            "nvlabs-fi-cdn.nvidia.com (see third_party/README.md), or train from scratch with --set gan.init_from=null"
+            f"gan.init_from = {path} does not exist; train from scratch with --set gan.init_from=null, or download "
+            f"ffhq-res512-mirror-stylegan2-noaug.pkl from {_NVIDIA_WEIGHTS}"
         )
     return {"init_from": sha256_file(path)}
 

@@ -1,14 +1,15 @@
-"""`python -m segkit` is the same as `segkit`; stages are started this way, and so are their other ranks."""
+"""Where `segkit` and `python -m segkit` begin."""
 
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 
 def _leave_working_folder() -> None:
     """Import nothing from the working folder, here or in child processes: it may hold a `gan.py` or a `click.py`.
 
-    Python puts it first for `-m`, unless it is called with -P; Lightning starts the other ranks without -P.
+    Python searches it first for `-m`, unless called with -P; Lightning starts the other ranks of a stage without -P.
     """
     root = str(Path(__file__).parents[1])
     # A checkout that is not installed is imported from the working folder, and stays importable.
@@ -18,9 +19,13 @@ def _leave_working_folder() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run the command line."""
     _leave_working_folder()
+    from segkit.cli import main as run  # imports click, which the working folder must not shadow
 
-    from segkit.cli import main
+    run()
 
+
+if __name__ == "__main__":
     main()
