@@ -80,6 +80,14 @@ def test_the_digest_depends_on_contents_and_names_but_not_on_the_place(small: Pa
     assert drive.read(small).digest != digest
 
 
+def test_a_folder_that_is_not_read_is_a_warning(small: Path) -> None:
+    _draw(small / "test" / "manual" / "01_manual1.gif", 1)
+    [found] = drive.read(small).findings
+    assert found.severity == "warning"
+    assert f"{small / 'test' / 'manual'}/ (1 file)" in found.message
+    assert len(readers.open_dataset(f"drive:{small}").items) == 5
+
+
 def test_a_missing_label_is_named(small: Path) -> None:
     (small / "training" / "1st_manual" / "22_manual1.gif").unlink()
     with pytest.raises(DatasetError, match=r"22_manual1\.gif is missing, which belongs to 22_training\.tif"):
