@@ -130,7 +130,7 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "data": Verb("pipelines.stages.data", DataSettings, contents=_data_contents, paths=frozenset({"source"})),
-    "train": Verb("pipelines.stages.train", TrainSettings, obstacle=_train_obstacle),
+    "train": Verb("pipelines.stages.train", TrainSettings, version=2, obstacle=_train_obstacle),
     "gan": Verb(
         "pipelines.stages.gan",
         GanStageSettings,
