@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from gan.data import undo_fit
 from gan.fidelity.features import TorchScriptFeatures
 from gan.settings import GanSettings
 from pipelines.fidelity.photographs import plain
-from pipelines.stages.sample import undo_fit
 from segkit.data.fov import estimate_fov
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
 from segkit.tasks.repeatable import repeatable

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.measurements import OBSERVER, SCORED, read_measurements
 from pipelines.report import comparisons, fidelity, verdict
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.verdict import Basis, SplitSize, Verdict
-from pipelines.stages.evaluate import OBSERVER, SCORED, read_measurements
 from pipelines.store import read_done
 from pipelines.verbs import ReportRequest
 from segkit.core.manifest import Manifest, read_manifest

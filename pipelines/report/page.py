@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
+from pipelines.measurements import OBSERVER, SPLIT_NOTES
 from pipelines.report import charts, curves, fidelity, pictures, stage_graph
 from pipelines.report.charts import Bar, Look, Plotted
 from pipelines.report.comparisons import Paired
@@ -18,7 +19,6 @@ from pipelines.report.curves import History, Line
 from pipelines.report.evidence import ENSEMBLE, TEACHER, Evidence
 from pipelines.report.pictures import Album
 from pipelines.report.verdict import NOUNS, signed
-from pipelines.stages.evaluate import OBSERVER, SPLIT_NOTES
 from segkit.core import images
 from segkit.core.files import read_json, sha256_json
 from segkit.core.manifest import Manifest, Row, read_manifest

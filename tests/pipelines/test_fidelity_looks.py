@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from gan.data import load_images
+from gan.data import load_images, undo_fit
 from gan.fidelity.copies import CopySearch
 from gan.generator import Generator
 from gan.sampling import generate
 from gan.settings import GanSettings, SamplingSettings
 from pipelines.fidelity.looks import FileLook, TeacherLook, open_look
 from pipelines.fidelity.observation import Observer, observe, of_files, of_seeds, square_of_file
-from pipelines.stages.sample import undo_fit
 from segkit.core import images
 from segkit.core.errors import RequestError, WeightsError
 from segkit.data import phantom

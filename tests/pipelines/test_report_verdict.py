@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from pipelines.measurements import SCORED
 from pipelines.report import verdict
 from pipelines.report.verdict import Basis, SplitSize
-from pipelines.stages.evaluate import SCORED
 from segkit.metrics.score import Comparison
 
 
