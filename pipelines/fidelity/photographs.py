@@ -1,4 +1,4 @@
-"""Which photographs a GAN is measured against: those it learnt from, and beside them others that it never saw."""
+"""Which photographs a GAN is measured against: its training images, and held-out ones for comparison."""
 
 import re
 from dataclasses import dataclass, replace
@@ -18,20 +18,25 @@ HELDOUT = ("val", "holdout", "test")
 
 @dataclass(frozen=True)
 class Photographs:
-    """Files, and what to call them in the key of a number."""
+    """Reference and held-out photographs."""
 
     name: str
-    """As in drive_train."""
+    """Part of the key of a number, as in drive_train."""
     training: tuple[Path, ...]
-    """What the GAN learnt from."""
+    """The reference photographs: the GAN's training images."""
     heldout: tuple[Path, ...] = ()
-    """What it never saw: the yardstick of every measure."""
+    """Photographs the GAN was not trained on; a perfect GAN would reach their numbers."""
     note: str = ""
-    """Why it is not certain that the GAN learnt from the first and never saw the second; empty by its own record."""
+    """Why the GAN may have been trained on other photographs; empty if its own record names these."""
+
+    @property
+    def heldout_title(self) -> str:
+        """Name of the held-out photographs in tables."""
+        return "other photographs" if self.note else "held-out photographs"
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the first one, to which what is drawn is scaled back."""
+        """Height and width of the first one, to which generated images are scaled."""
         return images.read_size(self.training[0])
 
 
@@ -61,7 +66,7 @@ def of_dataset(text: str) -> Photographs:
     parts = {part: tuple(item.image for item in dataset.items if item.part == part) for part in ("training", "test")}
     if not parts["training"]:
         raise RequestError(f"{text} has no training images; give them with --images DIR")
-    return Photographs(f"{plain(dataset.name)}_training", parts["training"], parts["test"])
+    return Photographs(f"{as_key(dataset.name)}_training", parts["training"], parts["test"])
 
 
 def of_folder(folder: Path) -> Photographs:
@@ -75,7 +80,7 @@ def of_folder(folder: Path) -> Photographs:
     found = image_files(folder)
     if not found:
         raise RequestError(f"{folder} holds no image (.png, .tif, .jpg, .gif, .ppm); give a folder of photographs")
-    return Photographs(plain(folder.resolve().name), tuple(found))
+    return Photographs(as_key(folder.resolve().name), tuple(found))
 
 
 def find(data: str | None, folder: Path | None, weights: Path) -> Photographs:
@@ -134,11 +139,11 @@ def _source(folder: Path) -> str:
     """What a data stage read, by its record: drive, phantom, ..."""
     try:
         record: Any = read_json(folder / FINISHED)
-        return plain(str(record["settings"]["source"]).partition(":")[0])
+        return as_key(str(record["settings"]["source"]).partition(":")[0])
     except (OSError, ValueError, KeyError, TypeError, SegkitError):
-        return plain(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))
+        return as_key(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))
 
 
-def plain(name: str) -> str:
+def as_key(name: str) -> str:
     """A name that will do inside a key: letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() or "photographs"

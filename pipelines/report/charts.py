@@ -6,16 +6,20 @@ Matplotlib draws with stand-in colours that occur nowhere else; each is then rep
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from pipelines.measurements import OBSERVER
+from pipelines.roles import Roles
 
 NUM_COLOURS = 6
 """Colours of the page's palette, `--series-0` and so on; a further series takes one again with another dash."""
@@ -53,8 +57,8 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a run is drawn, in every chart alike."""
+class LineStyle:
+    """Colour and dashes of a run, the same in every chart."""
 
     colour: int = 0
     """Number of the palette's colour."""
@@ -70,13 +74,36 @@ class Look:
 
 
 @dataclass(frozen=True)
+class ChartGroup:
+    """Inline SVG charts that share a key."""
+
+    charts: list[Markup]
+    key: dict[str, LineStyle] = field(default_factory=dict)
+    """By label."""
+
+
+def run_styles(roles: Roles) -> dict[str, LineStyle]:
+    """The style of each run by its role: a control has the colour of its treated model, dashed."""
+    styles = {roles.baseline: LineStyle(0), OBSERVER: LineStyle(0)}
+    if roles.ensemble is not None:
+        styles[roles.ensemble] = LineStyle(NUM_COLOURS - 1, wide=True)
+    controls: dict[str, LineStyle] = {}
+    for number, treated in enumerate(roles.treated):
+        cycle, colour = divmod(number, NUM_COLOURS - 2)  # two are the baseline's and the ensemble's
+        styles[treated] = LineStyle(1 + colour, 2 * (cycle % 2))
+        if treated in roles.controls:
+            controls.setdefault(roles.controls[treated], LineStyle(1 + colour, 1 + 2 * (cycle % 2)))
+    return styles | controls
+
+
+@dataclass(frozen=True)
 class Plotted:
     """One line, or one point where `marker` is set."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
-    look: Look = Look()
+    style: LineStyle = LineStyle()
     marker: bool = False
     marks: Sequence[float] = ()
     """Places along x that are marked on the line."""
@@ -105,7 +132,7 @@ def lines(
     diagonal: bool = False,
     square: bool = False,
     log_y: bool = False,
-) -> str:
+) -> Markup:
     """A chart of lines over one axis.
 
     Args:
@@ -114,7 +141,7 @@ def lines(
         plotted: the lines; the page's key names them.
         x_label: of the axis.
         y_label: of the axis.
-        description: what a reader who cannot see it should know.
+        description: the contents in words, for screen readers.
         x_range: limits of x, those of the data by default.
         y_range: limits of y, those of the data by default.
         diagonal: draw y = x, which calibrated probabilities follow.
@@ -142,7 +169,7 @@ def lines(
         return _inline(figure, name, f"{title}. {description}")
 
 
-def intervals(name: str, bars: Sequence[Bar], x_label: str, *, description: str) -> str:
+def intervals(name: str, bars: Sequence[Bar], x_label: str, *, description: str) -> Markup:
     """Intervals below one another beside the line at zero, each under its label."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure, axes = _figure(4.0, 0.55 + 0.42 * len(bars))
@@ -177,20 +204,20 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _draw(axes: Axes, one: Plotted) -> None:
-    colour = _SERIES[one.look.colour % NUM_COLOURS]
+    colour = _SERIES[one.style.colour % NUM_COLOURS]
     if one.marker:
         axes.plot(one.x, one.y, "D", color=colour, markersize=5)
         return
-    pattern = DASHES[one.look.dash % len(DASHES)]
+    pattern = DASHES[one.style.dash % len(DASHES)]
     style = {"dashes": tuple(float(part) for part in pattern.split())} if pattern else {}
     few = {"marker": "o", "markersize": 2.5} if len(one.x) < 8 else {}
-    width = min(one.look.width, 0.9) if len(one.x) > 250 else one.look.width
+    width = min(one.style.width, 0.9) if len(one.x) > 250 else one.style.width
     axes.plot(one.x, one.y, color=colour, label=one.label, linewidth=width, **style, **few)  # type: ignore[arg-type]
     if one.marks:
         axes.plot(one.marks, np.interp(one.marks, one.x, one.y), "|", color=colour, markersize=9, markeredgewidth=1.4)
 
 
-def _inline(figure: Figure, name: str, description: str) -> str:
+def _inline(figure: Figure, name: str, description: str) -> Markup:
     """The figure as an `<svg>` that scales with the page and shares no id with another one."""
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -208,4 +235,4 @@ def _inline(figure: Figure, name: str, description: str) -> str:
     assert size is not None
     shown = f'role="img" aria-label="{escape(description)}"'
     head = f'<svg class="chart" {size.group()} xmlns:xlink="http://www.w3.org/1999/xlink" {shown}>'
-    return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1).strip()
+    return Markup(re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1).strip())

@@ -11,9 +11,10 @@ def run(context: Context) -> None:
     if not context.first_rank:
         return
     request: ReportRequest = context.settings
-    found = evidence.gather(request, context.inputs, context.runtime.seed)
-    write_json(context.out / "comparisons.json", [comparisons.as_json(paired) for paired in found.paired])
-    write_json(context.out / "verdict.json", verdict.as_json(found.verdict))
-    write_text(context.out / "report.html", page.render(found))
-    context.tracker.summary({"verdict": found.verdict.headline, "outcome": found.verdict.outcome})
-    print(found.verdict.headline)
+    gathered = evidence.gather(request, context.inputs, context.runtime.seed)
+    decided = gathered.verdict
+    write_json(context.out / "comparisons.json", [comparisons.as_json(paired) for paired in gathered.paired])
+    write_json(context.out / "verdict.json", verdict.as_json(decided))
+    write_text(context.out / "report.html", page.render(gathered))
+    context.tracker.summary({"verdict": decided.headline, "outcome": decided.outcome})
+    print(decided.headline)

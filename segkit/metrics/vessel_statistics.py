@@ -52,9 +52,6 @@ class VesselStatistics(NamedTuple):
     """
 
 
-UNITS = {"area_share": "of the field of view", "calibre": "px", "length": "px", "branch_points": "", "tortuosity": ""}
-
-
 def vessel_statistics(vessels: NDArray[np.bool_], fov: NDArray[np.bool_]) -> VesselStatistics:
     """Statistics of a vessel map inside the field of view; both are (h, w)."""
     from scipy import ndimage

@@ -3,15 +3,17 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pipelines.measurements import OBSERVER
 from pipelines.report import charts
-from pipelines.report.charts import Bar, Look, Plotted
+from pipelines.report.charts import Bar, LineStyle, Plotted
+from pipelines.roles import Roles
 
 
 def chart(name: str = "one", **more: object) -> str:
     plotted = [
-        Plotted("a", [0, 1, 2], [0.1, 0.2, 0.4], Look(0)),
-        Plotted("b", [0, 1, 2], [0.3, 0.2, 0.1], Look(1, dash=1)),
-        Plotted("c", [1], [0.2], Look(2), marker=True),
+        Plotted("a", [0, 1, 2], [0.1, 0.2, 0.4], LineStyle(0)),
+        Plotted("b", [0, 1, 2], [0.3, 0.2, 0.1], LineStyle(1, dash=1)),
+        Plotted("c", [1], [0.2], LineStyle(2), marker=True),
     ]
     return charts.lines(name, "Loss", plotted, "steps", "loss", description='a < b & "c"', **more)  # type: ignore[arg-type]
 
@@ -53,10 +55,24 @@ def test_text_stays_text_and_nothing_is_loaded() -> None:
     assert not re.search(r'(?:href|src)="(?!#)', svg)
 
 
-def test_a_look_is_drawn_dashed_where_it_says_so() -> None:
+def test_a_dashed_style_is_drawn_dashed() -> None:
     dashed = [style for style in re.findall(r'style="([^"]+)"', chart()) if "stroke-dasharray" in style]
     assert any("var(--series-1)" in style for style in dashed)
     assert not any("var(--series-0)" in style for style in dashed)
+
+
+def test_a_control_has_the_colour_of_its_treated_model_dashed() -> None:
+    roles = Roles(baseline="a", treated=("b", "c"), controls={"b": "b0", "c": "c0"}, ensemble="e")
+    styles = charts.run_styles(roles)
+    assert len({styles[name].colour for name in ("a", "b", "c", "e")}) == 4
+    for treated, control in roles.controls.items():
+        assert styles[control].colour == styles[treated].colour
+        assert (styles[treated].dash, styles[control].dash) == (0, 1)
+    assert styles["e"].wide
+
+
+def test_a_run_with_one_model_has_its_style_and_the_observers() -> None:
+    assert set(charts.run_styles(Roles(baseline="model"))) == {"model", OBSERVER}
 
 
 def test_a_mark_lies_on_its_line() -> None:
