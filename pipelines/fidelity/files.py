@@ -29,8 +29,11 @@ SNAPSHOTS, SNAPSHOTS_CHART = "snapshots.csv", "snapshots.png"
 FILES = (NUMBERS, TABLE, TEXT, NEAREST, SHEET, SNAPSHOTS, SNAPSHOTS_CHART)
 """Every file that an assessment may have."""
 
-SIDE, CAPTION, NUM_COLUMNS = 192, 34, 4
-"""Of the sheet of nearest pairs: pixels of a picture, height of a caption in pixels, pairs in a row."""
+SIDE, CAPTION, HEADING, NUM_COLUMNS = 192, 34, 26, 4
+"""Of the sheet of nearest pairs: edge of a picture and heights of a caption and a heading in pixels, pairs in a row."""
+
+TILE = 2 * SIDE + 12
+"""Width of a pair in pixels."""
 
 PANELS = (("KID", ("kid",)), ("Share of images", ("precision", "recall")), ("Share of copies", ("copies",)))
 """Title and quantities of the charts over snapshots."""
@@ -263,21 +266,32 @@ def nearest_sheet(
         square: from the names of a set and an image to a square (r, r, c), as `Evaluation.squares` returns.
         copies: the search that found the pairs.
     """
-    rows = []
-    for name, images in assessment.sets.items():
-        pairs = nearest_pairs(images.pairs, NUM_COLUMNS if name == HELDOUT else count)
-        rows.append(_heading(f"{images.title}: the {len(pairs)} of {images.n} nearest to a reference photograph"))
-        tiles = [
-            _tile(
-                square(name, pair.name),
-                _aligned(square(REFERENCE, pair.nearest), pair, copies),
-                pair,
-                assessment.threshold,
+    chosen = {
+        name: nearest_pairs(images.pairs, NUM_COLUMNS if name == HELDOUT else count)
+        for name, images in assessment.sets.items()
+    }
+    heights = {name: HEADING + -(-len(pairs) // NUM_COLUMNS) * (SIDE + CAPTION) for name, pairs in chosen.items()}
+    sheet = Image.new("RGB", (NUM_COLUMNS * TILE, sum(heights.values())), "white")
+    draw, top = ImageDraw.Draw(sheet), 0
+    for name, pairs in chosen.items():
+        images = assessment.sets[name]
+        title = f"{images.title}: the {len(pairs)} of {images.n} nearest to a reference photograph"
+        draw.text((2, top + 5), title, fill=(0, 0, 0), font=ImageFont.load_default(14))
+        for number, pair in enumerate(pairs):
+            row, column = divmod(number, NUM_COLUMNS)
+            x, y = column * TILE, top + HEADING + row * (SIDE + CAPTION)
+            sheet.paste(_resized(square(name, pair.name)), (x, y))
+            sheet.paste(_resized(_aligned(square(REFERENCE, pair.nearest), pair, copies)), (x + SIDE + 4, y))
+            copy = pair.closeness < assessment.threshold
+            transform = f" ({pair.transform})" if pair.transform else ""
+            caption = (
+                f"{pair.name}  |  {pair.nearest}{transform}\ncloseness {pair.closeness:.2f}, distance "
+                f"{pair.distance:.2f}{': copy' if copy else ''}"
             )
-            for pair in pairs
-        ]
-        rows += [_row(tiles[first : first + NUM_COLUMNS]) for first in range(0, len(tiles), NUM_COLUMNS)]
-    return np.concatenate(rows)
+            colour, font = (176, 40, 0) if copy else (40, 40, 40), ImageFont.load_default(12)
+            draw.multiline_text((x + 2, y + SIDE + 2), caption, fill=colour, font=font, spacing=1)
+        top += heights[name]
+    return np.asarray(sheet)
 
 
 def nearest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -296,35 +310,6 @@ def _aligned(photograph: Pixels, pair: Pair, copies: CopySearch) -> Pixels:
     return moved
 
 
-def _tile(image: Pixels, photograph: Pixels, pair: Pair, threshold: float) -> Pixels:
-    """Two pictures side by side above two lines of text."""
-    sheet = Image.new("RGB", (2 * SIDE + 12, SIDE + CAPTION), "white")
-    sheet.paste(_resized(image), (0, 0))
-    sheet.paste(_resized(photograph), (SIDE + 4, 0))
-    draw = ImageDraw.Draw(sheet)
-    copy = pair.closeness < threshold
-    transform = f" ({pair.transform})" if pair.transform else ""
-    lines = (
-        f"{pair.name}  |  {pair.nearest}{transform}",
-        f"closeness {pair.closeness:.2f}, distance {pair.distance:.2f}{': copy' if copy else ''}",
-    )
-    for number, line in enumerate(lines):
-        colour, font = (176, 40, 0) if copy else (40, 40, 40), ImageFont.load_default(12)
-        draw.text((2, SIDE + 2 + 15 * number), line, fill=colour, font=font)
-    return np.asarray(sheet)
-
-
 def _resized(image: Pixels) -> Image.Image:
     resample = Image.Resampling.BICUBIC if len(image) < SIDE else Image.Resampling.BOX
     return Image.fromarray(np.ascontiguousarray(as_rgb(image))).resize((SIDE, SIDE), resample)
-
-
-def _heading(title: str) -> Pixels:
-    sheet = Image.new("RGB", (NUM_COLUMNS * (2 * SIDE + 12), 26), "white")
-    ImageDraw.Draw(sheet).text((2, 5), title, fill=(0, 0, 0), font=ImageFont.load_default(14))
-    return np.asarray(sheet)
-
-
-def _row(tiles: Sequence[Pixels]) -> Pixels:
-    blank = np.full_like(tiles[0], 255)
-    return np.concatenate([*tiles, *[blank] * (NUM_COLUMNS - len(tiles))], axis=1)

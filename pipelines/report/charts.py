@@ -6,7 +6,7 @@ Matplotlib draws with stand-in colours that occur nowhere else; each is then rep
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -72,14 +72,12 @@ class LineStyle:
         """Of the line, in points."""
         return 3.0 if self.wide else 1.4
 
-
-@dataclass(frozen=True)
-class ChartGroup:
-    """Inline SVG charts that share a key."""
-
-    charts: list[Markup]
-    key: dict[str, LineStyle] = field(default_factory=dict)
-    """By label."""
+    @property
+    def css(self) -> str:
+        """Of the line in a chart's key."""
+        dashes = DASHES[self.dash % len(DASHES)] or "none"
+        colour = f"var(--series-{self.colour % NUM_COLOURS})"
+        return f"stroke: {colour}; stroke-width: {1.4 * self.width:g}; stroke-dasharray: {dashes}"
 
 
 def run_styles(roles: Roles) -> dict[str, LineStyle]:
@@ -127,11 +125,8 @@ def lines(
     y_label: str,
     *,
     description: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
     diagonal: bool = False,
-    square: bool = False,
-    log_y: bool = False,
+    unit_square: bool = False,
 ) -> Markup:
     """A chart of lines over one axis.
 
@@ -142,34 +137,25 @@ def lines(
         x_label: of the axis.
         y_label: of the axis.
         description: the contents in words, for screen readers.
-        x_range: limits of x, those of the data by default.
-        y_range: limits of y, those of the data by default.
         diagonal: draw y = x, which calibrated probabilities follow.
-        square: as high as wide inside the axes.
-        log_y: logarithmic y.
+        unit_square: both axes reach from 0 to 1 and are equally long.
     """
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure, axes = _figure(3.3, 3.1) if square else _figure(4.2, 2.7)
+        figure, axes = _figure(3.3, 3.1) if unit_square else _figure(4.2, 2.7)
         if diagonal:
             axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, dashes=(2, 2))
         for one in plotted:
             _draw(axes, one)
-        if log_y and any(value > 0 for one in plotted for value in one.y):
-            axes.set_yscale("log")
-        else:
-            axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set(title=title, xlabel=x_label, ylabel=y_label)
-        if x_range:
-            axes.set_xlim(*x_range)
-        if y_range:
-            axes.set_ylim(*y_range)
-        if square:
+        if unit_square:
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set_aspect("equal", adjustable="box")
         return _inline(figure, name, f"{title}. {description}")
 
 
-def intervals(name: str, bars: Sequence[Bar], x_label: str, *, description: str) -> Markup:
+def intervals(name: str, bars: Sequence[Bar], x_label: str) -> Markup:
     """Intervals below one another beside the line at zero, each under its label."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure, axes = _figure(4.0, 0.55 + 0.42 * len(bars))
@@ -194,7 +180,8 @@ def intervals(name: str, bars: Sequence[Bar], x_label: str, *, description: str)
         axes.grid(visible=True, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
-        return _inline(figure, name, description)
+        listed = "; ".join(f"{bar.label}: {bar.value:+.4f}, from {bar.low:+.4f} to {bar.high:+.4f}" for bar in bars)
+        return _inline(figure, name, f"{x_label}, with 95 % intervals. {listed}.")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

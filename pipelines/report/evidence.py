@@ -60,7 +60,7 @@ class Evidence:
         return [name for name in names if name != OBSERVER]
 
     @property
-    def best_guess(self) -> str:
+    def shown_model(self) -> str:
         """The model whose predictions are shown: the ensemble, else the last one scored."""
         return self.roles.ensemble if self.roles.ensemble in self.models else self.models[-1]
 

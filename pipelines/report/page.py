@@ -6,7 +6,6 @@ A section is a Python view and a template of the same name in `sections/`, and a
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -14,7 +13,6 @@ from markupsafe import Markup
 
 from pipelines.fidelity.text import digits
 from pipelines.report.album import Album
-from pipelines.report.charts import DASHES, NUM_COLOURS, LineStyle
 from pipelines.report.evidence import Evidence
 from pipelines.report.sections import (
     fidelity,
@@ -28,7 +26,7 @@ from pipelines.report.sections import (
 )
 from pipelines.report.verdict import signed
 
-View = Callable[[Evidence, Album], object | None]
+View = Callable[[Evidence, Album], dict[str, object] | None]
 
 SECTIONS: dict[str, tuple[str, View]] = {
     "results": ("Results", results.view),
@@ -39,16 +37,7 @@ SECTIONS: dict[str, tuple[str, View]] = {
     "probabilities": ("Probabilities", probabilities.view),
     "provenance": ("Settings and provenance", provenance.view),
 }
-"""By template and anchor: the title and the view, which returns the template's values or None to leave it out."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A rendered section."""
-
-    name: str
-    title: str
-    body: Markup
+"""By template and anchor: the title and the view. It returns the template's variables, or None to leave it out."""
 
 
 def render(evidence: Evidence) -> str:
@@ -56,19 +45,6 @@ def render(evidence: Evidence) -> str:
     album = Album()
     head = verdict.view(evidence, album)
     views = {name: view(evidence, album) for name, (_, view) in SECTIONS.items()}
-    environment = _environment(album)
-
-    def body(name: str, view: object) -> Markup:
-        return Markup(environment.get_template(f"sections/{name}.html.j2").render(view=view))
-
-    return environment.get_template("page.html.j2").render(
-        title=evidence.request.report.title,
-        head=body("verdict", head),
-        sections=[Section(name, SECTIONS[name][0], body(name, view)) for name, view in views.items() if view],
-    )
-
-
-def _environment(album: Album) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -78,16 +54,17 @@ def _environment(album: Album) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.globals |= {"pictures": album.encode()}
-    environment.filters |= {
-        "tied": tied,
-        "fixed": fixed,
-        "digits": digits,
-        "signed": signed,
-        "duration": duration,
-        "stroke": stroke,
-    }
-    environment.tests["finite"] = lambda value: value is not None and math.isfinite(value)
-    return environment
+    environment.filters |= {"tied": tied, "fixed": fixed, "digits": digits, "signed": signed, "duration": duration}
+    environment.tests["finite"] = math.isfinite
+
+    def rendered(name: str, variables: dict[str, object]) -> Markup:
+        return Markup(environment.get_template(f"sections/{name}.html.j2").render(variables))
+
+    return environment.get_template("page.html.j2").render(
+        title=evidence.request.report.title,
+        head=rendered("verdict", head),
+        sections=[(name, SECTIONS[name][0], rendered(name, values)) for name, values in views.items() if values],
+    )
 
 
 def tied(text: str) -> str:
@@ -110,11 +87,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def stroke(style: LineStyle) -> str:
-    """CSS of a line of the key."""
-    dashes = DASHES[style.dash % len(DASHES)]
-    pattern = " ".join(str(float(part)) for part in dashes.split()) or "none"
-    colour = f"var(--series-{style.colour % NUM_COLOURS})"
-    return f"stroke: {colour}; stroke-width: {1.4 * style.width}; stroke-dasharray: {pattern}"

@@ -82,6 +82,11 @@ class Verdict:
     caveats: tuple[str, ...]
 
     @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Including the ensemble's."""
+        return (*self.findings, *([self.ensemble] if self.ensemble else []))
+
+    @property
     def outcome(self) -> str:
         """Of the findings if they agree, else "mixed"; "none" without any."""
         outcomes = {finding.outcome for finding in self.findings}
@@ -117,11 +122,8 @@ def choose_basis(scored: Collection[str], sizes: Mapping[str, SplitSize]) -> Bas
         return None
     size = sizes[split]
     if split == "test":
-        part = (
-            ""
-            if size.num_labelled == size.num_images
-            else f" (those {size.num_labelled} of {size.num_images} that have labels)"
-        )
+        labelled = f" (those {size.num_labelled} of {size.num_images} that have labels)"
+        part = labelled if size.num_labelled < size.num_images else ""
         why = f"They are the data set's own test images{part}, used for nothing else."
     elif split == "holdout":
         why = f"{_no_test_labels(sizes)}; these were cut from its training images and used for nothing else."
@@ -157,7 +159,7 @@ def judge_treated(
     numbers = f"Dice {signed(comparison.difference)} against {control}, {numbers_text(comparison, p, noun)}"
     doubt = ""
     if outcome == "no-evidence" and (comparison.low > 0 or comparison.high < 0):
-        doubt = f"; the interval leaves zero out, but p is above {_threshold_text(num_compared)}"
+        doubt = f"; the interval leaves zero out, but p is above {_level_text(num_compared)}"
     return Finding(
         treated, control, outcome, f"{claim}: {numbers}, one training seed{doubt}.", comparison, p, num_compared
     )
@@ -223,29 +225,20 @@ def headline(
     if not findings and roles.treated:
         return f"No verdict: no control was trained, so the effect of the {roles.treatment} is unknown."
     if not findings:
-        dice = "was not scored" if baseline is None else f"has Dice {baseline.value:.4f}"
-        interval = (
-            f", 95 % interval [{baseline.low:.4f}, {baseline.high:.4f}]" if baseline and has_interval(baseline) else ""
-        )
-        return f"The {roles.baseline} {dice}{interval}, n = {basis.n} {basis.noun}."
+        if baseline is None:
+            return f"No result: {roles.baseline} was not scored."
+        interval = f", 95 % interval [{baseline.low:.4f}, {baseline.high:.4f}]" if has_interval(baseline) else ""
+        return f"{capital(roles.baseline)}: Dice {baseline.value:.4f}{interval}, n = {basis.n} {basis.noun}."
     if len(findings) == 1:
         return findings[0].sentence
-    total = len(findings)
-    counts = {outcome: sum(finding.outcome == outcome for finding in findings) for outcome in ("helped", "worse")}
-    silent = total - sum(counts.values())
-    images = f"(n = {basis.n} {basis.noun})"
-    if silent == total:
-        too_few = all(finding.outcome == "too-few-images" for finding in findings)
-        why = f": {basis.n} {basis.noun} are too few for a claim" if too_few else f" {images}"
-        return f"No evidence that {roles.treatment} help any of the {total} models{why}."
-    if counts["helped"] == total:
-        return f"{capital(roles.treatment)} helped all {total} models {images}."
-    if counts["worse"] == total:
-        return f"{capital(roles.treatment)} made all {total} models worse {images}."
-    parts = {"helped": f"helped {counts['helped']}", "worse": f"made {counts['worse']} worse"}
-    claims = " and ".join(part for outcome, part in parts.items() if counts[outcome])
-    rest = f"; for {silent} there is no evidence" if silent else ""
-    return f"Of {total} models, {roles.treatment} {claims}{rest} {images}."
+    helped, worse, too_few = (
+        sum(finding.outcome == outcome for finding in findings) for outcome in ("helped", "worse", "too-few-images")
+    )
+    why = f", {basis.n} images being too few for a claim" if too_few == len(findings) else ""
+    return (
+        f"Of {len(findings)} models, {roles.treatment} helped {helped} and made {worse} worse; for "
+        f"{len(findings) - helped - worse} there is no evidence{why} (n = {basis.n} {basis.noun})."
+    )
 
 
 def caveats(
@@ -257,40 +250,23 @@ def caveats(
     compared = [*findings, *([ensemble] if ensemble else [])]
     n = min((finding.comparison.n for finding in compared), default=basis.n)
     num_compared = max((finding.num_compared for finding in compared), default=1)
-    sentences = []
-    if "phantom" in origins:
-        sentences.append(
-            "The images are phantoms, drawn by a program: the numbers show that the pipeline works and say nothing of "
-            "photographs."
-        )
-    if basis.split == "val":
-        sentences.append(
-            "Only validation images were scored. They chose every model's checkpoint and threshold and the ensemble's "
-            "rule, so all scores are optimistic, and their differences may be too."
-        )
-    if compared and not can_decide(n, num_compared):
-        about = f" about {num_compared} models" if num_compared > 1 else ""
-        sentences.append(
-            f"{counted(n, 'image')} {'is' if n == 1 else 'are'} too few for a claim{about} in either direction: even "
-            f"if all favoured one run, chance alone would do that with probability {smallest_p(n):.2g}, which is more "
-            f"than {_threshold_text(num_compared)}. At least {min_images(num_compared)} are needed."
-        )
-    if n < FEW_IMAGES:
-        sentences.append(
-            f"An interval over {counted(n, 'image')} is too narrow: resampling so few cannot show how different others "
-            "would be."
-        )
-    sentences.append(
+    level, too_few = _level_text(num_compared), bool(compared) and not can_decide(n, num_compared)
+    possible = {
+        "The images are phantoms, drawn by a program: the numbers show that the pipeline works and say nothing of "
+        "photographs.": "phantom" in origins,
+        "Only validation images were scored. They chose every model's checkpoint and threshold and the ensemble's "
+        "rule, so all scores are optimistic, and their differences may be too.": basis.split == "val",
+        f"n = {n} is too small for a claim in either direction: even if all images favoured one run, chance alone "
+        f"would do that with probability {smallest_p(n):.2g}, which is more than {level}. At least "
+        f"{min_images(num_compared)} images are needed.": too_few,
+        f"An interval over {counted(n, 'image')} is too narrow: resampling so few cannot show how different others "
+        "would be.": n < FEW_IMAGES,
         "Every model was trained once, from one seed. The interval covers the choice of images, not what another seed "
-        "would have changed."
-    )
-    if num_compared > 1:
-        sentences.append(
-            f"{num_compared} models are compared. A claim about one needs p of at most "
-            f"{_threshold_text(num_compared)}, so that the chance of any false claim stays at {100 * LEVEL:g} %; the "
-            "intervals shown are not corrected."
-        )
-    return sentences
+        "would have changed.": True,
+        f"{num_compared} models are compared. A claim about one needs p of at most {level}, so that the chance of any "
+        f"false claim stays at {100 * LEVEL:g} %; the intervals shown are not corrected.": num_compared > 1,
+    }
+    return [sentence for sentence, applies in possible.items() if applies]
 
 
 def min_images(num_compared: int = 1) -> int:
@@ -347,6 +323,6 @@ def _no_test_labels(sizes: Mapping[str, SplitSize]) -> str:
     return f"The data set's {num_test} test images have no labels" if num_test else "The data set has no test images"
 
 
-def _threshold_text(num_compared: int) -> str:
+def _level_text(num_compared: int) -> str:
     """ "0.05", or "0.05 / 4 = 0.0125"."""
     return f"{LEVEL:g}" if num_compared == 1 else f"{LEVEL:g} / {num_compared} = {LEVEL / num_compared:.3g}"

@@ -30,7 +30,7 @@ def test_a_chart_is_well_formed_and_says_what_it_shows() -> None:
 
 
 def test_colours_are_the_pages() -> None:
-    svg = chart(diagonal=True, square=True)
+    svg = chart(diagonal=True, unit_square=True)
     used = set(re.findall(r"var\(--([a-z0-9-]+)\)", svg))
     assert {"ink", "muted", "rule", "series-0", "series-1", "series-2", "sans"} <= used
     assert "#0a00" not in svg
@@ -89,6 +89,6 @@ def test_a_mark_lies_on_its_line() -> None:
 def test_intervals_name_each_bar_and_survive_an_absent_interval() -> None:
     nan = float("nan")
     bars = [Bar("a − b", 0.1, 0.05, 0.15), Bar("c − d", -0.1, nan, nan), Bar("e − f", 0.0, 0.0, 0.0)]
-    svg = charts.intervals("forest", bars, "difference", description="three")
+    svg = charts.intervals("forest", bars, "difference")
     ElementTree.fromstring(svg)
     assert all(f"{bar.label}</text>" in svg for bar in bars)

@@ -1,90 +1,55 @@
 """Predictions on images: overlays of scored ones, probabilities of those without labels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.report import album as colours
-from pipelines.report.album import Album, Picture, evenly_spaced, grey, overlay
+from pipelines.report.album import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    TRUE_POSITIVE,
+    Album,
+    Picture,
+    evenly_spaced,
+    grey,
+    overlay,
+)
 from pipelines.report.evidence import Evidence
 from segkit.core import images
 from segkit.core.manifest import Row
 from segkit.data.fov import read_fov
 from segkit.metrics.score import image_values
 
-
-@dataclass(frozen=True)
-class Overlays:
-    """Scored images with the overlay of each model, from the worst to the best by one model's Dice."""
-
-    ranked_by: str
-    noun: str
-    dice: dict[str, float]
-    """That model's, by image, in ascending order."""
-    images: dict[str, list[Picture]]
-    """By image."""
-
-    @property
-    def worst(self) -> str:
-        return next(iter(self.dice))
-
-    @property
-    def best(self) -> str:
-        return next(reversed(self.dice))
-
-
-@dataclass(frozen=True)
-class Unlabelled:
-    """Test images without labels beside a model's probabilities."""
-
-    model: str
-    pairs: list[tuple[Picture, Picture]]
-    total: int
-    folder: str
-    """Of all predictions, relative to the runs folder."""
-
-
-@dataclass(frozen=True)
-class View:
-    """Values of the template."""
-
-    overlays: Overlays | None
-    unlabelled: Unlabelled | None
-    patches: dict[str, str]
-    """CSS colour by meaning."""
-
-
-PATCHES = {
-    "vessel, found (true positive)": colours.TRUE_POSITIVE,
-    "no vessel, but marked (false positive)": colours.FALSE_POSITIVE,
-    "vessel, missed (false negative)": colours.FALSE_NEGATIVE,
+COLOURS = {
+    "vessel, found (true positive)": TRUE_POSITIVE,
+    "no vessel, but marked (false positive)": FALSE_POSITIVE,
+    "vessel, missed (false negative)": FALSE_NEGATIVE,
 }
 
 
-def view(evidence: Evidence, album: Album) -> View | None:
+def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """Overlays and probabilities; None if there are none or `report.num_overlays` is 0."""
     if evidence.request.report.num_overlays == 0 or not evidence.models:
         return None
     overlays, unlabelled = _overlays(evidence, album), _unlabelled(evidence, album)
-    patches = {meaning: f"rgb{colour}" for meaning, colour in PATCHES.items()}
-    return View(overlays, unlabelled, patches) if overlays or unlabelled else None
+    if not overlays and not unlabelled:
+        return None
+    return {"overlays": overlays, "unlabelled": unlabelled, "colours": COLOURS, "model": evidence.shown_model}
 
 
-def _overlays(evidence: Evidence, album: Album) -> Overlays | None:
+def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
+    """Some scored images with the overlay of each model, from the worst to the best by one model's Dice."""
     basis = evidence.verdict.basis
     if basis is None:
         return None
     dice = {name: _dice_by_image(evidence, name) for name in evidence.models if name in evidence.runs}
-    ranking = dice[evidence.best_guess]
-    ranked = sorted(ranking, key=lambda image: (ranking[image], image))
+    ranking = dict(sorted(dice[evidence.shown_model].items(), key=lambda item: (item[1], item[0])))
     rows = {row.name: row for row in evidence.manifest.split(basis.split).labelled().rows}  # type: ignore[arg-type]
-    shown = evenly_spaced(ranked, evidence.request.report.num_overlays)
-    return Overlays(
-        evidence.best_guess,
-        basis.noun,
-        {image: ranking[image] for image in ranked},
-        {image: _overlay_row(evidence, rows[image], dice, album) for image in shown},
-    )
+    shown = evenly_spaced(list(ranking), evidence.request.report.num_overlays)
+    return {
+        "noun": basis.noun,
+        "ranking": list(ranking.items()),
+        "images": {image: _overlay_row(evidence, rows[image], dice, album) for image in shown},
+    }
 
 
 def _dice_by_image(evidence: Evidence, name: str) -> dict[str, float]:
@@ -106,16 +71,16 @@ def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, f
     return shown
 
 
-def _unlabelled(evidence: Evidence, album: Album) -> Unlabelled | None:
+def _unlabelled(evidence: Evidence, album: Album) -> dict[str, object] | None:
+    """Some test images without labels beside a model's probabilities."""
     rows = [row for row in evidence.manifest.split("test").rows if row.vessels is None]
-    if not rows:
-        return None
-    model, pairs = evidence.best_guess, []
+    model, pairs = evidence.shown_model, []
     for row in rows[: evidence.request.report.num_overlays]:
         probs = grey(images.read_probs(_probs_path(evidence, model, row)) * read_fov(row))
         image = album.add(images.read_image(row.image), f"Test image {row.name}", row.name)
         pairs.append((image, album.add(probs, f"Vessel probability of test image {row.name} by the {model}")))
-    return Unlabelled(model, pairs, len(rows), f"{evidence.inputs['evaluate'].name}/predictions")
+    folder = f"{evidence.inputs['evaluate'].name}/predictions"
+    return {"pairs": pairs, "total": len(rows), "folder": folder} if rows else None
 
 
 def _probs_path(evidence: Evidence, model: str, row: Row) -> Path:

@@ -1,20 +1,11 @@
 """Reliability, ROC and precision-recall of all scored pixels inside the field of view."""
 
-from dataclasses import dataclass
-
 from pipelines.measurements import OBSERVER
 from pipelines.report import charts
 from pipelines.report.album import Album
-from pipelines.report.charts import ChartGroup, LineStyle, Plotted, run_styles
+from pipelines.report.charts import LineStyle, Plotted, run_styles
 from pipelines.report.evidence import Evidence
-from segkit.metrics.curves import (
-    LevelCounts,
-    confusion_at,
-    precision_recall_curve,
-    reliability,
-    roc_curve,
-    thin,
-)
+from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
 from segkit.metrics.score import find, pool
 from segkit.metrics.tables import HEADINGS
 
@@ -22,60 +13,46 @@ NUM_POINTS = 200
 """Of a drawn curve."""
 
 
-@dataclass(frozen=True)
-class View:
-    """Values of the template."""
-
-    group: ChartGroup
-    noun: str
-    n: int
-    observer: bool
-    """Whether a second observer was scored."""
-
-
-def view(evidence: Evidence, album: Album) -> View | None:
+def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """Three charts of the models that were scored on the verdict's images; None without any."""
     basis, styles = evidence.verdict.basis, run_styles(evidence.roles)
-    names = [name for name in evidence.models if name in evidence.runs]
-    names.sort(key=lambda name: not styles.get(name, LineStyle()).wide)
-    if basis is None or not names:
+    key = {name: styles.get(name, LineStyle()) for name in evidence.models if name in evidence.runs}
+    key = dict(sorted(key.items(), key=lambda item: not item[1].wide))  # the wide line is drawn first
+    if basis is None or not key:
         return None
-    chosen = {name: styles.get(name, LineStyle()) for name in names}
-    counts = {name: pool(evidence.runs[name].scores, "fov") for name in names}
-    roc, recall, calibrated = [], [], []
-    for name, style in chosen.items():
-        curve = thin(roc_curve(counts[name]), NUM_POINTS)
-        roc.append(Plotted(name, curve.x.tolist(), curve.y.tolist(), style))
-        curve = thin(precision_recall_curve(counts[name]), NUM_POINTS)
-        recall.append(Plotted(name, curve.x.tolist(), curve.y.tolist(), style))
-        calibrated.append(_reliability(name, counts[name], style))
+    plotted: dict[str, list[Plotted]] = {"reliability": [], "roc": [], "pr": []}
+    for name, style in key.items():
+        counts = pool(evidence.runs[name].scores, "fov")
+        plotted["reliability"].append(_reliability(name, counts, style))
+        for chart, curve in (("roc", roc_curve(counts)), ("pr", precision_recall_curve(counts))):
+            thinned = thin(curve, NUM_POINTS)
+            plotted[chart].append(Plotted(name, thinned.x.tolist(), thinned.y.tolist(), style))
     if OBSERVER in evidence.runs:
         observer = evidence.runs[OBSERVER]
-        at, style = confusion_at(pool(observer.scores, "fov"), observer.threshold), styles[OBSERVER]
-        sensitivity = at.tp / max(at.tp + at.fn, 1)
-        roc.append(Plotted(OBSERVER, [at.fp / max(at.fp + at.tn, 1)], [sensitivity], style, marker=True))
-        recall.append(Plotted(OBSERVER, [sensitivity], [at.tp / max(at.tp + at.fp, 1)], style, marker=True))
+        at = confusion_at(pool(observer.scores, "fov"), observer.threshold)
+        sensitivity, false_alarms = at.tp / max(at.tp + at.fn, 1), at.fp / max(at.fp + at.tn, 1)
+        precision = at.tp / max(at.tp + at.fp, 1)
+        for chart, x, y in (("roc", false_alarms, sensitivity), ("pr", sensitivity, precision)):
+            plotted[chart].append(Plotted(OBSERVER, [x], [y], styles[OBSERVER], marker=True))
     axes = {
-        "reliability": ("Reliability", calibrated, "mean probability given", "share that are vessels", "ece"),
-        "roc": ("ROC", roc, "1 − specificity", "sensitivity", "auroc"),
-        "pr": ("Precision-recall", recall, "sensitivity (recall)", "precision", "auprc"),
+        "reliability": ("Reliability", "mean probability given", "share that are vessels", "ece"),
+        "roc": ("ROC", "1 − specificity", "sensitivity", "auroc"),
+        "pr": ("Precision-recall", "sensitivity (recall)", "precision", "auprc"),
     }
     drawn = [
         charts.lines(
             name,
             title,
-            plotted,
+            plotted[name],
             x_label,
             y_label,
             description=_values(evidence, basis.split, metric),
-            x_range=(-0.02, 1.02),
-            y_range=(-0.02, 1.02),
+            unit_square=True,
             diagonal=name == "reliability",
-            square=True,
         )
-        for name, (title, plotted, x_label, y_label, metric) in axes.items()
+        for name, (title, x_label, y_label, metric) in axes.items()
     ]
-    return View(ChartGroup(drawn, chosen), basis.noun, basis.n, OBSERVER in evidence.runs)
+    return {"charts": drawn, "key": key, "noun": basis.noun, "n": basis.n, "observer": OBSERVER in evidence.runs}
 
 
 def _reliability(name: str, counts: LevelCounts, style: LineStyle) -> Plotted:

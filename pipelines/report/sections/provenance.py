@@ -1,7 +1,6 @@
 """How the numbers were made: stages, seeds, data, software, machine, settings."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -12,44 +11,18 @@ from pipelines.report.evidence import Evidence, StageInfo
 from segkit.core.files import sha256_json
 
 
-@dataclass(frozen=True)
-class Software:
-    """Commit, versions, machine and runtime that some stages share."""
-
-    stages: str
-    commit: str
-    versions: str
-    machine: str
-    runtime: str
-
-
-@dataclass(frozen=True)
-class View:
-    """Values of the template."""
-
-    layers: list[list[StageInfo]]
-    """Stages that need none of the same or a later layer."""
-    needs: Mapping[str, tuple[str, ...]]
-    """By stage: what it reads, without what another of them needs already."""
-    stages: list[StageInfo]
-    facts: dict[str, str]
-    software: list[Software]
-    settings: str
-    """As YAML."""
-
-
-def view(evidence: Evidence, album: Album) -> View:
+def view(evidence: Evidence, album: Album) -> dict[str, object]:
     """Every stage, and what is needed to repeat the run."""
     stages = evidence.stages
     inputs = {name: tuple(stage.inputs.values()) for name, stage in stages.items()}
-    return View(
-        [[stages[name] for name in layer] for layer in layers(inputs)],
-        reduced(inputs),
-        list(stages.values()),
-        _facts(evidence),
-        _software(stages.values()),
-        yaml.safe_dump(evidence.request.pipeline, sort_keys=False, allow_unicode=True, width=100),
-    )
+    return {
+        "layers": [[stages[name] for name in layer] for layer in layers(inputs)],
+        "needs": reduced(inputs),
+        "stages": stages.values(),
+        "facts": _facts(evidence),
+        "software": _software(stages.values()),
+        "settings": yaml.safe_dump(evidence.request.pipeline, sort_keys=False, allow_unicode=True, width=100),
+    }
 
 
 def layers(inputs: Mapping[str, Iterable[str]]) -> list[list[str]]:
@@ -98,19 +71,21 @@ def _facts(evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _software(stages: Iterable[StageInfo]) -> list[Software]:
-    groups: dict[tuple[str, str, str, str], list[str]] = {}
+def _software(stages: Iterable[StageInfo]) -> list[tuple[str, dict[str, str]]]:
+    """Commit, versions, machine and runtime, once for all stages that share them."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for stage in stages:
         if stage.record:
             groups.setdefault(_environment(stage.record), []).append(stage.name)
-    return [Software(", ".join(names), *environment) for environment, names in groups.items()]
+    labels = ("Git commit", "Versions", "Machine", "Runtime")
+    return [(", ".join(names), dict(zip(labels, values, strict=True))) for values, names in groups.items()]
 
 
-def _environment(record: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Commit, versions, machine and runtime."""
+def _environment(record: Mapping[str, Any]) -> tuple[str, ...]:
     machine, runtime, precision = record.get("machine", {}), record.get("runtime", {}), record.get("precision")
+    commit = record.get("git_commit") or "not a checkout"
     return (
-        record.get("git_commit") or "not a checkout",
+        f"{commit.rstrip('+')}, with uncommitted changes" if commit.endswith("+") else commit,
         ", ".join(f"{package} {version}" for package, version in record.get("versions", {}).items()),
         str(machine.get("platform", "")) + (f", {machine['cpus']} CPUs" if "cpus" in machine else ""),
         ", ".join(f"{key} {runtime[key]}" for key in ("devices", "strategy") if key in runtime)
