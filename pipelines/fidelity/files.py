@@ -289,7 +289,7 @@ def nearest_sheet(
                 f"{pair.distance:.2f}{': copy' if copy else ''}"
             )
             colour, font = (176, 40, 0) if copy else (40, 40, 40), ImageFont.load_default(12)
-            draw.multiline_text((x + 2, y + SIDE + 2), caption, fill=colour, font=font, spacing=1)
+            draw.multiline_text((x + 2, y + SIDE + 2), caption, fill=colour, font=font)
         top += heights[name]
     return np.asarray(sheet)
 

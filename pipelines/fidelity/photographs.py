@@ -77,55 +77,55 @@ def of_folder(folder: Path) -> Photographs:
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder; give a folder of photographs")
-    found = image_files(folder)
-    if not found:
+    paths = image_files(folder)
+    if not paths:
         raise RequestError(f"{folder} holds no image (.png, .tif, .jpg, .gif, .ppm); give a folder of photographs")
-    return Photographs(as_key(folder.resolve().name), tuple(found))
+    return Photographs(as_key(folder.resolve().name), tuple(paths))
 
 
 def find(data: str | None, folder: Path | None, weights: Path) -> Photographs:
-    """What the request names; else what the GAN's own record names.
+    """The photographs named in the request, else those in the GAN's own record.
 
     Args:
         data: NAME:DIR or the folder of a data stage.
         folder: any folder of images.
-        weights: the GAN's folder, whose `done.json` tells which data stage it read.
+        weights: the GAN's folder, whose `done.json` names the data stage it was trained on.
 
     Raises:
-        RequestError: both are given, or neither and there is no record.
+        RequestError: both are given, or neither is and there is no record.
     """
     if data is not None and folder is not None:
         raise RequestError("--data and --images both name photographs; give one of them")
-    recorded = learnt_from(weights)
+    recorded = recorded_data(weights)
     if folder is not None:
-        return _noted(of_folder(folder), recorded)
+        return _with_note(of_folder(folder), recorded)
     if data is not None:
-        return _noted(of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data), recorded)
+        return _with_note(of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data), recorded)
     if recorded is None:
         raise RequestError(
-            f"{weights} does not tell which photographs it learnt from; give --data NAME:DIR, --data DIR of a data "
-            "stage, or --images DIR"
+            f"{weights} does not record its training photographs; give --data NAME:DIR, --data DIR of a data stage, or "
+            "--images DIR"
         )
     return of_data_stage(recorded)
 
 
-def _noted(photographs: Photographs, recorded: Path | None) -> Photographs:
-    """The photographs of a request, with what the GAN's own record says of them."""
+def _with_note(photographs: Photographs, recorded: Path | None) -> Photographs:
+    """The photographs of a request, with a note unless the GAN's own record names them."""
     if recorded is None:
-        note = "these weights have no record of what the GAN learnt from; the photographs are those of the request"
+        note = "these weights do not record the GAN's training photographs; those of the request may be others"
         return replace(photographs, note=note)
-    names = [sorted(path.name for path in each.training) for each in (photographs, of_data_stage(recorded))]
+    names = [sorted(path.name for path in one.training) for one in (photographs, of_data_stage(recorded))]
     if names[0] == names[1]:
         return photographs
     note = (
-        "by its record this GAN learnt from another set of photographs; leave out --data and --images to measure it "
-        f"against those in {recorded}"
+        "by its record this GAN was trained on other photographs; leave out --data and --images to use those in "
+        f"{recorded}"
     )
     return replace(photographs, note=note)
 
 
-def learnt_from(weights: Path) -> Path | None:
-    """The data stage that a pipeline's GAN, or its snapshot, was trained on, if its folder is where the record says."""
+def recorded_data(weights: Path) -> Path | None:
+    """The data stage that a GAN or its snapshot was trained on; None if it is not recorded or its folder is gone."""
     whole = weights.resolve()
     run = whole.parent.parent if whole.parent.name == SNAPSHOTS else whole
     try:
@@ -136,7 +136,7 @@ def learnt_from(weights: Path) -> Path | None:
 
 
 def _source(folder: Path) -> str:
-    """What a data stage read, by its record: drive, phantom, ..."""
+    """The data set of a data stage by its record: drive, phantom, ..."""
     try:
         record: Any = read_json(folder / FINISHED)
         return as_key(str(record["settings"]["source"]).partition(":")[0])
@@ -145,5 +145,5 @@ def _source(folder: Path) -> str:
 
 
 def as_key(name: str) -> str:
-    """A name that will do inside a key: letters, digits and underscores."""
+    """The name as part of a key: letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() or "photographs"

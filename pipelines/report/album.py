@@ -21,7 +21,7 @@ BUDGET_BYTES = 6_000_000
 """Encoded bytes of all pictures together; as base64 a third more, which leaves a page below 10 MB."""
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), (58, 122, 255)
-"""Colours that differ in lightness as well as in hue, so that colour-blind readers and grey prints tell them apart."""
+"""Colours that differ in lightness as well as in hue, for colour-blind readers and grey prints."""
 
 
 def overlay(image: Pixels, prediction: Mask, vessels: Mask, fov: Mask) -> Pixels:

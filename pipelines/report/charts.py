@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipelines.measurements import OBSERVER
+from pipelines.report.verdict import signed
 from pipelines.roles import Roles
 
 NUM_COLOURS = 6
@@ -180,7 +181,9 @@ def intervals(name: str, bars: Sequence[Bar], x_label: str) -> Markup:
         axes.grid(visible=True, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
-        listed = "; ".join(f"{bar.label}: {bar.value:+.4f}, from {bar.low:+.4f} to {bar.high:+.4f}" for bar in bars)
+        listed = "; ".join(
+            f"{bar.label}: {signed(bar.value)}, from {signed(bar.low)} to {signed(bar.high)}" for bar in bars
+        )
         return _inline(figure, name, f"{x_label}, with 95 % intervals. {listed}.")
 
 

@@ -28,7 +28,7 @@ LEVEL = 0.05
 """Chance of any false claim; what a 95 % interval stands for."""
 
 FEW_IMAGES = 10
-"""Below this an interval over images is noticeably too narrow, and the report says so."""
+"""Below this an interval over images is noticeably too narrow, and there is a caveat."""
 
 
 @dataclass(frozen=True)

@@ -26,17 +26,17 @@ NUM_PAIRS = 12
 @click.option(
     "--data",
     metavar="NAME:DIR",
-    help="The photographs to measure against, those it learnt from: the training part of a data set, as in "
-    "drive:/data/DRIVE; or the folder of a data stage, of which the train split counts. By default what the GAN's own "
-    "record names; others are measured against with a note.",
+    help="The photographs to measure against, which should be its training images: the training part of a data set, as "
+    "in drive:/data/DRIVE, or the train split of a data stage's folder. By default those in the GAN's own record; "
+    "others get a note.",
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Instead of --data: any folder of photographs.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
     required=True,
-    help="What sees the images: a teacher's folder; or a TorchScript file such as inception-2015-12-05.pt, called as "
-    "module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made it: name "
+    help="What computes the features: a teacher's folder; or a TorchScript file such as inception-2015-12-05.pt, called "
+    "as module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made it: name "
     "only one that you trust. Nothing is ever downloaded.",
 )
 @click.option(
@@ -62,7 +62,7 @@ NUM_PAIRS = 12
     "--max-copy-share",
     type=click.FloatRange(0, 1),
     help="End with exit code 1 if a larger share of the drawn images are copies of photographs, as in 0.1. A note "
-    "tells where the share passes and the upper end of its interval does not.",
+    "is printed where the share is allowed but the upper end of its interval is not.",
 )
 @click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too, to choose one by.")
 @json_option("every number")

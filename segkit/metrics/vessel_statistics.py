@@ -1,7 +1,7 @@
-"""What a vessel map looks like in five numbers, and whether two sets of maps are alike in them.
+"""Five statistics of a vessel map, and a test whether two sets of maps differ in them.
 
-They say of drawn fundi what no distance of features does: too few vessels, too wide ones, broken ones. Maps are
-compared with maps made the same way, by the same network from images of the same resolution; a manual one is finer.
+They show defects of generated images that no distance of features shows: too few, too wide or broken vessels. Compare
+only maps made the same way, by one network from images of one resolution; a manual map is finer.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class StatisticComparison:
     p: float
     """Of a permutation test of that distance, two-sided; nan where a side has no value. Not corrected."""
     finding: Finding
-    """What it allows to say; see `LEVEL` and `MIN_IMAGES`."""
+    """Outcome of the test; see `LEVEL` and `MIN_IMAGES`."""
 
 
 def summarise(statistics: Sequence[VesselStatistics], *, seed: int = 0) -> dict[str, MeanWithInterval]:
@@ -195,9 +195,9 @@ def permutation_test(a: FloatArray, b: FloatArray, *, seed: int = 0) -> tuple[fl
     belongs = np.arange(len(pooled)) < len(a)
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(belongs, (NUM_PERMUTATIONS, 1)), axis=1)
-    found, by_chance = (_distances(sides, gaps) for sides in (belongs[order][None], shuffled))
-    as_large = int((by_chance >= found[0] * (1 - 1e-9)).sum())
-    return float(found[0]), (1 + as_large) / (1 + NUM_PERMUTATIONS)
+    observed, by_chance = (_distances(sides, gaps) for sides in (belongs[order][None], shuffled))
+    as_large = int((by_chance >= observed[0] * (1 - 1e-9)).sum())
+    return float(observed[0]), (1 + as_large) / (1 + NUM_PERMUTATIONS)
 
 
 def _distances(in_a: NDArray[np.bool_], gaps: FloatArray) -> FloatArray:

@@ -107,9 +107,7 @@ def test_other_photographs_than_the_record_s_are_never_said_to_be_learnt_from(
         captured = capsys.readouterr()
         said = " ".join(captured.out.split())
         assert f"Against 6 reference photographs {name}; features" in said
-        assert captured.err.startswith(
-            "note: by its record this GAN learnt from another set of photographs; leave out --data"
-        )
+        assert captured.err.startswith("note: by its record this GAN was trained on other photographs")
         assert captured.err.count("\n") == 1
         note = captured.err.removeprefix("note: ").strip()
         found = json.loads((tmp_path / "numbers.json").read_text())
@@ -140,7 +138,7 @@ def test_of_weights_without_a_record_nothing_is_claimed(
     shutil.copytree(gan, bare, ignore=shutil.ignore_patterns("snapshots", "done.json"))
     evaluate(bare, teacher, "--data", str(next(finished_runs.glob("data-*"))))
     captured = capsys.readouterr()
-    assert captured.err.startswith("note: these weights have no record of what the GAN learnt from")
+    assert captured.err.startswith("note: these weights do not record")
     assert "may not be the GAN's training images" in captured.out
 
 
@@ -266,7 +264,7 @@ def test_wrong_requests_are_answered_in_a_line(
         ((gan, tmp_path / "net.pt"), "net.pt is not a TorchScript file"),
         ((gan, gan), "holds no model (model.json)"),
         ((teacher, teacher), "holds no GAN weights"),
-        ((bare, teacher), "does not tell which photographs it learnt from"),
+        ((bare, teacher), "does not record its training photographs"),
         ((bare, teacher, "--data", str(next(finished_runs.glob("data-*"))), "--snapshots"), "holds no snapshots/kimg*"),
         ((gan, teacher, "--truncation-psi", "9"), "truncation_psi"),
         ((gan, teacher, "--devices", "some"), "devices"),
