@@ -35,9 +35,9 @@ NUM_PAIRS = 12
     "--features",
     type=click.Path(path_type=Path),
     required=True,
-    help="What computes the features: a teacher's folder; or a TorchScript file such as inception-2015-12-05.pt, called "
-    "as module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made it: name "
-    "only one that you trust. Nothing is ever downloaded.",
+    help="What computes the features: a teacher's folder, or a TorchScript file such as inception-2015-12-05.pt, which "
+    "is called as module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever "
+    "made it: name only one that you trust. Nothing is ever downloaded.",
 )
 @click.option(
     "--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="How many images to draw."
