@@ -5,7 +5,7 @@ A section is a Python view and a template of the same name in `sections/`, and a
 
 import math
 import re
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import jinja2
@@ -14,37 +14,30 @@ from markupsafe import Markup
 from pipelines.fidelity.text import digits
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence
-from pipelines.report.sections import (
-    fidelity,
-    gan,
-    pictures,
-    probabilities,
-    provenance,
-    results,
-    training,
-    verdict,
-)
 from pipelines.report.verdict import signed
 
-View = Callable[[Evidence, Album], dict[str, object] | None]
-
-SECTIONS: dict[str, tuple[str, View]] = {
-    "results": ("Results", results.view),
-    "training": ("Training", training.view),
-    "gan": ("Synthetic images", gan.view),
-    "fidelity": ("Fidelity of the GAN", fidelity.view),
-    "pictures": ("Predictions", pictures.view),
-    "probabilities": ("Probabilities", probabilities.view),
-    "provenance": ("Settings and provenance", provenance.view),
+SECTIONS = {
+    "results": "Results",
+    "training": "Training",
+    "gan": "Synthetic images",
+    "fidelity": "Fidelity of the GAN",
+    "pictures": "Predictions",
+    "probabilities": "Probabilities",
+    "provenance": "Settings and provenance",
 }
-"""By template and anchor: the title and the view. It returns the template's variables, or None to leave it out."""
+"""Titles by name: of the module and the template in `sections/`, and the anchor on the page."""
+
+
+def view(name: str, evidence: Evidence, album: Album) -> dict[str, object] | None:
+    """The variables of a section's template, or None to leave the section out."""
+    variables: dict[str, object] | None = import_module(f"pipelines.report.sections.{name}").view(evidence, album)
+    return variables
 
 
 def render(evidence: Evidence) -> str:
     """The whole report as one HTML text."""
     album = Album()
-    head = verdict.view(evidence, album)
-    views = {name: view(evidence, album) for name, (_, view) in SECTIONS.items()}
+    variables = {name: view(name, evidence, album) for name in ("verdict", *SECTIONS)}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -57,13 +50,16 @@ def render(evidence: Evidence) -> str:
     environment.filters |= {"tied": tied, "fixed": fixed, "digits": digits, "signed": signed, "duration": duration}
     environment.tests["finite"] = math.isfinite
 
-    def rendered(name: str, variables: dict[str, object]) -> Markup:
-        return Markup(environment.get_template(f"sections/{name}.html.j2").render(variables))
+    bodies = {
+        name: Markup(environment.get_template(f"sections/{name}.html.j2").render(given))
+        for name, given in variables.items()
+        if given is not None
+    }
 
     return environment.get_template("page.html.j2").render(
         title=evidence.request.report.title,
-        head=rendered("verdict", head),
-        sections=[(name, SECTIONS[name][0], rendered(name, values)) for name, values in views.items() if values],
+        head=bodies.pop("verdict"),
+        sections=[(name, SECTIONS[name], body) for name, body in bodies.items()],
     )
 
 
