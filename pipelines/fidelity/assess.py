@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gan.fidelity import measures
-from gan.fidelity.copies import CopySearch, Nearness, among_themselves, closeness, copy_threshold, nearness
+from gan.fidelity.copies import (
+    MIN_TRAINING_IMAGES,
+    CopySearch,
+    Nearness,
+    among_themselves,
+    closeness,
+    copy_threshold,
+    nearness,
+)
 from gan.fidelity.features import stacked
 from gan.fidelity.measures import Estimate, short
 from gan.fidelity.shares import Share, images_to_settle, share_of
@@ -22,13 +30,13 @@ from pipelines.fidelity.features import (
     ImageSet,
     Pixels,
     extract,
-    file_sources,
     load_extractor,
     read_square,
+    set_of_files,
 )
 from pipelines.fidelity.photographs import Photographs
-from segkit.core.errors import ResultError
-from segkit.core.wording import counted
+from segkit.core.errors import RequestError, ResultError
+from segkit.core.wording import counted, counted_images
 from segkit.metrics.vessel_statistics import (
     MeanWithInterval,
     StatisticComparison,
@@ -71,6 +79,8 @@ class SetAssessment:
 
     title: str
     n: int
+    num_groups: int
+    """Patients of photographs; of generated images as many as images."""
     measures: tuple[Estimate, ...]
     copies: Share
     nearer_in_structure: Nearness | None
@@ -89,13 +99,15 @@ class Assessment:
     reference: str
     """Name of the reference photographs in keys."""
     num_real: int
+    num_real_groups: int
+    """Patients of the reference photographs."""
     features: str
     dimension: int
     k: int
     threshold: float
     """Closeness below which an image counts as a copy."""
     near_duplicates: Share
-    """Reference photographs that would count as copies of one another."""
+    """Reference photographs that would count as copies of another patient's."""
     vessels: Mapping[str, MeanWithInterval]
     """Of the reference photographs."""
     sets: Mapping[str, SetAssessment]
@@ -144,25 +156,30 @@ def assess(
     """
     raw = _features(reference, "photographs")
     real = extractor.balanced(raw, raw)
-    own = among_themselves(_distances(reference))
+    groups = _groups(reference)
+    own = among_themselves(_distances(reference), groups)
     threshold = copy_threshold(own)
-    names, vessels = [image.name for image in reference], _vessels(reference)
-    heldout: tuple[Distances, Distances] | None = None
+    names, (vessels, vessel_groups) = [image.name for image in reference], _vessels(reference)
+    heldout: tuple[Distances, Distances, list[str]] | None = None
     assessed = {}
     for images, measured in sets:
         if not measured:
             continue
         features = extractor.balanced(_features(measured, images.title), raw)
-        nearest = _distances(measured).min(axis=1), _nearest(features, real)
-        close = closeness(_distances(measured))
+        own_groups, (own_vessels, own_vessel_groups) = _groups(measured), _vessels(measured)
+        nearest = _distances(measured).min(axis=1), _nearest(features, real), own_groups
+        close = closeness(_distances(measured), groups)
         assessed[images.name] = SetAssessment(
             images.title,
             len(measured),
-            tuple(measures.measure(real, features, k)),
-            share_of(int((close < threshold).sum()), len(close)),
-            nearness(nearest[0], heldout[0]) if heldout else None,
-            nearness(nearest[1], heldout[1]) if heldout else None,
-            tuple(compare(vessels, _vessels(measured), seed=seed)) if vessels else (),
+            len(set(own_groups)),
+            tuple(measures.measure(real, features, k, groups, own_groups)),
+            share_of(int((close < threshold).sum()), len(close), len(set(own_groups))),
+            nearness(nearest[0], heldout[0], heldout[2]) if heldout else None,
+            nearness(nearest[1], heldout[1], heldout[2]) if heldout else None,
+            tuple(compare(vessels, own_vessels, groups=vessel_groups, other_groups=own_vessel_groups, seed=seed))
+            if vessels
+            else (),
             tuple(_pair(image, names, float(value)) for image, value in zip(measured, close, strict=True)),
         )
         if images.name == HELDOUT:
@@ -170,12 +187,13 @@ def assess(
     return Assessment(
         reference=photographs.name,
         num_real=len(reference),
+        num_real_groups=len(set(groups)),
         features=extractor.name,
         dimension=real.shape[1],
         k=k,
         threshold=threshold,
-        near_duplicates=share_of(int((own < threshold).sum()), len(own)),
-        vessels=summarise(vessels, seed=seed) if vessels else {},
+        near_duplicates=share_of(int((own < threshold).sum()), len(own), len(set(groups))),
+        vessels=summarise(vessels, groups=vessel_groups, seed=seed) if vessels else {},
         sets=assessed,
         learnt_from=not photographs.note,
         notes=(photographs.note,) if photographs.note else (),
@@ -204,8 +222,14 @@ def _nearest(features: npt.NDArray[np.float64], real: npt.NDArray[np.float64]) -
     return nearest
 
 
-def _vessels(images: Sequence[ImageFeatures]) -> list[VesselStatistics]:
-    return [image.vessels for image in images if image.vessels is not None]
+def _groups(images: Sequence[ImageFeatures]) -> list[str]:
+    return [image.group for image in images]
+
+
+def _vessels(images: Sequence[ImageFeatures]) -> tuple[list[VesselStatistics], list[str]]:
+    """Vessel statistics and patients of the images that have statistics."""
+    known = [(image.vessels, image.group) for image in images if image.vessels is not None]
+    return [vessels for vessels, _ in known], [group for _, group in known]
 
 
 def check_copies(assessment: Assessment, max_copy_share: float | None, advice: str) -> None:
@@ -258,7 +282,7 @@ class Evaluation:
         k: neighbour number of precision, recall, density and coverage.
 
     Raises:
-        RequestError: there are fewer than three photographs.
+        RequestError: there are reference photographs of fewer than three patients.
         WeightsError: the features cannot be loaded, or the model has no encoder.
     """
 
@@ -275,9 +299,12 @@ class Evaluation:
         self.photographs, self.gan, self.k = photographs, gan, k
         self.runtime, self.work_dir, self.label = runtime, work_dir, label
         self.extractor = load_extractor(features, *photographs.size, gan)
+        if photographs.num_training_groups < MIN_TRAINING_IMAGES:
+            number = counted_images(len(photographs.training), photographs.num_training_groups, "photograph")
+            raise RequestError(f"{number} given; finding copies takes those of {MIN_TRAINING_IMAGES} patients or more")
         self.copies = CopySearch(np.stack([read_square(path, gan) for path in photographs.training]))
-        self.reference = ImageSet(REFERENCE, "photographs", file_sources(photographs.training))
-        self.heldout = ImageSet(HELDOUT, photographs.heldout_title, file_sources(photographs.heldout))
+        self.reference = set_of_files(REFERENCE, "photographs", photographs.training, photographs.groups)
+        self.heldout = set_of_files(HELDOUT, photographs.heldout_title, photographs.heldout, photographs.groups)
 
     @cached_property
     def _of_photographs(self) -> tuple[list[ImageFeatures], list[ImageFeatures]]:

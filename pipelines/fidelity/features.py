@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,8 @@ class ImageSet:
     """By image name: its file, or the seed it is generated from."""
     truncation_psi: float = 1.0
     """Of the generated images."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Patient by image name; an image without one counts as a patient of its own."""
 
 
 class ImageFeatures(NamedTuple):
@@ -63,12 +65,16 @@ class ImageFeatures(NamedTuple):
     """None if the features come from a TorchScript file."""
     match: Match
     """Distances to the reference photographs."""
+    group: str
+    """Patient of a photograph; of a generated image its name."""
 
 
-def file_sources(paths: Sequence[Path]) -> dict[str, Path | int]:
-    """Files by name; the suffix is part of the name where two would otherwise be equal."""
+def set_of_files(name: str, title: str, paths: Sequence[Path], groups: Mapping[Path, str] | None = None) -> ImageSet:
+    """Files by stem, or by name where two stems would be equal, with their patients in `groups`."""
     stems = Counter(path.stem for path in paths)
-    return {path.stem if stems[path.stem] == 1 else path.name: path for path in paths}
+    sources = {path.stem if stems[path.stem] == 1 else path.name: path for path in paths}
+    patients = {image: groups[path] for image, path in sources.items() if groups and path in groups}
+    return ImageSet(name, title, sources, groups=patients)
 
 
 def read_square(path: Path, gan: GanSettings) -> Pixels:
@@ -216,7 +222,9 @@ class FeatureTask(L.LightningModule):
         name = list(self.images.sources)[batch]
         square = self.square(self.images, name)
         features, vessels = self.extractor(square)
-        self.results[batch] = ImageFeatures(name, features, vessels, self.copies.match(square))
+        self.results[batch] = ImageFeatures(
+            name, features, vessels, self.copies.match(square), self.images.groups.get(name, name)
+        )
         return batch
 
 

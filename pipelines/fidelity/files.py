@@ -70,6 +70,7 @@ def as_json(assessment: Assessment) -> dict[str, Any]:
         "reference": {
             "name": assessment.reference,
             "n": assessment.num_real,
+            "num_groups": assessment.num_real_groups,
             "learnt_from": assessment.learnt_from,
         },
         "notes": list(assessment.notes),
@@ -88,6 +89,7 @@ def _set_json(assessment: Assessment, name: str) -> dict[str, Any]:
     return {
         "title": images.title,
         "n": images.n,
+        "num_groups": images.num_groups,
         "measures": [
             {"key": estimate.key(assessment.reference, assessment.features), **asdict(estimate)}
             for estimate in images.measures
@@ -129,6 +131,7 @@ def read(path: Path) -> Assessment | str:
     return Assessment(
         reference=raw["reference"]["name"],
         num_real=raw["reference"]["n"],
+        num_real_groups=raw["reference"].get("num_groups", raw["reference"]["n"]),
         features=raw["features"]["name"],
         dimension=raw["features"]["dimension"],
         k=raw["k"],
@@ -147,6 +150,7 @@ def _read_set(raw: Mapping[str, Any]) -> SetAssessment:
     return SetAssessment(
         raw["title"],
         raw["n"],
+        raw.get("num_groups", raw["n"]),
         tuple(Estimate(**{key: value for key, value in values.items() if key != "key"}) for values in raw["measures"]),
         Share(*(copies[key] for key in ("count", "n", "value", "low", "high"))),
         structure and Nearness(**structure),

@@ -1,7 +1,8 @@
 """Which photographs a GAN is measured against: its training images, and held-out ones for comparison."""
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ class Photographs:
     """Photographs the GAN was not trained on; a perfect GAN would reach their numbers."""
     note: str = ""
     """Why the GAN may have been trained on other photographs; empty if its own record names these."""
+    groups: Mapping[Path, str] = field(default_factory=dict)
+    """Patient of each file; a file without one counts as a patient of its own."""
+
+    @property
+    def num_training_groups(self) -> int:
+        """Patients of the reference photographs."""
+        return len({self.groups.get(path, str(path)) for path in self.training})
 
     @property
     def heldout_title(self) -> str:
@@ -52,7 +60,8 @@ def of_data_stage(folder: Path) -> Photographs:
     if not training:
         raise RequestError(f"{folder} has no image in its train split; give the folder of a data stage")
     heldout = tuple(row.image for split in HELDOUT for row in rows.split(split).rows)  # type: ignore[arg-type]
-    return Photographs(f"{_source(folder)}_train", training, heldout)
+    groups = {row.image: row.group for row in rows.rows}
+    return Photographs(f"{_source(folder)}_train", training, heldout, groups=groups)
 
 
 def of_dataset(text: str) -> Photographs:
@@ -66,7 +75,8 @@ def of_dataset(text: str) -> Photographs:
     parts = {part: tuple(item.image for item in dataset.items if item.part == part) for part in ("training", "test")}
     if not parts["training"]:
         raise RequestError(f"{text} has no training images; give them with --images DIR")
-    return Photographs(f"{as_key(dataset.name)}_training", parts["training"], parts["test"])
+    groups = {item.image: item.group for item in dataset.items}
+    return Photographs(f"{as_key(dataset.name)}_training", parts["training"], parts["test"], groups=groups)
 
 
 def of_folder(folder: Path) -> Photographs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gan.fidelity.copies import Nearness
 from gan.fidelity.shares import Share
 from pipelines.fidelity.assess import DRAWN, HELDOUT, Assessment, SetAssessment
+from segkit.core.wording import counted_images, of_patients
 from segkit.metrics.vessel_statistics import MeanWithInterval
 
 WIDTH = 110
@@ -76,7 +77,9 @@ def tables(assessment: Assessment) -> list[Table]:
 def measures_table(assessment: Assessment) -> Table:
     """Distances, shares and copies, one column per set."""
     sets = assessment.sets.values()
-    rows: list[tuple[str, Sequence[Number | str]]] = [("images", [str(images.n) for images in sets])]
+    rows: list[tuple[str, Sequence[Number | str]]] = [
+        ("images", [f"{images.n}{of_patients(images.n, images.num_groups)}" for images in sets])
+    ]
     rows += [(name, [_estimate(images, measure) for images in sets]) for measure, name in MEASURE_NAMES.items()]
     rows.append(("copies", [f"{images.copies.count} of {images.n}" for images in sets]))
     rows.append(("share of copies", [_share(images.copies) for images in sets]))
@@ -92,7 +95,7 @@ def measures_table(assessment: Assessment) -> Table:
             if any(map(value, sets))
         ]
     caption = (
-        f"Against {assessment.num_real} reference photographs ({assessment.reference}); features: "
+        f"Against {_reference(assessment)} ({assessment.reference}); features: "
         f"{assessment.features}, {assessment.dimension} numbers per image; k = {assessment.k}; 95 % intervals"
     )
     return Table(caption, ("", *(images.title for images in sets)), rows)
@@ -108,10 +111,11 @@ def vessels_table(assessment: Assessment) -> Table:
             compared = images.vessels[index]
             cells.append(_mean(compared.other, mark=" *" if compared.finding == "differs" else ""))
         rows.append((name, cells))
+    unit = "images" if assessment.num_real_groups == assessment.num_real else "patients"
     caption = (
         "Vessels segmented by the teacher: means over images with 95 % intervals; * differs from the "
-        f"{assessment.num_real} reference photographs (permutation test of the Wasserstein distance, p at most 0.01, "
-        "at least ten images of each kind)"
+        f"{_reference(assessment)} (permutation test of the Wasserstein distance, p at most 0.01, at least ten {unit} "
+        "of each kind)"
     )
     return Table(caption, ("", "reference", *(images.title for images in sets)), rows)
 
@@ -148,7 +152,7 @@ def copy_sentences(assessment: Assessment) -> list[str]:
 
 def copy_criterion(assessment: Assessment) -> list[str]:
     """What the reference photographs are, what counts as a copy, and how often that is wrong."""
-    reference = f"The {assessment.num_real} reference photographs ({assessment.reference})"
+    reference = f"The {_reference(assessment)} ({assessment.reference})"
     learnt = "are the GAN's training images." if assessment.learnt_from else "may not be the GAN's training images."
     sentences = [
         f"{reference} {learnt}",
@@ -215,6 +219,11 @@ def as_text(assessment: Assessment) -> str:
         if sentences
     ]
     return "\n\n".join([*map(render, tables(assessment)), *paragraphs])
+
+
+def _reference(assessment: Assessment) -> str:
+    """ "20 reference photographs", with the number of patients if it differs."""
+    return counted_images(assessment.num_real, assessment.num_real_groups, "reference photograph")
 
 
 def _wrapped(sentence: str) -> list[str]:

@@ -76,9 +76,7 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
         for stage in request.graph
     }
     manifest = read_manifest(inputs["data"])
-    sizes = {
-        str(split): SplitSize(len(part), len(part.labelled())) for split in SCORED for part in [manifest.split(split)]
-    }
+    sizes = {str(split): _size(manifest.split(split)) for split in SCORED}
     read = read_measurements(inputs["evaluate"])
     measured = {str(split): read[split] for split in SCORED if split in read}
     basis = verdict.choose_basis(measured, sizes)
@@ -99,6 +97,11 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
 
 def _record(folder: Path | None) -> Mapping[str, Any]:
     return (folder and read_done(folder)) or {}
+
+
+def _size(part: Manifest) -> SplitSize:
+    labelled = part.labelled()
+    return SplitSize(len(part), len(labelled), labelled.num_groups)
 
 
 def _pairs(roles: Roles) -> list[tuple[str, str]]:

@@ -3,9 +3,10 @@
 Three rules:
 
 - "Helped" and "worse" need the whole 95 % bootstrap interval on one side of zero.
-- An interval over few images is too narrow, and of several treated models one may seem to gain by chance. So a claim
-  also needs a sign-flip test, which is exact for any number of images: each of k models needs p <= 0.05 / k
-  (Bonferroni). With n images p is at least 2 / 2^n: a claim about one model takes six.
+- An interval over few patients is too narrow, and of several treated models one may seem to gain by chance. So a claim
+  also needs a sign-flip test, which is exact for any number of patients: each of k models needs p <= 0.05 / k
+  (Bonferroni). With n patients p is at least 2 / 2^n: a claim about one model takes six. Where each image is of
+  another patient, the texts speak of images.
 - The images are the most trustworthy labelled ones: test before holdout before val.
 """
 
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from pipelines.measurements import SCORED
 from pipelines.roles import Roles
-from segkit.core.wording import counted
+from segkit.core.wording import counted, of_patients
 from segkit.metrics.score import Comparison, Measurement, to_json
 
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
@@ -28,7 +29,7 @@ LEVEL = 0.05
 """Chance of any false claim; what a 95 % interval stands for."""
 
 FEW_IMAGES = 10
-"""Below this an interval over images is noticeably too narrow, and there is a caveat."""
+"""Below this an interval over images or patients is noticeably too narrow, and there is a caveat."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class SplitSize:
 
     num_images: int
     num_labelled: int
+    num_groups: int
+    """Patients of the labelled images."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,20 @@ class Basis:
 
     split: str
     n: int
+    num_groups: int
+    """Patients of the images."""
     why: str
     """Why these and no better ones, as a sentence."""
 
     @property
     def noun(self) -> str:
-        """What to call the images."""
-        return NOUNS.get(self.split, f"images of split {self.split}")
+        """Name of the images in sentences, with the number of patients if it differs."""
+        return NOUNS[self.split] + of_patients(self.n, self.num_groups)
+
+    @property
+    def unit(self) -> str:
+        """What intervals resample: images, or patients if some have several images."""
+        return "image" if self.num_groups == self.n else "patient"
 
 
 @dataclass(frozen=True)
@@ -94,18 +104,18 @@ class Verdict:
 
 
 def smallest_p(n: int) -> float:
-    """Smallest two-sided p that a sign-flip test can reach on n paired images: 2 / 2^n (Fisher 1935)."""
+    """Smallest two-sided p that a sign-flip test can reach on n paired patients: 2 / 2^n (Fisher 1935)."""
     return min(1.0, 2 * 0.5**n)
 
 
 def can_decide(n: int, num_compared: int = 1) -> bool:
-    """Whether n images can support a claim about one of so many models."""
+    """Whether n patients can support a claim about one of so many models."""
     return smallest_p(n) <= LEVEL / num_compared
 
 
 def judge(comparison: Comparison, p: float, num_compared: int = 1) -> Outcome:
     """The outcome of an interval and the p of a sign-flip test, one of so many."""
-    if not can_decide(comparison.n, num_compared):
+    if not can_decide(comparison.num_groups, num_compared):
         return "too-few-images"
     if p <= LEVEL / num_compared:
         if comparison.low > 0:
@@ -132,7 +142,7 @@ def choose_basis(scored: Collection[str], sizes: Mapping[str, SplitSize]) -> Bas
             f"{_no_test_labels(sizes)}, and no training image was held out for scoring. These chose checkpoints, "
             "thresholds and the ensemble's rule."
         )
-    return Basis(split, size.num_labelled, why)
+    return Basis(split, size.num_labelled, size.num_groups, why)
 
 
 def judge_treated(
@@ -234,7 +244,8 @@ def headline(
     helped, worse, too_few = (
         sum(finding.outcome == outcome for finding in findings) for outcome in ("helped", "worse", "too-few-images")
     )
-    why = f", {basis.n} images being too few for a claim" if too_few == len(findings) else ""
+    number = counted(basis.num_groups, basis.unit)
+    why = f", {number} being too few for a claim" if too_few == len(findings) else ""
     return (
         f"Of {len(findings)} models, {roles.treatment} helped {helped} and made {worse} worse; for "
         f"{len(findings) - helped - worse} there is no evidence{why} (n = {basis.n} {basis.noun})."
@@ -248,7 +259,7 @@ def caveats(
     if basis is None:
         return []
     compared = [*findings, *([ensemble] if ensemble else [])]
-    n = min((finding.comparison.n for finding in compared), default=basis.n)
+    n, unit = min((finding.comparison.num_groups for finding in compared), default=basis.num_groups), basis.unit
     num_compared = max((finding.num_compared for finding in compared), default=1)
     level, too_few = _level_text(num_compared), bool(compared) and not can_decide(n, num_compared)
     possible = {
@@ -256,13 +267,13 @@ def caveats(
         "photographs.": "phantom" in origins,
         "Only validation images were scored. They chose every model's checkpoint and threshold and the ensemble's "
         "rule, so all scores are optimistic, and their differences may be too.": basis.split == "val",
-        f"n = {n} is too small for a claim in either direction: even if all images favoured one run, chance alone "
-        f"would do that with probability {smallest_p(n):.2g}, which is more than {level}. At least "
-        f"{min_images(num_compared)} images are needed.": too_few,
-        f"An interval over {counted(n, 'image')} is too narrow: resampling so few cannot show how different others "
-        "would be.": n < FEW_IMAGES,
-        "Every model was trained once, from one seed. The interval covers the choice of images, not what another seed "
-        "would have changed.": True,
+        f"{counted(n, unit)} {'is' if n == 1 else 'are'} too few for a claim in either direction: even if all favoured "
+        f"one run, chance alone would do that with probability {smallest_p(n):.2g}, which is more than {level}. At "
+        f"least {min_images(num_compared)} {unit}s are needed.": too_few,
+        f"An interval over {counted(n, unit)} is too narrow: resampling so few cannot show how different others would "
+        "be.": n < FEW_IMAGES,
+        f"Every model was trained once, from one seed. The interval covers the choice of {unit}s, not what another "
+        "seed would have changed.": True,
         f"{num_compared} models are compared. A claim about one needs p of at most {level}, so that the chance of any "
         f"false claim stays at {100 * LEVEL:g} %; the intervals shown are not corrected.": num_compared > 1,
     }
@@ -270,7 +281,7 @@ def caveats(
 
 
 def min_images(num_compared: int = 1) -> int:
-    """The fewest images that can support a claim in one of so many comparisons."""
+    """The fewest images, each of another patient, that can support a claim in one of so many comparisons."""
     return next(n for n in range(1, 100) if can_decide(n, num_compared))
 
 
@@ -282,7 +293,7 @@ def signed(value: float) -> str:
 
 
 def has_interval(number: Comparison | Measurement) -> bool:
-    """Whether the number has one: it stands on at least two images."""
+    """Whether the number has one: it stands on at least three patients."""
     return not math.isnan(number.low)
 
 
@@ -299,7 +310,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "headline": verdict.headline,
         "outcome": verdict.outcome,
-        "basis": basis and {"split": basis.split, "n": basis.n, "why": basis.why},
+        "basis": basis and {"split": basis.split, "n": basis.n, "num_groups": basis.num_groups, "why": basis.why},
         "students": [_finding_json(finding, "student", "control") for finding in verdict.findings],
         "ensemble": verdict.ensemble and _finding_json(verdict.ensemble, "ensemble", "teacher"),
         "caveats": list(verdict.caveats),

@@ -7,13 +7,14 @@ from gan.sampling import read_generator
 from pipelines.context import Context
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
-from pipelines.fidelity.features import ImageSet, file_sources
-from pipelines.fidelity.photographs import of_data_stage
+from pipelines.fidelity.features import ImageSet, set_of_files
+from pipelines.fidelity.photographs import Photographs, of_data_stage
 from pipelines.settings import FidelitySettings
 from pipelines.store import read_done
 from segkit.core.errors import RequestError
 from segkit.core.files import write_json
 from segkit.core.manifest import read_manifest
+from segkit.core.wording import counted_images
 
 
 def run(context: Context) -> None:
@@ -24,8 +25,8 @@ def run(context: Context) -> None:
     """
     settings: FidelitySettings = context.settings
     photographs = of_data_stage(context.inputs["data"])
-    if len(photographs.training) < MIN_TRAINING_IMAGES:
-        _skip(context, len(photographs.training))
+    if photographs.num_training_groups < MIN_TRAINING_IMAGES:
+        _skip(context, photographs)
         return
     gan, generator = read_generator(context.inputs["gan"])
     sets = [
@@ -55,15 +56,14 @@ def _samples(folder: Path) -> ImageSet:
     """The samples that are labelled."""
     psi = (read_done(folder) or {}).get("settings", {}).get("truncation_psi")
     title = "samples" if psi is None else f"samples, psi {psi:g}"
-    return ImageSet(SAMPLES, title, file_sources([row.image for row in read_manifest(folder).rows]))
+    return set_of_files(SAMPLES, title, [row.image for row in read_manifest(folder).rows])
 
 
-def _skip(context: Context, num_training: int) -> None:
+def _skip(context: Context, photographs: Photographs) -> None:
     """Record that there are too few photographs; fail if a limit on copies is set."""
     settings: FidelitySettings = context.settings
-    reason = (
-        f"{num_training} training photographs, and nothing can be measured against fewer than {MIN_TRAINING_IMAGES}"
-    )
+    available = counted_images(len(photographs.training), photographs.num_training_groups, "training photograph")
+    reason = f"{available}, and nothing can be measured against fewer than {MIN_TRAINING_IMAGES}"
     if settings.max_copy_share is not None:
         raise RequestError(f"there are {reason}; remove fidelity.max_copy_share to run without the check")
     if context.first_rank:

@@ -4,3 +4,13 @@
 def counted(number: int, noun: str) -> str:
     """ "1 image", "2 images", "0 images"; for nouns that take an s."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def counted_images(number: int, num_patients: int, noun: str = "image") -> str:
+    """ "28 images of 14 patients"; only "28 images" where each patient has one."""
+    return counted(number, noun) + of_patients(number, num_patients)
+
+
+def of_patients(num_images: int, num_patients: int) -> str:
+    """ " of 14 patients"; empty where each patient has one image."""
+    return "" if num_patients == num_images else f" of {counted(num_patients, 'patient')}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ class ScoredImage:
     """(h, w)"""
     fov: NDArray[np.bool_]
     """(h, w)"""
+    group: str = ""
+    """The patient; the image's own name by default."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,8 @@ class ImageScore:
     counts: dict[Region, LevelCounts]
     skeletons: dict[Region, dict[float, SkeletonCounts]]
     """By the threshold the prediction was cut at; clDice exists only at these."""
+    group: str
+    """The patient. Intervals and tests never treat images of one patient as independent."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,11 @@ class Measurement:
     """"fixed-0.5", "val-best-dice", ...; "none" for a metric that uses none."""
     n: int
     """Images the number stands on; in a per-image mean, those that have a value."""
+    num_groups: int
+    """Patients that these images are of."""
     value: float
     low: float
-    """Ends of the 95 % bootstrap interval over images; nan for fewer than two."""
+    """Ends of the 95 % bootstrap interval over patients; nan for fewer than three."""
     high: float
 
 
@@ -115,7 +122,7 @@ def score_image(image: ScoredImage, thresholds: Sequence[float] = (0.5,)) -> Ima
             threshold: skeleton_counts(image.probs >= first_vessel_level(threshold), vessels, inside)
             for threshold in thresholds
         }
-    return ImageScore(image.name, counts, skeletons)
+    return ImageScore(image.name, counts, skeletons, image.group or image.name)
 
 
 def score_images(images: Iterable[ScoredImage], thresholds: Sequence[float] = (0.5,)) -> list[ImageScore]:
@@ -159,13 +166,14 @@ def measure(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> list[Measurement]:
-    """Every metric, region by region and averaging by averaging, with 95 % bootstrap intervals over images.
+    """Every metric, region by region and averaging by averaging, with 95 % bootstrap intervals over patients.
 
     clDice is left out where the images were not scored at `threshold`.
     """
     if not scores:
         raise RequestError("there is no image to score")
     has_skeletons = all(threshold in by_threshold for score in scores for by_threshold in score.skeletons.values())
+    groups = [score.group for score in scores]
     measurements = []
     for region in regions:
         for metric in metrics:
@@ -175,6 +183,7 @@ def measure(
             per_image = pooled(np.eye(len(scores), dtype=np.int64))
             for averaging in averagings:
                 statistic = pooled if averaging == "pooled" else mean_of(per_image)
+                counted = np.isfinite(per_image) | (averaging == "pooled")
                 measurements.append(
                     Measurement(
                         metric,
@@ -183,9 +192,12 @@ def measure(
                         averaging,
                         None if metric in THRESHOLD_FREE else threshold,
                         "none" if metric in THRESHOLD_FREE else threshold_source,
-                        len(scores) if averaging == "pooled" else int(np.isfinite(per_image).sum()),
+                        int(counted.sum()),
+                        len(set(compress(groups, counted))),
                         on_all(statistic, len(scores)),
-                        *bootstrap_interval(statistic, len(scores), num_resamples=num_resamples, seed=seed),
+                        *bootstrap_interval(
+                            statistic, len(scores), groups=groups, num_resamples=num_resamples, seed=seed
+                        ),
                     )
                 )
     return measurements
@@ -203,21 +215,21 @@ def compare(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Paired bootstrap of run a minus run b over the images they share, each at its own threshold.
+    """Paired bootstrap of run a minus run b over the patients of the images they share, each at its own threshold.
 
-    Raises RequestError unless both hold the same images with the same labels.
+    Raises RequestError unless both hold the same images with the same labels and patients.
     """
     scores_a, scores_b = _in_one_order(scores_a, scores_b, region)
-    n = len(scores_a)
+    n, groups = len(scores_a), [score.group for score in scores_a]
     a = pooled_statistic(scores_a, metric, region, threshold_a)
     b = pooled_statistic(scores_b, metric, region, threshold_b)
     if averaging == "per-image":
         each = np.eye(n, dtype=np.int64)
         values_a, values_b = a(each), b(each)
         shared = np.isfinite(values_a) & np.isfinite(values_b)  # a mean over other images would not be paired
-        n = int(shared.sum())
+        n, groups = int(shared.sum()), list(compress(groups, shared))
         a, b = mean_of(values_a[shared]), mean_of(values_b[shared])
-    paired = paired_bootstrap(a, b, n, num_resamples=num_resamples, seed=seed)
+    paired = paired_bootstrap(a, b, n, groups=groups, num_resamples=num_resamples, seed=seed)
     thresholds = (None, None) if metric in THRESHOLD_FREE else (threshold_a, threshold_b)
     return Comparison(**asdict(paired), metric=metric, class_name="vessel", region=region, averaging=averaging,
                       threshold_a=thresholds[0], threshold_b=thresholds[1])  # fmt: skip
@@ -278,7 +290,9 @@ def from_json(record: dict[str, Any]) -> Measurement:
 
 def save_scores(scores: Sequence[ImageScore], path: Path) -> None:
     """Write the counts of all images as one compressed .npz."""
-    arrays: dict[str, Any] = {"names": np.array([score.name for score in scores])}
+    arrays: dict[str, Any] = {
+        key: np.array([getattr(score, key[:-1]) for score in scores]) for key in ("names", "groups")
+    }
     for region in REGIONS:
         both = [np.stack([score.counts[region].vessel, score.counts[region].background]) for score in scores]
         arrays[f"{region}/counts"] = np.stack(both).astype(np.uint32)
@@ -295,15 +309,21 @@ def load_scores(path: Path) -> list[ImageScore]:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     scores = []
-    for index, name in enumerate(arrays["names"]):
+    for index, (name, group) in enumerate(zip(arrays["names"], arrays["groups"], strict=True)):
         counts: dict[Region, LevelCounts] = {}
         skeletons: dict[Region, dict[float, SkeletonCounts]] = {}
         for region in REGIONS:
             counts[region] = LevelCounts(*arrays[f"{region}/counts"][index].astype(np.int64))
             cut_at = zip(arrays[f"{region}/thresholds"], arrays[f"{region}/skeletons"][index], strict=True)
             skeletons[region] = {float(threshold): SkeletonCounts(*map(int, row)) for threshold, row in cut_at}
-        scores.append(ImageScore(str(name), counts, skeletons))
+        scores.append(ImageScore(str(name), counts, skeletons, str(group)))
     return scores
+
+
+def is_binary(scores: Iterable[ImageScore]) -> bool:
+    """Whether no prediction holds a probability between 0 and 1, so that `THRESHOLD_FREE` metrics mean nothing."""
+    counts = [score.counts["all-pixels"] for score in scores]
+    return not any((levels.vessel + levels.background)[1:-1].any() for levels in counts)
 
 
 def binary_probs(vessels: NDArray[np.bool_]) -> NDArray[np.uint16]:
@@ -327,6 +347,11 @@ def _in_one_order(
         if seen[0] != seen[1]:
             raise RequestError(
                 f"{name}: the runs were scored with other labels, {seen[0]} and {seen[1]} (vessel, all) pixels"
+            )
+        if a.group != by_name_b[name].group:
+            raise RequestError(
+                f"{name}: the runs were scored with other patients, {a.group} and {by_name_b[name].group}; score both "
+                "with the same groups"
             )
     names = sorted(by_name_a)
     return [by_name_a[name] for name in names], [by_name_b[name] for name in names]

@@ -5,12 +5,13 @@ from typing import Literal
 
 from torch import nn
 
+from segkit.models.batch_norm import GlobalBatchNorm2d
 from segkit.models.dropblock import DropBlock2d
 
 
 def norm_layer(kind: Literal["batch", "group"], channels: int) -> nn.Module:
-    """Batch norm, or group norm with up to eight groups."""
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
+    """Batch norm over the images of all ranks, or group norm with up to eight groups."""
+    return GlobalBatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def conv_unit(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from segkit.core.config import Settings
+from segkit.core.errors import RequestError
 
 
 class SAUNetSettings(Settings):
@@ -39,3 +40,17 @@ class SAUNetSettings(Settings):
 
 ModelSettings = SAUNetSettings
 """Every network's settings; tagged by `name` once there is a second."""
+
+MODEL_SETTINGS: dict[str, type[ModelSettings]] = {"sa-unet": SAUNetSettings}
+"""The settings of each network, by name; `segkit.models.MODELS` holds the networks."""
+
+
+def default_settings(name: str) -> ModelSettings:
+    """The default settings of a network.
+
+    Raises:
+        RequestError: no network has this name.
+    """
+    if name not in MODEL_SETTINGS:
+        raise RequestError(f"no network is called {name!r}; there are: {', '.join(sorted(MODEL_SETTINGS))}")
+    return MODEL_SETTINGS[name]()

@@ -39,7 +39,7 @@ def image_features(
         statistics = VesselStatistics(*rng.normal(means, spreads))
         features = (1 + shift + 0.2 * rng.standard_normal(24)).astype(np.float32)
         match = Match(distances, Transform(mirrored=number % 2 == 1), (number, -number))
-        made.append(ImageFeatures(name, features, statistics if vessels else None, match))
+        made.append(ImageFeatures(name, features, statistics if vessels else None, match, name))
     return made
 
 

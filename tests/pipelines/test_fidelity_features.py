@@ -21,9 +21,9 @@ from pipelines.fidelity.features import (
     ScriptFeatures,
     TeacherFeatures,
     extract,
-    file_sources,
     load_extractor,
     read_square,
+    set_of_files,
 )
 from segkit.core import images
 from segkit.core.errors import RequestError, WeightsError
@@ -71,7 +71,7 @@ def task_of(teacher: Path, photographs: list[Path], generator: Generator | None 
 
 
 def extracted(task: FeatureTask, paths: list[Path]) -> list[ImageFeatures]:
-    return extract(task, ImageSet("test", "test", file_sources(paths)), ON_CPU, Path(), "test")
+    return extract(task, set_of_files("test", "test", paths), ON_CPU, Path(), "test")
 
 
 def test_a_teacher_s_features_are_means_and_deviations_of_its_encoder_s_channels(
@@ -215,7 +215,7 @@ def test_a_torchscript_file_gets_the_square_and_measures_no_vessels(photographs:
 
 def test_files_are_named_without_their_suffix_unless_two_would_be_alike(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.png", "b.png", "b.tif")]
-    assert list(file_sources(paths)) == ["a", "b.png", "b.tif"]
+    assert list(set_of_files("test", "test", paths).sources) == ["a", "b.png", "b.tif"]
 
 
 def test_features_do_not_depend_on_the_order(teacher: Path, photographs: list[Path]) -> None:

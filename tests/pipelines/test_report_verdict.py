@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from segkit.metrics.score import Comparison, Measurement
 
 def comparison(low: float, high: float, n: int = 20, difference: float | None = None) -> Comparison:
     middle = (low + high) / 2 if difference is None else difference
-    return Comparison(middle, low, high, n, 0.5, "dice", "vessel", "fov", "pooled", 0.4, 0.4)
+    return Comparison(middle, low, high, n, n, 0.5, "dice", "vessel", "fov", "pooled", 0.4, 0.4)
 
 
 def student(low: float, high: float, n: int = 20, p: float = 0.001, num_compared: int = 1) -> verdict.Finding:
@@ -23,7 +24,7 @@ def student(low: float, high: float, n: int = 20, p: float = 0.001, num_compared
 
 
 ROLES = Roles(baseline="teacher", treated=("student",))
-TEST = Basis("test", 20, "They are the data set's own test images, used for nothing else.")
+TEST = Basis("test", 20, 20, "They are the data set's own test images, used for nothing else.")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,25 @@ def test_six_images_are_the_fewest_that_bear_one() -> None:
     assert student(0.1, 0.2, 6).outcome == "helped"
 
 
+def test_ten_images_of_five_patients_are_too_few_for_a_claim_and_the_texts_name_both_numbers() -> None:
+    five = replace(comparison(0.1, 0.2, 10), num_groups=5)
+    basis = Basis("holdout", 10, 5, "")
+
+    def judged(given: Comparison, p: float) -> verdict.Finding:
+        return verdict.judge_treated(given, p, "student", "control", basis.noun, ROLES.treatment)
+
+    few = judged(five, 0.0625)
+    assert few.outcome == "too-few-images"
+    assert "n = 10 held-out images of 5 patients" in few.sentence
+    decided = verdict.decide(ROLES, basis, [few, few], None, {"real"})
+    assert "5 patients being too few for a claim" in decided.headline
+    assert "10 held-out images of 5 patients" in decided.headline
+    assert "5 patients are too few for a claim" in decided.caveats[0]
+    assert any("the choice of patients" in caveat for caveat in decided.caveats)
+    assert verdict.as_json(decided)["basis"]["num_groups"] == 5
+    assert judged(replace(five, num_groups=6), 0.03125).outcome == "helped"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "claim", "difference"),
     [
@@ -137,7 +157,7 @@ def test_several_students_are_counted(intervals: list[tuple[float, float]], part
 
 
 def test_several_students_on_too_few_images_are_told_why() -> None:
-    few = Basis("holdout", 4, "")
+    few = Basis("holdout", 4, 4, "")
     found = [student(0.1, 0.2, n=4), student(0.1, 0.2, n=4)]
     assert "4 images being too few for a claim" in verdict.headline(ROLES, few, found)
 
@@ -149,7 +169,7 @@ def test_without_a_control_there_is_no_verdict() -> None:
 
 
 def dice(low: float, high: float) -> Measurement:
-    return Measurement("dice", "vessel", "fov", "pooled", 0.4, "val-best-dice", 20, 0.8123, low, high)
+    return Measurement("dice", "vessel", "fov", "pooled", 0.4, "val-best-dice", 20, 20, 0.8123, low, high)
 
 
 def test_a_recipe_without_treated_models_has_its_baselines_result_as_headline() -> None:
@@ -168,7 +188,7 @@ def test_without_labels_there_is_no_verdict() -> None:
 
 def test_test_images_come_before_held_out_before_validation_images() -> None:
     assert SCORED == ("test", "holdout", "val")
-    sizes = {"test": SplitSize(20, 20), "holdout": SplitSize(4, 4), "val": SplitSize(4, 4)}
+    sizes = {"test": SplitSize(20, 20, 20), "holdout": SplitSize(4, 4, 4), "val": SplitSize(4, 4, 4)}
     for scored in (["val", "holdout", "test"], ["val", "holdout"], ["val"]):
         chosen = verdict.choose_basis(scored, sizes)
         assert chosen is not None
@@ -176,10 +196,10 @@ def test_test_images_come_before_held_out_before_validation_images() -> None:
 
 
 def test_the_choice_of_images_is_explained() -> None:
-    sizes = {"test": SplitSize(20, 0), "holdout": SplitSize(4, 4), "val": SplitSize(3, 3)}
+    sizes = {"test": SplitSize(20, 0, 0), "holdout": SplitSize(4, 4, 4), "val": SplitSize(3, 3, 3)}
     holdout = verdict.choose_basis(["holdout", "val"], sizes)
     val = verdict.choose_basis(["val"], sizes)
-    part = verdict.choose_basis(["test"], {"test": SplitSize(20, 5)})
+    part = verdict.choose_basis(["test"], {"test": SplitSize(20, 5, 5)})
     assert holdout is not None
     assert val is not None
     assert part is not None
@@ -193,14 +213,14 @@ def test_the_choice_of_images_is_explained() -> None:
 
 def said(n: int, split: str = "test", students: int = 1, origin: str = "real") -> str:
     found = [student(0.1, 0.2, n, num_compared=students) for _ in range(students)]
-    return " ".join(verdict.decide(ROLES, Basis(split, n, ""), found, None, {origin}).caveats)
+    return " ".join(verdict.decide(ROLES, Basis(split, n, n, ""), found, None, {origin}).caveats)
 
 
 def test_few_images_are_warned_about() -> None:
     assert "too narrow" in said(9)
     assert "too narrow" not in said(10)
-    assert "too small" in said(5)
-    assert "too small" not in said(6)
+    assert "too few" in said(5)
+    assert "too few" not in said(6)
 
 
 def test_validation_images_phantoms_and_several_students_are_warned_about() -> None:

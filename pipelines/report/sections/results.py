@@ -1,7 +1,7 @@
 """Tables of every metric of every run, and of paired differences."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.measurements import OBSERVER, SPLIT_NOTES
@@ -10,6 +10,7 @@ from pipelines.report.comparisons import Paired
 from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import NOUNS
 from segkit.core.files import read_json
+from segkit.core.wording import of_patients
 from segkit.metrics.score import METRICS, THRESHOLD_FREE, Measurement, find
 from segkit.metrics.tables import HEADINGS, tabulate
 
@@ -55,10 +56,17 @@ def _split(split: str, runs: Runs) -> dict[str, object]:
     return {
         "noun": NOUNS[split],
         "note": SPLIT_NOTES[split].partition(": ")[2],
-        "n": max(m.n for m in everything),
+        **_size((m.n, m.num_groups) for m in everything),
         "main": [_main_table(runs, name, f", class {name}" if len(classes) > 1 else "") for name in classes],
         "full": [_full_table(runs, *group) for group in groups],
     }
+
+
+def _size(sizes: Iterable[tuple[int, int]]) -> dict[str, object]:
+    """The largest of several numbers of images and patients, and what intervals over them resample."""
+    n, num_groups = max(sizes, default=(0, 0))
+    unit = "images" if num_groups == n else "patients"
+    return {"n": n, "of_patients": of_patients(n, num_groups), "unit": unit}
 
 
 def _main_table(runs: Runs, class_name: str, heading: str) -> MetricTable:
@@ -123,7 +131,8 @@ def _comparisons(evidence: Evidence) -> list[dict[str, object]]:
                 pair = paired.run_a, paired.run_b
                 (main if pair in judged else others).setdefault(pair, []).append(paired)
         noun = NOUNS[split]
-        tables.append({"title": f"Comparisons on the {noun}", "noun": noun, "pairs": main})
-        title = f"Comparisons with the {evidence.roles.baseline} on the {noun}"
-        tables.append({"title": title, "noun": noun, "pairs": others})
+        baseline = f"Comparisons with the {evidence.roles.baseline} on the {noun}"
+        for title, pairs in ((f"Comparisons on the {noun}", main), (baseline, others)):
+            sizes = [(paired.comparison.n, paired.comparison.num_groups) for rows in pairs.values() for paired in rows]
+            tables.append({"title": title, "noun": noun, "pairs": pairs, **_size(sizes)})
     return [table for table in tables if table["pairs"]]

@@ -6,6 +6,7 @@ from pipelines.report.charts import Bar
 from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import has_interval
 from segkit.core import images
+from segkit.core.wording import of_patients
 
 SPLITS = {"train": "to train on", "val": "to validate on", "holdout": "held out", "test": "to test on"}
 
@@ -35,5 +36,7 @@ def _summary(evidence: Evidence) -> str:
     if unlabelled := counts["test"] - len(manifest.split("test").labelled()):
         parts += f" ({'without labels' if unlabelled == counts['test'] else f'{unlabelled} of them without labels'})"
     height, width = images.read_size(manifest.rows[0].image)
-    kind = "phantoms drawn by a program," if any(row.origin == "phantom" for row in manifest.rows) else "images of"
-    return f"{len(manifest)} {kind} {width} × {height} pixels: {parts}"
+    kind = "phantoms drawn by a program" if any(row.origin == "phantom" for row in manifest.rows) else "images"
+    patients = of_patients(len(manifest), manifest.num_groups)
+    each = " of" if kind == "images" and not patients else ", each"
+    return f"{len(manifest)} {kind}{patients}{each} {width} × {height} pixels: {parts}"
