@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from gan.draws import derive_seed
 from gan.settings import GanSettings, max_steps
 from segkit.core.errors import DatasetError
-from segkit.core.images import read_image
+from segkit.core.images import as_rgb, read_image
 
 Fit = Literal["pad", "crop", "squash"]
 
@@ -37,6 +37,21 @@ def fit_to_square(image: npt.NDArray[np.uint8], resolution: int, fit: Fit = "pad
         for channel in np.moveaxis(image, 2, 0)
     ]
     return np.stack(channels, axis=2)
+
+
+def undo_fit(image: npt.NDArray[np.uint8], height: int, width: int, fit: Fit) -> npt.NDArray[np.uint8]:
+    """From the GAN's square (r, r, c) back to a photograph (height, width, 3), the inverse of `fit_to_square`.
+
+    Gray is repeated and alpha left out. What a centre crop cut off is black.
+    """
+    edge = {"pad": max(height, width), "crop": min(height, width)}.get(fit)
+    size = (width, height) if edge is None else (edge, edge)
+    resized = np.asarray(Image.fromarray(as_rgb(image)).resize(size, Image.Resampling.LANCZOS))
+    if fit == "pad":
+        top, left = (size[1] - height) // 2, (size[0] - width) // 2
+        return resized[top : top + height, left : left + width]
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    return np.pad(resized, [(top, height - size[1] - top), (left, width - size[0] - left), (0, 0)])
 
 
 def to_channels(image: npt.NDArray[np.uint8], image_channels: int) -> npt.NDArray[np.uint8]:

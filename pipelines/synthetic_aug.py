@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipelines.graph import Graph, Stage
+from pipelines.roles import Roles
 from pipelines.settings import SyntheticAugSettings
 from pipelines.verbs import ReportRequest, SelectSettings
 from segkit.core.errors import ConfigError
@@ -63,7 +64,9 @@ def build(settings: SyntheticAugSettings) -> Graph:
     stages.append(Stage("ensemble", "ensemble", settings.ensemble, {"data": "data", **members}))
     scored = _each([*models, *(control for _, control in pairs), "ensemble"])
     stages.append(Stage("evaluate", "evaluate", settings.evaluate, {"data": "data", **scored}))
-    stages.append(_report(settings, stages, scored, pairs))
+    treated = tuple(stage for stage in models if stage != "teacher")
+    roles = Roles(baseline="teacher", treated=treated, controls=dict(pairs), ensemble="ensemble")
+    stages.append(_report(settings, stages, scored, roles))
     _check_names([stage.name for stage in stages])
     return Graph(stages)
 
@@ -105,9 +108,7 @@ def _resolved(student: TrainSettings, num_images: int) -> TrainSettings:
     return student.model_copy(update={"phases": tuple(resolve(phase) for phase in student.phases)})
 
 
-def _report(
-    settings: SyntheticAugSettings, stages: list[Stage], scored: dict[str, str], pairs: list[tuple[str, str]]
-) -> Stage:
+def _report(settings: SyntheticAugSettings, stages: list[Stage], scored: dict[str, str], roles: Roles) -> Stage:
     resolved: dict[str, Any] = settings.model_dump(mode="json")
     resolved["runtime"] = settings.runtime.identity()
     resolved["data"].pop("source")
@@ -115,7 +116,7 @@ def _report(
         report=settings.report,
         pipeline=resolved,
         graph=[{"name": stage.name, "verb": stage.verb, "inputs": dict(stage.inputs)} for stage in stages],
-        pairs=pairs,
+        roles=roles,
     )
     gans = {stage.name: stage.name for stage in stages if stage.verb in {"gan", "sample", "fidelity", "pseudo-label"}}
     return Stage("report", "report", request, {"data": "data", "evaluate": "evaluate", **gans, **scored})

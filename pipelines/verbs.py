@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gan.sharing import obstacle as gan_obstacle
 from pipelines import first_weights
+from pipelines.roles import Roles
 from pipelines.settings import (
     EnsembleSettings,
     EvaluateSettings,
@@ -36,8 +37,8 @@ class ReportRequest(Settings):
     """The resolved settings of the whole pipeline, for the record."""
     graph: list[dict[str, Any]]
     """The stages: name, verb and inputs."""
-    pairs: list[tuple[str, str]]
-    """(student, control) whose difference gives the verdict."""
+    roles: Roles
+    """Which models are compared."""
 
 
 Contents = Callable[[Any], dict[str, str]]

@@ -1,1 +1,1 @@
-"""How good a GAN's fundi are: what `segkit gan evaluate` and the stage `fidelity` share."""
+"""How good the images of a GAN are: shared by `segkit gan evaluate` and the stage `fidelity`."""

@@ -1,4 +1,4 @@
-"""Which photographs a GAN is measured against: those it learnt from, and beside them others that it never saw."""
+"""Which photographs a GAN is measured against: its training images, and held-out ones for comparison."""
 
 import re
 from collections.abc import Mapping
@@ -19,27 +19,32 @@ HELDOUT = ("val", "holdout", "test")
 
 @dataclass(frozen=True)
 class Photographs:
-    """Files, and what to call them in the key of a number."""
+    """Reference and held-out photographs."""
 
     name: str
-    """As in drive_train."""
+    """Part of the key of a number, as in drive_train."""
     training: tuple[Path, ...]
-    """What the GAN learnt from."""
+    """The reference photographs: the GAN's training images."""
     heldout: tuple[Path, ...] = ()
-    """What it never saw: the yardstick of every measure."""
+    """Photographs the GAN was not trained on; a perfect GAN would reach their numbers."""
     note: str = ""
-    """Why it is not certain that the GAN learnt from the first and never saw the second; empty by its own record."""
+    """Why the GAN may have been trained on other photographs; empty if its own record names these."""
     groups: Mapping[Path, str] = field(default_factory=dict)
-    """Patient of each file; a file that is not named is its own patient's only one."""
+    """Patient of each file; a file without one counts as a patient of its own."""
 
     @property
     def num_training_groups(self) -> int:
-        """Patients that the training photographs are of."""
+        """Patients of the reference photographs."""
         return len({self.groups.get(path, str(path)) for path in self.training})
 
     @property
+    def heldout_title(self) -> str:
+        """Name of the held-out photographs in tables."""
+        return "other photographs" if self.note else "held-out photographs"
+
+    @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the first one, to which what is drawn is scaled back."""
+        """Height and width of the first one, to which generated images are scaled."""
         return images.read_size(self.training[0])
 
 
@@ -71,7 +76,7 @@ def of_dataset(text: str) -> Photographs:
     if not parts["training"]:
         raise RequestError(f"{text} has no training images; give them with --images DIR")
     groups = {item.image: item.group for item in dataset.items}
-    return Photographs(f"{plain(dataset.name)}_training", parts["training"], parts["test"], groups=groups)
+    return Photographs(f"{as_key(dataset.name)}_training", parts["training"], parts["test"], groups=groups)
 
 
 def of_folder(folder: Path) -> Photographs:
@@ -82,55 +87,55 @@ def of_folder(folder: Path) -> Photographs:
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder; give a folder of photographs")
-    found = image_files(folder)
-    if not found:
+    paths = image_files(folder)
+    if not paths:
         raise RequestError(f"{folder} holds no image (.png, .tif, .jpg, .gif, .ppm); give a folder of photographs")
-    return Photographs(plain(folder.resolve().name), tuple(found))
+    return Photographs(as_key(folder.resolve().name), tuple(paths))
 
 
 def find(data: str | None, folder: Path | None, weights: Path) -> Photographs:
-    """What the request names; else what the GAN's own record names.
+    """The photographs named in the request, else those in the GAN's own record.
 
     Args:
         data: NAME:DIR or the folder of a data stage.
         folder: any folder of images.
-        weights: the GAN's folder, whose `done.json` tells which data stage it read.
+        weights: the GAN's folder, whose `done.json` names the data stage it was trained on.
 
     Raises:
-        RequestError: both are given, or neither and there is no record.
+        RequestError: both are given, or neither is and there is no record.
     """
     if data is not None and folder is not None:
         raise RequestError("--data and --images both name photographs; give one of them")
-    recorded = learnt_from(weights)
+    recorded = recorded_data(weights)
     if folder is not None:
-        return _noted(of_folder(folder), recorded)
+        return _with_note(of_folder(folder), recorded)
     if data is not None:
-        return _noted(of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data), recorded)
+        return _with_note(of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data), recorded)
     if recorded is None:
         raise RequestError(
-            f"{weights} does not tell which photographs it learnt from; give --data NAME:DIR, --data DIR of a data "
-            "stage, or --images DIR"
+            f"{weights} does not record its training photographs; give --data NAME:DIR, --data DIR of a data stage, or "
+            "--images DIR"
         )
     return of_data_stage(recorded)
 
 
-def _noted(photographs: Photographs, recorded: Path | None) -> Photographs:
-    """The photographs of a request, with what the GAN's own record says of them."""
+def _with_note(photographs: Photographs, recorded: Path | None) -> Photographs:
+    """The photographs of a request, with a note unless the GAN's own record names them."""
     if recorded is None:
-        note = "these weights have no record of what the GAN learnt from; the photographs are those of the request"
+        note = "these weights do not record the GAN's training photographs; those of the request may be others"
         return replace(photographs, note=note)
-    names = [sorted(path.name for path in each.training) for each in (photographs, of_data_stage(recorded))]
+    names = [sorted(path.name for path in one.training) for one in (photographs, of_data_stage(recorded))]
     if names[0] == names[1]:
         return photographs
     note = (
-        "by its record this GAN learnt from another set of photographs; leave out --data and --images to measure it "
-        f"against those in {recorded}"
+        "by its record this GAN was trained on other photographs; leave out --data and --images to use those in "
+        f"{recorded}"
     )
     return replace(photographs, note=note)
 
 
-def learnt_from(weights: Path) -> Path | None:
-    """The data stage that a pipeline's GAN, or its snapshot, was trained on, if its folder is where the record says."""
+def recorded_data(weights: Path) -> Path | None:
+    """The data stage that a GAN or its snapshot was trained on; None if it is not recorded or its folder is gone."""
     whole = weights.resolve()
     run = whole.parent.parent if whole.parent.name == SNAPSHOTS else whole
     try:
@@ -141,14 +146,14 @@ def learnt_from(weights: Path) -> Path | None:
 
 
 def _source(folder: Path) -> str:
-    """What a data stage read, by its record: drive, phantom, ..."""
+    """The data set of a data stage by its record: drive, phantom, ..."""
     try:
         record: Any = read_json(folder / FINISHED)
-        return plain(str(record["settings"]["source"]).partition(":")[0])
+        return as_key(str(record["settings"]["source"]).partition(":")[0])
     except (OSError, ValueError, KeyError, TypeError, SegkitError):
-        return plain(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))
+        return as_key(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))
 
 
-def plain(name: str) -> str:
-    """A name that will do inside a key: letters, digits and underscores."""
+def as_key(name: str) -> str:
+    """The name as part of a key: letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() or "photographs"

@@ -12,10 +12,15 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from pipelines.measurements import OBSERVER
+from pipelines.report.verdict import signed
+from pipelines.roles import Roles
 
 NUM_COLOURS = 6
 """Colours of the page's palette, `--series-0` and so on; a further series takes one again with another dash."""
@@ -53,8 +58,8 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a run is drawn, in every chart alike."""
+class LineStyle:
+    """Colour and dashes of a run, the same in every chart."""
 
     colour: int = 0
     """Number of the palette's colour."""
@@ -68,6 +73,27 @@ class Look:
         """Of the line, in points."""
         return 3.0 if self.wide else 1.4
 
+    @property
+    def css(self) -> str:
+        """Of the line in a chart's key."""
+        dashes = DASHES[self.dash % len(DASHES)] or "none"
+        colour = f"var(--series-{self.colour % NUM_COLOURS})"
+        return f"stroke: {colour}; stroke-width: {1.4 * self.width:g}; stroke-dasharray: {dashes}"
+
+
+def run_styles(roles: Roles) -> dict[str, LineStyle]:
+    """The style of each run by its role: a control has the colour of its treated model, dashed."""
+    styles = {roles.baseline: LineStyle(0), OBSERVER: LineStyle(0)}
+    if roles.ensemble is not None:
+        styles[roles.ensemble] = LineStyle(NUM_COLOURS - 1, wide=True)
+    controls: dict[str, LineStyle] = {}
+    for number, treated in enumerate(roles.treated):
+        cycle, colour = divmod(number, NUM_COLOURS - 2)  # two are the baseline's and the ensemble's
+        styles[treated] = LineStyle(1 + colour, 2 * (cycle % 2))
+        if treated in roles.controls:
+            controls.setdefault(roles.controls[treated], LineStyle(1 + colour, 1 + 2 * (cycle % 2)))
+    return styles | controls
+
 
 @dataclass(frozen=True)
 class Plotted:
@@ -76,7 +102,7 @@ class Plotted:
     label: str
     x: Sequence[float]
     y: Sequence[float]
-    look: Look = Look()
+    style: LineStyle = LineStyle()
     marker: bool = False
     marks: Sequence[float] = ()
     """Places along x that are marked on the line."""
@@ -100,12 +126,9 @@ def lines(
     y_label: str,
     *,
     description: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
     diagonal: bool = False,
-    square: bool = False,
-    log_y: bool = False,
-) -> str:
+    unit_square: bool = False,
+) -> Markup:
     """A chart of lines over one axis.
 
     Args:
@@ -114,35 +137,26 @@ def lines(
         plotted: the lines; the page's key names them.
         x_label: of the axis.
         y_label: of the axis.
-        description: what a reader who cannot see it should know.
-        x_range: limits of x, those of the data by default.
-        y_range: limits of y, those of the data by default.
+        description: the contents in words, for screen readers.
         diagonal: draw y = x, which calibrated probabilities follow.
-        square: as high as wide inside the axes.
-        log_y: logarithmic y.
+        unit_square: both axes reach from 0 to 1 and are equally long.
     """
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure, axes = _figure(3.3, 3.1) if square else _figure(4.2, 2.7)
+        figure, axes = _figure(3.3, 3.1) if unit_square else _figure(4.2, 2.7)
         if diagonal:
             axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, dashes=(2, 2))
         for one in plotted:
             _draw(axes, one)
-        if log_y and any(value > 0 for one in plotted for value in one.y):
-            axes.set_yscale("log")
-        else:
-            axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set(title=title, xlabel=x_label, ylabel=y_label)
-        if x_range:
-            axes.set_xlim(*x_range)
-        if y_range:
-            axes.set_ylim(*y_range)
-        if square:
+        if unit_square:
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set_aspect("equal", adjustable="box")
         return _inline(figure, name, f"{title}. {description}")
 
 
-def intervals(name: str, bars: Sequence[Bar], x_label: str, *, description: str) -> str:
+def intervals(name: str, bars: Sequence[Bar], x_label: str) -> Markup:
     """Intervals below one another beside the line at zero, each under its label."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure, axes = _figure(4.0, 0.55 + 0.42 * len(bars))
@@ -167,7 +181,10 @@ def intervals(name: str, bars: Sequence[Bar], x_label: str, *, description: str)
         axes.grid(visible=True, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
-        return _inline(figure, name, description)
+        listed = "; ".join(
+            f"{bar.label}: {signed(bar.value)}, from {signed(bar.low)} to {signed(bar.high)}" for bar in bars
+        )
+        return _inline(figure, name, f"{x_label}, with 95 % intervals. {listed}.")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -177,20 +194,20 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _draw(axes: Axes, one: Plotted) -> None:
-    colour = _SERIES[one.look.colour % NUM_COLOURS]
+    colour = _SERIES[one.style.colour % NUM_COLOURS]
     if one.marker:
         axes.plot(one.x, one.y, "D", color=colour, markersize=5)
         return
-    pattern = DASHES[one.look.dash % len(DASHES)]
+    pattern = DASHES[one.style.dash % len(DASHES)]
     style = {"dashes": tuple(float(part) for part in pattern.split())} if pattern else {}
     few = {"marker": "o", "markersize": 2.5} if len(one.x) < 8 else {}
-    width = min(one.look.width, 0.9) if len(one.x) > 250 else one.look.width
+    width = min(one.style.width, 0.9) if len(one.x) > 250 else one.style.width
     axes.plot(one.x, one.y, color=colour, label=one.label, linewidth=width, **style, **few)  # type: ignore[arg-type]
     if one.marks:
         axes.plot(one.marks, np.interp(one.marks, one.x, one.y), "|", color=colour, markersize=9, markeredgewidth=1.4)
 
 
-def _inline(figure: Figure, name: str, description: str) -> str:
+def _inline(figure: Figure, name: str, description: str) -> Markup:
     """The figure as an `<svg>` that scales with the page and shares no id with another one."""
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -208,4 +225,4 @@ def _inline(figure: Figure, name: str, description: str) -> str:
     assert size is not None
     shown = f'role="img" aria-label="{escape(description)}"'
     head = f'<svg class="chart" {size.group()} xmlns:xlink="http://www.w3.org/1999/xlink" {shown}>'
-    return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1).strip()
+    return Markup(re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1).strip())

@@ -67,11 +67,11 @@ def compare_runs(
 
 
 def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
-    """Two-sided p of the difference in pooled Dice inside the field of view, were it chance which map is whose.
+    """Two-sided p of the difference in pooled Dice inside the field of view, if the runs were interchangeable.
 
-    If the runs are alike, swapping their maps of a patient's images changes nothing; p is the share of all swaps whose
-    difference is at least the one found (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many drawn
-    by `seed`.
+    Swapping the maps of a patient between interchangeable runs changes nothing; p is the share of all swaps whose
+    difference is at least the observed one (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many
+    drawn by `seed`.
     """
     by_name = [{score.name: confusion_at(score.counts["fov"], run.threshold) for score in run.scores} for run in (a, b)]
     group_of = {score.name: score.group for score in a.scores}
@@ -85,24 +85,24 @@ def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
         swaps = (np.arange(2**num_groups)[:, None] >> np.arange(num_groups)) & 1
     else:
         swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, num_groups))
-        swaps[0] = 0  # what was found is one of the ways
+        swaps[0] = 0  # the observed assignment is one of them
     moved = swaps @ (theirs - ours)
     differences = np.abs(_dice(ours.sum(axis=0) + moved) - _dice(theirs.sum(axis=0) - moved))
     return float(np.mean(differences >= differences[0] - 1e-12))
 
 
 def _dice(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Dice of each row of pooled counts; nothing to find and nothing found is no difference."""
+    """Dice of each row of pooled counts; without any vessel it is 0."""
     counts = Confusion(*pooled.T)
     return np.asarray(np.nan_to_num(dice(counts.tp, counts.fp, counts.fn)))
 
 
-def find(paired: Iterable[Paired], split: str, run_a: str, run_b: str) -> Comparison | None:
+def main_comparison(paired: Iterable[Paired], split: str, run_a: str, run_b: str) -> Comparison | None:
     """The comparison that gives the verdict: pooled Dice."""
-    for each in paired:
-        found = each.comparison
-        if (each.split, each.run_a, each.run_b, found.metric, found.averaging) == (split, run_a, run_b, *COMPARED[0]):
-            return found
+    for pair in paired:
+        result = pair.comparison
+        if (pair.split, pair.run_a, pair.run_b, result.metric, result.averaging) == (split, run_a, run_b, *COMPARED[0]):
+            return result
     return None
 
 
@@ -113,7 +113,7 @@ def as_json(paired: Paired) -> dict[str, Any]:
 
 
 def _paired(split: str, a: Run, b: Run, metric: str, averaging: Averaging, num_resamples: int, seed: int) -> Paired:
-    found = compare(
+    difference = compare(
         a.scores,
         b.scores,
         a.threshold,
@@ -123,18 +123,15 @@ def _paired(split: str, a: Run, b: Run, metric: str, averaging: Averaging, num_r
         num_resamples=num_resamples,
         seed=seed,
     )
-    by_name = [
-        dict(
-            zip(
-                (score.name for score in run.scores),
-                image_values(run.scores, metric, "fov", run.threshold),
-                strict=True,
-            )
-        )
+    values_a, values_b = (
+        {
+            score.name: value
+            for score, value in zip(run.scores, image_values(run.scores, metric, "fov", run.threshold), strict=True)
+        }
         for run in (a, b)
-    ]
-    better = sum(bool(np.greater(by_name[0][name], by_name[1][name])) for name in by_name[0])
-    return Paired(split, a.name, b.name, found, better)
+    )
+    num_better = sum(bool(np.greater(value, values_b[name])) for name, value in values_a.items())
+    return Paired(split, a.name, b.name, difference, num_better)
 
 
 def _measured(metric: str, run: Run) -> bool:

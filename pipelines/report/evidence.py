@@ -1,86 +1,102 @@
-"""What the stages left, gathered for the page: rows, measurements, scores, comparisons, and the verdict they allow."""
+"""Everything the report is made from: the stages' folders and records, measurements, scores, comparisons, verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.report import comparisons, fidelity, verdict
+from pipelines.fidelity import files
+from pipelines.fidelity.assess import SAMPLES
+from pipelines.measurements import OBSERVER, SCORED, read_measurements
+from pipelines.report import comparisons, verdict
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.verdict import Basis, SplitSize, Verdict
-from pipelines.stages.evaluate import OBSERVER, SCORED, read_measurements
+from pipelines.roles import Roles
 from pipelines.store import read_done
 from pipelines.verbs import ReportRequest
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.metrics.score import Comparison, Measurement, find, load_scores
 
-TEACHER, ENSEMBLE = "teacher", "ensemble"
+
+@dataclass(frozen=True)
+class StageInfo:
+    """A stage of the pipeline with its record."""
+
+    name: str
+    kind: str
+    """Its stage type."""
+    inputs: Mapping[str, str]
+    """Names of the stages it reads, by input name."""
+    record: Mapping[str, Any]
+    """Its `done.json`; empty if its folder is not an input of the report."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything the page speaks of."""
+    """Everything the report is made from."""
 
     request: ReportRequest
     inputs: Mapping[str, Path]
     """Folders of the stages, by name."""
-    records: Mapping[str, Mapping[str, Any]]
-    """Their `done.json`, by name."""
-    rows: Manifest
-    """The data set."""
+    stages: Mapping[str, StageInfo]
+    """By name, in the order of the run."""
+    manifest: Manifest
+    """Of the data set."""
     measured: Mapping[str, Mapping[str, list[Measurement]]]
     """By split, the most trustworthy first, and run."""
     runs: Mapping[str, Run]
-    """Scores on the verdict's split, the second observer's among them."""
+    """Scores on the verdict's split, including the second observer's."""
     paired: list[Paired]
     verdict: Verdict
 
     @property
+    def roles(self) -> Roles:
+        return self.request.roles
+
+    @property
     def models(self) -> list[str]:
-        """Names of the trained models and ensembles that were scored."""
+        """Names of the models and ensembles that were scored."""
         names = dict.fromkeys(name for runs in self.measured.values() for name in runs)
         return [name for name in names if name != OBSERVER]
 
     @property
-    def students(self) -> list[str]:
-        """Models that saw synthetic images; with a control or without."""
-        return [
-            stage["name"] for stage in self.request.graph if stage["verb"] == "train" and "synthetic" in stage["inputs"]
-        ]
+    def shown_model(self) -> str:
+        """The model whose predictions are shown: the ensemble, else the last one scored."""
+        return self.roles.ensemble if self.roles.ensemble in self.models else self.models[-1]
 
-    @property
-    def controls(self) -> dict[str, str]:
-        """Control of each student that has one."""
-        return dict(self.request.pairs)
-
-    def stages(self, verb: str) -> list[str]:
-        """Names of the stages of one kind whose folders are at hand, in order."""
-        return [stage["name"] for stage in self.request.graph if stage["verb"] == verb and stage["name"] in self.inputs]
+    def of_kind(self, kind: str) -> list[str]:
+        """Names of the stages of a type whose folders are inputs, in order."""
+        return [stage.name for stage in self.stages.values() if stage.kind == kind and stage.name in self.inputs]
 
 
 def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evidence:
     """Read the folders of the finished stages and compare the runs."""
-    records = {name: read_done(folder) or {} for name, folder in inputs.items()}
-    rows = read_manifest(inputs["data"])
-    sizes = {str(split): _size(rows.split(split)) for split in SCORED}
-    found = read_measurements(inputs["evaluate"])
-    measured = {split: found[split] for split in verdict.TRUST if split in found}
+    stages = {
+        stage["name"]: StageInfo(stage["name"], stage["verb"], stage["inputs"], _record(inputs.get(stage["name"])))
+        for stage in request.graph
+    }
+    manifest = read_manifest(inputs["data"])
+    sizes = {str(split): _size(manifest.split(split)) for split in SCORED}
+    read = read_measurements(inputs["evaluate"])
+    measured = {str(split): read[split] for split in SCORED if split in read}
     basis = verdict.choose_basis(measured, sizes)
-    num_resamples = int(records["evaluate"].get("settings", {}).get("num_resamples", 2000))
-    pairs = _pairs(request, [name for runs in measured.values() for name in runs])
-    kept: Mapping[str, Run] = {}
+    num_resamples = int(_record(inputs["evaluate"]).get("settings", {}).get("num_resamples", 2000))
+    runs: Mapping[str, Run] = {}
     paired: list[Paired] = []
-    for split, runs in measured.items():
-        loaded = {name: _load(inputs["evaluate"], split, name, found) for name, found in runs.items()}
+    for split, scored in measured.items():
+        loaded = {name: _load(inputs["evaluate"], split, name, numbers) for name, numbers in scored.items()}
+        pairs = _pairs(request.roles)
         paired += comparisons.compare_runs(split, loaded, pairs, num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
-            kept = loaded
-    decided = _decide(request, basis, paired, kept, {row.origin for row in rows.rows}, seed)
-    measured_gans = [
-        stage["name"] for stage in request.graph if stage["verb"] == "fidelity" and stage["name"] in inputs
-    ]
-    decided = replace(decided, caveats=(*fidelity.caveats(measured_gans, inputs), *decided.caveats))
-    return Evidence(request, inputs, records, rows, measured, kept, paired, decided)
+            runs = loaded
+    decided = _decide(request.roles, basis, measured, paired, runs, {row.origin for row in manifest.rows}, seed)
+    measured_gans = [name for name, stage in stages.items() if stage.kind == "fidelity" and name in inputs]
+    decided = replace(decided, caveats=(*_copy_caveats(measured_gans, inputs), *decided.caveats))
+    return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided)
+
+
+def _record(folder: Path | None) -> Mapping[str, Any]:
+    return (folder and read_done(folder)) or {}
 
 
 def _size(part: Manifest) -> SplitSize:
@@ -88,37 +104,56 @@ def _size(part: Manifest) -> SplitSize:
     return SplitSize(len(part), len(labelled), labelled.num_groups)
 
 
-def _pairs(request: ReportRequest, scored: list[str]) -> list[tuple[str, str]]:
-    """Students against controls, which the verdict is about; then everything else against the teacher."""
-    students = [student for student, _ in request.pairs]
-    others = [name for name in dict.fromkeys([*students, ENSEMBLE]) if name in scored]
-    return [*request.pairs, *((name, TEACHER) for name in others)]
+def _pairs(roles: Roles) -> list[tuple[str, str]]:
+    """Treated models and their controls, then both treated models and the ensemble against the baseline."""
+    others = [*roles.controls, *([roles.ensemble] if roles.ensemble else [])]
+    return [*roles.controls.items(), *((name, roles.baseline) for name in others)]
 
 
 def _decide(
-    request: ReportRequest,
+    roles: Roles,
     basis: Basis | None,
+    measured: Mapping[str, Mapping[str, list[Measurement]]],
     paired: list[Paired],
     runs: Mapping[str, Run],
     origins: set[str],
     seed: int,
 ) -> Verdict:
     if basis is None:
-        return verdict.decide(None, [], None, origins)
+        return verdict.decide(roles, None, [], None, origins)
 
-    def found(run: str, reference: str) -> tuple[Comparison, float] | None:
-        comparison = comparisons.find(paired, basis.split, run, reference)
+    def tested(run: str, reference: str) -> tuple[Comparison, float] | None:
+        comparison = comparisons.main_comparison(paired, basis.split, run, reference)
         return None if comparison is None else (comparison, comparisons.sign_flip_p(runs[run], runs[reference], seed))
 
-    known = {(student, control): found(student, control) for student, control in request.pairs}
     findings = [
-        verdict.find_student(*each, student, control, basis.noun, len(known))
-        for (student, control), each in known.items()
-        if each is not None
+        verdict.judge_treated(*result, treated, control, basis.noun, roles.treatment, len(roles.controls))
+        for treated, control in roles.controls.items()
+        if (result := tested(treated, control)) is not None
     ]
-    against = found(ENSEMBLE, TEACHER)
-    ensemble = None if against is None else verdict.find_ensemble(*against, ENSEMBLE, TEACHER, basis.noun)
-    return verdict.decide(basis, findings, ensemble, origins)
+    against = None if roles.ensemble is None else tested(roles.ensemble, roles.baseline)
+    ensemble = (
+        None
+        if roles.ensemble is None or against is None
+        else verdict.judge_ensemble(*against, roles.ensemble, roles.baseline, basis.noun, roles.treatment)
+    )
+    baseline = find(measured[basis.split].get(roles.baseline, []), "dice")
+    return verdict.decide(roles, basis, findings, ensemble, origins, baseline)
+
+
+def _copy_caveats(names: list[str], inputs: Mapping[str, Path]) -> list[str]:
+    """A caveat for each GAN whose samples hold copies of its training images."""
+    caveats = []
+    for name in names:
+        assessment = files.read(inputs[name] / files.NUMBERS)
+        samples = None if isinstance(assessment, str) else assessment.sets.get(SAMPLES)
+        if samples is not None and samples.copies.count:
+            where = f" ({name})" if len(names) > 1 else ""
+            caveats.append(
+                f"Copies of training photographs among the samples{where}: {samples.copies.count} of {samples.n}. A "
+                "model could have learnt from the photographs what it learns from these."
+            )
+    return caveats
 
 
 def _load(folder: Path, split: str, name: str, measurements: list[Measurement]) -> Run:

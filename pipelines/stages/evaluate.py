@@ -2,23 +2,21 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from pipelines.context import Context
 from pipelines.final_numbers import of_evaluation
+from pipelines.measurements import OBSERVER, SCORED, SPLIT_NOTES
 from pipelines.settings import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
 from segkit.core import images
 from segkit.core.files import write_json, write_text
-from segkit.core.manifest import Manifest, Split, read_manifest
+from segkit.core.manifest import Manifest, read_manifest
 from segkit.data.fov import read_fov
 from segkit.metrics.score import (
     METRICS,
     Measurement,
     ScoredImage,
     binary_probs,
-    from_json,
     measure,
     save_scores,
     score_images,
@@ -28,9 +26,6 @@ from segkit.metrics.tables import MAX_WIDTH, render, tabulate
 from segkit.tasks.prediction_folder import RECORD, prediction_record
 from segkit.tasks.weights import ModelCard, describe_model, read_card
 
-SCORED: tuple[Split, ...] = ("test", "holdout", "val")
-"""From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""
-OBSERVER = "second observer"
 BRIEF = ("dice", "sensitivity", "specificity", "auroc")
 """The metrics shown in the terminal; the files hold all."""
 
@@ -107,18 +102,3 @@ def _text(
         for name, ms in runs.items()
     }
     return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table, MAX_WIDTH) for table in tabulate(kept, metrics))
-
-
-SPLIT_NOTES: dict[str, str] = {
-    "test": "test: the data set's own test images, used for nothing else",
-    "holdout": "holdout: training images set aside, used for nothing else",
-    "val": "val: these images chose checkpoints, thresholds and ensemble rule; the scores are optimistic",
-}
-
-
-def read_measurements(folder: Path) -> dict[str, dict[str, list[Measurement]]]:
-    """What an evaluation measured, by split and model."""
-    from segkit.core.files import read_json
-
-    raw: dict[str, dict[str, list[dict[str, Any]]]] = read_json(folder / "measurements.json")
-    return {split: {name: [from_json(m) for m in ms] for name, ms in runs.items()} for split, runs in raw.items()}

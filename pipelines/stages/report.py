@@ -12,10 +12,10 @@ def run(context: Context) -> None:
     if not context.first_rank:
         return
     request: ReportRequest = context.settings
-    found = evidence.gather(request, context.inputs, context.runtime.seed)
-    write_json(context.out / "comparisons.json", [comparisons.as_json(paired) for paired in found.paired])
-    decided = verdict.as_json(found.verdict)
+    gathered = evidence.gather(request, context.inputs, context.runtime.seed)
+    decided = verdict.as_json(gathered.verdict)
+    write_json(context.out / "comparisons.json", [comparisons.as_json(paired) for paired in gathered.paired])
     write_json(context.out / "verdict.json", decided)
-    write_text(context.out / "report.html", page.render(found))
+    write_text(context.out / "report.html", page.render(gathered))
     context.tracker.summary(of_verdict(decided))
-    print(found.verdict.headline)
+    print(gathered.verdict.headline)

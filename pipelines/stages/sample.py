@@ -1,15 +1,12 @@
 """`sample`: truncated synthetic fundi, one per seed, at the size of the photographs the GAN learnt from."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
-import numpy as np
-import numpy.typing as npt
 from lightning.pytorch.callbacks import BasePredictionWriter
-from PIL import Image
 
-from gan.data import seeds_loader
+from gan.data import Fit, seeds_loader, undo_fit
 from gan.sampling import levels_8bit, read_generator
 from gan.settings import SamplingSettings
 from gan.task import StyleGAN2Task
@@ -51,7 +48,7 @@ def run(context: Context) -> None:
 class FundusWriter(BasePredictionWriter):
     """Writes each drawn image at the photographs' size, and its field of view; every rank its own."""
 
-    def __init__(self, out: Path, height: int, width: int, fit: Literal["pad", "crop", "squash"]) -> None:
+    def __init__(self, out: Path, height: int, width: int, fit: Fit) -> None:
         super().__init__("batch")
         self.out, self.height, self.width, self.fit = out, height, width, fit
 
@@ -74,20 +71,3 @@ class FundusWriter(BasePredictionWriter):
             assert row.fov is not None
             images.write_mask(row.fov, estimate_fov(image))
             images.write_image(row.image, image)
-
-
-def undo_fit(
-    image: npt.NDArray[np.uint8], height: int, width: int, fit: Literal["pad", "crop", "squash"]
-) -> npt.NDArray[np.uint8]:
-    """From the GAN's square (r, r, c) back to a photograph (height, width, 3), the inverse of `gan.data.fit_to_square`.
-
-    Gray is repeated and alpha left out. What a centre crop cut off is black.
-    """
-    edge = {"pad": max(height, width), "crop": min(height, width)}.get(fit)
-    size = (width, height) if edge is None else (edge, edge)
-    resized = np.asarray(Image.fromarray(images.as_rgb(image)).resize(size, Image.Resampling.LANCZOS))
-    if fit == "pad":
-        top, left = (size[1] - height) // 2, (size[0] - width) // 2
-        return resized[top : top + height, left : left + width]
-    top, left = (height - size[1]) // 2, (width - size[0]) // 2
-    return np.pad(resized, [(top, height - size[1] - top), (left, width - size[0] - left), (0, 0)])

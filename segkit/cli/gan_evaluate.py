@@ -1,4 +1,4 @@
-"""`segkit gan evaluate`: how good a GAN is, measured against the photographs it learnt from."""
+"""`segkit gan evaluate`: how good a GAN is, measured against its training photographs."""
 
 import re
 from pathlib import Path
@@ -13,10 +13,12 @@ from segkit.cli.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from gan.settings import GanSettings
-    from pipelines.fidelity.assessment import Assessment
+    from pipelines.fidelity.assess import Assessment
+    from pipelines.fidelity.features import Pixels
+    from segkit.tasks.settings import RuntimeSettings
 
 NUM_PAIRS = 12
-"""Drawn images shown beside their nearest photograph."""
+"""Generated images shown beside their nearest photograph."""
 
 
 @click.command()
@@ -24,18 +26,18 @@ NUM_PAIRS = 12
 @click.option(
     "--data",
     metavar="NAME:DIR",
-    help="The photographs to measure against, those it learnt from: the training part of a data set, as in "
-    "drive:/data/DRIVE; or the folder of a data stage, of which the train split counts. By default what the GAN's own "
-    "record names; others are measured against with a note.",
+    help="The photographs to measure against, which should be its training images: the training part of a data set, as "
+    "in drive:/data/DRIVE, or the train split of a data stage's folder. By default those in the GAN's own record; "
+    "others get a note.",
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Instead of --data: any folder of photographs.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
     required=True,
-    help="What sees the images: a teacher's folder; or a TorchScript file such as inception-2015-12-05.pt, called as "
-    "module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made it: name "
-    "only one that you trust. Nothing is ever downloaded.",
+    help="What computes the features: a teacher's folder, or a TorchScript file such as inception-2015-12-05.pt, which "
+    "is called as module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever "
+    "made it: name only one that you trust. Nothing is ever downloaded.",
 )
 @click.option(
     "--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="How many images to draw."
@@ -60,7 +62,7 @@ NUM_PAIRS = 12
     "--max-copy-share",
     type=click.FloatRange(0, 1),
     help="End with exit code 1 if a larger share of the drawn images are copies of photographs, as in 0.1. A note "
-    "tells where the share passes and the upper end of its interval does not.",
+    "is printed where the share is allowed but the upper end of its interval is not.",
 )
 @click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too, to choose one by.")
 @json_option("every number")
@@ -85,58 +87,53 @@ def evaluate(
     json_path: Path | None,
     out: Path | None,
 ) -> None:
-    """Measure quality, variety and copying against the photographs a GAN learnt from.
+    """Measure quality, variety and copying against the training photographs of a GAN.
 
     KID with its interval, FID (biased on so few images), precision and recall, density and coverage, the share of
-    copies and, with a teacher, vessel statistics. Photographs that the GAN never saw, where there are some, are
-    measured as if it had drawn them: no GAN can be told from the photographs better than these.
+    copies and, with a teacher, vessel statistics. Held-out photographs, where there are some, are measured like
+    generated images: a perfect GAN would reach their numbers.
     """
     from gan.sampling import read_generator
-    from gan.settings import SamplingSettings
     from pipelines.execution import is_first_rank
-    from pipelines.fidelity import records
-    from pipelines.fidelity.assessment import check_copies, with_doubt
-    from pipelines.fidelity.evaluation import Evaluation, drawn_set
+    from pipelines.fidelity import files
+    from pipelines.fidelity.assess import Evaluation, check_copies, generated_set, with_interval_note
     from pipelines.fidelity.photographs import find
+
+    runtime = _runtime(devices, truncation_psi)
+    _check(seed, num_images, out)
+    gan, generator = read_generator(weights)
+    folders = _snapshots(weights, gan) if snapshots else {}
+    photographs = find(data, images, weights)
+    if is_first_rank() and photographs.note:
+        click.echo(f"note: {photographs.note}", err=True)  # before minutes of measuring
+    sets = [generated_set(seed, num_images, truncation_psi)]
+    with TemporaryDirectory() as scratch:  # Lightning writes logs there under DDP
+        evaluation = Evaluation(photographs, features, gan, runtime, Path(scratch), "evaluate", k)
+        assessment = with_interval_note(evaluation.assess(generator, sets), max_copy_share)
+        curve = {kimg: evaluation.assess(read_generator(folder)[1], sets, folder.name) for kimg, folder in folders}
+    if not is_first_rank():
+        return
+    _print(weights, assessment, curve, json_path)
+    if out is not None:
+        squares = evaluation.squares(generator, sets)
+        _write(out, assessment, curve, files.nearest_sheet(assessment, NUM_PAIRS, squares, evaluation.copies))
+    for note in assessment.notes:
+        if note != photographs.note:  # printed before
+            click.echo(f"note: {note}", err=True)
+    check_copies(assessment, max_copy_share, f"see {out / files.SHEET}" if out else "--out DIR shows them")
+
+
+def _runtime(devices: str, truncation_psi: float) -> "RuntimeSettings":
+    """The settings of the options, checked."""
+    from gan.settings import SamplingSettings
     from segkit.core.config import validate
     from segkit.tasks.settings import RuntimeSettings
     from segkit.tasks.trainer import quiet
 
     quiet()
     validate(SamplingSettings, {"truncation_psi": truncation_psi}, "segkit gan evaluate")
-    runtime = validate(
-        RuntimeSettings, {"devices": int(devices) if devices.isdigit() else devices}, "segkit gan evaluate"
-    )
-    _check(seed, num_images, out)
-    gan, generator = read_generator(weights)
-    clocks = _snapshots(weights) if snapshots else {}
-    photographs = find(data, images, weights)
-    if is_first_rank() and photographs.note:
-        click.echo(f"note: {photographs.note}", err=True)  # before minutes of measuring
-    sets = [drawn_set(seed, num_images, truncation_psi)]
-    curve: dict[float, Assessment] = {}
-    with TemporaryDirectory() as scratch:  # Lightning leaves a folder of logs under DDP
-        evaluation = Evaluation(photographs, features, gan, runtime, Path(scratch), "evaluate", k)
-        assessment = with_doubt(evaluation.assess(generator, sets), max_copy_share)
-        for kimg, folder in clocks.items():
-            found, snapshot = read_generator(folder)
-            _check_like(found, gan, folder)
-            curve[kimg] = evaluation.assess(snapshot, sets, label=folder.name)
-    if not is_first_rank():
-        return
-    _tell(weights, assessment, curve, json_path)
-    if out is not None:
-        sheet = evaluation.sheet(assessment, generator, sets, NUM_PAIRS)
-        with records.replaced(out):
-            records.write(out, assessment)
-            records.write_sheet(out, sheet)
-            if curve:
-                records.write_snapshots(out, list(curve), list(curve.values()))
-        click.echo(f"\nnumbers and pictures in {out}")
-    for note in assessment.notes:
-        if note != photographs.note:  # told before
-            click.echo(f"note: {note}", err=True)
-    check_copies(assessment, max_copy_share, f"see {out / records.SHEET}" if out else "--out DIR shows them")
+    number = int(devices) if devices.isdigit() else devices
+    return validate(RuntimeSettings, {"devices": number}, "segkit gan evaluate")
 
 
 def _check(seed: int, num_images: int, out: Path | None) -> None:
@@ -150,44 +147,50 @@ def _check(seed: int, num_images: int, out: Path | None) -> None:
         check_folder(out, "--out")
 
 
-def _snapshots(weights: Path) -> dict[float, Path]:
-    """The folders of a training's snapshots by thousands of images seen."""
+def _snapshots(weights: Path, gan: "GanSettings") -> list[tuple[float, Path]]:
+    """The folders of a training's snapshots with the thousands of images shown until then."""
     from gan.snapshots import SNAPSHOTS
-    from gan.weights import SETTINGS_FILE
+    from gan.weights import SETTINGS_FILE, read_settings
     from segkit.core.errors import RequestError
 
-    found = {
-        float(name[1]): folder
+    folders = [
+        (float(kimg[1]), folder)
         for folder in sorted((weights / SNAPSHOTS).glob("kimg*"))
-        if (name := re.fullmatch(r"kimg([0-9]+(?:\.[0-9]+)?)", folder.name)) and (folder / SETTINGS_FILE).is_file()
-    }
-    if not found:
+        if (kimg := re.fullmatch(r"kimg([0-9]+(?:\.[0-9]+)?)", folder.name)) and (folder / SETTINGS_FILE).is_file()
+    ]
+    if not folders:
         raise RequestError(f"{weights} holds no {SNAPSHOTS}/kimg*; training a GAN leaves them (gan.snapshot_kimg)")
-    return found
+    for _, folder in folders:
+        snapshot = read_settings(folder)
+        for name in ("resolution", "image_channels", "fit"):
+            if getattr(snapshot, name) != getattr(gan, name):
+                raise RequestError(
+                    f"{folder} has {name} {getattr(snapshot, name)}, its GAN {getattr(gan, name)}; remove the snapshot"
+                )
+    return folders
 
 
-def _check_like(found: "GanSettings", gan: "GanSettings", folder: Path) -> None:
-    """A snapshot is measured by the squares of the GAN it lies in."""
-    from segkit.core.errors import RequestError
-
-    for name in ("resolution", "image_channels", "fit"):
-        if getattr(found, name) != getattr(gan, name):
-            raise RequestError(
-                f"{folder} has {name} {getattr(found, name)}, the GAN it lies in {getattr(gan, name)}; remove it"
-            )
-
-
-def _tell(weights: Path, assessment: "Assessment", curve: "dict[float, Assessment]", json_path: Path | None) -> None:
-    """Print the tables, and write all numbers where they are asked for."""
-    from pipelines.fidelity import words
-    from pipelines.fidelity.assessment import as_json
+def _print(weights: Path, assessment: "Assessment", curve: "dict[float, Assessment]", json_path: Path | None) -> None:
+    """Print the tables and write the JSON file."""
+    from pipelines.fidelity import text
+    from pipelines.fidelity.files import as_json
     from segkit.core.files import write_json
 
-    found = {"weights": weights.resolve().name, **as_json(assessment)}
-    click.echo(f"{weights}\n\n{words.as_text(found)}")
+    click.echo(f"{weights}\n\n{text.as_text(assessment)}")
+    numbers = {"weights": weights.resolve().name, **as_json(assessment)}
     if curve:
-        snapshots = [as_json(each) for each in curve.values()]
-        found["snapshots"] = [{"kimg": kimg, **each} for kimg, each in zip(curve, snapshots, strict=True)]
-        click.echo(f"\n{words.render(words.curve_table(list(curve), snapshots))}")
+        click.echo(f"\n{text.render(text.snapshots_table(curve))}")
+        numbers["snapshots"] = [{"kimg": kimg, **as_json(snapshot)} for kimg, snapshot in curve.items()]
     if json_path is not None:
-        write_json(json_path, found)
+        write_json(json_path, numbers)
+
+
+def _write(out: Path, assessment: "Assessment", curve: "dict[float, Assessment]", sheet: "Pixels") -> None:
+    from pipelines.fidelity import files
+
+    with files.replaced(out):
+        files.write(out, assessment)
+        files.write_sheet(out, sheet)
+        if curve:
+            files.write_snapshots(out, curve)
+    click.echo(f"\nnumbers and pictures in {out}")

@@ -8,5 +8,9 @@ def counted(number: int, noun: str) -> str:
 
 def counted_images(number: int, num_patients: int, noun: str = "image") -> str:
     """ "28 images of 14 patients"; only "28 images" where each patient has one."""
-    images = counted(number, noun)
-    return images if num_patients == number else f"{images} of {counted(num_patients, 'patient')}"
+    return counted(number, noun) + of_patients(number, num_patients)
+
+
+def of_patients(num_images: int, num_patients: int) -> str:
+    """ " of 14 patients"; empty where each patient has one image."""
+    return "" if num_patients == num_images else f" of {counted(num_patients, 'patient')}"

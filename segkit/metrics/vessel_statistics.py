@@ -1,7 +1,7 @@
-"""What a vessel map looks like in five numbers, and whether two sets of maps are alike in them.
+"""Five statistics of a vessel map, and a test whether two sets of maps differ in them.
 
-They say of drawn fundi what no distance of features does: too few vessels, too wide ones, broken ones. Maps are
-compared with maps made the same way, by the same network from images of the same resolution; a manual one is finer.
+They show defects of generated images that no distance of features shows: too few, too wide or broken vessels. Compare
+only maps made the same way, by one network from images of one resolution; a manual map is finer.
 """
 
 from __future__ import annotations
@@ -51,9 +51,6 @@ class VesselStatistics(NamedTuple):
 
     1 is straight; steps over pixels alone make up to 1.08 of a straight line.
     """
-
-
-UNITS = {"area_share": "of the field of view", "calibre": "px", "length": "px", "branch_points": "", "tortuosity": ""}
 
 
 def vessel_statistics(vessels: NDArray[np.bool_], fov: NDArray[np.bool_]) -> VesselStatistics:
@@ -139,7 +136,7 @@ def _tortuosity(pieces: NDArray[np.integer], num_pieces: int) -> float:
 
 @dataclass(frozen=True)
 class MeanWithInterval:
-    """Mean over images with its 95 % bootstrap interval over patients; both ends nan for fewer than two."""
+    """Mean over images with its 95 % bootstrap interval over patients; both ends nan for fewer than three."""
 
     mean: float
     low: float
@@ -162,7 +159,7 @@ class StatisticComparison:
     p: float
     """Of a permutation test of that distance, two-sided; nan where a side has no value. Not corrected."""
     finding: Finding
-    """What it allows to say; see `LEVEL` and `MIN_IMAGES`."""
+    """Outcome of the test; see `LEVEL` and `MIN_IMAGES`."""
 
 
 def summarise(
@@ -236,9 +233,9 @@ def permutation_test(
     shuffled = rng.permuted(np.tile(belongs, (NUM_PERMUTATIONS, 1)), axis=1)
     if len(belongs) < len(pooled):  # where each value is its own group, the order of the values does not matter
         shuffled = shuffled[:, numbers[order]]
-    found, by_chance = (_distances(sides, gaps) for sides in (belongs[numbers[order]][None], shuffled))
-    as_large = int((by_chance >= found[0] * (1 - 1e-9)).sum())
-    return float(found[0]), (1 + as_large) / (1 + NUM_PERMUTATIONS)
+    observed, by_chance = (_distances(sides, gaps) for sides in (belongs[numbers[order]][None], shuffled))
+    as_large = int((by_chance >= observed[0] * (1 - 1e-9)).sum())
+    return float(observed[0]), (1 + as_large) / (1 + NUM_PERMUTATIONS)
 
 
 def _distances(in_a: NDArray[np.bool_], gaps: FloatArray) -> FloatArray:

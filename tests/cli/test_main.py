@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipelines.endings import Ending
-from pipelines.fidelity.assessment import TooManyCopiesError
+from pipelines.fidelity.assess import TooManyCopiesError
 from segkit import __version__, cli
 from segkit.cli import errors
 from segkit.core.errors import ConfigError, SegkitError

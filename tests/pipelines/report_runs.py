@@ -13,9 +13,11 @@ from pipelines import synthetic_aug
 from pipelines.context import Context, Inputs
 from pipelines.graph import Graph, Stage
 from pipelines.request import StageRequest
+from pipelines.roles import Roles
 from pipelines.settings import SyntheticAugSettings
 from pipelines.stages import data, evaluate, report
 from pipelines.store import describe_outputs, write_done
+from pipelines.verbs import ReportRequest
 from segkit.core import images
 from segkit.core.files import read_json, sha256_json, write_json, write_text
 from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
@@ -70,7 +72,7 @@ class Maker:
                 "train": self.train,
                 "gan": self.gan,
                 "sample": self.sample,
-                "fidelity": lambda stage, folder: fidelity_runs.write(folder, fidelity_runs.made(copied=2)),
+                "fidelity": lambda stage, folder: fidelity_runs.write(folder, fidelity_runs.assessment_of(copied=2)),
                 "pseudo-label": self.pseudo_label,
                 "select": lambda stage, folder: None,
                 "ensemble": self.ensemble,
@@ -224,18 +226,42 @@ def make(
         curves: whether trainings leave curves.
         settings: sections that differ from the small ones here.
     """
+    sections = _sections(root, num_test, test_labels, observer2, num_holdout)
+    parsed = SyntheticAugSettings.model_validate(sections | settings)
+    return Maker(root / "runs", parsed, noise, curves).make(synthetic_aug.build(parsed))
+
+
+def make_single(root: Path, num_test: int = 7) -> Made:
+    """A run of one network: data, model, evaluation, report."""
+    sections = _sections(root, num_test, True, False, 0)
+    sections["report"]["title"] = "One network"
+    settings = SyntheticAugSettings.model_validate(sections)
+    stages = [
+        Stage("data", "data", settings.data),
+        Stage("model", "train", settings.teacher, {"data": "data"}),
+        Stage("evaluate", "evaluate", settings.evaluate, {"data": "data", "model": "model"}),
+    ]
+    request = ReportRequest(
+        report=settings.report,
+        pipeline={"runtime": {"seed": 3}},
+        graph=[{"name": stage.name, "verb": stage.verb, "inputs": dict(stage.inputs)} for stage in stages],
+        roles=Roles(baseline="model"),
+    )
+    stages.append(Stage("report", "report", request, {stage.name: stage.name for stage in stages}))
+    return Maker(root / "runs", settings, {}).make(Graph(stages))
+
+
+def _sections(root: Path, num_test: int, test_labels: bool, observer2: bool, num_holdout: int) -> dict[str, Any]:
     source = root / "source"
     phantom.write_dataset(source, 5 + num_holdout, num_test, HEIGHT, WIDTH, test_labels=test_labels)
     if observer2:
         for path in sorted((source / "test" / "1st_manual").iterdir()):
             thinner = np.roll(images.read_mask(path), 1, axis=0)
             images.write_mask(source / "test" / "2nd_manual" / path.name.replace("manual1", "manual2"), thinner)
-    sections: dict[str, Any] = {
+    return {
         "data": {"source": f"drive:{source}", "num_val": 3, "num_holdout": num_holdout},
         "samples": {"num_images": 5},
         "students": {"student": {"phases": [{"data": "synthetic", **PHASE}, {"data": "real", **PHASE}]}},
         "evaluate": {"num_resamples": 100},
         "report": {"num_samples": 3, "num_overlays": 3},
     }
-    graph = synthetic_aug.build(SyntheticAugSettings.model_validate(sections | settings))
-    return Maker(root / "runs", SyntheticAugSettings.model_validate(sections | settings), noise, curves).make(graph)

@@ -3,15 +3,17 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pipelines.measurements import OBSERVER
 from pipelines.report import charts
-from pipelines.report.charts import Bar, Look, Plotted
+from pipelines.report.charts import Bar, LineStyle, Plotted
+from pipelines.roles import Roles
 
 
 def chart(name: str = "one", **more: object) -> str:
     plotted = [
-        Plotted("a", [0, 1, 2], [0.1, 0.2, 0.4], Look(0)),
-        Plotted("b", [0, 1, 2], [0.3, 0.2, 0.1], Look(1, dash=1)),
-        Plotted("c", [1], [0.2], Look(2), marker=True),
+        Plotted("a", [0, 1, 2], [0.1, 0.2, 0.4], LineStyle(0)),
+        Plotted("b", [0, 1, 2], [0.3, 0.2, 0.1], LineStyle(1, dash=1)),
+        Plotted("c", [1], [0.2], LineStyle(2), marker=True),
     ]
     return charts.lines(name, "Loss", plotted, "steps", "loss", description='a < b & "c"', **more)  # type: ignore[arg-type]
 
@@ -28,7 +30,7 @@ def test_a_chart_is_well_formed_and_says_what_it_shows() -> None:
 
 
 def test_colours_are_the_pages() -> None:
-    svg = chart(diagonal=True, square=True)
+    svg = chart(diagonal=True, unit_square=True)
     used = set(re.findall(r"var\(--([a-z0-9-]+)\)", svg))
     assert {"ink", "muted", "rule", "series-0", "series-1", "series-2", "sans"} <= used
     assert "#0a00" not in svg
@@ -53,10 +55,24 @@ def test_text_stays_text_and_nothing_is_loaded() -> None:
     assert not re.search(r'(?:href|src)="(?!#)', svg)
 
 
-def test_a_look_is_drawn_dashed_where_it_says_so() -> None:
+def test_a_dashed_style_is_drawn_dashed() -> None:
     dashed = [style for style in re.findall(r'style="([^"]+)"', chart()) if "stroke-dasharray" in style]
     assert any("var(--series-1)" in style for style in dashed)
     assert not any("var(--series-0)" in style for style in dashed)
+
+
+def test_a_control_has_the_colour_of_its_treated_model_dashed() -> None:
+    roles = Roles(baseline="a", treated=("b", "c"), controls={"b": "b0", "c": "c0"}, ensemble="e")
+    styles = charts.run_styles(roles)
+    assert len({styles[name].colour for name in ("a", "b", "c", "e")}) == 4
+    for treated, control in roles.controls.items():
+        assert styles[control].colour == styles[treated].colour
+        assert (styles[treated].dash, styles[control].dash) == (0, 1)
+    assert styles["e"].wide
+
+
+def test_a_run_with_one_model_has_its_style_and_the_observers() -> None:
+    assert set(charts.run_styles(Roles(baseline="model"))) == {"model", OBSERVER}
 
 
 def test_a_mark_lies_on_its_line() -> None:
@@ -73,6 +89,6 @@ def test_a_mark_lies_on_its_line() -> None:
 def test_intervals_name_each_bar_and_survive_an_absent_interval() -> None:
     nan = float("nan")
     bars = [Bar("a − b", 0.1, 0.05, 0.15), Bar("c − d", -0.1, nan, nan), Bar("e − f", 0.0, 0.0, 0.0)]
-    svg = charts.intervals("forest", bars, "difference", description="three")
+    svg = charts.intervals("forest", bars, "difference")
     ElementTree.fromstring(svg)
     assert all(f"{bar.label}</text>" in svg for bar in bars)

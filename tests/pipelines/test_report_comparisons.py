@@ -55,7 +55,7 @@ def test_every_metric_of_a_pair_is_compared_and_absent_runs_are_passed_over() ->
 
 
 def test_the_difference_is_that_of_pooled_dice_in_plain_numpy() -> None:
-    found = comparisons.find(compared(), "val", "a", "b")
+    found = comparisons.main_comparison(compared(), "val", "a", "b")
     assert found is not None
     assert found.difference == pytest.approx(plain_dice(("a",) * NUM_IMAGES) - plain_dice(("b",) * NUM_IMAGES))
     assert found.low < found.difference < found.high

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.measurements import SCORED
 from pipelines.report import verdict
 from pipelines.report.verdict import Basis, SplitSize
-from pipelines.stages.evaluate import SCORED
-from segkit.metrics.score import Comparison
+from pipelines.roles import Roles
+from segkit.metrics.score import Comparison, Measurement
 
 
 def comparison(low: float, high: float, n: int = 20, difference: float | None = None) -> Comparison:
@@ -17,9 +18,12 @@ def comparison(low: float, high: float, n: int = 20, difference: float | None = 
 
 
 def student(low: float, high: float, n: int = 20, p: float = 0.001, num_compared: int = 1) -> verdict.Finding:
-    return verdict.find_student(comparison(low, high, n), p, "student", "student-control", "test images", num_compared)
+    return verdict.judge_treated(
+        comparison(low, high, n), p, "student", "student-control", "test images", "synthetic images", num_compared
+    )
 
 
+ROLES = Roles(baseline="teacher", treated=("student",))
 TEST = Basis("test", 20, 20, "They are the data set's own test images, used for nothing else.")
 
 
@@ -46,10 +50,7 @@ def test_a_claim_needs_a_small_p_the_smaller_the_more_are_compared(p: float, num
 
 
 def test_an_interval_that_is_not_enough_is_explained() -> None:
-    assert (
-        "the interval leaves zero out, but p is above 0.05 / 4 = 0.0125"
-        in student(0.1, 0.2, p=0.02, num_compared=4).sentence
-    )
+    assert "0.05 / 4 = 0.0125" in student(0.1, 0.2, p=0.02, num_compared=4).sentence
     assert "leaves zero out" not in student(-0.1, 0.2, p=0.02).sentence
     assert "leaves zero out" not in student(0.1, 0.2).sentence
 
@@ -93,79 +94,100 @@ def test_six_images_are_the_fewest_that_bear_one() -> None:
 def test_ten_images_of_five_patients_are_too_few_for_a_claim_and_the_texts_name_both_numbers() -> None:
     five = replace(comparison(0.1, 0.2, 10), num_groups=5)
     basis = Basis("holdout", 10, 5, "")
-    found = verdict.find_student(five, 0.0625, "student", "control", basis.noun)
-    assert found.outcome == "too-few-images"
-    assert "n = 10 held-out images of 5 patients" in found.sentence
-    decided = verdict.decide(basis, [found, found], None, {"real"})
-    assert "10 held-out images of 5 patients are too few" in decided.headline
+
+    def judged(given: Comparison, p: float) -> verdict.Finding:
+        return verdict.judge_treated(given, p, "student", "control", basis.noun, ROLES.treatment)
+
+    few = judged(five, 0.0625)
+    assert few.outcome == "too-few-images"
+    assert "n = 10 held-out images of 5 patients" in few.sentence
+    decided = verdict.decide(ROLES, basis, [few, few], None, {"real"})
+    assert "5 patients being too few for a claim" in decided.headline
+    assert "10 held-out images of 5 patients" in decided.headline
     assert "5 patients are too few for a claim" in decided.caveats[0]
     assert any("the choice of patients" in caveat for caveat in decided.caveats)
     assert verdict.as_json(decided)["basis"]["num_groups"] == 5
-    six = replace(five, num_groups=6)
-    assert verdict.find_student(six, 0.03125, "student", "control", basis.noun).outcome == "helped"
+    assert judged(replace(five, num_groups=6), 0.03125).outcome == "helped"
 
 
-def test_the_sentence_gives_difference_interval_and_n() -> None:
-    assert student(0.0012, 0.0246).sentence == (
-        "Synthetic images helped student: Dice +0.0129 against student-control, "
-        "95 % interval [+0.0012, +0.0246], p = 0.001, n = 20 test images, one training seed."
-    )
-    assert student(-0.3, -0.1).sentence == (
-        "Synthetic images made student worse: Dice −0.2000 against student-control, "
-        "95 % interval [−0.3000, −0.1000], p = 0.001, n = 20 test images, one training seed."
-    )
-    assert student(-0.01, 0.03).sentence.startswith("No evidence that synthetic images help student: Dice +0.0100")
+@pytest.mark.parametrize(
+    ("low", "high", "claim", "difference"),
+    [
+        (0.0012, 0.0246, "Synthetic images helped student", "+0.0129"),
+        (-0.3, -0.1, "Synthetic images made student worse", "−0.2000"),
+        (-0.01, 0.03, "No evidence that synthetic images help student", "+0.0100"),
+    ],
+)
+def test_the_sentence_gives_claim_difference_interval_p_and_n(
+    low: float, high: float, claim: str, difference: str
+) -> None:
+    sentence = student(low, high).sentence
+    interval = f"[{verdict.signed(low)}, {verdict.signed(high)}]"
+    assert sentence.startswith(f"{claim}: Dice {difference} against student-control")
+    assert all(part in sentence for part in (interval, "p = 0.001", "n = 20 test images"))
+
+
+def test_the_treatment_is_the_recipes() -> None:
+    judged = verdict.judge_treated(comparison(0.1, 0.2), 0.001, "a", "b", "test images", "adversarial losses")
+    assert judged.sentence.startswith("Adversarial losses helped a")
+    roles = Roles(baseline="b", treated=("a",), treatment="adversarial losses")
+    assert "adversarial losses" in verdict.headline(roles, TEST, [])
 
 
 def test_one_student_is_the_headline_itself() -> None:
     found = student(0.001, 0.02)
-    assert verdict.headline(TEST, [found]) == found.sentence
+    assert verdict.headline(ROLES, TEST, [found]) == found.sentence
 
 
 @pytest.mark.parametrize(
-    ("intervals", "said"),
+    ("intervals", "parts"),
     [
-        ([(0.1, 0.2), (0.1, 0.3)], "Synthetic images helped all 2 students (n = 20 test images)."),
-        ([(-0.2, -0.1), (-0.3, -0.1)], "Synthetic images made all 2 students worse (n = 20 test images)."),
-        (
-            [(-0.1, 0.2), (-0.1, 0.3)],
-            "No evidence that synthetic images help any of the 2 students (n = 20 test images).",
-        ),
-        (
-            [(0.1, 0.2), (-0.1, 0.3)],
-            "Of 2 students, synthetic images helped 1; for 1 there is no evidence (n = 20 test images).",
-        ),
-        (
-            [(0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1)],
-            "Of 3 students, synthetic images helped 1 and made 1 worse; "
-            "for 1 there is no evidence (n = 20 test images).",
-        ),
-        ([(0.1, 0.2), (-0.2, -0.1)], "Of 2 students, synthetic images helped 1 and made 1 worse (n = 20 test images)."),
+        ([(0.1, 0.2), (0.1, 0.3)], ["Of 2 models", "helped 2 and made 0 worse"]),
+        ([(-0.2, -0.1), (-0.3, -0.1)], ["helped 0 and made 2 worse"]),
+        ([(-0.1, 0.2), (-0.1, 0.3)], ["helped 0 and made 0 worse", "for 2 there is no evidence"]),
+        ([(0.1, 0.2), (-0.1, 0.3)], ["helped 1 and made 0 worse", "for 1 there is no evidence"]),
+        ([(0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1)], ["Of 3 models", "helped 1 and made 1 worse", "for 1 there is no"]),
+        ([(0.1, 0.2), (-0.2, -0.1)], ["helped 1 and made 1 worse", "for 0 there is no evidence"]),
     ],
 )
-def test_several_students_are_counted(intervals: list[tuple[float, float]], said: str) -> None:
-    assert verdict.headline(TEST, [student(low, high) for low, high in intervals]) == said
+def test_several_students_are_counted(intervals: list[tuple[float, float]], parts: list[str]) -> None:
+    headline = verdict.headline(ROLES, TEST, [student(low, high) for low, high in intervals])
+    assert all(part in headline for part in parts)
+    assert "n = 20 test images" in headline
 
 
 def test_several_students_on_too_few_images_are_told_why() -> None:
     few = Basis("holdout", 4, 4, "")
     found = [student(0.1, 0.2, n=4), student(0.1, 0.2, n=4)]
-    assert verdict.headline(few, found).endswith(": 4 held-out images are too few for a claim.")
+    assert "4 images being too few for a claim" in verdict.headline(ROLES, few, found)
 
 
 def test_without_a_control_there_is_no_verdict() -> None:
-    decided = verdict.decide(TEST, [], None, {"real"})
+    decided = verdict.decide(ROLES, TEST, [], None, {"real"})
     assert decided.outcome == "none"
     assert decided.headline.startswith("No verdict: no control")
 
 
+def dice(low: float, high: float) -> Measurement:
+    return Measurement("dice", "vessel", "fov", "pooled", 0.4, "val-best-dice", 20, 20, 0.8123, low, high)
+
+
+def test_a_recipe_without_treated_models_has_its_baselines_result_as_headline() -> None:
+    alone = Roles(baseline="model")
+    decided = verdict.decide(alone, TEST, [], None, {"real"}, dice(0.8, 0.9))
+    assert decided.outcome == "none"
+    assert "Model: Dice 0.8123, 95 % interval [0.8000, 0.9000], n = 20 test images" in decided.headline
+    assert len(decided.caveats) == 1  # one training seed
+    assert "interval" not in verdict.headline(alone, TEST, [], dice(math.nan, math.nan))
+
+
 def test_without_labels_there_is_no_verdict() -> None:
     assert verdict.choose_basis([], {}) is None
-    assert verdict.decide(None, [], None, {"real"}).headline.startswith("No verdict: no labelled image")
+    assert verdict.decide(ROLES, None, [], None, {"real"}).headline.startswith("No verdict: no labelled image")
 
 
 def test_test_images_come_before_held_out_before_validation_images() -> None:
-    assert verdict.TRUST == SCORED
+    assert SCORED == ("test", "holdout", "val")
     sizes = {"test": SplitSize(20, 20, 20), "holdout": SplitSize(4, 4, 4), "val": SplitSize(4, 4, 4)}
     for scored in (["val", "holdout", "test"], ["val", "holdout"], ["val"]):
         chosen = verdict.choose_basis(scored, sizes)
@@ -191,7 +213,7 @@ def test_the_choice_of_images_is_explained() -> None:
 
 def said(n: int, split: str = "test", students: int = 1, origin: str = "real") -> str:
     found = [student(0.1, 0.2, n, num_compared=students) for _ in range(students)]
-    return " ".join(verdict.decide(Basis(split, n, n, ""), found, None, {origin}).caveats)
+    return " ".join(verdict.decide(ROLES, Basis(split, n, n, ""), found, None, {origin}).caveats)
 
 
 def test_few_images_are_warned_about() -> None:
@@ -207,7 +229,7 @@ def test_validation_images_phantoms_and_several_students_are_warned_about() -> N
     assert "phantoms" in said(20, origin="phantom")
     assert "phantoms" not in said(20)
     assert "0.05 / 2 = 0.025" in said(20, students=2)
-    assert "students are compared" not in said(20)
+    assert "models are compared" not in said(20)
 
 
 def test_one_seed_is_always_mentioned() -> None:
@@ -215,16 +237,20 @@ def test_one_seed_is_always_mentioned() -> None:
 
 
 def test_the_ensemble_is_no_evidence_on_synthetic_images() -> None:
-    found = verdict.find_ensemble(comparison(0.1, 0.2), 0.001, "ensemble", "teacher", "test images")
+    found = verdict.judge_ensemble(
+        comparison(0.1, 0.2), 0.001, "ensemble", "teacher", "test images", "synthetic images"
+    )
     assert found.sentence.startswith("The ensemble is better than the teacher: Dice +0.1500")
     assert "says nothing of the synthetic images" in found.sentence
-    same = verdict.find_ensemble(comparison(0.0, 0.0), 1.0, "ensemble", "teacher", "test images")
+    same = verdict.judge_ensemble(comparison(0.0, 0.0), 1.0, "ensemble", "teacher", "test images", "synthetic images")
     assert "exactly as the teacher" in same.sentence
 
 
 def test_the_verdict_is_plain_json_even_without_an_interval() -> None:
     found = [student(math.nan, math.nan, n=1, p=1.0)]
-    record = json.loads(json.dumps(verdict.as_json(verdict.decide(TEST, found, None, {"real"})), allow_nan=False))
+    record = json.loads(
+        json.dumps(verdict.as_json(verdict.decide(ROLES, TEST, found, None, {"real"})), allow_nan=False)
+    )
     assert record["outcome"] == "too-few-images"
     assert record["students"][0]["comparison"]["low"] is None
     assert record["students"][0]["control"] == "student-control"

@@ -70,7 +70,8 @@ def test_the_verdict_compares_each_student_with_its_own_control() -> None:
     students = dict.fromkeys(("first", "second"), TINY["students"]["mixed"])
     request = build(students=students)["report"].settings
     assert isinstance(request, ReportRequest)
-    assert request.pairs == [("first", "first-control"), ("second", "second-control")]
+    assert request.roles.controls == {"first": "first-control", "second": "second-control"}
+    assert (request.roles.baseline, request.roles.ensemble) == ("teacher", "ensemble")
 
 
 def test_without_controls_there_is_nothing_to_compare_with() -> None:
@@ -78,7 +79,8 @@ def test_without_controls_there_is_nothing_to_compare_with() -> None:
     assert "mixed-control" not in reads(graph)
     request = graph["report"].settings
     assert isinstance(request, ReportRequest)
-    assert request.pairs == []
+    assert request.roles.controls == {}
+    assert request.roles.treated == ("mixed",)
 
 
 def test_a_second_round_takes_the_best_model_so_far_as_its_teacher() -> None:
@@ -135,7 +137,7 @@ def test_each_round_trains_another_gan_and_the_first_round_is_that_of_a_single_o
 def test_a_student_of_any_round_is_compared_with_the_one_control() -> None:
     request = build(rounds=2)["report"].settings
     assert isinstance(request, ReportRequest)
-    assert request.pairs == [("mixed", "mixed-control"), ("mixed-r2", "mixed-control")]
+    assert request.roles.controls == {"mixed": "mixed-control", "mixed-r2": "mixed-control"}
 
 
 def test_a_named_member_belongs_to_the_ensemble_in_every_round_and_others_do_not() -> None:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.report import pictures
-from pipelines.report.pictures import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, Album
+from pipelines.report import album as pictures
+from pipelines.report.album import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, Album
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (9, 8, 3), dtype=np.uint8)
@@ -56,8 +56,8 @@ def decoded(uri: str) -> Image.Image:
 def test_pictures_come_back_by_their_number() -> None:
     album = Album()
     dark, light = (np.full((20, 30, 3), level, np.uint8) for level in (10, 240))
-    numbers = [album.add(dark), album.add(light)]
-    shown = [album.encode()[number] for number in numbers]
+    added = [album.add(dark, "dark"), album.add(light, "light")]
+    shown = [album.encode()[picture.number] for picture in added]
     assert [np.asarray(decoded(file.uri)).mean() for file in shown] == pytest.approx([10, 240], abs=1)
     assert (shown[0].width, shown[0].height) == (30, 20)
 
@@ -65,7 +65,7 @@ def test_pictures_come_back_by_their_number() -> None:
 def test_an_album_fits_its_budget_whatever_is_in_it() -> None:
     album = Album(budget_bytes=40_000)
     for seed in range(6):
-        album.add(np.random.default_rng(seed).integers(0, 256, (300, 280, 3), dtype=np.uint8))
+        album.add(np.random.default_rng(seed).integers(0, 256, (300, 280, 3), dtype=np.uint8), "noise")
     files = album.encode()
     assert len(files) == 6
     assert sum(len(base64.b64decode(file.uri.partition(",")[2])) for file in files) <= 40_000
@@ -78,8 +78,8 @@ def test_an_album_may_be_empty() -> None:
 
 def test_a_choice_of_images_spans_the_worst_and_the_best() -> None:
     names = [str(number) for number in range(20)]
-    chosen = pictures.spread(names, 4)
+    chosen = pictures.evenly_spaced(names, 4)
     assert (chosen[0], chosen[-1], len(chosen)) == ("0", "19", 4)
-    assert pictures.spread(names[:3], 4) == names[:3]
-    assert pictures.spread(names, 1) == ["0"]
-    assert pictures.spread(names, 0) == []
+    assert pictures.evenly_spaced(names[:3], 4) == names[:3]
+    assert pictures.evenly_spaced(names, 1) == ["0"]
+    assert pictures.evenly_spaced(names, 0) == []

@@ -1,4 +1,4 @@
-"""Pictures of the report: overlays of what was found and missed, and all as data URIs within a budget of bytes."""
+"""Pictures of the report: overlays of predictions, and all pictures as data URIs within a budget of bytes."""
 
 import base64
 import math
@@ -21,7 +21,7 @@ BUDGET_BYTES = 6_000_000
 """Encoded bytes of all pictures together; as base64 a third more, which leaves a page below 10 MB."""
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), (58, 122, 255)
-"""Colours that differ in lightness as well as in hue, so that colour-blind readers and grey prints tell them apart."""
+"""Colours that differ in lightness as well as in hue, for colour-blind readers and grey prints."""
 
 
 def overlay(image: Pixels, prediction: Mask, vessels: Mask, fov: Mask) -> Pixels:
@@ -62,13 +62,24 @@ def shrink(image: Pixels, max_side: int) -> Pixels:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=None))
 
 
-def spread(ranked: Sequence[str], count: int) -> list[str]:
+def evenly_spaced(ranked: Sequence[str], count: int) -> list[str]:
     """`count` of `ranked` at even distances, the first and the last among them if `count` is at least two."""
     if count >= len(ranked):
         return list(ranked)
     if count < 2:
         return list(ranked[:count])
     return [ranked[round(index * (len(ranked) - 1) / (count - 1))] for index in range(count)]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the album with its texts."""
+
+    number: int
+    """In the album."""
+    alt: str
+    caption: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,10 +98,10 @@ class Album:
     budget_bytes: int = BUDGET_BYTES
     _pictures: list[Pixels] = field(default_factory=list)
 
-    def add(self, image: Pixels, max_side: int = MAX_SIDE) -> int:
-        """Keep a picture (h, w, 3) and return its number."""
+    def add(self, image: Pixels, alt: str, caption: str = "", note: str = "", max_side: int = MAX_SIDE) -> Picture:
+        """Keep a picture (h, w, 3), its longer side at most `max_side`."""
         self._pictures.append(shrink(image, max_side))
-        return len(self._pictures) - 1
+        return Picture(len(self._pictures) - 1, alt, caption, note)
 
     def encode(self) -> list[Encoded]:
         """Every picture by its number."""

@@ -1,0 +1,248 @@
+"""Features of images, computed by a segmentation network or a TorchScript file and shared over devices.
+
+Photographs and generated images are treated alike: both start as the GAN's squares. A segmentation network gets them at
+the photographs' size, as it gets the samples that it labels.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from gan.data import load_images, undo_fit
+from gan.fidelity.copies import CopySearch, Match
+from gan.fidelity.features import TorchScriptFeatures
+from gan.generator import Generator
+from gan.sampling import generate
+from gan.settings import GanSettings
+from pipelines.fidelity.photographs import as_key
+from segkit.data.fov import estimate_fov
+from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
+from segkit.tasks.repeatable import repeatable
+from segkit.tasks.settings import InferenceSettings, RuntimeSettings
+from segkit.tasks.trainer import build_trainer
+from segkit.tasks.weights import load_encoder, read_card
+
+Pixels = npt.NDArray[np.uint8]
+Vector = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images that are measured together."""
+
+    name: str
+    """Key of the set in the files: one of the names in `pipelines.fidelity.assess`."""
+    title: str
+    """Name of the set in tables and sentences."""
+    sources: Mapping[str, Path | int]
+    """By image name: its file, or the seed it is generated from."""
+    truncation_psi: float = 1.0
+    """Of the generated images."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Patient by image name; an image without one counts as a patient of its own."""
+
+
+class ImageFeatures(NamedTuple):
+    """Everything measured of one image."""
+
+    name: str
+    features: Vector
+    """(d,)"""
+    vessels: VesselStatistics | None
+    """None if the features come from a TorchScript file."""
+    match: Match
+    """Distances to the reference photographs."""
+    group: str
+    """Patient of a photograph; of a generated image its name."""
+
+
+def set_of_files(name: str, title: str, paths: Sequence[Path], groups: Mapping[Path, str] | None = None) -> ImageSet:
+    """Files by stem, or by name where two stems would be equal, with their patients in `groups`."""
+    stems = Counter(path.stem for path in paths)
+    sources = {path.stem if stems[path.stem] == 1 else path.name: path for path in paths}
+    patients = {image: groups[path] for image, path in sources.items() if groups and path in groups}
+    return ImageSet(name, title, sources, groups=patients)
+
+
+def read_square(path: Path, gan: GanSettings) -> Pixels:
+    """A photograph (r, r, c) as the discriminator gets it."""
+    square: Pixels = load_images([path], gan)[0].permute(1, 2, 0).contiguous().numpy()
+    return square
+
+
+class FeatureExtractor(nn.Module, ABC):
+    """Computes the features of one square image and, if it segments vessels, their statistics."""
+
+    name: str
+    """Part of the key of every number."""
+
+    @abstractmethod
+    def forward(self, square: Pixels) -> tuple[Vector, VesselStatistics | None]:
+        """Features (d,) and vessel statistics of levels (r, r, c)."""
+
+    def balanced(self, features: Vectors, reference: Vectors) -> Vectors:
+        """Features (n, d) scaled for the measures, given those of the reference photographs (m, d)."""
+        return features
+
+
+class ScriptFeatures(FeatureExtractor):
+    """Features from a TorchScript file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.network = TorchScriptFeatures(path)
+        self.name = as_key(path.stem)
+        self.register_buffer("empty", torch.zeros(0))
+
+    def forward(self, square: Pixels) -> tuple[Vector, None]:
+        device = self.get_buffer("empty").device
+        with repeatable(device):
+            features = self.network(torch.from_numpy(np.ascontiguousarray(square))[None].to(device))
+        return features[0].cpu().numpy(), None
+
+
+class TeacherFeatures(FeatureExtractor):
+    """Features from the encoder of a segmentation network, and the vessels that the network segments.
+
+    Features are the mean and the standard deviation of every channel of every encoder level over the whole image,
+    including the black border. The mean measures how much of a channel's pattern there is, the deviation how unevenly
+    it is spread. Positions are not kept, so mirroring and shifting change little.
+    """
+
+    def __init__(self, folder: Path, height: int, width: int, gan: GanSettings) -> None:
+        super().__init__()
+        self.predictor = load_encoder(folder)
+        self.height, self.width, self.fit = height, width, gan.fit
+        self.name = _model_name(folder)
+        levels = _encoder_levels(self.predictor.network, 8 * self.predictor.stride)
+        self.level_sizes = [2 * num_channels for _, num_channels in levels]
+        self._levels: dict[int, Tensor] = {}
+        for number, (module, _) in enumerate(levels):
+            module.register_forward_hook(lambda _, __, output, number=number: self._levels.update({number: output}))
+
+    def forward(self, square: Pixels) -> tuple[Vector, VesselStatistics]:
+        image = undo_fit(square, self.height, self.width, self.fit).copy()  # Pillow's memory is read-only
+        with repeatable(next(self.parameters()).device), torch.inference_mode():
+            probs = self.predictor(image, InferenceSettings())
+            levels = [self._levels.pop(number) for number in range(len(self.level_sizes))]
+            pooled = [torch.cat([level.mean((2, 3)), level.std((2, 3), correction=0)], dim=1)[0] for level in levels]
+        vessels = vessel_statistics(probs >= self.predictor.threshold, estimate_fov(image))
+        return torch.cat(pooled).float().cpu().numpy(), vessels
+
+    def balanced(self, features: Vectors, reference: Vectors) -> Vectors:
+        """Each level scaled to an equal share of d, the mean squared length over the reference photographs.
+
+        Otherwise a level would count by its number of channels and their scale. KID's kernel divides by d.
+        """
+        ends = np.cumsum(self.level_sizes)
+        share = ends[-1] / len(ends)
+        parts = []
+        for first, last in zip(ends - self.level_sizes, ends, strict=True):
+            squared = np.square(reference[:, first:last]).sum(axis=1).mean()
+            parts.append(features[:, first:last] * np.sqrt(share / squared if squared > 0 else 1.0))
+        return np.concatenate(parts, axis=1)
+
+
+def _encoder_levels(network: nn.Module, side: int) -> list[tuple[nn.Module, int]]:
+    """The modules whose outputs `network.features` returns, and their numbers of channels; tried on a blank square."""
+    outputs: dict[nn.Module, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda module, _, output: outputs.update({module: output}))
+        for module in network.modules()
+    ]
+    with torch.inference_mode():
+        levels: list[Tensor] = network.features(torch.zeros(1, 3, side, side))  # type: ignore[operator]
+    for hook in hooks:
+        hook.remove()
+    return [(next(module for module, output in outputs.items() if output is level), level.shape[1]) for level in levels]
+
+
+def load_extractor(features: Path, height: int, width: int, gan: GanSettings) -> FeatureExtractor:
+    """The extractor of a model's folder or a TorchScript file.
+
+    Args:
+        features: the folder or file.
+        height: of the photographs.
+        width: of the photographs.
+        gan: how squares are made of photographs.
+
+    Raises:
+        WeightsError: it is neither, or damaged; or the model has no encoder.
+    """
+    if features.is_dir():
+        return TeacherFeatures(features, height, width, gan)
+    return ScriptFeatures(features)
+
+
+def _model_name(folder: Path) -> str:
+    """The stage that trained the model, or the name of its folder."""
+    trained_by = read_card(folder).details.get("trained_by")
+    return as_key(str(trained_by or re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name)))
+
+
+class FeatureTask(L.LightningModule):
+    """Extracts features and searches the nearest reference photograph, one image at a time.
+
+    Args:
+        gan: how squares are made of photographs.
+        generator: generates the images that are given as seeds; None if all are files.
+    """
+
+    def __init__(
+        self, extractor: FeatureExtractor, copies: CopySearch, gan: GanSettings, generator: Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.extractor, self.copies, self.gan, self.generator = extractor, copies, gan, generator
+        self.images = ImageSet("", "", {})
+        self.results: dict[int, ImageFeatures] = {}
+
+    def square(self, images: ImageSet, name: str) -> Pixels:
+        """An image of the set as the GAN's square (r, r, c)."""
+        source = images.sources[name]
+        if isinstance(source, Path):
+            return read_square(source, self.gan)
+        assert self.generator is not None
+        return generate(self.generator, source, images.truncation_psi)
+
+    def predict_step(self, batch: int, batch_idx: int) -> int:
+        """Keep the features of the image of this number; Lightning warns if nothing is returned."""
+        name = list(self.images.sources)[batch]
+        square = self.square(self.images, name)
+        features, vessels = self.extractor(square)
+        self.results[batch] = ImageFeatures(
+            name, features, vessels, self.copies.match(square), self.images.groups.get(name, name)
+        )
+        return batch
+
+
+def extract(
+    task: FeatureTask, images: ImageSet, runtime: RuntimeSettings, work_dir: Path, label: str
+) -> list[ImageFeatures]:
+    """Features of every image of the set, in its order; each rank computes a part and gets all of them."""
+    trainer = build_trainer(runtime, work_dir, label, precision="32-true")
+    task.images, task.results = images, {}
+    numbers = list(range(len(images.sources)))
+    if not numbers:
+        return []
+    # Lightning refuses an empty loader: a rank without images computes the first one again
+    own = numbers[trainer.global_rank :: trainer.world_size] or numbers[:1]
+    trainer.predict(task, DataLoader(own, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
+    parts: list[dict[int, ImageFeatures]] = [task.results]
+    if trainer.world_size > 1:
+        parts = [{} for _ in range(trainer.world_size)]
+        dist.all_gather_object(parts, task.results)
+    merged = {number: result for part in parts for number, result in part.items()}
+    return [merged[number] for number in numbers]

@@ -1,0 +1,1 @@
+"""Sections of the report: each a view, which turns evidence into values, and its template."""

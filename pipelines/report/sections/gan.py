@@ -1,0 +1,82 @@
+"""The GAN: curves and sample grids of its training, and the samples with their pseudo-labels."""
+
+from markupsafe import Markup
+
+from pipelines.report import charts, curves
+from pipelines.report.album import Album, Picture, evenly_spaced, grey
+from pipelines.report.charts import LineStyle, Plotted
+from pipelines.report.evidence import Evidence
+from segkit.core import images
+from segkit.core.manifest import read_manifest
+from segkit.data.fov import read_fov
+
+NUM_GRIDS = 4
+"""Sample grids shown of a training, including those before it and at its end."""
+
+CHARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("Losses", "loss", {"gan/loss_g": "generator", "gan/loss_d": "discriminator"}),
+    (
+        "Overfitting and augmentation",
+        "share",
+        {"gan/overfitting": "overfitting r_t = E[sign D(real)]", "gan/ada_p": "augmentation chance"},
+    ),
+    ("R1 penalty", "penalty", {"gan/r1": "R1"}),
+    ("Path length", "length", {"gan/path_length": "path length"}),
+)
+"""Title, y axis, and label by logged quantity; a quantity that was not logged is left out."""
+
+
+def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
+    """Every GAN and every set of samples; None without any."""
+    gans = [
+        {"name": name, "charts": _charts(evidence, name), "grids": _grids(evidence, name, album)}
+        for name in evidence.of_kind("gan")
+    ]
+    samples = [_samples(evidence, name, album) for name in evidence.of_kind("pseudo-label")]
+    return {"gans": gans, "samples": samples} if gans or samples else None
+
+
+def _charts(evidence: Evidence, name: str) -> list[tuple[Markup, dict[str, LineStyle]]]:
+    """Charts with their keys."""
+    history = curves.read_gan(evidence.inputs[name])
+    drawn = []
+    for title, y_label, labels in CHARTS if history else ():
+        assert history is not None
+        logged = {key: history.lines[key] for key in labels if key in history.lines}
+        styles = {labels[key]: LineStyle(number) for number, key in enumerate(logged)}
+        plotted = [Plotted(labels[key], line.x, line.y, styles[labels[key]]) for key, line in logged.items()]
+        if plotted:
+            ends = "; ".join(f"{line.label} ends at {line.y[-1]:.4g}" for line in plotted)
+            chart, x_label = f"{name}-{next(iter(logged))[4:]}", "thousands of real images shown (kimg)"
+            drawn.append((charts.lines(chart, title, plotted, x_label, y_label, description=ends), styles))
+    return drawn
+
+
+def _grids(evidence: Evidence, name: str, album: Album) -> list[Picture]:
+    paths = {path.stem: path for path in sorted((evidence.inputs[name] / "grids").glob("kimg*.png"))}
+    shown = []
+    for stem in evenly_spaced(list(paths), NUM_GRIDS):
+        kimg = float(stem.removeprefix("kimg"))
+        caption = f"after {kimg:g} kimg" if kimg else "before training"
+        shown.append(album.add(images.read_image(paths[stem]), f"Grid of samples of {name} {caption}", caption))
+    return shown
+
+
+def _samples(evidence: Evidence, name: str, album: Album) -> dict[str, object]:
+    """The first samples beside their pseudo-labels."""
+    rows = read_manifest(evidence.inputs[name]).rows
+    pairs = []
+    for row in rows[: evidence.request.report.num_samples]:
+        assert row.vessels is not None
+        probs = grey(images.read_probs(row.vessels) * read_fov(row))
+        image = album.add(images.read_image(row.image), f"Synthetic image {row.name}", row.name, max_side=300)
+        pairs.append((image, album.add(probs, f"Pseudo-label of {row.name}", max_side=300)))
+    inputs = evidence.stages[name].inputs
+    settings = evidence.stages[inputs["samples"]].record.get("settings", {})
+    return {
+        "name": name,
+        "pairs": pairs,
+        "total": len(rows),
+        "truncation_psi": settings.get("truncation_psi"),
+        "model": inputs["model"],
+    }

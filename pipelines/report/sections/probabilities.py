@@ -1,0 +1,70 @@
+"""Reliability, ROC and precision-recall of all scored pixels inside the field of view."""
+
+from pipelines.measurements import OBSERVER
+from pipelines.report import charts
+from pipelines.report.album import Album
+from pipelines.report.charts import LineStyle, Plotted, run_styles
+from pipelines.report.evidence import Evidence
+from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
+from segkit.metrics.score import find, pool
+from segkit.metrics.tables import HEADINGS
+
+NUM_POINTS = 200
+"""Of a drawn curve."""
+
+
+def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
+    """Three charts of the models that were scored on the verdict's images; None without any."""
+    basis, styles = evidence.verdict.basis, run_styles(evidence.roles)
+    key = {name: styles.get(name, LineStyle()) for name in evidence.models if name in evidence.runs}
+    key = dict(sorted(key.items(), key=lambda item: not item[1].wide))  # the wide line is drawn first
+    if basis is None or not key:
+        return None
+    plotted: dict[str, list[Plotted]] = {"reliability": [], "roc": [], "pr": []}
+    for name, style in key.items():
+        counts = pool(evidence.runs[name].scores, "fov")
+        plotted["reliability"].append(_reliability(name, counts, style))
+        for chart, curve in (("roc", roc_curve(counts)), ("pr", precision_recall_curve(counts))):
+            thinned = thin(curve, NUM_POINTS)
+            plotted[chart].append(Plotted(name, thinned.x.tolist(), thinned.y.tolist(), style))
+    if OBSERVER in evidence.runs:
+        observer = evidence.runs[OBSERVER]
+        at = confusion_at(pool(observer.scores, "fov"), observer.threshold)
+        sensitivity, false_alarms = at.tp / max(at.tp + at.fn, 1), at.fp / max(at.fp + at.tn, 1)
+        precision = at.tp / max(at.tp + at.fp, 1)
+        for chart, x, y in (("roc", false_alarms, sensitivity), ("pr", sensitivity, precision)):
+            plotted[chart].append(Plotted(OBSERVER, [x], [y], styles[OBSERVER], marker=True))
+    axes = {
+        "reliability": ("Reliability", "mean probability given", "share that are vessels", "ece"),
+        "roc": ("ROC", "1 − specificity", "sensitivity", "auroc"),
+        "pr": ("Precision-recall", "sensitivity (recall)", "precision", "auprc"),
+    }
+    drawn = [
+        charts.lines(
+            name,
+            title,
+            plotted[name],
+            x_label,
+            y_label,
+            description=_values(evidence, basis.split, metric),
+            unit_square=True,
+            diagonal=name == "reliability",
+        )
+        for name, (title, x_label, y_label, metric) in axes.items()
+    ]
+    return {"charts": drawn, "key": key, "noun": basis.noun, "n": basis.n, "observer": OBSERVER in evidence.runs}
+
+
+def _reliability(name: str, counts: LevelCounts, style: LineStyle) -> Plotted:
+    bins = reliability(counts)
+    some = bins.num_pixels > 0
+    x, y = bins.sum_probs[some] / bins.num_pixels[some], bins.num_vessel[some] / bins.num_pixels[some]
+    return Plotted(name, [float(value) for value in x], [float(value) for value in y], style)
+
+
+def _values(evidence: Evidence, split: str, metric: str) -> str:
+    """The metric of every model, for screen readers."""
+    runs = evidence.measured[split]
+    values = {name: find(runs[name], metric) for name in evidence.models if name in runs}
+    listed = ", ".join(f"{name} {number.value:.4f}" for name, number in values.items() if number is not None)
+    return f"{HEADINGS[metric]}: {listed}"

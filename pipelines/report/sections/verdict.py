@@ -1,0 +1,42 @@
+"""The head of the page: the data, the verdict, the differences it rests on, and caveats."""
+
+from pipelines.report import charts
+from pipelines.report.album import Album
+from pipelines.report.charts import Bar
+from pipelines.report.evidence import Evidence
+from pipelines.report.verdict import has_interval
+from segkit.core import images
+from segkit.core.wording import of_patients
+
+SPLITS = {"train": "to train on", "val": "to validate on", "holdout": "held out", "test": "to test on"}
+
+
+def view(evidence: Evidence, album: Album) -> dict[str, object]:
+    """The verdict and its basis."""
+    verdict = evidence.verdict
+    compared = {f"{one.run} − {one.reference}": one.comparison for one in verdict.all_findings}
+    bars = [Bar(label, one.difference, one.low, one.high) for label, one in compared.items()]
+    return {
+        "title": evidence.request.report.title,
+        "summary": _summary(evidence),
+        "heading": "Verdict" if evidence.roles.treated else "Result",
+        "verdict": verdict,
+        "forest": charts.intervals("forest", bars, "Difference in Dice (right of zero: better)")
+        if any(map(has_interval, compared.values()))
+        else None,
+        "sentences": [one.sentence for one in verdict.all_findings if not verdict.headline.startswith(one.sentence)],
+    }
+
+
+def _summary(evidence: Evidence) -> str:
+    """As "40 images of 565 × 584 pixels: 20 to train on, 20 to test on"."""
+    manifest = evidence.manifest
+    counts = {split: len(manifest.split(split)) for split in SPLITS}  # type: ignore[arg-type]
+    parts = ", ".join(f"{count} {SPLITS[split]}" for split, count in counts.items() if count)
+    if unlabelled := counts["test"] - len(manifest.split("test").labelled()):
+        parts += f" ({'without labels' if unlabelled == counts['test'] else f'{unlabelled} of them without labels'})"
+    height, width = images.read_size(manifest.rows[0].image)
+    kind = "phantoms drawn by a program" if any(row.origin == "phantom" for row in manifest.rows) else "images"
+    patients = of_patients(len(manifest), manifest.num_groups)
+    each = " of" if kind == "images" and not patients else ", each"
+    return f"{len(manifest)} {kind}{patients}{each} {width} × {height} pixels: {parts}"

@@ -1,0 +1,166 @@
+"""From features to an assessment."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gan.fidelity.copies import closeness
+from gan.fidelity.measures import measure
+from pipelines.fidelity.assess import (
+    DRAWN,
+    HELDOUT,
+    SAMPLES,
+    Assessment,
+    TooManyCopiesError,
+    assess,
+    check_copies,
+    with_interval_note,
+)
+from pipelines.fidelity.features import ImageSet
+from pipelines.fidelity.files import nearest_pairs
+from segkit.core.errors import SegkitError
+from segkit.metrics.vessel_statistics import compare
+from tests.pipelines.fidelity_runs import PHOTOGRAPHS, Unscaled, assessment_of, image_features
+
+DRAWN_SET = ImageSet(DRAWN, "drawn", {})
+
+
+def values(assessment: Assessment, name: str) -> dict[str, float | None]:
+    return {each.measure: each.value for each in assessment.sets[name].measures}
+
+
+def test_a_gan_like_the_photographs_and_one_unlike_them_are_told_apart_with_held_out_ones_between() -> None:
+    close, far = assessment_of(shift=0.02), assessment_of(shift=1.0)
+    for name in ("kid", "fid"):
+        numbers = values(close, DRAWN)[name], values(far, DRAWN)[name]
+        assert numbers[0] is not None
+        assert numbers[1] is not None
+        assert numbers[0] < numbers[1]
+    assert values(close, HELDOUT)["kid"] == pytest.approx(0, abs=0.05)
+    precision = values(close, DRAWN)["precision"], values(far, DRAWN)["precision"]
+    assert precision[0] is not None
+    assert precision[0] > 0.5
+    assert precision[1] == 0
+
+
+def test_the_numbers_of_a_set_are_those_of_its_features() -> None:
+    training = image_features([str(n) for n in range(8)], 8, 0)
+    drawn = image_features([f"d{n}" for n in range(20)], 8, 1, shift=0.3)
+    images = assess(PHOTOGRAPHS, Unscaled(), training, [(DRAWN_SET, drawn)], k=2).sets[DRAWN]
+    real, fake = (np.stack([image.features for image in side]).astype(np.float64) for side in (training, drawn))
+    assert list(images.measures) == measure(real, fake, 2)
+    vessels = [[image.vessels for image in side if image.vessels] for side in (training, drawn)]
+    assert list(images.vessels) == compare(*vessels)
+
+
+def test_an_image_is_a_copy_below_the_threshold_of_closeness() -> None:
+    assessment = assessment_of(copied=5)
+    for name in (DRAWN, SAMPLES):
+        images = assessment.sets[name]
+        below = [pair.name for pair in images.pairs if pair.closeness < assessment.threshold]
+        assert below == [f"seed{n:04d}" for n in range(5)]
+        assert images.copies.count == 5
+    assert assessment.sets[HELDOUT].copies.count == 0
+    assert assessment.near_duplicates.count == 0
+
+
+def test_the_closeness_of_a_pair_is_that_of_its_match() -> None:
+    drawn, training = image_features(["a", "b"], 9, 4, copied=1), image_features([str(n) for n in range(9)], 9, 0)
+    images = assess(PHOTOGRAPHS, Unscaled(), training, [(DRAWN_SET, drawn)], k=3).sets[DRAWN]
+    expected = closeness(np.stack([image.match.distances for image in drawn]))
+    assert [pair.closeness for pair in images.pairs] == pytest.approx(list(expected))
+
+
+def test_sets_are_compared_with_held_out_photographs_and_these_with_none() -> None:
+    sets = assessment_of(copied=40).sets
+    assert sets[HELDOUT].nearer_in_structure is None
+    nearer = sets[DRAWN].nearer_in_structure
+    assert nearer is not None
+    assert nearer.chance == 1.0
+    assert (nearer.num_drawn, nearer.num_heldout) == (40, 11)
+    assert assessment_of(num_heldout=0).sets[DRAWN].nearer_in_features is None
+
+
+def test_an_empty_set_is_left_out() -> None:
+    assert set(assessment_of(num_heldout=0).sets) == {DRAWN, SAMPLES}
+
+
+def test_logged_numbers_carry_set_sizes_and_reference_in_their_keys() -> None:
+    numbers = assessment_of(copied=4).numbers(DRAWN)
+    assert set(numbers) == {
+        *(f"{name}40_phantom_train12_teacher" for name in ("kid", "fid", "precision", "recall", "density", "coverage")),
+        "copy_share40_phantom_train12",
+    }
+    assert numbers["copy_share40_phantom_train12"] == 0.1
+    assert not any(np.isnan(value) for value in assessment_of(num_training=3, num_samples=1).numbers(SAMPLES).values())
+
+
+def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> None:
+    check_copies(assessment_of(copied=4), None, "x")
+    check_copies(assessment_of(copied=0), 0.0, "x")
+    check_copies(assessment_of(alarms=11), 0.0, "x")
+    check_copies(assessment_of(copied=4), 0.25, "x")
+    with pytest.raises(TooManyCopiesError, match=r"4 of 16 \(samples, psi 0.7\), 25.0 %; 20 % are allowed .*; advice"):
+        check_copies(assessment_of(copied=4), 0.2, "advice")
+    assert TooManyCopiesError.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "limit", "parts"),
+    [
+        ({"num_samples": 0}, 0.05, ("0 % of 40 images", "8.81 %", "about 72 images")),
+        ({}, 0.05, ("0 % of 16 images (samples, psi 0.7)",)),  # fewer images have the wider interval
+        ({"num_samples": 0, "copied": 4}, 0.1, ("10 % of 40 images", "no number of images")),
+    ],
+)
+def test_a_share_that_is_allowed_with_an_interval_that_is_not_gets_a_note(
+    given: dict[str, int], limit: float, parts: tuple[str, ...]
+) -> None:
+    assessment = assessment_of(**given)  # type: ignore[arg-type]
+    (note,) = with_interval_note(assessment, limit).notes
+    assert all(part in note for part in parts)
+    check_copies(assessment, limit, "")  # does not fail
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"), [({}, 0.5), ({"copied": 10}, 0.2), ({"copied": 1}, None), ({"alarms": 11}, 0.5)]
+)
+def test_no_note_is_added_where_the_interval_passes_the_share_fails_or_there_is_no_limit(
+    given: dict[str, int], limit: float | None
+) -> None:
+    assessment = assessment_of(**given)  # type: ignore[arg-type]
+    assert with_interval_note(assessment, limit) is assessment
+
+
+def test_a_note_is_kept_beside_others() -> None:
+    first, second = with_interval_note(replace(assessment_of(), notes=("one",)), 0.05).notes
+    assert first == "one"
+    assert second
+
+
+def test_photographs_with_a_note_are_not_the_gans_training_images() -> None:
+    assert assessment_of().learnt_from
+    noted = assessment_of(note="there is no record")
+    assert not noted.learnt_from
+    assert noted.notes == ("there is no record",)
+    assert noted.sets[HELDOUT].title != assessment_of().sets[HELDOUT].title
+
+
+def test_features_that_are_no_numbers_stop_the_assessment() -> None:
+    training = image_features([str(n) for n in range(5)], 5, 0)
+    training[2].features[3] = np.inf
+    with pytest.raises(SegkitError, match="features of 1 of the 5 photographs"):
+        assess(PHOTOGRAPHS, Unscaled(), training, [], k=3)
+
+
+def test_the_nearest_pairs_come_first_and_equal_ones_by_name() -> None:
+    pairs = assessment_of(copied=3).sets[DRAWN].pairs
+    chosen = nearest_pairs(pairs[::-1], 5)
+    assert {pair.name for pair in chosen[:3]} == {"seed0000", "seed0001", "seed0002"}
+    assert [pair.closeness for pair in chosen] == sorted(pair.closeness for pair in chosen)
+    assert nearest_pairs(pairs, 5) == chosen
+
+
+def test_the_same_features_give_the_same_numbers() -> None:
+    assert assessment_of(copied=2) == assessment_of(copied=2)
