@@ -1,8 +1,8 @@
 """Networks on disk: a folder of safetensors files and the settings they were built with. Nothing in it can run code.
 
-The settings carry the number of the format. In format 1, without a number, generators were trained whose layers that
-upsample correlated with their kernels; since format 2 they convolve, as the official ones do. Generators of format 1
-are converted on loading, by turning these kernels.
+The settings carry a format number. In format 1, which may lack the number, a generator's upsampling layers correlate
+with their kernels; in format 2 they convolve, as the official ones do. Loading converts format 1 by turning these
+kernels by 180 degrees.
 
 Training can also start from an official snapshot, which is read by `gan.interop`, and from networks of another
 resolution or with other image channels where the settings ask for it (`gan.adaptation`).
@@ -68,6 +68,8 @@ def _read_settings(folder: Path) -> tuple[GanSettings, int]:
     try:
         values = read_json(path)
         number = values.pop(FORMAT_KEY, None) if isinstance(values, dict) else None
+        if number is not None and (type(number) is not int or not 1 <= number <= FORMAT):
+            raise WeightsError(f"{path}: {FORMAT_KEY} is {number!r}, this segkit reads 1 to {FORMAT}; update segkit")
         settings = validate(GanSettings, values, "it says")
     except FileNotFoundError as error:
         raise WeightsError(f"{folder} holds no GAN weights: {SETTINGS_FILE} is missing") from error
@@ -79,11 +81,7 @@ def _read_settings(folder: Path) -> tuple[GanSettings, int]:
             f"{folder} is of an earlier segkit, which drew wrong images from imported weights, and has the settings of "
             f'an import: import the .pkl again. If segkit trained these weights, add "{FORMAT_KEY}": 1 to {path}'
         )
-    if number is None:
-        return settings, 1
-    if type(number) is not int or not 1 <= number <= FORMAT:
-        raise WeightsError(f"{path}: {FORMAT_KEY} is {number!r}, this segkit reads 1 to {FORMAT}; update segkit")
-    return settings, number
+    return settings, number or 1
 
 
 def _imported(folder: Path, settings: GanSettings) -> bool:

@@ -94,6 +94,8 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
         ]
         cut = "".join(f" | threshold {threshold:.4f} ({source})" for _, threshold, source in cuts)
         heading = f"class {inside[0].class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
+        over = "patients" if num_groups < n else "images"
+        heading += f" | 95 % intervals over {over}" if suffix else ""
         tables.append(Table(heading, ("Metric", *columns.values()), rows))
     return tables
 

@@ -258,7 +258,7 @@ def test_wrong_requests_are_answered_in_a_line(
     ensemble = next(finished_runs.glob("ensemble-*"))
     for args, words in (
         ((gan, teacher, "--data", "drive:x", "--images", str(two)), "both name photographs; give one of them"),
-        ((gan, teacher, "--images", str(two)), "comparing 3 or more training images; there are 2"),
+        ((gan, teacher, "--images", str(two)), "3 or more patients; there are 2 images"),
         ((gan, teacher, "--images", str(tmp_path / "nowhere")), "nowhere is no folder; give a folder of photographs"),
         ((gan, ensemble), "is an ensemble; features come from one network"),
         ((gan, tmp_path / "net.pt"), "net.pt is not a TorchScript file"),

@@ -404,9 +404,9 @@ def test_a_snapshot_that_lacks_or_adds_something_is_refused_by_what_it_is(nets, 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no pickle"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "no pickle; was the download complete"),
-        (b"<!DOCTYPE html><title>404</title>", "no pickle"),
+        (b"", "not a pickle"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not a pickle; was the download complete"),
+        (b"<!DOCTYPE html><title>404</title>", "not a pickle"),
         (b"\x80", "damaged"),
         (b"\x80\x04.", "damaged"),
         (zipped({"G": torch.ones(3)}), "zip archive"),
