@@ -300,8 +300,10 @@ class Evaluation:
         self.runtime, self.work_dir, self.label = runtime, work_dir, label
         self.extractor = load_extractor(features, *photographs.size, gan)
         if photographs.num_training_groups < MIN_TRAINING_IMAGES:
-            number = counted_images(len(photographs.training), photographs.num_training_groups, "photograph")
-            raise RequestError(f"{number} given; finding copies takes those of {MIN_TRAINING_IMAGES} patients or more")
+            number = counted_images(len(photographs.training), photographs.num_training_groups)
+            raise RequestError(
+                f"copies can be measured with {MIN_TRAINING_IMAGES} or more patients; there are {number}"
+            )
         self.copies = CopySearch(np.stack([read_square(path, gan) for path in photographs.training]))
         self.reference = set_of_files(REFERENCE, "photographs", photographs.training, photographs.groups)
         self.heldout = set_of_files(HELDOUT, photographs.heldout_title, photographs.heldout, photographs.groups)

@@ -131,7 +131,7 @@ def read(path: Path) -> Assessment | str:
     return Assessment(
         reference=raw["reference"]["name"],
         num_real=raw["reference"]["n"],
-        num_real_groups=raw["reference"].get("num_groups", raw["reference"]["n"]),
+        num_real_groups=raw["reference"]["num_groups"],
         features=raw["features"]["name"],
         dimension=raw["features"]["dimension"],
         k=raw["k"],
@@ -139,8 +139,8 @@ def read(path: Path) -> Assessment | str:
         near_duplicates=Share(**raw["twins"]),
         vessels={name: MeanWithInterval(**_with_nan(values)) for name, values in raw["vessels"].items()},
         sets={name: _read_set(values) for name, values in raw["sets"].items()},
-        learnt_from=raw["reference"].get("learnt_from", True),
-        notes=tuple(raw.get("notes", ())),
+        learnt_from=raw["reference"]["learnt_from"],
+        notes=tuple(raw["notes"]),
     )
 
 
@@ -150,7 +150,7 @@ def _read_set(raw: Mapping[str, Any]) -> SetAssessment:
     return SetAssessment(
         raw["title"],
         raw["n"],
-        raw.get("num_groups", raw["n"]),
+        raw["num_groups"],
         tuple(Estimate(**{key: value for key, value in values.items() if key != "key"}) for values in raw["measures"]),
         Share(*(copies[key] for key in ("count", "n", "value", "low", "high"))),
         structure and Nearness(**structure),
