@@ -6,6 +6,7 @@ process draws for a batch is therefore what many draw together, and a resumed ru
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from gan import augment
@@ -37,6 +38,10 @@ class BatchDraws:
     def augment(self, num_images: int) -> augment.Draws:
         """Numbers for the augmentation of this rank's images."""
         return augment.draw(num_images, self._host).share(self.part)
+
+    def seeds(self, num_images: int) -> Int[Tensor, " n"]:
+        """A seed for each of this rank's images, on the CPU."""
+        return torch.randint(2**63 - 1, (num_images,), generator=self._host)[self.part]
 
     def mixing_cutoff(self, num_ws: int, style_mixing_prob: float) -> int:
         """First layer that takes the second latents' style, one for the batch; `num_ws` when none does."""

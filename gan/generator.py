@@ -1,12 +1,13 @@
 """The generator: z -> w by the mapping network, w -> image by the skip synthesis network (Karras 2020a, Fig. 7b)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gan.layers import FAST_LAYERS, LayerKinds
+from gan.layers import FAST_LAYERS, LayerKinds, SynthesisLayer
 from gan.ops import fir_kernel
 from gan.settings import GanSettings
 
@@ -111,15 +112,15 @@ class SynthesisBlock(nn.Module):
         x: Float[Tensor, "n i h w"] | None,
         image_pm1: Float[Tensor, "n c h w"] | None,
         ws: Float[Tensor, "n k w_dim"],
-        noise_mode: str,
+        noise: Sequence[str | Tensor],
     ) -> tuple[Float[Tensor, "n o r r"], Float[Tensor, "n c r r"]]:
-        layer_ws = iter(ws.unbind(dim=1))
+        layer_ws, layer_noise = iter(ws.unbind(dim=1)), iter(noise)
         dtype = self.low_dtype or self.conv1.weight.dtype
         if x is None:
             x = self.const.to(dtype).expand(len(ws), -1, -1, -1)
         else:
-            x = self.conv0(x.to(dtype), next(layer_ws), noise_mode)
-        x = self.conv1(x, next(layer_ws), noise_mode)
+            x = self.conv0(x.to(dtype), next(layer_ws), next(layer_noise))
+        x = self.conv1(x, next(layer_ws), next(layer_noise))
         rgb = self.torgb(x, next(layer_ws)).to(ws.dtype)
         return x, rgb if image_pm1 is None else self.upsample(image_pm1, self.resample_filter) + rgb
 
@@ -136,17 +137,34 @@ class SynthesisNetwork(nn.Module):
             out_channels = num_channels(resolution, settings.channel_base, settings.channel_max)
             self.add_module(f"b{resolution}", SynthesisBlock(in_channels, out_channels, resolution, settings, layers))
             in_channels = out_channels
+        self.noise_sizes = [layer.resolution**2 for layer in self.modules() if isinstance(layer, SynthesisLayer)]
+        """Pixels of each layer's noise, from low to high resolution."""
 
-    def forward(self, ws: Float[Tensor, "n num_ws w_dim"], noise_mode: str = "random") -> Float[Tensor, "n c r r"]:
-        """Image in about [-1, 1]; `noise_mode` is "random", "const" or "none"."""
+    def forward(
+        self, ws: Float[Tensor, "n num_ws w_dim"], noise: str | Float[Tensor, "n p"] = "const"
+    ) -> Float[Tensor, "n c r r"]:
+        """Image in about [-1, 1].
+
+        Args:
+            noise: "const" for the noise stored with the network, "none", or standard normal numbers: a row for each
+                image, with `noise_sizes` numbers for the layers one after the other.
+        """
+        layer_noise: Sequence[str | Tensor]
+        if isinstance(noise, Tensor):
+            layer_noise = noise.split(self.noise_sizes, dim=1)
+        elif noise in ("const", "none"):
+            layer_noise = [noise] * len(self.noise_sizes)
+        else:
+            raise ValueError(f"noise is {noise!r}; give 'const', 'none' or a tensor of noise for each image")
         x: Tensor | None = None
         image_pm1: Tensor | None = None
         first = 0
         for resolution in self.resolutions:
             block = self.get_submodule(f"b{resolution}")
             assert isinstance(block, SynthesisBlock)
-            x, image_pm1 = block(x, image_pm1, ws[:, first : first + block.num_conv + 1], noise_mode)
-            first += block.num_conv
+            end = first + block.num_conv
+            x, image_pm1 = block(x, image_pm1, ws[:, first : end + 1], layer_noise[first:end])
+            first = end
         assert image_pm1 is not None
         return image_pm1
 
@@ -169,7 +187,7 @@ class Generator(nn.Module):
         z: Float[Tensor, "n z_dim"],
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
-        noise_mode: str = "random",
+        noise_mode: str = "const",
     ) -> Float[Tensor, "n c r r"]:
-        """Image in about [-1, 1]."""
+        """Image in about [-1, 1]; `noise_mode` is "const" or "none"."""
         return self.synthesis(self.mapping(z, truncation_psi, truncation_cutoff), noise_mode)  # type: ignore[no-any-return]

@@ -167,18 +167,16 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def noise(self, num_images: int, noise_mode: str) -> Float[Tensor, "n 1 r r"] | None:
-        """Noise image(s) by mode: "random" for each image its own, "const" one learnt with the net, "none"."""
-        if noise_mode == "none":
-            return None
-        if noise_mode == "random":
-            noise = torch.randn(num_images, 1, self.resolution, self.resolution, device=self.weight.device)
-        else:
-            noise = self.noise_const[None, None]
-        return noise * self.noise_strength
+    def scaled_noise(self, noise: str | Float[Tensor, "n p"]) -> Float[Tensor, "#n 1 r r"] | None:
+        """Noise times the learnt strength: "const" is stored with the network, "none" is none, rows are per image."""
+        if isinstance(noise, str):
+            if noise == "none":
+                return None
+            noise = self.noise_const
+        return noise.reshape(-1, 1, self.resolution, self.resolution) * self.noise_strength
 
     def forward(
-        self, x: Float[Tensor, "n i h w"], w: Float[Tensor, "n w_dim"], noise_mode: str = "random"
+        self, x: Float[Tensor, "n i h w"], w: Float[Tensor, "n w_dim"], noise: str | Float[Tensor, "n p"] = "const"
     ) -> Float[Tensor, "n o h2 w2"]:
         y = modulated_conv2d(
             x,
@@ -186,7 +184,7 @@ class SynthesisLayer(nn.Module):
             self.affine(w),
             gain=LRELU_GAIN,
             upsample_kernel=self.resample_filter if self.up == 2 else None,
-            noise=self.noise(len(x), noise_mode),
+            noise=self.scaled_noise(noise),
         )
         y += (self.bias * LRELU_GAIN).to(y.dtype)[:, None, None]
         return activate_(y, "lrelu", self.clamp)

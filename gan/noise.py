@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gan.generator import SynthesisNetwork
@@ -26,6 +26,23 @@ def noise_of_seed(synthesis: SynthesisNetwork, seed: int) -> dict[str, Float[Ten
         )
         for place, (name, stored) in enumerate(learnt_noise(synthesis).items())
     }
+
+
+def noise_of_images(
+    synthesis: SynthesisNetwork, seeds: Int[Tensor, " n"], device: torch.device
+) -> Float[Tensor, "n p"]:
+    """Standard normal noise of each image for all layers, in the form that `SynthesisNetwork` takes.
+
+    A row is a function of its seed and the kind of device, not of the other images. Nothing waits for the device.
+
+    Args:
+        seeds: one per image, on the CPU.
+    """
+    noise = torch.empty(len(seeds), sum(synthesis.noise_sizes), device=device)
+    generator = torch.Generator(device)
+    for row, seed in zip(noise, seeds.tolist(), strict=True):
+        row.normal_(generator=generator.manual_seed(seed))
+    return noise
 
 
 def synthesise(

@@ -84,13 +84,13 @@ class ReferenceSynthesisLayer(SynthesisLayer):
     """Modulated convolution, noise, bias, activation, gain, clamp."""
 
     def forward(
-        self, x: Float[Tensor, "n i h w"], w: Float[Tensor, "n w_dim"], noise_mode: str = "random"
+        self, x: Float[Tensor, "n i h w"], w: Float[Tensor, "n w_dim"], noise: str | Float[Tensor, "n p"] = "const"
     ) -> Float[Tensor, "n o h2 w2"]:
         kernel = self.resample_filter if self.up == 2 else None
         y = modulated_conv2d(x, self.weight, self.affine(w), upsample_kernel=kernel)
-        noise = self.noise(len(x), noise_mode)
-        if noise is not None:
-            y = y + noise
+        scaled_noise = self.scaled_noise(noise)
+        if scaled_noise is not None:
+            y = y + scaled_noise
         return _activate(y + self.bias[:, None, None], "lrelu", LRELU_GAIN, self.clamp)
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -17,7 +17,7 @@ from gan.augment import AugmentPipe, Draws
 from gan.compiling import check_compiler, compile_when_called
 from gan.discriminator import Discriminator
 from gan.distributed import all_reduce_mean_, rank, world_size
-from gan.draws import BatchDraws, derive_seed
+from gan.draws import BatchDraws
 from gan.ema import ema_decay, update_ema
 from gan.generator import Generator
 from gan.layers import FAST_LAYERS
@@ -30,6 +30,7 @@ from gan.losses import (
     path_lengths,
 )
 from gan.memory import keep_freed_memory
+from gan.noise import noise_of_images
 from gan.sampling import draw
 from gan.settings import GanSettings, SamplingSettings
 from gan.sharing import num_passes, obstacle, path_length_batch
@@ -37,7 +38,7 @@ from segkit.core.errors import RequestError
 from segkit.tasks.callbacks import TASK_FORMAT_KEY
 
 # Which numbers are drawn from: each phase of an iteration has a stream of its own.
-_G_MAIN, _G_REG, _D_MAIN, _D_REG, _LAYER_NOISE = range(5)
+_G_MAIN, _G_REG, _D_MAIN, _D_REG = range(4)
 
 
 class StyleGAN2Task(L.LightningModule):
@@ -54,8 +55,9 @@ class StyleGAN2Task(L.LightningModule):
 
     layers = FAST_LAYERS
     """What the networks are built of."""
-    checkpoint_format = 2
-    """Raise it when the same tensors come to mean another network. In 1, layers that upsample correlated."""
+    checkpoint_format = 3
+    """Raise it when a checkpoint would go on as another training. In 1, layers that upsample correlated; in 2, each
+    rank and pass drew the layers' noise anew."""
 
     pl_mean: Tensor
     sign_sum: Tensor
@@ -129,7 +131,6 @@ class StyleGAN2Task(L.LightningModule):
         s = self.settings
         iteration = self.num_images_seen // s.batch_size
         real_pm1 = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        torch.manual_seed(derive_seed(self.seed, iteration, _LAYER_NOISE, rank()))  # for the noise inside the layers
         adam_g, adam_d = cast(list[LightningOptimizer], self.optimizers())
         # the networks choose their own precision, whatever the Trainer was given
         with torch.autocast(self.device.type, enabled=False):
@@ -162,11 +163,13 @@ class StyleGAN2Task(L.LightningModule):
         count = self.settings.batch_size
         z, z_mixed, cutoff = self._latents(draws, count)
         augmentation = draws.augment(count)
+        noise_seeds = draws.seeds(count)
         passes = self._passes(count)
         total, w_mean = self._zero(), torch.zeros_like(self.generator.mapping.w_avg)
         for part in passes:
             w, ws = self._styles(z[part], z_mixed[part], cutoff)
-            loss = generator_loss(self._logits(self._synthesise(ws), augmentation.share(part))) / len(passes)
+            logits = self._logits(self._synthesise(ws, noise_seeds[part]), augmentation.share(part))
+            loss = generator_loss(logits) / len(passes)
             loss.backward()
             total += loss.detach()
             w_mean += w.detach().mean(dim=0) / len(passes)
@@ -183,11 +186,12 @@ class StyleGAN2Task(L.LightningModule):
         s, count = self.settings, path_length_batch(self.settings)
         z, z_mixed, cutoff = self._latents(draws, count)
         noise = draws.normal(count, s.image_channels, s.resolution, s.resolution)
+        noise_seeds = draws.seeds(count)
         passes = self._passes(count)
         mean_length = self._zero()
         for part in passes:
             _, ws = self._styles(z[part], z_mixed[part], cutoff)
-            lengths = path_lengths(self._synthesise(ws), ws, noise[part])
+            lengths = path_lengths(self._synthesise(ws, noise_seeds[part]), ws, noise[part])
             loss = path_length_penalty(lengths, self.pl_mean) * (s.pl_weight * s.pl_interval / len(passes))
             loss.backward()
             mean_length += lengths.detach().mean() / len(passes)
@@ -201,11 +205,13 @@ class StyleGAN2Task(L.LightningModule):
         count = self.settings.batch_size
         z, z_mixed, cutoff = self._latents(draws, count)
         augment_fake, augment_real = draws.augment(count), draws.augment(count)
+        noise_seeds = draws.seeds(count)
         passes = self._passes(count)
         total, sign = self._zero(), self._zero()
         for part in passes:
             with torch.no_grad():
-                fake_pm1 = self._synthesise(self._styles(z[part], z_mixed[part], cutoff)[1])
+                _, ws = self._styles(z[part], z_mixed[part], cutoff)
+                fake_pm1 = self._synthesise(ws, noise_seeds[part])
             fake_logits = self._logits(fake_pm1, augment_fake.share(part))
             real_logits = self._logits(real_pm1[part], augment_real.share(part))
             loss = discriminator_loss(real_logits, fake_logits) / len(passes)
@@ -249,9 +255,12 @@ class StyleGAN2Task(L.LightningModule):
             ws = torch.cat([ws[:, :cutoff], mapping.broadcast(mapping.map(z_mixed))[:, cutoff:]], dim=1)
         return w, ws
 
-    def _synthesise(self, ws: Tensor) -> Float[Tensor, "n c r r"]:
+    def _synthesise(self, ws: Tensor, noise_seeds: Int[Tensor, " n"]) -> Float[Tensor, "n c r r"]:
+        synthesis = self.generator.synthesis
         ws = ws.contiguous()  # one layout with and without style mixing: one case for the compiler
-        return self.generator.synthesis(ws, self.settings.train_noise)  # type: ignore[no-any-return]
+        random = self.settings.train_noise == "random"
+        noise = noise_of_images(synthesis, noise_seeds, ws.device) if random else "const"
+        return synthesis(ws, noise)  # type: ignore[no-any-return]
 
     def _logits(self, images_pm1: Tensor, augmentation: Draws) -> Float[Tensor, "n 1"]:
         if self.settings.augment != "none":

@@ -140,7 +140,7 @@ VERBS: Mapping[str, Verb] = {
     "gan": Verb(
         "pipelines.stages.gan",
         GanStageSettings,
-        version=4,
+        version=5,
         contents=_gan_contents,
         paths=frozenset({"init_from", "checkpoint_kimg", "images_per_pass"}),
         check=_gan_check,

@@ -31,7 +31,7 @@ def adapted(found, wanted):
 def drawn(generator, num_ws=None, seed=0):
     """Pictures of the generator with other styles in each layer; `num_ws` of them are drawn."""
     ws = torch.randn(2, num_ws or generator.num_ws, 6, generator=torch.Generator().manual_seed(seed))
-    return generator.synthesis(ws[:, : generator.num_ws], noise_mode="const").double().numpy()
+    return generator.synthesis(ws[:, : generator.num_ws], "const").double().numpy()
 
 
 @torch.no_grad()

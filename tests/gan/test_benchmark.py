@@ -73,7 +73,7 @@ def fake(monkeypatch):
 
 
 def test_the_phases_that_are_timed_are_those_that_train(tmp_path):
-    settings = tiny(train_noise="const", kimg=0.004)
+    settings = tiny(kimg=0.004)
     trained, _ = fit(settings, tmp_path)
     (batch,) = [next(iter(BatchStream(images(settings), settings, SEED)))]
     task = StyleGAN2Task(settings, SEED)

@@ -21,7 +21,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 
 # Ten iterations: R1 in four of them, path lengths in five.
-TEN = {"batch_size": 8, "mbstd_group_size": 4, "train_noise": "const", "kimg": 0.08, "ada_ramp_kimg": 1.0}
+TEN = {"batch_size": 8, "mbstd_group_size": 4, "kimg": 0.08, "ada_ramp_kimg": 1.0}
 PLAIN = tiny(**TEN, style_mixing_prob=0.0, augment="none")
 AUGMENTED = tiny(**TEN | {"mbstd_group_size": 2, "ada_ramp_kimg": 0.2}, augment_transforms="bgcfnc", ada_target=0.35)
 RICH = tiny(
@@ -87,7 +87,7 @@ def two(tmp_path_factory, one):
 
 
 def test_two_processes_train_as_one_does(one, two):
-    """Constant noise, no style mixing, no augmentation, groups of the minibatch deviation inside a rank."""
+    """No style mixing, no augmentation, groups of the minibatch deviation inside a rank."""
     expected, start = one[0]["plain"].state_dict(), StyleGAN2Task(PLAIN, SEED).state_dict()
     for rank in range(2):
         found = two["plain", rank]

@@ -4,6 +4,7 @@ import torch
 
 from gan.discriminator import Discriminator
 from gan.generator import Generator
+from gan.noise import learnt_noise
 from gan.settings import GanSettings
 from tests.gan.small_networks import networks
 from tests.reference import gan_networks_numpy as reference
@@ -162,11 +163,17 @@ def test_noise_modes_differ_only_in_noise():
     for name, parameter in network.named_parameters():
         if name.endswith("noise_strength"):
             torch.nn.init.constant_(parameter, 0.5)
-    constant, random, none = (network(z, noise_mode=mode) for mode in ("const", "random", "none"))
-    torch.testing.assert_close(constant, network(z, noise_mode="const"))
-    torch.testing.assert_close(none, network(z, noise_mode="none"))
-    assert not torch.equal(random, network(z, noise_mode="random"))
+    stored = torch.cat([value.flatten() for value in learnt_noise(network.synthesis).values()])
+    constant, none = (network(z, noise_mode=mode) for mode in ("const", "none"))
     assert not torch.equal(constant, none)
+    ws = network.mapping(z)
+    for image, noise in ((constant, stored), (none, torch.zeros_like(stored))):
+        torch.testing.assert_close(network.synthesis(ws, noise.expand(2, -1)), image)
+
+
+def test_unknown_noise_is_refused():
+    with pytest.raises(ValueError, match="random"):
+        Generator(tiny())(torch.randn(1, 8), noise_mode="random")
 
 
 def test_networks_keep_the_scale_of_their_signals():

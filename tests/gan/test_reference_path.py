@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gan.discriminator import Discriminator
-from gan.generator import Generator
+from gan.generator import Generator, SynthesisNetwork
 from gan.losses import gradient_penalty, path_length_penalty, path_lengths
 from gan.reference_path import REFERENCE_LAYERS, ReferenceTask, upfirdn2d
 from gan.task import StyleGAN2Task
@@ -47,11 +47,13 @@ def test_resampling_agrees_with_loops(up, down):
     np.testing.assert_allclose(found, reference.upfirdn(x, taps, up, down, (2, 1)), atol=1e-12)
 
 
-@pytest.mark.parametrize("noise_mode", ["none", "const"])
-def test_generators_draw_the_same_image_and_learn_the_same(noise_mode):
+@pytest.mark.parametrize("noise_kind", ["none", "const", "per image"])
+def test_generators_draw_the_same_image_and_learn_the_same(noise_kind):
     fast, plain = pair(Generator, tiny())
     z, target = torch.randn(3, 8).double(), torch.randn(3, 3, 16, 16).double()
-    images = [network(z, noise_mode=noise_mode) for network in (fast, plain)]
+    per_image = torch.randn(3, sum(fast.synthesis.noise_sizes)).double()
+    noise = per_image if noise_kind == "per image" else noise_kind
+    images = [network.synthesis(network.mapping(z), noise) for network in (fast, plain)]
     torch.testing.assert_close(*images, **EXACT)
     losses = [(image * target).sum() for image in images]
     assert_alike(gradients(fast, losses[0]), gradients(plain, losses[1]))
@@ -90,6 +92,15 @@ def test_path_lengths_have_the_same_second_derivatives():
         penalty = path_length_penalty(lengths, torch.tensor(0.3))
         found.append((lengths.detach(), *gradients(network.synthesis, penalty)))
     assert_alike(*found)
+
+
+def test_both_trainings_draw_the_same_noise_for_each_image(monkeypatch):
+    used = []
+    monkeypatch.setattr(SynthesisNetwork, "forward", lambda network, ws, noise: used.append(noise))
+    for kind in (StyleGAN2Task, ReferenceTask):
+        task = kind(tiny(), seed=3)
+        task._synthesise(torch.zeros(2, task.generator.num_ws, 6), task._draws(4, 1).seeds(2))
+    assert torch.equal(*used)
 
 
 def test_both_trainings_begin_with_the_same_numbers():

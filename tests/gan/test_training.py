@@ -16,7 +16,6 @@ def test_iterations_are_those_of_the_papers(tmp_path, ema_rampup):
     settings = tiny(
         batch_size=8,
         kimg=0.072,
-        train_noise="const",
         ema_kimg=0.02,
         ema_rampup=ema_rampup,
         augment_transforms="bgc",
@@ -29,12 +28,20 @@ def test_iterations_are_those_of_the_papers(tmp_path, ema_rampup):
         start.augment_pipe.set_p(chance)
         return start.augment_pipe(images, numbers)
 
+    num_noise = sum(start.generator.synthesis.noise_sizes)
+
+    def synthesise(ws, draws):
+        seeds = draws.seeds(len(ws))
+        rows = [torch.randn(num_noise, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+        return start.generator.synthesis(ws, torch.stack(rows))
+
     told = reference.Training(
         settings,
         start.generator,
         start.discriminator,
         start.generator_ema,
         augment,
+        synthesise,
         lambda iteration, phase: BatchDraws(SEED, iteration, phase),
     )
     for batch in BatchStream(images(settings), settings, SEED):

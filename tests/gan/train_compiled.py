@@ -69,9 +69,9 @@ def what_a_resumed_training_learns_otherwise(folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     torch.compiler.set_stance("default", force_backend="aot_eager")
-    constant = {"train_noise": "const", "augment": "none"}
-    cases = [compare(tiny(**constant | changes)) for changes in json.loads(sys.argv[1])]
-    bench = graphs_of_a_bench(tiny(**constant))
+    plain = {"augment": "none"}
+    cases = [compare(tiny(**plain | changes)) for changes in json.loads(sys.argv[1])]
+    bench = graphs_of_a_bench(tiny(**plain))
     with TemporaryDirectory() as folder:
         resumed = what_a_resumed_training_learns_otherwise(Path(folder))
     print(json.dumps({"cases": cases, "bench": bench, "resumed": resumed}))

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan.data import GanImages
+from gan.noise import noise_of_images
 from gan.settings import GanSettings, max_steps
 from gan.snapshots import Snapshots
 from gan.task import StyleGAN2Task
@@ -70,10 +71,9 @@ class Recording(StyleGAN2Task):
         self.seen["z"].append(torch.cat([z, z_mixed]))
         return z, z_mixed, cutoff
 
-    def _synthesise(self, ws):
-        with torch.random.fork_rng(devices=[]):  # looks at what the layers are about to draw from
-            self.seen["noise"].append(torch.randn(4))
-        return super()._synthesise(ws)
+    def _synthesise(self, ws, noise_seeds):
+        self.seen["noise"].append(noise_of_images(self.generator.synthesis, noise_seeds, ws.device))
+        return super()._synthesise(ws, noise_seeds)
 
     def _logits(self, images_pm1, augmentation):
         self.seen["augmentation"].append(augmentation.apply)

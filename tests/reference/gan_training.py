@@ -70,15 +70,16 @@ class Training:
     """`iterate` is one iteration; the state between iterations is in the attributes.
 
     Args:
-        generator, discriminator: networks; `generator.mapping.map`, `.synthesis(ws, "const")` and `.num_ws` are used.
+        generator, discriminator: networks; `generator.mapping.map` and `.num_ws` are used.
         average: the generator's running average, a copy to begin with.
         augment: `augment(images, chance, numbers)`.
+        synthesise: `synthesise(ws, draws)` draws the layers' noise from a phase's random numbers, after all others.
         draw: `draw(iteration, phase)` gives the random numbers of a phase.
     """
 
-    def __init__(self, settings, generator, discriminator, average, augment, draw):
+    def __init__(self, settings, generator, discriminator, average, augment, synthesise, draw):
         self.s, self.g, self.d, self.average = settings, generator, discriminator, average
-        self.augment, self.draw = augment, draw
+        self.augment, self.synthesise, self.draw = augment, synthesise, draw
         self.adam_g = Adam(generator.parameters(), settings.learning_rate, settings.pl_interval)
         self.adam_d = Adam(discriminator.parameters(), settings.learning_rate, settings.r1_interval)
         self.w_avg = torch.zeros(settings.w_dim)
@@ -101,7 +102,7 @@ class Training:
     def main_of_generator(self, draws):
         ws, w = self.styles(draws, self.s.batch_size)
         numbers = draws.augment(self.s.batch_size)
-        fake = self.g.synthesis(ws, "const")
+        fake = self.synthesise(ws, draws)
         self.adam_g.step(loss_of_generator(self.d(self.augment(fake, self.chance, numbers))))
         self.w_avg = 0.995 * self.w_avg + 0.005 * w.detach().mean(dim=0)
 
@@ -109,7 +110,7 @@ class Training:
         s, count = self.s, self.s.batch_size // 2
         ws, _ = self.styles(draws, count)
         noise = draws.normal(count, s.image_channels, s.resolution, s.resolution)
-        lengths = lengths_of_paths(lambda ws: self.g.synthesis(ws, "const"), ws, noise)
+        lengths = lengths_of_paths(lambda ws: self.synthesise(ws, draws), ws, noise)
         penalty = ((lengths - self.length_mean) ** 2).mean()
         self.adam_g.step(s.pl_interval * s.pl_weight * penalty)
         self.length_mean = 0.99 * self.length_mean + 0.01 * lengths.detach().mean()
@@ -117,7 +118,7 @@ class Training:
     def main_of_discriminator(self, real, draws):
         ws, _ = self.styles(draws, self.s.batch_size)
         for_fake, for_real = draws.augment(self.s.batch_size), draws.augment(self.s.batch_size)
-        fake_logits = self.d(self.augment(self.g.synthesis(ws, "const"), self.chance, for_fake))
+        fake_logits = self.d(self.augment(self.synthesise(ws, draws), self.chance, for_fake))
         real_logits = self.d(self.augment(real, self.chance, for_real))
         self.adam_d.step(loss_of_discriminator(real_logits, fake_logits))
         self.signs += real_logits.sign().flatten().tolist()
