@@ -8,10 +8,10 @@ from typing import Any
 from pipelines.report import comparisons, fidelity, verdict
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.verdict import Basis, SplitSize, Verdict
+from pipelines.stage_types import ReportRequest
 from pipelines.stages.evaluate import OBSERVER, SCORED, read_measurements
-from pipelines.store import read_done
-from pipelines.verbs import ReportRequest
 from segkit.core.manifest import Manifest, read_manifest
+from segkit.core.run_folder import read_done
 from segkit.metrics.score import Comparison, Measurement, find, load_scores
 
 TEACHER, ENSEMBLE = "teacher", "ensemble"

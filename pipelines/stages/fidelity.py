@@ -4,27 +4,27 @@ from pathlib import Path
 
 from gan.fidelity.copies import MIN_TRAINING_IMAGES
 from gan.sampling import read_generator
-from pipelines.context import Context
 from pipelines.fidelity import records, words
 from pipelines.fidelity.assessment import SAMPLES, as_json, check_copies, with_doubt
 from pipelines.fidelity.evaluation import Evaluation, SubjectSet, drawn_set
 from pipelines.fidelity.observation import of_files
 from pipelines.fidelity.photographs import Photographs, of_data_stage
-from pipelines.settings import FidelitySettings
-from pipelines.store import read_done
+from pipelines.stage_types import FidelitySettings
+from pipelines.worker import Context
 from segkit.core.errors import RequestError
 from segkit.core.files import write_json
 from segkit.core.manifest import read_manifest
+from segkit.core.run_folder import read_done
 from segkit.core.wording import counted
 
 
-def run(context: Context) -> None:
+def run(context: Context[FidelitySettings]) -> None:
     """Write the numbers as JSON, CSV and text, `nearest.csv` and `nearest.png`.
 
     Raises:
         TooManyCopiesError: more of what was drawn are copies than `max_copy_share` allows.
     """
-    settings: FidelitySettings = context.settings
+    settings = context.settings
     photographs = of_data_stage(context.inputs["data"])
     if photographs.num_training_groups < MIN_TRAINING_IMAGES:
         _leave_out(context, photographs)
@@ -34,7 +34,7 @@ def run(context: Context) -> None:
         drawn_set(settings.first_seed, settings.num_images, settings.truncation_psi),
         _samples(context.inputs["samples"]),
     ]
-    teacher, name = context.inputs["teacher"], context.request.name
+    teacher, name = context.inputs["teacher"], context.name
     evaluation = Evaluation(photographs, teacher, gan, context.runtime, context.work, name, settings.k)
     assessment = with_doubt(evaluation.assess(generator, sets), settings.max_copy_share)
     if not context.first_rank:
@@ -61,9 +61,9 @@ def _samples(folder: Path) -> SubjectSet:
     return SubjectSet(SAMPLES, title, of_files([row.image for row in read_manifest(folder).rows]))
 
 
-def _leave_out(context: Context, photographs: Photographs) -> None:
+def _leave_out(context: Context[FidelitySettings], photographs: Photographs) -> None:
     """So few photographs are no basis: say so, unless the pipeline hangs on it."""
-    settings: FidelitySettings = context.settings
+    settings = context.settings
     patients = photographs.num_training_groups
     whose = f" of {counted(patients, 'patient')}" if patients < len(photographs.training) else ""
     reason = (
@@ -74,4 +74,4 @@ def _leave_out(context: Context, photographs: Photographs) -> None:
         raise RequestError(f"there are {reason}; without fidelity.max_copy_share the pipeline goes on all the same")
     if context.first_rank:
         write_json(context.out / records.NUMBERS, {"not_measured": reason})
-        print(f"{context.request.name}: not measured, there are {reason}")
+        print(f"{context.name}: not measured, there are {reason}")

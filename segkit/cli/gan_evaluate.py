@@ -93,11 +93,11 @@ def evaluate(
     """
     from gan.sampling import read_generator
     from gan.settings import SamplingSettings
-    from pipelines.execution import is_first_rank
     from pipelines.fidelity import records
     from pipelines.fidelity.assessment import check_copies, with_doubt
     from pipelines.fidelity.evaluation import Evaluation, drawn_set
     from pipelines.fidelity.photographs import find
+    from pipelines.worker import is_first_rank
     from segkit.core.config import validate
     from segkit.tasks.settings import RuntimeSettings
     from segkit.tasks.trainer import quiet

@@ -56,13 +56,13 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
     lines = out_of(capsys, *args).splitlines()
     planned = plan(config, tmp_path / "runs")
     assert lines == [
-        f"[{number}/11] {item.request.name}: would run ({item.folder.name})"
+        f"[{number}/11] {item.stage.name}: would run ({item.folder.name})"
         for number, item in enumerate(planned, start=1)
     ]
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_dry_run_and_status_know_what_is_done_and_what_is_begun(
+def test_a_dry_run_and_status_know_what_is_done_and_what_is_started(
     finished_runs: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changed = ["--set", "students.mixed.phases.0.epochs=2"]
@@ -73,11 +73,11 @@ def test_a_dry_run_and_status_know_what_is_done_and_what_is_begun(
     assert [line.split()[:2] for line in lines] == [
         [stage, "done" if stage in STAGES[:6] else "missing"] for stage in STAGES
     ]
-    begun = plan(config, tmp_path / "runs")[0].folder / "work" / "begun"
-    begun.parent.mkdir(parents=True)
-    begun.touch()
+    started = plan(config, tmp_path / "runs")[0].folder / "work" / "started"
+    started.parent.mkdir(parents=True)
+    started.touch()
     args[-1] = str(tmp_path / "runs")
-    assert out_of(capsys, "pipeline", "status", *args).splitlines()[0].split()[:2] == ["data", "begun"]
+    assert out_of(capsys, "pipeline", "status", *args).splitlines()[0].split()[:2] == ["data", "started"]
     assert ": would resume (data-" in out_of(capsys, "pipeline", "run", *args, "--dry-run").splitlines()[0]
 
 
@@ -97,7 +97,7 @@ def test_a_part_of_the_recipe_runs_up_to_its_stage(
 ) -> None:
     lines = out_of(capsys, *command, "-c", str(config), "--runs", str(tmp_path), "--dry-run").splitlines()
     named = [line.split()[1].rstrip(":") for line in lines]
-    assert named == [item.request.name for item in plan(config, tmp_path, upto=last)]
+    assert named == [item.stage.name for item in plan(config, tmp_path, upto=last)]
     assert named[-1] == last
 
 
@@ -130,7 +130,7 @@ def test_a_wrong_request_for_a_stage_is_answered(
 
 def test_a_stage_file_of_another_stage_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "stage.yaml"
-    path.write_text("stage: gan\nverb: gan\n")
+    path.write_text("stage: gan\ntype: gan\n")
     words = out_of(capsys, "stage", "teacher", "-c", str(path), "--out", str(tmp_path / "out"), code=2)
     assert "stage.yaml is of the stage 'gan', not 'teacher'" in words
 

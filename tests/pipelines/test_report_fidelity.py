@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.context import Context, Inputs
 from pipelines.fidelity import records, words
 from pipelines.fidelity.assessment import as_json
 from pipelines.report import fidelity
 from pipelines.report.pictures import Album
 from pipelines.stages import report
+from pipelines.worker import Context
 from segkit.core.files import read_json, write_json
 from tests.pipelines import fidelity_runs
 from tests.pipelines.report_runs import Made, make
@@ -43,7 +43,7 @@ def with_numbers(run: Made, out: Path, copied: int, **given: int) -> Made:
     write_json(
         folders["fidelity-r2"] / records.NUMBERS, {"not_measured": "2 training photographs, and that is too few"}
     )
-    report.run(Context(run.request, Inputs(folders), out, "f" * 64, True))
+    report.run(Context(run.request, folders, out, "f" * 64, True))
     return Made(out, folders, run.request)
 
 

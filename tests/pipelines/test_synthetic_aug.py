@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import synthetic_aug
 from pipelines.graph import Graph
-from pipelines.settings import SyntheticAugSettings
-from pipelines.verbs import ReportRequest
+from pipelines.recipes import synthetic_aug
+from pipelines.recipes.synthetic_aug import SyntheticAugSettings
+from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 from segkit.tasks.settings import TrainSettings
@@ -70,7 +70,12 @@ def test_the_verdict_compares_each_student_with_its_own_control() -> None:
     students = dict.fromkeys(("first", "second"), TINY["students"]["mixed"])
     request = build(students=students)["report"].settings
     assert isinstance(request, ReportRequest)
-    assert request.pairs == [("first", "first-control"), ("second", "second-control")]
+    assert request.roles == Roles(
+        baseline="teacher",
+        treated=("first", "second"),
+        controls={"first": "first-control", "second": "second-control"},
+        ensemble="ensemble",
+    )
 
 
 def test_without_controls_there_is_nothing_to_compare_with() -> None:
@@ -78,7 +83,8 @@ def test_without_controls_there_is_nothing_to_compare_with() -> None:
     assert "mixed-control" not in reads(graph)
     request = graph["report"].settings
     assert isinstance(request, ReportRequest)
-    assert request.pairs == []
+    assert request.roles.controls == {}
+    assert request.roles.treated == ("mixed",)
 
 
 def test_a_second_round_takes_the_best_model_so_far_as_its_teacher() -> None:
@@ -135,7 +141,7 @@ def test_each_round_trains_another_gan_and_the_first_round_is_that_of_a_single_o
 def test_a_student_of_any_round_is_compared_with_the_one_control() -> None:
     request = build(rounds=2)["report"].settings
     assert isinstance(request, ReportRequest)
-    assert request.pairs == [("mixed", "mixed-control"), ("mixed-r2", "mixed-control")]
+    assert request.roles.controls == {"mixed": "mixed-control", "mixed-r2": "mixed-control"}
 
 
 def test_a_named_member_belongs_to_the_ensemble_in_every_round_and_others_do_not() -> None:

@@ -1,0 +1,257 @@
+"""The stage types: settings of each, what identifies its result, and what is checked before it starts.
+
+Free of torch, so that the runner can import it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from gan.settings import GanSettings, SamplingSettings
+from gan.sharing import obstacle as gan_device_count_error
+from pipelines.stage import Preflight, StageType
+from segkit.core.config import Settings
+from segkit.core.errors import RequestError
+from segkit.core.files import sha256_file
+from segkit.core.seeding import LARGEST_SEED
+from segkit.data.settings import DataSettings
+from segkit.tasks.settings import InferenceSettings, TrainSettings
+
+StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
+Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
+
+
+def _data_digests(settings: DataSettings) -> dict[str, str]:
+    if settings.source == "phantom":
+        return {}
+    if settings.source is None:
+        raise RequestError("no data set given; use --data NAME:DIR, for example --data drive:/data/DRIVE")
+    from segkit.data.readers import open_dataset
+
+    dataset = open_dataset(settings.source, settings.group_pattern)
+    settings.cut(dataset.training_groups)  # fails now rather than in the stage
+    return {"data": dataset.digest}
+
+
+DATA = StageType(
+    "data",
+    DataSettings,
+    "pipelines.stages.data",
+    version=2,
+    not_fingerprinted=frozenset({"source"}),
+    external_digests=_data_digests,
+)
+
+
+def _train_device_count_error(settings: TrainSettings, num_devices: int) -> str | None:
+    for number, phase in enumerate(settings.phases):
+        if phase.batch_size % num_devices:
+            batch = f"phases.{number}.batch_size = {phase.batch_size}"
+            return f"{batch} cannot be shared evenly by {num_devices} devices (runtime.devices)"
+    return None
+
+
+TRAIN = StageType(
+    "train",
+    TrainSettings,
+    "pipelines.stages.train",
+    version=2,
+    device_count_error=_train_device_count_error,
+)
+
+
+class GanStageSettings(GanSettings):
+    """The GAN and its place in the pipeline."""
+
+    seed_offset: int = Field(0, ge=0)
+    """Added to the run's seed, to train the same GAN again."""
+    checkpoint_kimg: float = Field(4.0, gt=0)
+    """Thousands of images between two checkpoints, from which a killed training goes on."""
+
+    @property
+    def gan_settings(self) -> GanSettings:
+        """Without its place in the pipeline."""
+        return GanSettings.model_validate(self.model_dump(include=set(GanSettings.model_fields)))
+
+    @model_validator(mode="after")
+    def _photographs_have_these_channels(self) -> "GanStageSettings":
+        if self.image_channels not in (1, 3):
+            raise ValueError(f"image_channels {self.image_channels}: photographs are drawn in 3 (RGB) or 1 (gray)")
+        return self
+
+
+_NVIDIA_WEIGHTS = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/"
+
+
+def _gan_digests(settings: GanStageSettings) -> dict[str, str]:
+    if settings.init_from is None:
+        return {}
+    path = Path(settings.init_from).expanduser()
+    if path.is_dir():
+        return {f"init_from/{file.name}": sha256_file(file) for file in sorted(path.iterdir()) if file.is_file()}
+    if not path.is_file():
+        raise RequestError(
+            f"gan.init_from = {path} does not exist; train from scratch with --set gan.init_from=null, or download "
+            f"ffhq-res512-mirror-stylegan2-noaug.pkl from {_NVIDIA_WEIGHTS}"
+        )
+    return {"init_from": sha256_file(path)}
+
+
+def _gan_preflight(settings: GanStageSettings) -> Preflight | None:
+    if settings.init_from is None:
+        return None
+    topic = f"that {settings.init_from} fits the GAN's settings"
+    return Preflight(topic, "gan.first_weights", settings.gan_settings.model_dump_json())
+
+
+GAN = StageType(
+    "gan",
+    GanStageSettings,
+    "pipelines.stages.gan",
+    version=4,
+    not_fingerprinted=frozenset({"init_from", "checkpoint_kimg", "images_per_pass"}),
+    external_digests=_gan_digests,
+    preflight=_gan_preflight,
+    device_count_error=gan_device_count_error,
+)
+
+
+def _check_seeds(first_seed: int, num_images: int) -> None:
+    if first_seed + num_images - 1 > LARGEST_SEED:
+        raise ValueError(
+            f"first_seed {first_seed} and num_images {num_images} go beyond the largest seed, {LARGEST_SEED}; "
+            "lower one of them"
+        )
+
+
+class SampleSettings(SamplingSettings):
+    """Synthetic fundi drawn from the generator."""
+
+    num_images: int = Field(1000, ge=1)
+    first_seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    """Images are drawn from the seeds first_seed, first_seed + 1, ..."""
+
+    @model_validator(mode="after")
+    def _seeds_exist(self) -> "SampleSettings":
+        _check_seeds(self.first_seed, self.num_images)
+        return self
+
+
+SAMPLE = StageType("sample", SampleSettings, "pipelines.stages.sample", version=2)
+
+
+class FidelitySettings(Settings):
+    """How good the GAN's fundi are, and whether they are copies of photographs; the teacher's encoder sees them."""
+
+    enabled: bool = True
+    """Measure them before they are labelled. Nothing that is trained depends on it."""
+    num_images: int = Field(500, ge=2)
+    """Images drawn to measure the GAN; the samples are measured beside them."""
+    first_seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    """They are drawn from the seeds first_seed, first_seed + 1, ..."""
+    truncation_psi: float = Field(1.0, ge=-2, le=2)
+    """1 measures all the GAN can draw; the samples have a psi of their own."""
+    k: int = Field(3, ge=1)
+    """Neighbour that precision, recall, density and coverage reach to; needs more photographs than that."""
+    max_copy_share: float | None = Field(None, ge=0, le=1)
+    """Stop the pipeline before anything is labelled if a larger share of drawn images or of samples are copies of
+    training photographs, as 0.1. None only reports the share."""
+    num_pairs: int = Field(8, ge=1)
+    """Images of each kind shown beside the photograph they are nearest to."""
+
+    @model_validator(mode="after")
+    def _seeds_exist(self) -> "FidelitySettings":
+        _check_seeds(self.first_seed, self.num_images)
+        return self
+
+
+FIDELITY = StageType("fidelity", FidelitySettings, "pipelines.stages.fidelity", version=2)
+
+
+class PseudoLabelSettings(Settings):
+    """Vessel probabilities that the teacher gives each synthetic fundus; how they are used is a phase's setting."""
+
+    inference: InferenceSettings = InferenceSettings()
+
+
+PSEUDO_LABEL = StageType("pseudo-label", PseudoLabelSettings, "pipelines.stages.pseudo_label")
+
+
+class SelectSettings(Settings):
+    """The best of several models by validation Dice."""
+
+
+SELECT = StageType("select", SelectSettings, "pipelines.stages.select")
+
+
+class EnsembleSettings(Settings):
+    """How members are combined; chosen on validation."""
+
+    members: tuple[StageName, ...] = ()
+    """Names of models; the teacher and every student by default."""
+    rules: tuple[Rule, ...] = Field(("mean", "weighted", "max", "vote", "intersection"), min_length=1)
+    """The candidates among which validation Dice chooses; one name fixes the rule."""
+    inference: InferenceSettings = InferenceSettings()
+
+
+ENSEMBLE = StageType("ensemble", EnsembleSettings, "pipelines.stages.ensemble")
+
+
+class EvaluateSettings(Settings):
+    """Prediction of every model on every image, and the scores where there are labels."""
+
+    inference: InferenceSettings = InferenceSettings()
+    num_resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples of an interval."""
+
+
+EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=2)
+
+
+class ReportSettings(Settings):
+    """The one-file HTML report."""
+
+    title: str = "Vessel segmentation"
+    num_samples: int = Field(16, ge=0)
+    """Synthetic fundi shown."""
+    num_overlays: int = Field(4, ge=0)
+    """Scored images shown with true and false positives and negatives, per model."""
+
+
+class Roles(Settings):
+    """What the models of a pipeline are to each other, by the names of their stages; the report compares by it."""
+
+    baseline: str | None = None
+    """Everything else is compared with it."""
+    treated: tuple[str, ...] = ()
+    """Models trained with what the recipe tests, such as synthetic images."""
+    controls: dict[str, str] = Field(default_factory=dict)
+    """Treated model -> the model trained alike but without it; their difference gives the verdict."""
+    ensemble: str | None = None
+    """The combination of models."""
+
+
+class ReportRequest(Settings):
+    """What the report needs besides the folders of the other stages."""
+
+    report: ReportSettings
+    pipeline: dict[str, Any]
+    """The resolved settings of the whole pipeline, for the record."""
+    graph: list[dict[str, Any]]
+    """The stages: name, verb (their type) and inputs."""
+    roles: Roles = Roles()
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(treated model, control)."""
+        return list(self.roles.controls.items())
+
+
+REPORT = StageType("report", ReportRequest, "pipelines.stages.report")
+
+STAGE_TYPES: Mapping[str, StageType[Any]] = {
+    stage_type.name: stage_type
+    for stage_type in (DATA, TRAIN, GAN, SAMPLE, FIDELITY, PSEUDO_LABEL, SELECT, ENSEMBLE, EVALUATE, REPORT)
+}
