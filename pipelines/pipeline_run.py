@@ -64,20 +64,28 @@ def _matters(key: str) -> bool:
 
 @contextmanager
 def tracked(
-    recipe: str, title: str, settings: RecipeSettings, planned: Sequence["Planned"], log: Callable[[str], None]
+    recipe: str,
+    title: str,
+    settings: RecipeSettings,
+    planned: Sequence["Planned"],
+    whole: bool,
+    log: Callable[[str], None],
 ) -> Iterator[list[str]]:
     """Write the pipeline's run when the stages have run inside; the caller adds the names of those that did.
 
     Whether W&B's server answers is tried once, here, for all stages. Nothing is tried and nothing is written if W&B is
     not asked for, or if the run was written before and no stage has run since.
+
+    Args:
+        whole: whether `planned` are all stages; of a part of a pipeline nothing is written.
     """
     launched: list[str] = []
-    if not may_track(settings.runtime) or (all(item.done for item in planned) and not _missing(planned)):
+    if not may_track(settings.runtime) or (all(item.done for item in planned) and not (whole and _missing(planned))):
         yield launched
         return
     with one_decision(log):
         yield launched
-        if launched or _missing(planned):
+        if whole and (launched or _missing(planned)):
             _write(recipe, title, settings, planned, launched, log)
 
 
@@ -86,8 +94,8 @@ def _folder(planned: Sequence["Planned"]) -> Path:
 
 
 def _missing(planned: Sequence["Planned"]) -> bool:
-    """Whether these stages are a whole pipeline whose run is not written yet."""
-    return planned[-1].stage.type is REPORT and not (_folder(planned) / RECORD).exists()
+    """Whether the run of this pipeline is not written yet."""
+    return not (_folder(planned) / RECORD).exists()
 
 
 def _write(
@@ -99,8 +107,6 @@ def _write(
     log: Callable[[str], None],
 ) -> None:
     last, folder = planned[-1], _folder(planned)
-    if last.stage.type is not REPORT:
-        return
     name = f"{title} {last.fingerprint[:4]}"
     label = RunLabel(folder.name, name, "pipeline", last.stage.group, last.stage.tags)
     try:

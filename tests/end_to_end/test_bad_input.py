@@ -68,7 +68,7 @@ def test_a_wrong_setting_is_named_before_anything_is_started(
         (["--data", "drvie:x"], "no data set reader is called 'drvie'; there are: drive, folder; did you mean drive?"),
         (["--data", "drive:no/where"], "no/where does not exist; give the folder that holds the data set"),
         (["--dat", "x"], "No such option '--dat'"),
-        (["--set", "gan.init_from=no.pkl"], "gan.init_from = no.pkl does not exist. Get ffhq-res512"),
+        (["--set", "gan.init_from=no.pkl"], "gan.init_from = no.pkl does not exist"),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_is_started(
