@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.recipes import RECIPES
 from segkit.cli.recipes import shipped_configs
 from segkit.core.config import parse_yaml
 from tests.pipelines.tiny import STAGES, TINY, plan, segkit_here, write_config
@@ -16,10 +17,10 @@ def out_of(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str
     return captured.out if code == 0 else captured.err
 
 
-def test_list_names_the_recipe_and_the_shipped_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = out_of(capsys, "pipeline", "list").splitlines()
-    assert lines[0].startswith("synthetic-aug: teacher, GAN, samples")
-    assert [line.split(":")[0].strip() for line in lines[3:]] == shipped_configs()
+def test_list_names_the_recipes_and_the_shipped_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    recipes, settings = out_of(capsys, "pipeline", "list").split("\n\n")
+    assert [line.partition(":")[0] for line in recipes.splitlines()] == list(RECIPES)
+    assert [line.split(":")[0].strip() for line in settings.splitlines()[1:]] == shipped_configs()
 
 
 def test_show_prints_the_settings_with_every_default_and_the_graph(
