@@ -20,7 +20,7 @@ from gan.settings import GanSettings
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.files import write_text
-from segkit.core.recorded_folder import RecordedFolder
+from segkit.core.run_folder import RecordedFolder
 from segkit.tasks.callbacks import as_csv
 
 RECORD = "projection.json"
@@ -43,13 +43,13 @@ class ProjectionFolder:
         self.folder, self.network = folder, network
         self._recorded = RecordedFolder(folder, RECORD, f"*/{FOUND}", "projections", "made")
 
-    def held(self, names: Iterable[str], say: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Be the only one who projects into the folder; as `RecordedFolder.held`.
+    def lock(self, names: Iterable[str], on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Be the only process that projects into the folder; as `RecordedFolder.lock`.
 
         Args:
             names: of the images to be projected.
         """
-        return self._recorded.held(say, names)
+        return self._recorded.lock(on_wait, names)
 
     def claim(
         self,

@@ -13,7 +13,7 @@ from gan.generator import Generator
 from gan.sampling import levels_8bit, levels_16bit
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core import images
-from segkit.core.recorded_folder import RecordedFolder
+from segkit.core.run_folder import RecordedFolder
 
 RECORD = "sampling.json"
 
@@ -43,9 +43,9 @@ class SeedFolder:
             if not images.holds_png(self.path(seed), edge, edge, channels, self.bits)
         ]
 
-    def held(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Be the only one who draws into the folder; as `RecordedFolder.held`."""
-        return self._recorded.held(say)
+    def lock(self, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Be the only process that draws into the folder; as `RecordedFolder.lock`."""
+        return self._recorded.lock(on_wait)
 
     def claim(self, generator: Generator, sampling: SamplingSettings, device: str, source: Path) -> None:
         """Make the folder one for images of a generator: new, or as a killed run with the same settings left it.

@@ -1,1 +1,1 @@
-"""The conductor: a graph of stages, a store of their results, a runner."""
+"""The runner: stages, the graphs that recipes make of them, and how they are launched and carried out."""

@@ -6,16 +6,18 @@ fingerprint, so the same pipeline is always the same run.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.final_numbers import Numbers, of_evaluation, of_fidelity, of_verdict
-from pipelines.settings import SyntheticAugSettings
+from pipelines.graph import Graph
+from pipelines.recipes.base import RecipeSettings
+from pipelines.stage_types import EVALUATE, FIDELITY, REPORT
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
-from segkit.tasks.settings import RuntimeSettings
+from segkit.tasks.settings import RuntimeSettings, TrainSettings
 from segkit.tasks.wandb_runs import RunLabel, begin, may_track, one_decision
 
 if TYPE_CHECKING:
@@ -23,16 +25,14 @@ if TYPE_CHECKING:
 
 RECORD = "pipeline.json"
 """Written last into the pipeline's folder: its W&B run is complete."""
-LAST = "report"
-"""The verb of a whole pipeline's last stage."""
 MAX_TITLE = 100
 
 
-def tags(recipe: str, settings: SyntheticAugSettings) -> tuple[str, ...]:
+def tags(recipe: str, settings: RecipeSettings, graph: Graph) -> tuple[str, ...]:
     """Recipe, data set, networks and segkit's commit; none if nothing is tracked by W&B."""
     if settings.runtime.tracker != "wandb":
         return ()
-    networks = sorted({settings.teacher.model.name, *(student.model.name for student in settings.students.values())})
+    networks = sorted({stage.settings.model.name for stage in graph if isinstance(stage.settings, TrainSettings)})
     dataset = (settings.data.source or "no-data").partition(":")[0]
     commit = git_commit()
     return (recipe, dataset, *networks, *([f"segkit-{commit[:7]}"] if commit else []))
@@ -64,22 +64,29 @@ def _matters(key: str) -> bool:
 
 @contextmanager
 def tracked(
-    recipe: str, title: str, settings: SyntheticAugSettings, planned: Sequence["Planned"], say: Callable[[str], None]
+    recipe: str,
+    title: str,
+    settings: RecipeSettings,
+    planned: Sequence["Planned"],
+    whole: bool,
+    log: Callable[[str], None],
 ) -> Iterator[list[str]]:
     """Write the pipeline's run when the stages have run inside; the caller adds the names of those that did.
 
     Whether W&B's server answers is tried once, here, for all stages. Nothing is tried and nothing is written if W&B is
     not asked for, or if the run was written before and no stage has run since.
+
+    Args:
+        whole: whether `planned` are all stages; of a part of a pipeline nothing is written.
     """
     launched: list[str] = []
-    wanted = may_track(settings.runtime)
-    if not wanted or (all(item.done for item in planned) and not _missing(planned)):
+    if not may_track(settings.runtime) or (all(item.done for item in planned) and not (whole and _missing(planned))):
         yield launched
         return
-    with one_decision(say):
+    with one_decision(log):
         yield launched
-        if launched or _missing(planned):
-            _write(recipe, title, settings, planned, launched, say)
+        if whole and (launched or _missing(planned)):
+            _write(recipe, title, settings, planned, launched, log)
 
 
 def _folder(planned: Sequence["Planned"]) -> Path:
@@ -87,23 +94,21 @@ def _folder(planned: Sequence["Planned"]) -> Path:
 
 
 def _missing(planned: Sequence["Planned"]) -> bool:
-    """Whether these stages are a whole pipeline whose run is not written yet."""
-    return planned[-1].request.verb == LAST and not (_folder(planned) / RECORD).exists()
+    """Whether the run of this pipeline is not written yet."""
+    return not (_folder(planned) / RECORD).exists()
 
 
 def _write(
     recipe: str,
     title: str,
-    settings: SyntheticAugSettings,
+    settings: RecipeSettings,
     planned: Sequence["Planned"],
     launched: Sequence[str],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     last, folder = planned[-1], _folder(planned)
-    if last.request.verb != LAST:
-        return
     name = f"{title} {last.fingerprint[:4]}"
-    label = RunLabel(folder.name, name, "pipeline", last.request.group, last.request.tags)
+    label = RunLabel(folder.name, name, "pipeline", last.stage.group, last.stage.tags)
     try:
         shutil.rmtree(folder, ignore_errors=True)  # an offline run of the same id, which this one replaces
         config = configuration(recipe, settings, planned, launched)
@@ -111,30 +116,33 @@ def _write(
         run.summary.update(final_numbers(planned))
         run.finish()
         write_json(folder / RECORD, {"wandb_run": label.run_id, "name": name, "online": online})
-        say(f"W&B: {run.url}" if online else f"W&B: upload with `wandb sync {folder.parent}/*/wandb/offline-run-*`")
+        log(f"W&B: {run.url}" if online else f"W&B: upload with `wandb sync {folder.parent}/*/wandb/offline-run-*`")
     except Exception as error:  # the results are complete without it
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        say(f"warning: the pipeline's W&B run was not written ({reason}); the same command tries it again")
+        log(f"warning: the pipeline's W&B run was not written ({reason}); the same command tries it again")
 
 
 def configuration(
-    recipe: str, settings: SyntheticAugSettings, planned: Sequence["Planned"], launched: Sequence[str]
+    recipe: str, settings: RecipeSettings, planned: Sequence["Planned"], launched: Sequence[str]
 ) -> dict[str, Any]:
     """Every setting, the code's and the data's identity, and for each stage its result and its own W&B run."""
-    records = {item.request.name: item.done or {} for item in planned}
+    records = {item.stage.name: item.done or {} for item in planned}
     return {
         **settings.model_dump(mode="json"),
         "recipe": recipe,
         "fingerprint": planned[-1].fingerprint,
-        "dataset_sha256": records[planned[0].request.name].get("contents", {}).get("data"),
-        "segkit": {"version": records[LAST].get("versions", {}).get("segkit"), "commit": git_commit()},
+        "dataset_sha256": records[planned[0].stage.name].get("contents", {}).get("data"),
+        "segkit": {
+            "version": records[planned[-1].stage.name].get("versions", {}).get("segkit"),
+            "commit": git_commit(),
+        },
         "stages": {
-            item.request.name: {
+            item.stage.name: {
                 "fingerprint": item.fingerprint,
                 "folder": item.folder.name,
-                "wandb_run": records[item.request.name].get("wandb_run"),
-                "state": "run" if item.request.name in launched else "cached",
-                "seconds": records[item.request.name].get("seconds"),
+                "wandb_run": records[item.stage.name].get("wandb_run"),
+                "state": "run" if item.stage.name in launched else "cached",
+                "seconds": records[item.stage.name].get("seconds"),
             }
             for item in planned
         },
@@ -143,11 +151,13 @@ def configuration(
 
 def final_numbers(planned: Sequence["Planned"]) -> Numbers:
     """Scores, verdict and the GAN's measures, the latter below the name of the stage that measured them."""
-    folders: Mapping[str, Path] = {item.request.name: item.folder for item in planned}
-    numbers = of_evaluation(read_json(folders["evaluate"] / "measurements.json"))
-    numbers |= of_verdict(read_json(folders["report"] / "verdict.json"))
+    numbers: Numbers = {}
     for item in planned:
-        if item.request.verb == "fidelity":
+        if item.stage.type is EVALUATE:
+            numbers |= of_evaluation(read_json(item.folder / "measurements.json"))
+        elif item.stage.type is REPORT:
+            numbers |= of_verdict(read_json(item.folder / "verdict.json"))
+        elif item.stage.type is FIDELITY:
             measured = of_fidelity(item.folder / "fidelity.csv")
-            numbers |= {f"{item.request.name}/{key}": value for key, value in measured.items()}
+            numbers |= {f"{item.stage.name}/{key}": value for key, value in measured.items()}
     return numbers

@@ -1,4 +1,4 @@
-"""Conduct a pipeline: find what is done, launch what is not, one stage after the other."""
+"""Run a pipeline: skip the stages that are done, launch the others one after the other."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,29 +6,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.endings import Ending, how_it_ended
 from pipelines.graph import Graph
-from pipelines.launchers import launch_local
-from pipelines.request import StageRequest, request_fingerprint, request_text, stage_command
-from pipelines.store import BEGUN, WORK, Store, read_done, remove_work
-from pipelines.verbs import VERBS
+from pipelines.process import ExitCode, exit_message, launch_local, run_preflight, stage_command
+from pipelines.stage import AnyStage
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text
+from segkit.core.run_folder import STARTED, WORK, read_done, remove_work
 from segkit.tasks.settings import RuntimeSettings
 
 Launch = Callable[[Sequence[str]], int]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class StageFailedError(SegkitError):
-    """A stage's process did not end well; it has said why, and this says how to go on."""
+    """A stage's process failed; it has printed why, and this message tells how to go on."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage with its identity and its folders."""
+    """A stage with the identity of its result and its folders."""
 
-    request: StageRequest
+    stage: AnyStage
     fingerprint: str
     folder: Path
     inputs: Mapping[str, Path]
@@ -40,104 +38,110 @@ class Planned:
         return record if record is not None and record["fingerprint"] == self.fingerprint else None
 
     @property
-    def begun(self) -> bool:
-        """Whether a run of it was cut short."""
-        return (self.folder / WORK / BEGUN).exists()
+    def started(self) -> bool:
+        """Whether an earlier run of it ended before it was done."""
+        return (self.folder / WORK / STARTED).exists()
 
     @property
     def state(self) -> str:
-        """`done`, `begun` or `missing`."""
-        return "done" if self.done else "begun" if self.begun else "missing"
+        """`done`, `started` or `missing`."""
+        return "done" if self.done else "started" if self.started else "missing"
 
 
 def plan(
     graph: Graph,
     runtime: RuntimeSettings,
-    store: Store,
+    runs: Path,
     recipe: str,
     upto: str | None = None,
     tags: tuple[str, ...] = (),
 ) -> list[Planned]:
-    """The identity and the folders of every stage, or of one and what it needs; `tags` are the tracker's.
+    """The fingerprint and the folders of every stage, or of one and what it needs; `tags` are the tracker's.
 
     Raises:
-        RequestError: data or weights that the settings of these stages name are not there.
+        RequestError: data or weights that the settings of these stages name are missing or wrong.
     """
-    prints: dict[str, str] = {}
-    planned = []
+    fingerprints: dict[str, str] = {}
+    planned: dict[str, Planned] = {}
     for stage in graph if upto is None else graph.upto(upto):
-        request = StageRequest(stage.name, stage.verb, stage.settings, runtime)
-        prints[stage.name] = request_fingerprint(request, {key: prints[name] for key, name in stage.inputs.items()})
-        folders = {key: store.folder(name, prints[name]).resolve() for key, name in stage.inputs.items()}
-        folder = store.folder(stage.name, prints[stage.name]).resolve()
-        planned.append(Planned(request, prints[stage.name], folder, folders))
-    group = _group(graph, planned, recipe)
-    return [replace(item, request=replace(item.request, group=group, tags=tags)) for item in planned]
+        stage = replace(stage, runtime=runtime, tags=tags)
+        fingerprint = stage.fingerprint({key: fingerprints[name] for key, name in stage.inputs.items()})
+        fingerprints[stage.name] = fingerprint
+        folder = (runs / f"{stage.name}-{fingerprint[:12]}").resolve()
+        inputs = {key: planned[name].folder for key, name in stage.inputs.items()}
+        planned[stage.name] = Planned(stage, fingerprint, folder, inputs)
+    group = _group(graph, next(iter(planned.values())).fingerprint, recipe)
+    return [replace(item, stage=replace(item.stage, group=group)) for item in planned.values()]
 
 
-def _group(graph: Graph, planned: Sequence[Planned], recipe: str) -> str:
-    """What the tracker files the stages under: the same for a part of the pipeline as for the whole."""
-    settings = {stage.name: VERBS[stage.verb].identity(stage.settings) for stage in graph}
-    data = planned[0].fingerprint  # which holds the seed too
+def _group(graph: Graph, data: str, recipe: str) -> str:
+    """The tracker's name for the stages of a pipeline run: the same for a part of the pipeline as for the whole.
+
+    Args:
+        data: fingerprint of the first stage, which the run's seed is part of.
+    """
+    settings = {stage.name: stage.type.fingerprint_fields(stage.settings) for stage in graph}
     return f"{recipe}-{sha256_json([settings, data])[:8]}"
 
 
-def check(planned: Sequence[Planned], say: Say) -> None:
-    """Refuse now what a stage that is still to run would refuse at its start, perhaps hours from now.
+def check(planned: Sequence[Planned], log: Log) -> None:
+    """Raise now what a stage that is still to run would raise at its start, perhaps hours from now.
 
     Raises:
         RequestError: as the stage would.
     """
-    waiting = [item.request for item in planned if not item.done]
-    for request in waiting:
-        _check_devices(request)
-    found = [VERBS[request.verb].check(request.settings) for request in waiting]
-    for each in {each.topic: each for each in found if each is not None}.values():
-        say(f"checking {each.topic}")
-        each.ask()
+    stages = [item.stage for item in planned if not item.done]
+    for stage in stages:
+        _check_device_count(stage)
+    preflights = dict.fromkeys(stage.type.preflight(stage.settings) for stage in stages)
+    for preflight in preflights:
+        if preflight is not None:
+            log(f"checking {preflight.topic}")
+            run_preflight(preflight)
 
 
-def _check_devices(request: StageRequest) -> None:
-    if request.runtime.devices == "auto":
-        return  # as many are taken as can share the work
-    obstacle = VERBS[request.verb].obstacle(request.settings, request.runtime.devices * request.runtime.num_nodes)
-    if obstacle:
-        raise RequestError(f"{request.name}: {obstacle}")
+def _check_device_count(stage: AnyStage) -> None:
+    if stage.runtime.devices == "auto":
+        return  # the stage takes as many as can share the work
+    error = stage.type.device_count_error(stage.settings, stage.runtime.devices * stage.runtime.num_nodes)
+    if error:
+        raise RequestError(f"{stage.name}: {error}")
 
 
-def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> list[str]:
-    """Make every result that is not there yet, and return the names of the stages that ran.
+def run(planned: Sequence[Planned], log: Log, launch: Launch = launch_local) -> list[str]:
+    """Make every result that is missing, and return the names of the stages that ran.
 
     Raises:
-        StageFailedError: a stage ended badly; the others' results stay.
+        StageFailedError: a stage failed; the others' results stay.
     """
     launched = []
     for number, item in enumerate(planned, start=1):
-        label = f"[{number}/{len(planned)}] {item.request.name}"
+        name = item.stage.name
+        label = f"[{number}/{len(planned)}] {name}"
         if item.done:
             remove_work(item.folder)  # a kill may have come between the two
-            say(f"{label}: done ({item.folder.name})")
+            log(f"{label}: done ({item.folder.name})")
             continue
-        say(f"{label}: {'resuming' if item.begun else 'running'} ({item.folder.name})")
+        log(f"{label}: {'resuming' if item.started else 'running'} ({item.folder.name})")
         start = time.monotonic()
-        code = launch(_command(item))
-        launched.append(item.request.name)
-        if code != 0:
-            raise _failure(item.request.name, code)
+        status = launch(_command(item))
+        launched.append(name)
+        if status != 0:
+            raise _failure(name, status)
         if item.done is None:
-            raise StageFailedError(f"stage {item.request.name} ended without a whole result in {item.folder}")
-        say(f"{label}: finished in {time.monotonic() - start:.0f} s")
+            raise StageFailedError(f"stage {name} exited with 0 but left no whole result in {item.folder}")
+        log(f"{label}: finished in {time.monotonic() - start:.0f} s")
     return launched
 
 
 def _command(item: Planned) -> list[str]:
-    """Put the stage file where the stage will find it, and name the command."""
+    """Write the stage file and return the command that carries it out."""
     path = item.folder.parent / ".requests" / f"{item.folder.name}.yaml"
-    write_text(path, request_text(item.request, item.fingerprint))
-    return stage_command(path, item.request, item.inputs, item.folder)
+    write_text(path, item.stage.to_yaml(item.fingerprint))
+    return stage_command(path, item.stage.name, item.inputs, item.folder)
 
 
 def _failure(name: str, status: int) -> StageFailedError:
-    error = StageFailedError(f"stage {name} {how_it_ended(status)}")
-    error.exit_code = RequestError.exit_code if status == Ending.REFUSED else SegkitError.exit_code
+    error = StageFailedError(f"stage {name} {exit_message(status)}")
+    error.exit_code = RequestError.exit_code if status == ExitCode.INVALID_REQUEST else SegkitError.exit_code
     return error

@@ -12,9 +12,9 @@ from pipelines.report import comparisons, verdict
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.roles import Roles
-from pipelines.store import read_done
-from pipelines.verbs import ReportRequest
+from pipelines.stage_types import ReportRequest
 from segkit.core.manifest import Manifest, read_manifest
+from segkit.core.run_folder import read_done
 from segkit.metrics.score import Comparison, Measurement, find, load_scores
 
 

@@ -1,1 +1,1 @@
-"""What the stages do, one module per verb, each with `run(context)`."""
+"""What the stages do, one module per stage type, each with `run(context)`."""

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from pipelines.context import Context
+from pipelines.worker import Context
 from segkit.core.files import atomic_path, write_json
 from segkit.core.manifest import Row, Split, write_manifest
 from segkit.core.wording import counted_images
@@ -12,9 +12,9 @@ from segkit.data.readers import Dataset, Item
 from segkit.data.settings import DataSettings
 
 
-def run(context: Context) -> None:
+def run(context: Context[DataSettings]) -> None:
     """Write `manifest.json` and the images it names."""
-    settings: DataSettings = context.settings
+    settings = context.settings
     if not context.first_rank:
         return
     dataset = _dataset(settings, context.work)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.context import Context
-from pipelines.settings import EnsembleSettings
+from pipelines.stage_types import EnsembleSettings
 from pipelines.stages.predictions import predict
+from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.data.fov import read_fov
@@ -18,9 +18,9 @@ from segkit.tasks.combine import Maps, Rule, combine, greedy_weights
 from segkit.tasks.weights import read_card, save_ensemble
 
 
-def run(context: Context) -> None:
+def run(context: Context[EnsembleSettings]) -> None:
     """Write the ensemble's `model.json` and a copy of its members."""
-    settings: EnsembleSettings = context.settings
+    settings = context.settings
     members = {name: folder for name, folder in context.inputs.items() if name != "data"}
     val = read_manifest(context.inputs["data"]).split("val").labelled()
     for name, folder in members.items():
@@ -35,7 +35,7 @@ def run(context: Context) -> None:
     candidates = {name: {"val_dice": score, "threshold": cut} for name, (score, cut, _) in tried.items()}
     save_ensemble(context.out, members, rule, weights, threshold, "val-best-dice", val_dice, candidates=candidates)
     context.tracker.summary({"rule": rule, "val/best-dice": val_dice, "threshold": threshold})
-    print(f"{context.request.name}: rule {rule}, validation Dice {val_dice:.4f} at threshold {threshold:.3f}")
+    print(f"{context.name}: rule {rule}, validation Dice {val_dice:.4f} at threshold {threshold:.3f}")
 
 
 def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, npt.NDArray[np.bool_]]:

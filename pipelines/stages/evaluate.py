@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 
-from pipelines.context import Context
 from pipelines.final_numbers import of_evaluation
 from pipelines.measurements import OBSERVER, SCORED, SPLIT_NOTES
-from pipelines.settings import EvaluateSettings
+from pipelines.stage_types import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
+from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.files import write_json, write_text
 from segkit.core.manifest import Manifest, read_manifest
@@ -30,9 +30,9 @@ BRIEF = ("dice", "sensitivity", "specificity", "auroc")
 """The metrics shown in the terminal; the files hold all."""
 
 
-def run(context: Context) -> None:
+def run(context: Context[EvaluateSettings]) -> None:
     """Write `predictions/<model>/` (maps and their record), `scores/`, `measurements.json` and `tables.txt`."""
-    settings: EvaluateSettings = context.settings
+    settings = context.settings
     rows = read_manifest(context.inputs["data"]).split(*SCORED)
     models = {name: folder for name, folder in context.inputs.items() if name != "data"}
     for name, folder in models.items():
@@ -58,8 +58,10 @@ def run(context: Context) -> None:
     print(_text(main, measured[main], BRIEF, "pooled"))
 
 
-def _measure(context: Context, part: Manifest, split: str, name: str, card: ModelCard) -> list[Measurement]:
-    settings: EvaluateSettings = context.settings
+def _measure(
+    context: Context[EvaluateSettings], part: Manifest, split: str, name: str, card: ModelCard
+) -> list[Measurement]:
+    settings = context.settings
     folder = context.out / "predictions" / name / "probs"
     scores = scored(part, folder, sorted({0.5, card.threshold}))
     path = context.out / "scores" / f"{split}-{name}.npz"
@@ -70,12 +72,12 @@ def _measure(context: Context, part: Manifest, split: str, name: str, card: Mode
     )
 
 
-def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Measurement]]:
+def _observer(context: Context[EvaluateSettings], part: Manifest, split: str) -> dict[str, list[Measurement]]:
     """The human baseline: the second observer scored against the first, where the data has one."""
     rows = [row for row in part.rows if row.observer2 is not None and row.vessels is not None]
     if len(rows) < len(part):
         return {}
-    settings: EvaluateSettings = context.settings
+    settings = context.settings
     seen = (
         ScoredImage(
             row.name,

@@ -4,26 +4,26 @@ from pathlib import Path
 
 from gan.fidelity.copies import MIN_TRAINING_IMAGES
 from gan.sampling import read_generator
-from pipelines.context import Context
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
 from pipelines.fidelity.features import ImageSet, set_of_files
 from pipelines.fidelity.photographs import Photographs, of_data_stage
-from pipelines.settings import FidelitySettings
-from pipelines.store import read_done
+from pipelines.stage_types import FidelitySettings
+from pipelines.worker import Context
 from segkit.core.errors import RequestError
 from segkit.core.files import write_json
 from segkit.core.manifest import read_manifest
+from segkit.core.run_folder import read_done
 from segkit.core.wording import counted_images
 
 
-def run(context: Context) -> None:
+def run(context: Context[FidelitySettings]) -> None:
     """Write the numbers as JSON, CSV and text, `nearest.csv` and `nearest.png`.
 
     Raises:
         TooManyCopiesError: the share of copies is larger than `max_copy_share`.
     """
-    settings: FidelitySettings = context.settings
+    settings = context.settings
     photographs = of_data_stage(context.inputs["data"])
     if photographs.num_training_groups < MIN_TRAINING_IMAGES:
         _skip(context, photographs)
@@ -33,7 +33,7 @@ def run(context: Context) -> None:
         generated_set(settings.first_seed, settings.num_images, settings.truncation_psi),
         _samples(context.inputs["samples"]),
     ]
-    teacher, name = context.inputs["teacher"], context.request.name
+    teacher, name = context.inputs["teacher"], context.name
     evaluation = Evaluation(photographs, teacher, gan, context.runtime, context.work, name, settings.k)
     assessment = with_interval_note(evaluation.assess(generator, sets), settings.max_copy_share)
     if not context.first_rank:
@@ -59,13 +59,13 @@ def _samples(folder: Path) -> ImageSet:
     return set_of_files(SAMPLES, title, [row.image for row in read_manifest(folder).rows])
 
 
-def _skip(context: Context, photographs: Photographs) -> None:
+def _skip(context: Context[FidelitySettings], photographs: Photographs) -> None:
     """Record that there are too few photographs; fail if a limit on copies is set."""
-    settings: FidelitySettings = context.settings
+    settings = context.settings
     available = counted_images(len(photographs.training), photographs.num_training_groups, "training photograph")
     reason = f"{available}, and nothing can be measured against fewer than {MIN_TRAINING_IMAGES}"
     if settings.max_copy_share is not None:
         raise RequestError(f"there are {reason}; remove fidelity.max_copy_share to run without the check")
     if context.first_rank:
         write_json(context.out / files.NUMBERS, {"not_measured": reason})
-        print(f"{context.request.name}: not measured, there are {reason}")
+        print(f"{context.name}: not measured, there are {reason}")

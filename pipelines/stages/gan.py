@@ -8,8 +8,8 @@ from gan.settings import max_steps
 from gan.sharing import obstacle
 from gan.snapshots import GRIDS, Snapshots
 from gan.task import StyleGAN2Task
-from pipelines.context import Context
-from pipelines.settings import GanStageSettings
+from pipelines.stage_types import GanStageSettings
+from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.manifest import read_manifest
 from segkit.core.seeding import derive_seed
@@ -18,9 +18,9 @@ from segkit.tasks.resuming import fit
 from segkit.tasks.trainer import build_trainer
 
 
-def run(context: Context) -> None:
+def run(context: Context[GanStageSettings]) -> None:
     """Write the networks and the curves; through training, sample grids and the averaged generator."""
-    stage: GanStageSettings = context.settings
+    stage = context.settings
     settings = stage.gan_settings
     seed = derive_seed(context.runtime.seed + stage.seed_offset, "gan") % 2**32
     rows = read_manifest(context.inputs["data"]).split("train").rows
@@ -38,7 +38,7 @@ def run(context: Context) -> None:
     trainer = build_trainer(
         context.runtime,
         context.work,
-        context.request.name,
+        context.name,
         can_share=lambda num_devices: obstacle(settings, num_devices) is None,
         precision="32-true",  # the settings choose low precision, resolution by resolution
         log_interval_steps=log_steps,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pipelines.context import Context
+from pipelines.stage import S
+from pipelines.worker import Context
 from segkit.core.manifest import Manifest
 from segkit.metrics.score import ImageScore, score_images
 from segkit.tasks.ensemble import predict as predict_missing
@@ -15,7 +16,7 @@ from segkit.tasks.weights import load_predictor, read_card
 
 
 def predict(
-    context: Context,
+    context: Context[S],
     model: Path,
     rows: Manifest,
     folder: Path,
@@ -35,7 +36,7 @@ def predict(
         inference,
         context.runtime,
         context.work,
-        f"{context.request.name} {label}",
+        f"{context.name} {label}",
     )
 
 

@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
-from pipelines.context import Context
-from pipelines.settings import PseudoLabelSettings
+from pipelines.stage_types import PseudoLabelSettings
 from pipelines.stages.predictions import predict
+from pipelines.worker import Context
 from segkit.core.manifest import read_manifest, write_manifest
 from segkit.tasks.weights import read_card
 
 
-def run(context: Context) -> None:
+def run(context: Context[PseudoLabelSettings]) -> None:
     """Write `vessels/<name>.png` (16-bit probabilities) and the manifest that joins them with the images."""
-    settings: PseudoLabelSettings = context.settings
+    settings = context.settings
     samples = read_manifest(context.inputs["samples"])
     folder = context.out / "vessels"
     predict(context, context.inputs["model"], samples, folder, settings.inference, label="pseudo-labels")

@@ -1,18 +1,17 @@
 """`report`: one self-contained HTML file with the verdict, and what it rests on as JSON."""
 
-from pipelines.context import Context
 from pipelines.final_numbers import of_verdict
 from pipelines.report import comparisons, evidence, page, verdict
-from pipelines.verbs import ReportRequest
+from pipelines.stage_types import ReportRequest
+from pipelines.worker import Context
 from segkit.core.files import write_json, write_text
 
 
-def run(context: Context) -> None:
+def run(context: Context[ReportRequest]) -> None:
     """Write `report.html`, `verdict.json` and `comparisons.json`."""
     if not context.first_rank:
         return
-    request: ReportRequest = context.settings
-    gathered = evidence.gather(request, context.inputs, context.runtime.seed)
+    gathered = evidence.gather(context.settings, context.inputs, context.runtime.seed)
     decided = verdict.as_json(gathered.verdict)
     write_json(context.out / "comparisons.json", [comparisons.as_json(paired) for paired in gathered.paired])
     write_json(context.out / "verdict.json", decided)

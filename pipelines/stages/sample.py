@@ -10,17 +10,17 @@ from gan.data import Fit, seeds_loader, undo_fit
 from gan.sampling import levels_8bit, read_generator
 from gan.settings import SamplingSettings
 from gan.task import StyleGAN2Task
-from pipelines.context import Context
-from pipelines.settings import SampleSettings
+from pipelines.stage_types import SampleSettings
+from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.manifest import Row, read_manifest, write_manifest
 from segkit.data.fov import estimate_fov
 from segkit.tasks.trainer import build_trainer
 
 
-def run(context: Context) -> None:
+def run(context: Context[SampleSettings]) -> None:
     """Write `images/seed<number>.png`, their fields of view, and the manifest."""
-    settings: SampleSettings = context.settings
+    settings = context.settings
     found, generator = read_generator(context.inputs["gan"])
     height, width = images.read_size(read_manifest(context.inputs["data"]).split("train").rows[0].image)
     seeds = range(settings.first_seed, settings.first_seed + settings.num_images)
@@ -32,7 +32,7 @@ def run(context: Context) -> None:
     task = StyleGAN2Task(found, sampling=sampling)
     task.generator_ema.load_state_dict(generator.state_dict())
     writer = FundusWriter(context.out, height, width, found.fit)
-    name = context.request.name
+    name = context.name
     trainer = build_trainer(context.runtime, context.work, name, precision="32-true", callbacks=[writer])
     missing = [seed for seed in seeds if not writer.whole(seed)]
     if missing:

@@ -5,8 +5,8 @@ from pathlib import Path
 import lightning as L
 import torch
 
-from pipelines.context import Context
 from pipelines.stages.predictions import predict, scored
+from pipelines.worker import Context
 from segkit.core.files import atomic_path, sha256_file
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.seeding import derive_seed
@@ -25,9 +25,9 @@ from segkit.tasks.weights import load_predictor, save_network
 Weights = dict[str, torch.Tensor]
 
 
-def run(context: Context) -> None:
+def run(context: Context[TrainSettings]) -> None:
     """Write `model.json` and `model.safetensors`, and a CSV of curves for each phase."""
-    settings: TrainSettings = context.settings
+    settings = context.settings
     weights: Weights | None = None
     for number, phase in enumerate(settings.phases):
         start = weights if phase.init_from == "previous" else None
@@ -36,9 +36,9 @@ def run(context: Context) -> None:
     _save_with_threshold(context, weights)
 
 
-def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights | None) -> Weights:
+def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, start: Weights | None) -> Weights:
     """Train one phase, or go on with it, and return its best weights."""
-    settings: TrainSettings = context.settings
+    settings = context.settings
     finished = context.work / f"phase-{number}.pt"
     if finished.exists():
         return read_weights(finished, build_model(settings.model))
@@ -54,7 +54,7 @@ def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights |
     trainer = build_trainer(
         context.runtime,
         context.work,
-        f"{context.request.name} phase {number + 1}/{len(settings.phases)}",
+        f"{context.name} phase {number + 1}/{len(settings.phases)}",
         precision=context.precision,
         can_share=lambda num_devices: phase.batch_size % num_devices == 0,
         logger=context.tracker.logger,
@@ -71,8 +71,8 @@ def _phase(context: Context, number: int, phase: PhaseSettings, start: Weights |
     return best.weights
 
 
-def _data(context: Context, phase: PhaseSettings, seed: int) -> SegmentationDataModule:
-    settings: TrainSettings = context.settings
+def _data(context: Context[TrainSettings], phase: PhaseSettings, seed: int) -> SegmentationDataModule:
+    settings = context.settings
     synthetic = context.inputs.get("synthetic")
     return SegmentationDataModule(
         real=read_manifest(context.inputs["data"]),
@@ -86,9 +86,9 @@ def _data(context: Context, phase: PhaseSettings, seed: int) -> SegmentationData
     )
 
 
-def _save_with_threshold(context: Context, weights: Weights) -> None:
+def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> None:
     """Choose the threshold on the validation images, at their own size, and write the model's folder."""
-    settings: TrainSettings = context.settings
+    settings = context.settings
     folder: Path = context.work / "model"
     if context.first_rank:
         save_network(folder, weights, settings.model, settings.geometry)
@@ -101,7 +101,7 @@ def _save_with_threshold(context: Context, weights: Weights) -> None:
     threshold = choose_threshold(scores)
     counts = confusion_at(pool(scores, "fov"), threshold)
     val_dice = float(dice(counts.tp, counts.fp, counts.fn))
-    name, chosen = context.request.name, (threshold, "val-best-dice", val_dice)
+    name, chosen = context.name, (threshold, "val-best-dice", val_dice)
     images = image_digests(read_manifest(context.inputs["data"]))
     save_network(context.out, weights, settings.model, settings.geometry, *chosen, trained_by=name, images=images)
     load_predictor(context.out)  # what was written can be read

@@ -61,7 +61,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run a command.
 
     Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted (SIGINT), 143 told to end (SIGTERM).
-    A stage tells its conductor more, see `pipelines.endings`.
+    A stage under the runner has more exit codes, see `pipelines.process`.
     """
     # albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -107,20 +107,20 @@ def _run(args: list[str] | None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    from pipelines.endings import CONDUCTED
-    from pipelines.execution import is_first_rank
+    from pipelines.process import UNDER_RUNNER
+    from pipelines.worker import is_first_rank
     from segkit.cli import errors
 
     if os.environ.get("SEGKIT_DEBUG"):
         traceback.print_exc()
-    cause = errors.cause_to_tell(error)
-    # A rank that only noticed that the first one is gone leaves it to that one, or to its conductor, to say why.
+    cause = errors.cause_to_report(error)
+    # Only rank 0 (or the runner) reports; other ranks only saw the connection drop.
     if is_first_rank() or not errors.is_lost_peer(cause):
         print(f"error: {errors.explain(cause)}", file=sys.stderr)
     if "segkit.tasks.trainer" in sys.modules:  # only there are other ranks started
         sys.modules["segkit.tasks.trainer"].end_other_ranks()
-    if CONDUCTED in os.environ:
-        return errors.ending(cause)
+    if UNDER_RUNNER in os.environ:
+        return errors.exit_code(cause)
     return cause.exit_code if isinstance(cause, SegkitError) else 1
 
 
@@ -134,8 +134,8 @@ def _show(error: click.ClickException) -> None:
 
 
 def _ended(how: str, code: int) -> int:
-    from pipelines.endings import CONDUCTED
+    from pipelines.process import UNDER_RUNNER
 
-    if CONDUCTED not in os.environ:  # otherwise the conductor says it
+    if UNDER_RUNNER not in os.environ:  # otherwise the runner prints it
         print(f"{how}; run the same command again", file=sys.stderr)
     return code

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.endings import Ending
+from pipelines.process import ExitCode
 from segkit.core.errors import RequestError, ResultError, SegkitError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -27,7 +27,7 @@ def explain(error: BaseException) -> str:
             "gan.images_per_pass, a smaller batch_size, a smaller resolution, or predict's --tile"
         )
     if is_lost_peer(error):
-        return "another process of this stage has ended; what it said, if anything, is the cause"
+        return "another rank of this stage exited; see its error above"
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename else ""
         advice = "; choose another folder, or change who may write there" if error.errno in NOT_WRITABLE else ""
@@ -36,19 +36,19 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text} (a fault of segkit's; `segkit --debug ...` shows where)"
 
 
-def ending(error: BaseException) -> Ending:
-    """What kind of error it is, for whoever conducts the stage."""
+def exit_code(error: BaseException) -> ExitCode:
+    """The exit code of a stage that ends with this error under the runner."""
     if isinstance(error, RequestError):
-        return Ending.REFUSED
+        return ExitCode.INVALID_REQUEST
     if isinstance(error, ResultError):
-        return Ending.UNFIT
+        return ExitCode.RESULT_REJECTED
     if (
         isinstance(error, SegkitError | OSError)
         or is_out_of_memory(error)
         or any(_says_disk_is_full(cause) for cause in causes(error))
     ):
-        return Ending.OBSTRUCTED
-    return Ending.FAILED
+        return ExitCode.ENVIRONMENT
+    return ExitCode.FAILED
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -58,7 +58,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def cause_to_tell(error: BaseException) -> BaseException:
+def cause_to_report(error: BaseException) -> BaseException:
     """The error itself, unless a rank lost the others only while it was ending because of another error."""
     if not is_lost_peer(error):
         return error

@@ -94,10 +94,10 @@ def evaluate(
     generated images: a perfect GAN would reach their numbers.
     """
     from gan.sampling import read_generator
-    from pipelines.execution import is_first_rank
     from pipelines.fidelity import files
     from pipelines.fidelity.assess import Evaluation, check_copies, generated_set, with_interval_note
     from pipelines.fidelity.photographs import find
+    from pipelines.worker import is_first_rank
 
     runtime = _runtime(devices, truncation_psi)
     _check(seed, num_images, out)

@@ -102,7 +102,7 @@ def project(
         mean_ws = generator.mapping.broadcast(generator.mapping.w_avg[None])
         mean = levels_8bit(synthesise(generator.synthesis, mean_ws, {})[0].cpu())
     folder = ProjectionFolder(out, network)
-    with folder.held(names, say=click.echo):
+    with folder.lock(names, on_wait=click.echo):
         digest = None if features is None else _digest(features)
         folder.claim(generator, settings, device.type, weights, features, digest)
         there = [folder.holds(name, target) for name, target in zip(names, targets, strict=True)]

@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import click
 from click.core import ParameterSource
 
+from pipelines.stage_types import SAMPLE
 from segkit.cli.gan_options import WEIGHTS_HELP, devices_option, truncation_psi_option
-from segkit.cli.parts import RECIPE
-from segkit.cli.pipeline import conduct
-from segkit.cli.recipes import resolve, runs_option, settings_options
+from segkit.cli.parts import part_options, run_part
 from segkit.cli.seeds import seeds_callback
 
-_OF_RECIPE = ("config", "overrides", "data", "runs", "dry_run")
+_OF_RECIPE = ("recipe", "config", "overrides", "data", "runs", "dry_run")
 _OF_WEIGHTS = ("seeds", "out", "truncation_psi", "truncation_cutoff", "noise_mode", "bits", "devices", "grid")
 _MOST_IN_GRID = 100
 
@@ -54,12 +53,11 @@ _MOST_IN_GRID = 100
     type=click.Path(path_type=Path),
     help=f"Also a sheet of the first {_MOST_IN_GRID} images: a file ending in .png or .jpg.",
 )
-@settings_options
-@runs_option
-@click.option("--dry-run", is_flag=True, help="Say what the recipe would run, and run nothing.")
+@part_options
 @click.pass_context
 def sample(
     ctx: click.Context,
+    /,
     weights: Path | None,
     seeds: tuple[int, ...] | None,
     out: Path | None,
@@ -69,11 +67,7 @@ def sample(
     bits: str,
     devices: str,
     grid: Path | None,
-    config: Path | None,
-    overrides: tuple[str, ...],
-    data: str | None,
-    runs: Path,
-    dry_run: bool,
+    **of_recipe: Any,
 ) -> None:
     """Draw the images of seeds: each seed, a whole number, is one image of a GAN.
 
@@ -81,11 +75,12 @@ def sample(
     there already are kept, so that a killed command goes on where it stopped; a folder whose images were drawn
     otherwise is refused.
 
-    Without: train the recipe's GAN if need be, and draw its samples (--config, --set, --data, --runs, --dry-run).
+    Without: train the recipe's GAN if need be, and draw its samples (--recipe, --config, --set, --data, --runs,
+    --dry-run).
     """
     if weights is None:
         _refuse(ctx, _OF_WEIGHTS, "needs --weights")
-        conduct(resolve(RECIPE, config, overrides, data), runs, "samples", dry_run)
+        run_part(SAMPLE, **of_recipe)
         return
     _refuse(ctx, _OF_RECIPE, "is for the recipe's samples, which are drawn without --weights")
     if seeds is None or out is None:
@@ -115,7 +110,7 @@ def _draw(
     from gan.seed_folder import SeedFolder, SeedWriter
     from gan.settings import SamplingSettings
     from gan.task import StyleGAN2Task
-    from pipelines.execution import is_first_rank
+    from pipelines.worker import is_first_rank
     from segkit.core import images
     from segkit.core.config import validate
     from segkit.core.errors import RequestError
@@ -137,7 +132,7 @@ def _draw(
             f"--truncation-cutoff {how.truncation_cutoff} exceeds the {generator.num_ws} styles of this network"
         )
     folder = SeedFolder(out, settings, bits)
-    alone = folder.held(say=click.echo) if is_first_rank() else nullcontext()
+    alone = folder.lock(on_wait=click.echo) if is_first_rank() else nullcontext()
     with TemporaryDirectory() as scratch, alone:
         trainer = build_trainer(runtime, Path(scratch), "sample", precision="32-true", callbacks=[SeedWriter(folder)])
         folder.claim(generator, how, trainer.strategy.root_device.type, source)

@@ -6,39 +6,54 @@ from typing import Any
 
 import click
 
-from segkit.cli.pipeline import conduct
-from segkit.cli.recipes import resolve, runs_option, settings_options
+from pipelines import stage_types
+from pipelines.stage import StageType
+from segkit.cli.pipeline import run_pipeline
+from segkit.cli.recipes import F, recipe_option, resolve, runs_option, settings_options
 
-RECIPE = "synthetic-aug"
+
+def part_options(command: F) -> F:
+    """`--recipe`, its settings, `--runs` and `--dry-run`."""
+    dry_run = click.option("--dry-run", is_flag=True, help="Print what the recipe would run, and run nothing.")
+    return recipe_option(settings_options(runs_option(dry_run(command))))
 
 
-def _part(stage: str, summary: str) -> Callable[..., Any]:
-    @settings_options
-    @runs_option
-    @click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
-    def run(config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path, dry_run: bool) -> None:
-        conduct(resolve(RECIPE, config, overrides, data), runs, stage, dry_run)
+def run_part(
+    last: StageType[Any] | str,
+    recipe: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    data: str | None,
+    runs: Path,
+    dry_run: bool,
+) -> None:
+    """Run a recipe up to a stage, named or the first one of a type."""
+    resolved = resolve(recipe, config, overrides, data)
+    name = last if isinstance(last, str) else resolved.graph.first_of(last.name).name
+    run_pipeline(resolved, runs, name, dry_run)
+
+
+def _part(last: StageType[Any], summary: str) -> Callable[..., Any]:
+    @part_options
+    def run(**options: Any) -> None:
+        run_part(last, **options)
 
     run.__doc__ = summary
     return run
 
 
 @click.command()
-@click.option(
-    "--stage", "name", default="teacher", show_default=True, help="The network: teacher, a student or a control."
+@click.option("--stage", metavar="NAME", help="The network; by default the recipe's first one, such as the teacher.")
+@part_options
+def train(stage: str | None, **options: Any) -> None:
+    """Train one network of a recipe, and whatever it needs."""
+    run_part(stage or stage_types.TRAIN, **options)
+
+
+gan_train = click.command("train")(_part(stage_types.GAN, "Train the recipe's GAN on the training images."))
+pseudo_label = click.command("pseudo-label")(
+    _part(stage_types.PSEUDO_LABEL, "Label the synthetic fundi with the teacher.")
 )
-@settings_options
-@runs_option
-@click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
-def train(
-    name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path, dry_run: bool
-) -> None:
-    """Train one network of the recipe, and whatever it needs."""
-    conduct(resolve(RECIPE, config, overrides, data), runs, name, dry_run)
-
-
-gan_train = click.command("train")(_part("gan", "Train the recipe's GAN on the training images."))
-pseudo_label = click.command("pseudo-label")(_part("pseudo-labels", "Label the synthetic fundi with the teacher."))
 ensemble = click.command("ensemble")(
-    _part("ensemble", "Combine the recipe's models; validation images choose the rule.")
+    _part(stage_types.ENSEMBLE, "Combine the recipe's models; validation images choose the rule.")
 )

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.recipes import CONFIGS, RECIPES, Resolved, resolve, runs_option, settings_options, shipped_configs
+from pipelines.recipes import RECIPES
+from segkit.cli.recipes import CONFIGS, Resolved, resolve, runs_option, settings_options, shipped_configs
 
 
 @click.group()
@@ -17,7 +18,7 @@ def pipeline() -> None:
 def list_() -> None:
     """List the pipelines, and the settings files that come with segkit."""
     for name, recipe in RECIPES.items():
-        click.echo(f"{name}: {recipe.SUMMARY}")
+        click.echo(f"{name}: {recipe.summary}")
     click.echo("\nsettings for -c:")
     for name in shipped_configs():
         click.echo(f"  {name}: {_first_sentence(CONFIGS / f'{name}.yaml')}")
@@ -48,7 +49,9 @@ def show(name: str, config: Path | None, overrides: tuple[str, ...], data: str |
 def _graph_lines(resolved: Resolved) -> list[str]:
     stages = list(resolved.graph)
     width = max(len(stage.name) for stage in stages)
-    return [f"{stage.name:<{width}}  {stage.verb:<12}  {', '.join(stage.inputs.values())}".rstrip() for stage in stages]
+    return [
+        f"{stage.name:<{width}}  {stage.type.name:<12}  {', '.join(stage.inputs.values())}".rstrip() for stage in stages
+    ]
 
 
 @pipeline.command()
@@ -56,7 +59,7 @@ def _graph_lines(resolved: Resolved) -> list[str]:
 @settings_options
 @runs_option
 @click.option("--upto", metavar="STAGE", help="Stop after this stage; run only what it needs.")
-@click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would run, and run nothing.")
 def run(
     name: str,
     config: Path | None,
@@ -67,25 +70,26 @@ def run(
     dry_run: bool,
 ) -> None:
     """Run every stage that is not done yet; the same command goes on after a failure or a kill."""
-    conduct(resolve(name, config, overrides, data), runs, upto, dry_run)
+    run_pipeline(resolve(name, config, overrides, data), runs, upto, dry_run)
 
 
-def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
+def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
     """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
     from pipelines import pipeline_run
     from pipelines.runner import check
     from pipelines.runner import run as run_stages
 
     planned = resolved.plan(runs, upto)
-    check(planned, say=click.echo)
+    check(planned, log=click.echo)
     if dry_run:
         for number, item in enumerate(planned, start=1):
-            doing = {"done": "done", "begun": "would resume", "missing": "would run"}[item.state]
-            click.echo(f"[{number}/{len(planned)}] {item.request.name}: {doing} ({item.folder.name})")
+            action = {"done": "done", "started": "would resume", "missing": "would run"}[item.state]
+            click.echo(f"[{number}/{len(planned)}] {item.stage.name}: {action} ({item.folder.name})")
         return
     title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
-    with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, click.echo) as launched:
-        launched += run_stages(planned, say=lambda line: click.echo(line))
+    whole = len(planned) == len(resolved.graph)
+    with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, whole, click.echo) as launched:
+        launched += run_stages(planned, log=lambda line: click.echo(line))
     last = planned[-1].folder
     report = last / "report.html"
     click.echo(f"report: {report}" if report.exists() else f"result: {last}")
@@ -96,10 +100,10 @@ def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = Fa
 @settings_options
 @runs_option
 def status(name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path) -> None:
-    """Say which stages are done, begun or missing."""
+    """Print which stages are done, started or missing."""
     planned = resolve(name, config, overrides, data).plan(runs)
-    width = max(len(item.request.name) for item in planned)
+    width = max(len(item.stage.name) for item in planned)
     for item in planned:
         done = item.done
         spent = f"{done['seconds']:8.1f} s  {done['finished']}" if done else ""
-        click.echo(f"{item.request.name:<{width}}  {item.state:<7}  {item.folder.name}  {spent}".rstrip())
+        click.echo(f"{item.stage.name:<{width}}  {item.state:<7}  {item.folder.name}  {spent}".rstrip())

@@ -54,7 +54,7 @@ def predict(
     augmentation or tile is refused. An image that cannot be read is reported, and the others are predicted; the exit
     code is then 1.
     """
-    from pipelines.execution import is_first_rank
+    from pipelines.worker import is_first_rank
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
     from segkit.data.own_images import dataset_rows, listed_rows

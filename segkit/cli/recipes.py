@@ -2,22 +2,20 @@
 
 import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import click
 
-from pipelines import pipeline_run, synthetic_aug
+from pipelines import pipeline_run
 from pipelines.graph import Graph
+from pipelines.recipes import DEFAULT_RECIPE, RECIPES
+from pipelines.recipes.base import RecipeSettings
 from pipelines.runner import Planned, plan
-from pipelines.settings import SyntheticAugSettings
-from pipelines.store import Store
 from segkit.core.config import apply_overrides, read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError
-
-RECIPES = {synthetic_aug.NAME: synthetic_aug}
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """The settings files that are installed with segkit; in a checkout, a link to the top-level `configs`."""
@@ -31,15 +29,15 @@ class Resolved:
 
     name: str
     source: str
-    settings: SyntheticAugSettings
+    settings: RecipeSettings
     graph: Graph
     overrides: tuple[str, ...] = ()
     """The settings given on the command line, as KEY=VALUE."""
 
     def plan(self, runs: Path, upto: str | None = None) -> list[Planned]:
         """Where each stage's result lies; needs the data to be there."""
-        tags = pipeline_run.tags(self.name, self.settings)
-        return plan(self.graph, self.settings.runtime, Store(runs), self.name, upto, tags)
+        tags = pipeline_run.tags(self.name, self.settings, self.graph)
+        return plan(self.graph, self.settings.runtime, runs, self.name, upto, tags)
 
 
 def settings_options(command: F) -> F:
@@ -71,31 +69,44 @@ def runs_option(command: F) -> F:
     )(command)
 
 
+def recipe_option(command: F) -> F:
+    """`--recipe`, for commands that carry out a part of one."""
+    return click.option(
+        "--recipe", default=DEFAULT_RECIPE, show_default=True, help="A recipe that `segkit pipeline list` lists."
+    )(command)
+
+
 def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str | None) -> Resolved:
     """Read a recipe's settings and build its stages.
+
+    Without `config`, the shipped settings of the recipe's name are read; where there are none, all are defaults.
 
     Raises:
         RequestError: there is no such recipe or file, or a setting is wrong.
     """
     if name not in RECIPES:
         raise RequestError(f"there is no pipeline {name!r}; there are {', '.join(RECIPES)}")
-    path = CONFIGS / f"{name}.yaml" if config is None else config_path(config)
-    raw = read_yaml(path)
-    _check_students(raw.get("students"), overrides)
+    recipe = RECIPES[name]
+    path = config_path(config or CONFIGS / f"{name}.yaml")
+    raw = read_yaml(path) if config is not None or path.is_file() else {}
+    _check_named_entries(recipe.settings, raw, overrides)
     if overrides:
-        raw = apply_overrides(raw, overrides, RECIPES[name].SETTINGS)
+        raw = apply_overrides(raw, overrides, recipe.settings)
     if data is not None:
         raw = apply_overrides(raw, [f"data.source={json.dumps(data)}"])
-    settings = validate(RECIPES[name].SETTINGS, raw, str(path), overrides)
-    return Resolved(name, str(path), settings, RECIPES[name].build(settings), tuple(overrides))
+    settings = validate(recipe.settings, raw, str(path), overrides)
+    return Resolved(name, str(path), settings, recipe.build(settings), tuple(overrides))
 
 
-def _check_students(students: Any, overrides: Sequence[str]) -> None:
-    """A misspelt student's name in `--set` must not add a student: students are named by the file."""
+def _check_named_entries(cls: type[RecipeSettings], raw: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Raise where `--set` would add an entry to a section of names, such as a student, by a misspelt name."""
     for override in overrides:
-        keys = override.partition("=")[0].split(".")
-        if isinstance(students, dict) and keys[0] == "students" and len(keys) > 2 and keys[1] not in students:
-            raise ConfigError(f"--set {override!r}: there is no student {keys[1]!r}; there are {', '.join(students)}")
+        section, *keys = override.partition("=")[0].split(".")
+        entries, field = raw.get(section), cls.model_fields.get(section)
+        if field is None or get_origin(field.annotation) is not dict or not isinstance(entries, dict):
+            continue
+        if len(keys) > 1 and keys[0] not in entries:
+            raise ConfigError(f"--set {override!r}: {section} has no {keys[0]!r}; there are {', '.join(entries)}")
 
 
 def config_path(given: Path) -> Path:

@@ -1,9 +1,14 @@
 """`segkit stage`: one stage in this process."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from pipelines.stage import read_stage
+from pipelines.stage_types import STAGE_TYPES
+from segkit.cli.recipes import recipe_option, resolve
+from segkit.core.config import read_yaml
 from segkit.core.errors import RequestError
 
 
@@ -17,37 +22,24 @@ from segkit.core.errors import RequestError
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; nothing else is written.")
 @click.option("--data", metavar="NAME:DIR", help="The data set, where --config is a recipe's settings.")
-def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str | None) -> None:
+@recipe_option
+def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str | None, recipe: str) -> None:
     """Carry out the stage NAME, or go on with it.
 
-    --config is the stage file that `pipeline run` writes, or a recipe's settings file, of which the stage called NAME
-    is taken. Done already: nothing happens.
+    --config is the stage file that `pipeline run` writes, or the settings file of --recipe, of which the stage called
+    NAME is taken. Done already: nothing happens.
     """
-    from pipelines.execution import execute
-    from pipelines.request import StageRequest, read_request
-    from segkit.core.config import read_yaml
+    from pipelines.worker import execute
     from segkit.tasks.trainer import quiet
 
     quiet()
-    if "verb" in read_yaml(config):
-        request = read_request(config)
+    if "stage" in read_yaml(config):
+        request = read_stage(config, STAGE_TYPES)
         if request.name != name:
             raise RequestError(f"{config} is of the stage {request.name!r}, not {name!r}")
     else:
-        from segkit.cli.recipes import resolve
-
-        resolved = resolve("synthetic-aug", config, (), data)
-        chosen = resolved.graph[name]
-        request = StageRequest(chosen.name, chosen.verb, chosen.settings, resolved.settings.runtime)
-        given = {text.partition("=")[0] for text in inputs}
-        if missing := set(chosen.inputs) - given:
-            raise RequestError(
-                f"stage {name} reads {', '.join(sorted(chosen.inputs))}; give --input {min(missing)}=DIR"
-            )
-        if unknown := given - set(chosen.inputs):
-            raise RequestError(
-                f"stage {name} reads {', '.join(sorted(chosen.inputs)) or 'nothing'}, not {min(unknown)}"
-            )
+        resolved = resolve(recipe, config, (), data)
+        request = replace(resolved.graph[name], runtime=resolved.settings.runtime)
     execute(request, dict(_parse_input(text) for text in inputs), out.resolve())
 
 

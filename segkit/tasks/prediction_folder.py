@@ -8,7 +8,7 @@ from typing import Any
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, sha256_file, write_json
 from segkit.core.manifest import Row
-from segkit.core.recorded_folder import RecordedFolder
+from segkit.core.run_folder import RecordedFolder
 from segkit.tasks.settings import InferenceSettings
 
 RECORD = "predictions.json"
@@ -70,9 +70,11 @@ class PredictionFolder:
         """The files of an image, "probs" and "binary"."""
         return {kind: self.folder / kind / f"{name}.png" for kind in KINDS}
 
-    def held(self, say: Callable[[str], None], rows: Iterable[Row]) -> AbstractContextManager[None]:
-        """Be the only one who writes into the folder; as `RecordedFolder.held`."""
-        return self._recorded.held(say, {(Path(kind) / row.name).parent.as_posix() for row in rows for kind in KINDS})
+    def lock(self, on_wait: Callable[[str], None], rows: Iterable[Row]) -> AbstractContextManager[None]:
+        """Be the only process that writes into the folder; as `RecordedFolder.lock`."""
+        return self._recorded.lock(
+            on_wait, {(Path(kind) / row.name).parent.as_posix() for row in rows for kind in KINDS}
+        )
 
     def claim(self, record: Record, rows: Sequence[Row], run: Mapping[str, Any]) -> None:
         """Make the folder one for these predictions: new, or as a command with the same model and settings left it.

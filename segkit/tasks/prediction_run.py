@@ -64,7 +64,7 @@ def predict_folder(
         remarks.append((row.name, kind, text))
         warn(f"left out: {text}" if kind == "error" else f"warning: {row.image}: {text}")
 
-    with TemporaryDirectory() as scratch, folder.held(say, rows) if first_rank else nullcontext():
+    with TemporaryDirectory() as scratch, folder.lock(say, rows) if first_rank else nullcontext():
         if first_rank:
             folder.claim(prediction_record(model, rows, inference), rows, _run())
         num_missing = len(writer.missing(rows))

@@ -1,4 +1,4 @@
-"""Settings of training, inference and the machine, free of torch so that the conductor can read them."""
+"""Settings of training, inference and the machine, free of torch so that the runner can read them."""
 
 from typing import Annotated, Literal
 

@@ -12,8 +12,8 @@ import click
 import pytest
 import torch
 
-from pipelines.endings import Ending
 from pipelines.fidelity.assess import TooManyCopiesError
+from pipelines.process import ExitCode
 from segkit import __version__, cli
 from segkit.cli import errors
 from segkit.core.errors import ConfigError, SegkitError
@@ -233,7 +233,7 @@ def test_memory_that_torch_cannot_get_is_too_little_memory() -> None:
     with pytest.raises(RuntimeError) as refused:
         torch.empty(2**50)
     assert errors.is_out_of_memory(refused.value)
-    assert errors.ending(refused.value) == Ending.OBSTRUCTED
+    assert errors.exit_code(refused.value) == ExitCode.ENVIRONMENT
     assert errors.explain(refused.value).startswith("out of memory (can't allocate memory: you tried to allocate ")
 
 
@@ -286,10 +286,10 @@ def test_an_error_in_consequence_of_being_told_to_end_is_not_told(
     assert ended_by(ValueError("later"), monkeypatch) == 1
 
 
-def test_a_stage_leaves_it_to_its_conductor_to_say_how_to_go_on(
+def test_a_stage_leaves_it_to_the_runner_to_print_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("SEGKIT_CONDUCTED", "1")
+    monkeypatch.setenv("SEGKIT_UNDER_RUNNER", "1")
     assert ended_by(KeyboardInterrupt(), monkeypatch) == 130
     assert capsys.readouterr().err == ""
 
@@ -307,11 +307,11 @@ def test_a_stage_leaves_it_to_its_conductor_to_say_how_to_go_on(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_stage_tells_its_conductor_more_of_how_it_ended_than_it_tells_a_user(
+def test_a_stage_has_more_exit_codes_under_the_runner(
     error: Exception, status: int, alone: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ended_by(error, monkeypatch) == alone
-    monkeypatch.setenv("SEGKIT_CONDUCTED", "1")
+    monkeypatch.setenv("SEGKIT_UNDER_RUNNER", "1")
     assert ended_by(error, monkeypatch) == status
 
 

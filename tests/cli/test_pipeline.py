@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.recipes import RECIPES
 from segkit.cli.recipes import shipped_configs
 from segkit.core.config import parse_yaml
 from tests.pipelines.tiny import STAGES, TINY, plan, segkit_here, write_config
@@ -16,10 +17,10 @@ def out_of(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str
     return captured.out if code == 0 else captured.err
 
 
-def test_list_names_the_recipe_and_the_shipped_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = out_of(capsys, "pipeline", "list").splitlines()
-    assert lines[0].startswith("synthetic-aug: teacher, GAN, samples")
-    assert [line.split(":")[0].strip() for line in lines[3:]] == shipped_configs()
+def test_list_names_the_recipes_and_the_shipped_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    recipes, settings = out_of(capsys, "pipeline", "list").split("\n\n")
+    assert [line.partition(":")[0] for line in recipes.splitlines()] == list(RECIPES)
+    assert [line.split(":")[0].strip() for line in settings.splitlines()[1:]] == shipped_configs()
 
 
 def test_show_prints_the_settings_with_every_default_and_the_graph(
@@ -56,13 +57,13 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
     lines = out_of(capsys, *args).splitlines()
     planned = plan(config, tmp_path / "runs")
     assert lines == [
-        f"[{number}/11] {item.request.name}: would run ({item.folder.name})"
+        f"[{number}/11] {item.stage.name}: would run ({item.folder.name})"
         for number, item in enumerate(planned, start=1)
     ]
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_dry_run_and_status_know_what_is_done_and_what_is_begun(
+def test_a_dry_run_and_status_know_what_is_done_and_what_is_started(
     finished_runs: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changed = ["--set", "students.mixed.phases.0.epochs=2"]
@@ -73,11 +74,11 @@ def test_a_dry_run_and_status_know_what_is_done_and_what_is_begun(
     assert [line.split()[:2] for line in lines] == [
         [stage, "done" if stage in STAGES[:6] else "missing"] for stage in STAGES
     ]
-    begun = plan(config, tmp_path / "runs")[0].folder / "work" / "begun"
-    begun.parent.mkdir(parents=True)
-    begun.touch()
+    started = plan(config, tmp_path / "runs")[0].folder / "work" / "started"
+    started.parent.mkdir(parents=True)
+    started.touch()
     args[-1] = str(tmp_path / "runs")
-    assert out_of(capsys, "pipeline", "status", *args).splitlines()[0].split()[:2] == ["data", "begun"]
+    assert out_of(capsys, "pipeline", "status", *args).splitlines()[0].split()[:2] == ["data", "started"]
     assert ": would resume (data-" in out_of(capsys, "pipeline", "run", *args, "--dry-run").splitlines()[0]
 
 
@@ -97,7 +98,7 @@ def test_a_part_of_the_recipe_runs_up_to_its_stage(
 ) -> None:
     lines = out_of(capsys, *command, "-c", str(config), "--runs", str(tmp_path), "--dry-run").splitlines()
     named = [line.split()[1].rstrip(":") for line in lines]
-    assert named == [item.request.name for item in plan(config, tmp_path, upto=last)]
+    assert named == [item.stage.name for item in plan(config, tmp_path, upto=last)]
     assert named[-1] == last
 
 
@@ -130,7 +131,7 @@ def test_a_wrong_request_for_a_stage_is_answered(
 
 def test_a_stage_file_of_another_stage_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "stage.yaml"
-    path.write_text("stage: gan\nverb: gan\n")
+    path.write_text("stage: gan\ntype: gan\n")
     words = out_of(capsys, "stage", "teacher", "-c", str(path), "--out", str(tmp_path / "out"), code=2)
     assert "stage.yaml is of the stage 'gan', not 'teacher'" in words
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from segkit.cli.recipes import RECIPES, config_path, resolve, shipped_configs
+from pipelines.recipes import DEFAULT_RECIPE, RECIPES
+from segkit.cli.recipes import CONFIGS as INSTALLED
+from segkit.cli.recipes import Resolved, config_path, resolve, shipped_configs
 from segkit.core.config import dump_yaml, parse_yaml, validate
 from segkit.core.errors import ConfigError
 from segkit.tasks.settings import TrainSettings
@@ -14,8 +16,14 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 each = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
+def resolved(path: Path) -> Resolved:
+    """With the recipe that the commands at the head of the file name."""
+    named = [parse(command)[1].get("name", DEFAULT_RECIPE) for command in comments(path.read_text())]
+    return resolve(str(named[0]) if named else DEFAULT_RECIPE, path, (), None)
+
+
 def trainings(path: Path) -> dict[str, TrainSettings]:
-    graph = resolve("synthetic-aug", path, (), None).graph
+    graph = resolved(path).graph
     return {stage.name: stage.settings for stage in graph if isinstance(stage.settings, TrainSettings)}
 
 
@@ -24,16 +32,23 @@ def test_there_are_a_demo_a_recipe_for_cpus_and_the_paper_s() -> None:
 
 
 @each
-def test_it_makes_a_pipeline_from_data_to_report(path: Path) -> None:
-    names = [stage.name for stage in resolve("synthetic-aug", path, (), None).graph]
+def test_it_makes_a_pipeline_from_data_to_scores(path: Path) -> None:
+    names = [stage.name for stage in resolved(path).graph]
     assert names[0] == "data"
-    assert names[-1] == "report"
-    assert any(name.endswith("-control") for name in names)
+    assert "evaluate" in names
+
+
+@each
+def test_one_that_tests_synthetic_images_has_controls_and_a_report(path: Path) -> None:
+    names = [stage.name for stage in resolved(path).graph]
+    if "samples" in names:
+        assert names[-1] == "report"
+        assert any(name.endswith("-control") for name in names)
 
 
 @each
 def test_with_every_default_spelt_out_it_says_the_same(path: Path) -> None:
-    settings = resolve("synthetic-aug", path, (), None).settings
+    settings = resolved(path).settings
     assert validate(type(settings), parse_yaml(dump_yaml(settings), "dumped"), "dumped") == settings
 
 
@@ -49,7 +64,7 @@ def test_its_head_says_what_it_is_for_and_the_commands_there_can_be_typed(path: 
         assert given is None or config_path(Path(str(given))).samefile(path)
         overrides = params["overrides"]
         assert isinstance(overrides, tuple)
-        resolve(str(params.get("name", "synthetic-aug")), path, overrides, None)
+        resolve(str(params.get("name", DEFAULT_RECIPE)), path, overrides, None)
 
 
 @each
@@ -75,8 +90,10 @@ def test_its_validations_come_before_its_phases_end(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_comes_with_its_settings(name: str) -> None:
-    assert resolve(name, None, (), None).settings == resolve(name, Path(name), (), None).settings
+def test_a_recipe_without_config_takes_the_shipped_settings_of_its_name_or_else_its_defaults(name: str) -> None:
+    settings = resolve(name, None, (), None).settings
+    shipped = (INSTALLED / f"{name}.yaml").is_file()
+    assert settings == (resolve(name, Path(name), (), None).settings if shipped else RECIPES[name].settings())
 
 
 @each

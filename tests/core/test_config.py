@@ -293,7 +293,7 @@ def test_written_settings_read_back_the_same(read):
 
 
 def test_the_recipes_own_settings_give_readable_messages(tmp_path):
-    from pipelines.settings import SyntheticAugSettings
+    from pipelines.recipes.synthetic_aug import SyntheticAugSettings
 
     path = tmp_path / "c.yaml"
     path.write_text("students: {one: {phases: [{epoch: 3}]}}\nruntime: {devices: 0}\n")

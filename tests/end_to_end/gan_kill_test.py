@@ -10,10 +10,10 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from pipelines.execution import execute
-from pipelines.request import StageRequest
+from pipelines.worker import execute
 from segkit.cli.recipes import resolve
 from segkit.core.files import TEMPORARY
 from tests.end_to_end import kill_test
@@ -42,8 +42,7 @@ def prepare(root: Path, **gan: object) -> Path:
     """Write the settings and the data stage; returns the path of the settings."""
     config = write_config(root / "gan.yaml", RICH | {f"gan.{name}": value for name, value in gan.items()})
     resolved = resolve("synthetic-aug", config, (), None)
-    data = resolved.graph["data"]
-    execute(StageRequest("data", data.verb, data.settings, resolved.settings.runtime), {}, root / "data")
+    execute(replace(resolved.graph["data"], runtime=resolved.settings.runtime), {}, root / "data")
     return config
 
 

@@ -2,7 +2,7 @@
 
     python tests/end_to_end/kill_test.py --config configs/demo.yaml --kills 10 --seed 0
 
-`kill -9` goes to the whole process group: conductor, stage, ranks and loader workers. What must be equal at the end:
+`kill -9` goes to the whole process group: runner, stage, ranks and loader workers. What must be equal at the end:
 the set of finished stages, their fingerprints, the names of their files, and the bytes of every file but those named
 in `MAY_DIFFER`. Exit code 0 if so, 1 otherwise.
 """
@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.store import DONE, WORK, read_done
 from segkit.core.files import TEMPORARY, read_json
+from segkit.core.run_folder import DONE, WORK, read_done
 
 MAY_DIFFER = {"report.html"}
 """Files that tell of the run itself: how long each stage took, when it ended."""
@@ -90,7 +90,7 @@ def _states(group: int) -> Iterable[str]:
 
 
 def last_stage(log: Path) -> str:
-    """What the conductor said last: the stage that was going on."""
+    """What the runner said last: the stage that was going on."""
     lines = [line for line in log.read_text().splitlines() if line.startswith("[")]
     return lines[-1].partition(" (")[0] if lines else "nothing yet"
 

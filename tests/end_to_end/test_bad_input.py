@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.store import DONE
 from segkit.core import images
+from segkit.core.run_folder import DONE
 from tests.end_to_end import kill_test
 from tests.pipelines.tiny import segkit_here, write_config
 
@@ -62,7 +62,7 @@ def test_a_wrong_setting_is_named_before_anything_is_started(
         (["--set", "gan.kimg=-1"], "gan.kimg = -1: input should be greater than 0"),
         (["--set", "gan.kimg"], "--set 'gan.kimg' is not of the form section.key=value"),
         (["--set", "students.mixed.phases.7.epochs=1"], "students.mixed.phases has no item '7'; there are 0, 1"),
-        (["--set", "students.mixd.loss=bce"], "there is no student 'mixd'; there are mixed"),
+        (["--set", "students.mixd.loss=bce"], "students has no 'mixd'; there are mixed"),
         (["--upto", "techer"], "there is no stage 'techer'; stages are data, teacher, gan, samples, fidelity, ps"),
         (["--data", "nope"], "a data set is named READER:FOLDER, as in drive:/data/DRIVE, not 'nope'"),
         (["--data", "drvie:x"], "no data set reader is called 'drvie'; there are: drive, folder; did you mean drive?"),

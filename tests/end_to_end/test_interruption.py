@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.store import WORK
+from segkit.core.run_folder import WORK
 from tests.end_to_end import kill_test
 from tests.pipelines.tiny import environment, run_here, start_segkit
 
@@ -28,17 +28,17 @@ LONGER = ("students.mixed.phases.0.epochs=60", "control.enabled=false")
     ],
     ids=["SIGINT", "SIGTERM"],
 )
-def test_a_conductor_that_is_told_to_end_ends_its_stage_and_the_same_command_goes_on(
+def test_a_runner_that_is_told_to_end_ends_its_stage_and_the_same_command_goes_on(
     finished_runs: Path, tmp_path: Path, config: Path, sent: signal.Signals, code: int, words: str
 ) -> None:
     runs, undisturbed = (shutil.copytree(finished_runs, tmp_path / name) for name in ("runs", "undisturbed"))
     _python, _m, _segkit, *command = kill_test.pipeline_command(config, runs, "mixed", LONGER)
-    with start_segkit(*command, cwd=tmp_path) as conductor:
+    with start_segkit(*command, cwd=tmp_path) as runner:
         training = wait_for_checkpoint(runs)
         note = (runs / ".locks" / f"{training.name}.json").read_text()
-        conductor.send_signal(sent)  # to the conductor alone, as `kill` does
-        out, err = conductor.communicate(timeout=60)
-    assert conductor.returncode == code
+        runner.send_signal(sent)  # to the runner alone, as `kill` does
+        out, err = runner.communicate(timeout=60)
+    assert runner.returncode == code
     assert err.strip() == words
     last = [line for line in out.splitlines() if line.startswith("[")][-1]  # after it only progress
     assert last.startswith("[6/6] mixed: running")

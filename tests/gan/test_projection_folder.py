@@ -125,6 +125,6 @@ def test_what_a_killed_process_was_writing_goes_and_nothing_else(tmp_path):
     for place in (tmp_path, tmp_path / "photo", tmp_path / "other"):
         place.mkdir(exist_ok=True)
         (place / f"{TEMPORARY}x").touch()
-    with ProjectionFolder(tmp_path, tiny()).held(["photo", "new"], say=print):
+    with ProjectionFolder(tmp_path, tiny()).lock(["photo", "new"], on_wait=print):
         left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(f"{TEMPORARY}*")}
         assert left == {f"other/{TEMPORARY}x"}

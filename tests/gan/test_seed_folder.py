@@ -13,7 +13,7 @@ from gan.task import StyleGAN2Task
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.files import TEMPORARY
-from segkit.core.recorded_folder import LOCK
+from segkit.core.run_folder import LOCK
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 from tests.gan.small_networks import networks, tiny
@@ -118,19 +118,19 @@ def test_images_of_any_channels_are_written_whole(tmp_path, bits, channels):
 def test_who_draws_alone_finds_nothing_half_written_and_leaves_no_lock(tmp_path):
     (tmp_path / f"{TEMPORARY}seed0001-x.png").touch()
     (tmp_path / "mine.txt").touch()
-    with SeedFolder(tmp_path, tiny(), 8).held(say=print):
-        assert {path.name for path in tmp_path.iterdir()} == {LOCK, "mine.txt"}
+    with SeedFolder(tmp_path, tiny(), 8).lock(on_wait=print):
+        assert {path.name for path in tmp_path.iterdir()} == {LOCK, f"{LOCK}.json", "mine.txt"}
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "a").touch()
-    with pytest.raises(RequestError, match="is a file"), SeedFolder(tmp_path / "a", tiny(), 8).held(say=print):
+    with pytest.raises(RequestError, match="is a file"), SeedFolder(tmp_path / "a", tiny(), 8).lock(on_wait=print):
         pass
 
 
 def _hold(path, seconds, started):
-    with SeedFolder(path, tiny(), 8).held(say=print):
+    with SeedFolder(path, tiny(), 8).lock(on_wait=print):
         started.set()
         time.sleep(seconds)
         (path / "first.txt").touch()
@@ -143,8 +143,10 @@ def test_the_second_who_draws_waits_for_the_first_and_says_so(tmp_path):
     process = context.Process(target=_hold, args=(tmp_path, 1.0, started))
     process.start()
     assert started.wait(60)
-    said = []
-    with SeedFolder(tmp_path, tiny(), 8).held(said.append):
+    lines = []
+    with SeedFolder(tmp_path, tiny(), 8).lock(lines.append):
         assert (tmp_path / "first.txt").exists()
     process.join()
-    assert said == [f"waiting for another process that writes into {tmp_path}"]
+    assert len(lines) == 1
+    assert f"process {process.pid} on " in lines[0]
+    assert str(tmp_path) in lines[0]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pipelines.context import Context
+from pipelines.worker import Context
 from segkit.core.config import Settings
 from segkit.core.files import write_text
 
@@ -21,7 +21,7 @@ class Spy:
     fail_with: ClassVar[BaseException | None] = None
 
 
-def run(context: Context) -> None:
+def run(context: Context[FakeSettings]) -> None:
     """Write `result.txt` and `deep/result.txt`, having kept a note in the scratch space first."""
     found = sorted(path.relative_to(context.out).as_posix() for path in context.out.rglob("*") if path.is_file())
     Spy.seen.append({"found": found, "first_rank": context.first_rank, "inputs": dict(context.inputs)})

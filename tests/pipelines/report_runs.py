@@ -1,7 +1,7 @@
 """Folders such as a pipeline leaves for its report, without training: drawn images, guessed maps, real scores."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pipelines import synthetic_aug
-from pipelines.context import Context, Inputs
-from pipelines.graph import Graph, Stage
-from pipelines.request import StageRequest
+from pipelines.graph import Graph
+from pipelines.recipes import synthetic_aug
+from pipelines.recipes.synthetic_aug import SyntheticAugSettings
 from pipelines.roles import Roles
-from pipelines.settings import SyntheticAugSettings
+from pipelines.stage import AnyStage
 from pipelines.stages import data, evaluate, report
-from pipelines.store import describe_outputs, write_done
-from pipelines.verbs import ReportRequest
+from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.files import read_json, sha256_json, write_json, write_text
 from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
+from segkit.core.run_folder import describe_outputs, write_done
 from segkit.data import phantom
 from segkit.tasks.callbacks import as_csv
 from segkit.tasks.settings import RuntimeSettings
@@ -36,7 +35,7 @@ class Made:
 
     out: Path
     folders: dict[str, Path]
-    request: StageRequest
+    request: AnyStage
 
     @property
     def page(self) -> str:
@@ -62,12 +61,12 @@ class Maker:
 
     def make(self, graph: Graph) -> Made:
         for stage in graph:
-            if stage.verb == "report":
+            if stage.type.name == "report":
                 continue
             folder = self.root / f"{stage.name}-{sha256_json([stage.name])[:12]}"
             folder.mkdir(parents=True)
             self.folders[stage.name] = folder
-            makers: dict[str, Callable[[Stage, Path], None]] = {
+            makers: dict[str, Callable[[AnyStage, Path], None]] = {
                 "data": self.data,
                 "train": self.train,
                 "gan": self.gan,
@@ -78,24 +77,22 @@ class Maker:
                 "ensemble": self.ensemble,
                 "evaluate": self.evaluate,
             }
-            makers[stage.verb](stage, folder)
+            makers[stage.type.name](stage, folder)
             write_done(folder, self.record(stage, folder))
         stage = graph["report"]
         context = self.context(stage, self.root / "report")
         report.run(context)
-        return Made(context.out, self.folders, context.request)
+        return Made(context.out, self.folders, context.stage)
 
-    def context(self, stage: Stage, out: Path) -> Context:
+    def context(self, stage: AnyStage, out: Path) -> Context[Any]:
         out.mkdir(parents=True, exist_ok=True)
-        request = StageRequest(stage.name, stage.verb, stage.settings, RuntimeSettings(tracker="none"))
-        return Context(
-            request, Inputs({key: self.folders[name] for key, name in stage.inputs.items()}), out, "f" * 64, True
-        )
+        stage = replace(stage, runtime=RuntimeSettings(tracker="none"))
+        return Context(stage, {key: self.folders[name] for key, name in stage.inputs.items()}, out, "f" * 64, True)
 
-    def record(self, stage: Stage, folder: Path) -> dict[str, Any]:
+    def record(self, stage: AnyStage, folder: Path) -> dict[str, Any]:
         return {
             "stage": stage.name,
-            "verb": stage.verb,
+            "type": stage.type.name,
             "fingerprint": sha256_json([stage.name]),
             "settings": stage.settings.model_dump(mode="json"),
             "runtime": RuntimeSettings().model_dump(mode="json"),
@@ -107,10 +104,10 @@ class Maker:
             "finished": "2025-01-02T03:04:05+0000",
         }
 
-    def data(self, stage: Stage, folder: Path) -> None:
+    def data(self, stage: AnyStage, folder: Path) -> None:
         data.run(self.context(stage, folder))
 
-    def train(self, stage: Stage, folder: Path) -> None:
+    def train(self, stage: AnyStage, folder: Path) -> None:
         self.model(folder, "network", {})
         if not self.curves:
             return
@@ -135,7 +132,7 @@ class Maker:
         }
         write_json(folder / "model.json", card)
 
-    def gan(self, stage: Stage, folder: Path) -> None:
+    def gan(self, stage: AnyStage, folder: Path) -> None:
         rows = [
             {"step": float(n), "gan/kimg": n / 10, "gan/loss_g": 1.0 + n, "gan/loss_d": 2.0, "gan/ada_p": 0.0}
             for n in range(9)
@@ -144,7 +141,7 @@ class Maker:
         for seed, stem in enumerate(["reals", *(f"kimg{kimg:010.3f}" for kimg in (0, 0.2, 0.4, 0.6, 0.8, 1.2, 12))]):
             images.write_image(folder / "grids" / f"{stem}.png", noise_image(seed, 64, 64))
 
-    def sample(self, stage: Stage, folder: Path) -> None:
+    def sample(self, stage: AnyStage, folder: Path) -> None:
         rows = []
         for seed in range(stage.settings.num_images):  # type: ignore[attr-defined]
             drawn, name = phantom.draw(1000 + seed, HEIGHT, WIDTH), f"seed{seed:04d}"
@@ -161,7 +158,7 @@ class Maker:
             )
         write_manifest(rows, folder)
 
-    def pseudo_label(self, stage: Stage, folder: Path) -> None:
+    def pseudo_label(self, stage: AnyStage, folder: Path) -> None:
         rows = []
         for row in read_manifest(self.folders[stage.inputs["samples"]]).rows:
             path = folder / "vessels" / f"{row.name}.png"
@@ -169,7 +166,7 @@ class Maker:
             rows.append(Row(row.name, "train", row.image, vessels=path, fov=row.fov, origin="synthetic"))
         write_manifest(rows, folder)
 
-    def ensemble(self, stage: Stage, folder: Path) -> None:
+    def ensemble(self, stage: AnyStage, folder: Path) -> None:
         members = [name for name in stage.inputs if name != "data"]
         candidates = {"mean": {"val_dice": 0.81}, "weighted": {"val_dice": 0.82}}
         weights = [1 / len(members)] * len(members)
@@ -177,7 +174,7 @@ class Maker:
             folder, "ensemble", {"members": members, "rule": "weighted", "weights": weights, "candidates": candidates}
         )
 
-    def evaluate(self, stage: Stage, folder: Path) -> None:
+    def evaluate(self, stage: AnyStage, folder: Path) -> None:
         def guess(
             context: Context, model: Path, rows: Manifest, out: Path, inference: Any, label: str, binary_dir: Path
         ) -> None:

@@ -1,7 +1,6 @@
 """Whether the GAN can start from its first weights is found out before anything else starts."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,13 @@ from typing import Any
 import pytest
 
 from gan import weights
-from pipelines import first_weights
+from gan.settings import GanSettings
+from pipelines import runner
+from pipelines.process import run_preflight
 from pipelines.runner import check, run
-from pipelines.settings import GanStageSettings
-from segkit.core.errors import SegkitError, WeightsError
+from pipelines.stage import Preflight
+from pipelines.stage_types import GAN, GanStageSettings
+from segkit.core.errors import RequestError, SegkitError, WeightsError
 from tests.gan.small_networks import networks, states
 from tests.pipelines.test_runner import FakeLauncher
 from tests.pipelines.tiny import TINY, plan, segkit_here, write_config
@@ -79,49 +81,57 @@ def of_other_networks(folder: Path) -> str:
     return f"{folder} (generator_ema) does not fit the network: "
 
 
+def preflight(settings: GanSettings) -> None:
+    """The check of the stage type `gan`."""
+    check = GAN.preflight(GanStageSettings.model_validate(settings.model_dump()))
+    assert check is not None
+    run_preflight(check)
+
+
 @pytest.mark.parametrize("damage", [cut_short, of_other_networks])
 def test_a_damaged_folder_is_refused(damage: Callable[[Path], str], trained: Path) -> None:
     words = damage(trained)
-    with pytest.raises(WeightsError) as refused:
-        first_weights.check(settings(init_from=trained))
+    with pytest.raises(RequestError) as refused:
+        preflight(settings(init_from=trained))
     assert str(refused.value).startswith(words)
 
 
 def test_an_official_snapshot_is_checked_too(tmp_path: Path) -> None:
     path = tmp_path / "faces.pkl"
     path.write_bytes(official.dumps(official.snapshot(*states(networks(settings())))))
-    first_weights.check(settings(init_from=path))
-    with pytest.raises(WeightsError, match=r"faces.pkl does not fit: num_mapping_layers is 1 there and 2 in the"):
-        first_weights.check(settings(init_from=path, num_mapping_layers=2))
+    preflight(settings(init_from=path))
+    with pytest.raises(RequestError, match=r"faces.pkl does not fit: num_mapping_layers is 1 there and 2 in the"):
+        preflight(settings(init_from=path, num_mapping_layers=2))
 
 
 def test_the_message_is_the_one_that_the_training_itself_would_end_with(trained: Path) -> None:
     wrong = settings(init_from=trained, image_channels=1)
     with pytest.raises(WeightsError) as there:
         weights.load_all(trained, wrong, networks(wrong))
-    with pytest.raises(WeightsError) as here:
-        first_weights.check(wrong)
+    with pytest.raises(RequestError) as here:
+        preflight(wrong)
     assert str(here.value) == str(there.value)
 
 
-def test_a_checker_that_fails_is_not_taken_for_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(SegkitError, match=r"cannot check gan.init_from = faces.pkl: exit status 1"):
-        first_weights.check(settings(init_from="faces.pkl"))
+def test_a_checker_that_fails_is_not_taken_for_a_yes() -> None:
+    with pytest.raises(SegkitError, match=r"cannot check that it fits: .*No module named gan.nothing") as failed:
+        run_preflight(Preflight("that it fits", "gan.nothing", ""))
+    assert failed.value.exit_code == 1
 
 
-def test_a_gan_that_is_trained_already_or_not_asked_for_is_not_asked_about(
+def test_only_a_gan_that_is_asked_for_and_not_trained_yet_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(first_weights, "check", asked.append)
+    checks: list[Preflight] = []
+    monkeypatch.setattr(runner, "run_preflight", checks.append)
     (tmp_path / "faces.pkl").write_bytes(b"weights")
     config = write_config(tmp_path / "tiny.yaml", {"gan.init_from": str(tmp_path / "faces.pkl")})
     planned = plan(config, tmp_path / "runs")
     check(plan(config, tmp_path / "runs", upto="teacher"), print)
-    assert asked == []
+    assert checks == []
     check(planned, print)
-    assert asked == [settings(init_from=tmp_path / "faces.pkl")]
+    [only] = checks
+    assert GanSettings.model_validate_json(only.request) == settings(init_from=tmp_path / "faces.pkl")
     run(planned, print, FakeLauncher())
     check(planned, print)
-    assert len(asked) == 1
+    assert len(checks) == 1

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.settings import GanStageSettings
+from pipelines.stage_types import GanStageSettings
 from pipelines.stages import gan
 from segkit.tasks.settings import RuntimeSettings
 
@@ -33,7 +33,7 @@ def test_cudnn_searches_for_the_fastest_kernels_unless_results_must_repeat(
         inputs={"data": tmp_path},
         work=tmp_path,
         out=tmp_path,
-        request=SimpleNamespace(name="gan"),
+        name="gan",
         tracker=SimpleNamespace(logger=None),
     )
     with pytest.raises(StoppedError):

@@ -1,14 +1,15 @@
 import pytest
 
-from pipelines.graph import Graph, Stage, fingerprint
-from pipelines.verbs import SelectSettings
+from pipelines.graph import Graph
+from pipelines.stage import Stage
+from pipelines.stage_types import SELECT, SelectSettings
 from segkit.core.errors import RequestError
 
 SETTINGS = SelectSettings()
 
 
-def stage(name: str, *needs: str) -> Stage:
-    return Stage(name, "select", SETTINGS, {need: need for need in needs})
+def stage(name: str, *needs: str) -> Stage[SelectSettings]:
+    return Stage(name, SELECT, SETTINGS, {need: need for need in needs})
 
 
 def diamond() -> Graph:
@@ -43,18 +44,7 @@ def test_an_unknown_stage_is_answered_with_those_there_are() -> None:
         diamond().upto("middle")
 
 
-BASE = ("teacher", 1, {"epochs": 2}, {"seed": 0}, {"data": "ab"}, {"data": "cd"})
-
-
-@pytest.mark.parametrize(
-    ("place", "other"),
-    [(0, "student"), (1, 2), (2, {"epochs": 3}), (3, {"seed": 1}), (4, {"data": "ac"}), (5, {"data": "ce"})],
-)
-def test_every_part_of_a_request_counts_in_its_fingerprint(place: int, other: object) -> None:
-    changed = [*BASE[:place], other, *BASE[place + 1 :]]
-    assert fingerprint(*BASE) != fingerprint(*changed)  # type: ignore[arg-type]
-
-
-def test_a_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
-    one = fingerprint("a", 1, {"x": 1, "y": {"p": 1, "q": 2}}, {}, {}, {"m": "1", "n": "2"})
-    assert one == fingerprint("a", 1, {"y": {"q": 2, "p": 1}, "x": 1}, {}, {}, {"n": "2", "m": "1"})
+def test_the_first_stage_of_a_type_is_that_of_the_order_given() -> None:
+    assert diamond().first_of("select").name == "top"
+    with pytest.raises(RequestError, match="'gan'"):
+        diamond().first_of("gan")

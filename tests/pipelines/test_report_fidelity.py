@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.context import Context, Inputs
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import Assessment
 from pipelines.report.sections.fidelity import SHEET_SIDE
 from pipelines.stages import report
+from pipelines.worker import Context
 from segkit.core.files import write_json
 from tests.pipelines import fidelity_runs
 from tests.pipelines.report_runs import Made, make
@@ -40,7 +40,7 @@ def with_numbers(run: Made, out: Path, copied: int, **given: int) -> Made:
         folders[name] = shutil.copytree(run.folders[name], out / f"{name}-0123456789ab")
     fidelity_runs.write(folders["fidelity"], fidelity_runs.assessment_of(copied=copied, **given))
     write_json(folders["fidelity-r2"] / files.NUMBERS, {"not_measured": "2 training photographs, and that is too few"})
-    report.run(Context(run.request, Inputs(folders), out, "f" * 64, True))
+    report.run(Context(run.request, folders, out, "f" * 64, True))
     return Made(out, folders, run.request)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.context import Context, Inputs
 from pipelines.report import page
 from pipelines.report.sections import pictures
 from pipelines.stages import report
+from pipelines.worker import Context
 from segkit.core.manifest import read_manifest
 from tests.pipelines.report_runs import Made, make, make_single
 
@@ -191,7 +191,7 @@ def test_headings_do_not_skip_a_level(made: Made) -> None:
 
 
 def report_again(made: Made, out: Path) -> None:
-    report.run(Context(made.request, Inputs(made.folders), out, "f" * 64, True))
+    report.run(Context(made.request, made.folders, out, "f" * 64, True))
 
 
 def test_the_same_folders_give_the_same_report(labelled: Made, tmp_path: Path) -> None:

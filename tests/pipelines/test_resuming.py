@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gan.task import StyleGAN2Task
-from pipelines import store
+from segkit.core.run_folder import WORK
 from segkit.tasks import callbacks, resuming
 from segkit.tasks.segmentation import SegmentationTask
 from tests.pipelines.tiny import run_here, segkit_here
@@ -44,7 +44,7 @@ def begun(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
             during.setattr(*KILLED[stage])
             with pytest.raises(Killed):
                 run_here(config, tmp_path / "runs", upto=stage)
-        return next((tmp_path / "runs").glob(f"{stage}-*")) / store.WORK / file
+        return next((tmp_path / "runs").glob(f"{stage}-*")) / WORK / file
 
     return run
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import synthetic_aug
 from pipelines.graph import Graph
-from pipelines.settings import SyntheticAugSettings
-from pipelines.verbs import ReportRequest
+from pipelines.recipes import synthetic_aug
+from pipelines.recipes.synthetic_aug import SyntheticAugSettings
+from pipelines.roles import Roles
+from pipelines.stage_types import ReportRequest
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 from segkit.tasks.settings import TrainSettings
@@ -70,8 +71,12 @@ def test_the_verdict_compares_each_student_with_its_own_control() -> None:
     students = dict.fromkeys(("first", "second"), TINY["students"]["mixed"])
     request = build(students=students)["report"].settings
     assert isinstance(request, ReportRequest)
-    assert request.roles.controls == {"first": "first-control", "second": "second-control"}
-    assert (request.roles.baseline, request.roles.ensemble) == ("teacher", "ensemble")
+    assert request.roles == Roles(
+        baseline="teacher",
+        treated=("first", "second"),
+        controls={"first": "first-control", "second": "second-control"},
+        ensemble="ensemble",
+    )
 
 
 def test_without_controls_there_is_nothing_to_compare_with() -> None:

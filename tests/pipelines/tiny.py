@@ -92,10 +92,10 @@ def plan(config: Path, runs: Path, *overrides: str, data: str | None = None, upt
 
 
 def run_here(config: Path, runs: Path, *overrides: str, **given: Any) -> list[str]:
-    """`segkit pipeline run` with every stage in this process; what the conductor said."""
-    said: list[str] = []
-    run(plan(config, runs, *overrides, **given), said.append, launch_here)
-    return said
+    """`segkit pipeline run` with every stage in this process; what the runner logged."""
+    lines: list[str] = []
+    run(plan(config, runs, *overrides, **given), lines.append, launch_here)
+    return lines
 
 
 def launch_here(command: Sequence[str]) -> int:

@@ -1,5 +1,7 @@
 """Identity: what changes a stage's fingerprint, and what does not."""
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.request import StageRequest, read_request, request_text, stage_command
-from pipelines.verbs import VERBS
+from pipelines.process import stage_command
+from pipelines.stage import AnyStage, Stage, StageType, read_stage
+from pipelines.stage_types import STAGE_TYPES, TRAIN
+from segkit.core.config import Settings
 from segkit.core.errors import ConfigError, RequestError
 from segkit.tasks.settings import RuntimeSettings, TrainSettings
 from tests.pipelines.tiny import STAGES, plan, write_config
@@ -18,7 +22,7 @@ STUDENT_AND_AFTER = {"mixed", "mixed-control", "ensemble", "evaluate", "report"}
 
 
 def prints(config: Path, *overrides: str, **given: Any) -> dict[str, str]:
-    return {item.request.name: item.fingerprint for item in plan(config, Path("runs"), *overrides, **given)}
+    return {item.stage.name: item.fingerprint for item in plan(config, Path("runs"), *overrides, **given)}
 
 
 def changed(config: Path, *overrides: str) -> set[str]:
@@ -85,14 +89,50 @@ def test_what_can_change_every_result_changes_every_fingerprint(config: Path, ov
     assert changed(config, override) == set(STAGES)
 
 
-def test_a_higher_version_of_a_verb_changes_its_stages_and_what_follows(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = prints(config)
-    monkeypatch.setitem(VERBS, "sample", replace(VERBS["sample"], version=VERBS["sample"].version + 1))
-    after = prints(config)
-    same = {name for name in before if before[name] == after[name]}
-    assert same == {"data", "teacher", "gan", "mixed-control"}
+class Cut(Settings):
+    """Settings of a stage type of this file."""
+
+    depth: int = 1
+    tool: str = "knife"
+
+
+CUT = StageType("cut", Cut, "nowhere", not_fingerprinted=frozenset({"tool"}), external_digests=lambda _: {"wood": "ab"})
+CUTTING: AnyStage = Stage("cutting", CUT, Cut(), {"log": "tree"})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(CUTTING, name="carving"),
+        replace(CUTTING, type=replace(CUT, version=2)),
+        replace(CUTTING, type=replace(CUT, external_digests=lambda _: {"wood": "ac"})),
+        replace(CUTTING, settings=Cut(depth=2)),
+        replace(CUTTING, runtime=RuntimeSettings(seed=1)),
+    ],
+    ids=["name", "version", "external digest", "setting", "seed"],
+)
+def test_everything_that_can_change_a_result_is_part_of_its_fingerprint(other: AnyStage) -> None:
+    assert CUTTING.fingerprint({"log": "cd"}) != other.fingerprint({"log": "cd"})
+    assert CUTTING.fingerprint({"log": "cd"}) != CUTTING.fingerprint({"log": "ce"})
+
+
+def test_a_fingerprint_is_a_sha256_over_canonical_json() -> None:
+    parts = ["cutting", 1, {"depth": 1}, {"seed": 0, "precision": "auto", "deterministic": False}, {"wood": "ab"}]
+    text = json.dumps([*parts, {"a": "1", "log": "cd"}], sort_keys=True, separators=(",", ":"))
+    assert CUTTING.fingerprint({"log": "cd", "a": "1"}) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(CUTTING, settings=Cut(tool="saw")),
+        replace(CUTTING, runtime=RuntimeSettings(devices=2)),
+        replace(CUTTING, group="a run", tags=("drive",), after=("lunch",)),
+    ],
+    ids=["setting", "devices", "tracker"],
+)
+def test_nothing_else_is_part_of_a_fingerprint(other: AnyStage) -> None:
+    assert CUTTING.fingerprint({"log": "cd"}) == other.fingerprint({"log": "cd"})
 
 
 def test_data_in_another_folder_is_the_same_data(config: Path, phantoms: Path, tmp_path: Path) -> None:
@@ -140,44 +180,46 @@ def test_a_plan_up_to_a_stage_asks_for_nothing_that_later_stages_need(config: Pa
 
 def test_no_data_is_answered_with_how_to_name_it(tmp_path: Path) -> None:
     config = write_config(tmp_path / "none.yaml", {"data.source": None})
-    with pytest.raises(RequestError, match="no data set given; say --data NAME:DIR"):
+    with pytest.raises(RequestError, match="no data set given; use --data NAME:DIR"):
         prints(config)
 
 
-REQUEST = StageRequest(
+STAGE = Stage(
     "mixed",
-    "train",
+    TRAIN,
     TrainSettings.model_validate({"model": {"widths": [4, 8]}, "loss": "bce"}),
-    RuntimeSettings(seed=3, devices=2),
-    "synthetic-aug-0123",
+    {"data": "data", "synthetic": "pseudo-labels"},
+    runtime=RuntimeSettings(seed=3, devices=2),
+    group="synthetic-aug-0123",
+    tags=("drive",),
 )
 
 
-def test_a_stage_file_says_the_whole_request(tmp_path: Path) -> None:
+def test_a_stage_that_is_written_and_read_is_the_same_stage(tmp_path: Path) -> None:
     path = tmp_path / "stage.yaml"
-    path.write_text(request_text(REQUEST, "f" * 64))
-    assert read_request(path) == REQUEST
+    path.write_text(STAGE.to_yaml("f" * 64))
+    assert read_stage(path, STAGE_TYPES) == STAGE
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("stage: a\nverb: trian\n", "verb = 'trian'; a stage file names one of data, train, gan"),
-        ("stage: a\nverb: train\nsetings: {}\n", "unknown key 'setings'.*did you mean 'settings'"),
-        ("stage: a\nverb: train\nsettings: {los: bce}\n", "unknown key 'los'.*did you mean 'loss'"),
-        ("stage: a\nverb: train\nruntime: {seed: -1}\n", r"runtime\.seed"),
-        ("verb: train\n", "stage"),
+        ("stage: a\ntype: trian\n", "type = 'trian'; expected one of data, train, gan"),
+        ("stage: a\ntype: train\nsetings: {}\n", "unknown key 'setings'.*did you mean 'settings'"),
+        ("stage: a\ntype: train\nsettings: {los: bce}\n", "unknown key 'los'.*did you mean 'loss'"),
+        ("stage: a\ntype: train\nruntime: {seed: -1}\n", r"runtime\.seed"),
+        ("type: train\n", "stage"),
     ],
 )
 def test_a_mistake_in_a_stage_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "stage.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=complaint):
-        read_request(path)
+        read_stage(path, STAGE_TYPES)
 
 
 def test_the_command_of_a_stage_names_its_file_its_inputs_and_its_folder() -> None:
-    command = stage_command(Path("r.yaml"), REQUEST, {"data": Path("/d"), "synthetic": Path("/s")}, Path("/o"))
+    command = stage_command(Path("r.yaml"), STAGE.name, {"data": Path("/d"), "synthetic": Path("/s")}, Path("/o"))
     assert command[1:] == [
         "-P", "-m", "segkit", "stage", "mixed", "-c", "r.yaml",
         "--input", "data=/d", "--input", "synthetic=/s", "--out", "/o",

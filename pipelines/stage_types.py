@@ -1,17 +1,66 @@
-"""Settings of the recipe `synthetic-aug`, one section per stage; free of torch."""
+"""The stage types: settings of each, what identifies its result, and what is checked before it starts.
 
-from typing import Annotated, Literal
+Free of torch, so that the runner can import it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
+from gan.sharing import obstacle as gan_device_count_error
+from pipelines.roles import Roles
+from pipelines.stage import Preflight, StageType
 from segkit.core.config import Settings
+from segkit.core.errors import RequestError
+from segkit.core.files import sha256_file
 from segkit.core.seeding import LARGEST_SEED
 from segkit.data.settings import DataSettings
-from segkit.tasks.settings import InferenceSettings, PhaseSettings, RuntimeSettings, TrainSettings
+from segkit.tasks.settings import InferenceSettings, TrainSettings
 
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
 Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
+
+
+def _data_digests(settings: DataSettings) -> dict[str, str]:
+    if settings.source == "phantom":
+        return {}
+    if settings.source is None:
+        raise RequestError("no data set given; use --data NAME:DIR, for example --data drive:/data/DRIVE")
+    from segkit.data.readers import open_dataset
+
+    dataset = open_dataset(settings.source, settings.group_pattern)
+    settings.cut(dataset.training_groups)  # fails now rather than in the stage
+    return {"data": dataset.digest}
+
+
+DATA = StageType(
+    "data",
+    DataSettings,
+    "pipelines.stages.data",
+    version=2,
+    not_fingerprinted=frozenset({"source"}),
+    external_digests=_data_digests,
+)
+
+
+def _train_device_count_error(settings: TrainSettings, num_devices: int) -> str | None:
+    for number, phase in enumerate(settings.phases):
+        if phase.batch_size % num_devices:
+            batch = f"phases.{number}.batch_size = {phase.batch_size}"
+            return f"{batch} cannot be shared evenly by {num_devices} devices (runtime.devices)"
+    return None
+
+
+TRAIN = StageType(
+    "train",
+    TrainSettings,
+    "pipelines.stages.train",
+    version=2,
+    device_count_error=_train_device_count_error,
+)
 
 
 class GanStageSettings(GanSettings):
@@ -34,6 +83,42 @@ class GanStageSettings(GanSettings):
         return self
 
 
+_NVIDIA_WEIGHTS = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/"
+
+
+def _gan_digests(settings: GanStageSettings) -> dict[str, str]:
+    if settings.init_from is None:
+        return {}
+    path = Path(settings.init_from).expanduser()
+    if path.is_dir():
+        return {f"init_from/{file.name}": sha256_file(file) for file in sorted(path.iterdir()) if file.is_file()}
+    if not path.is_file():
+        raise RequestError(
+            f"gan.init_from = {path} does not exist; train from scratch with --set gan.init_from=null, or download "
+            f"ffhq-res512-mirror-stylegan2-noaug.pkl from {_NVIDIA_WEIGHTS}"
+        )
+    return {"init_from": sha256_file(path)}
+
+
+def _gan_preflight(settings: GanStageSettings) -> Preflight | None:
+    if settings.init_from is None:
+        return None
+    topic = f"that {settings.init_from} fits the GAN's settings"
+    return Preflight(topic, "gan.first_weights", settings.gan_settings.model_dump_json())
+
+
+GAN = StageType(
+    "gan",
+    GanStageSettings,
+    "pipelines.stages.gan",
+    version=4,
+    not_fingerprinted=frozenset({"init_from", "checkpoint_kimg", "images_per_pass"}),
+    external_digests=_gan_digests,
+    preflight=_gan_preflight,
+    device_count_error=gan_device_count_error,
+)
+
+
 def _check_seeds(first_seed: int, num_images: int) -> None:
     if first_seed + num_images - 1 > LARGEST_SEED:
         raise ValueError(
@@ -53,6 +138,9 @@ class SampleSettings(SamplingSettings):
     def _seeds_exist(self) -> "SampleSettings":
         _check_seeds(self.first_seed, self.num_images)
         return self
+
+
+SAMPLE = StageType("sample", SampleSettings, "pipelines.stages.sample", version=2)
 
 
 class FidelitySettings(Settings):
@@ -80,17 +168,23 @@ class FidelitySettings(Settings):
         return self
 
 
+FIDELITY = StageType("fidelity", FidelitySettings, "pipelines.stages.fidelity", version=2)
+
+
 class PseudoLabelSettings(Settings):
     """Vessel probabilities that the teacher gives each synthetic fundus; how they are used is a phase's setting."""
 
     inference: InferenceSettings = InferenceSettings()
 
 
-class ControlSettings(Settings):
-    """The student's training without synthetic images: same steps, augmentation and schedule."""
+PSEUDO_LABEL = StageType("pseudo-label", PseudoLabelSettings, "pipelines.stages.pseudo_label")
 
-    enabled: bool = True
-    """Without a control the report can give no verdict."""
+
+class SelectSettings(Settings):
+    """The best of several models by validation Dice."""
+
+
+SELECT = StageType("select", SelectSettings, "pipelines.stages.select")
 
 
 class EnsembleSettings(Settings):
@@ -103,6 +197,9 @@ class EnsembleSettings(Settings):
     inference: InferenceSettings = InferenceSettings()
 
 
+ENSEMBLE = StageType("ensemble", EnsembleSettings, "pipelines.stages.ensemble")
+
+
 class EvaluateSettings(Settings):
     """Prediction of every model on every image, and the scores where there are labels."""
 
@@ -111,53 +208,34 @@ class EvaluateSettings(Settings):
     """Bootstrap resamples of an interval."""
 
 
+EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=2)
+
+
 class ReportSettings(Settings):
     """The one-file HTML report."""
 
-    title: str = "Do synthetic fundi help?"
+    title: str = "Vessel segmentation"
     num_samples: int = Field(16, ge=0)
     """Synthetic fundi shown."""
     num_overlays: int = Field(4, ge=0)
     """Scored images shown with true and false positives and negatives, per model."""
 
 
-RESERVED_NAMES = {
-    *("data", "teacher", "gan", "samples", "fidelity", "pseudo-labels", "select", "ensemble", "evaluate", "report")
+class ReportRequest(Settings):
+    """What the report needs besides the folders of the other stages."""
+
+    report: ReportSettings
+    pipeline: dict[str, Any]
+    """The resolved settings of the whole pipeline, for the record."""
+    graph: list[dict[str, Any]]
+    """The stages: name, verb (their type) and inputs."""
+    roles: Roles
+    """Which models are compared."""
+
+
+REPORT = StageType("report", ReportRequest, "pipelines.stages.report")
+
+STAGE_TYPES: Mapping[str, StageType[Any]] = {
+    stage_type.name: stage_type
+    for stage_type in (DATA, TRAIN, GAN, SAMPLE, FIDELITY, PSEUDO_LABEL, SELECT, ENSEMBLE, EVALUATE, REPORT)
 }
-
-
-def _papers_student() -> dict[str, TrainSettings]:
-    return {"synthetic-first": TrainSettings(phases=(PhaseSettings(data="synthetic"), PhaseSettings(data="real")))}
-
-
-class SyntheticAugSettings(Settings):
-    """Everything `segkit pipeline run synthetic-aug` reads."""
-
-    runtime: RuntimeSettings = RuntimeSettings()
-    data: DataSettings = DataSettings()
-    teacher: TrainSettings = TrainSettings()
-    gan: GanStageSettings = GanStageSettings()
-    samples: SampleSettings = SampleSettings()
-    fidelity: FidelitySettings = FidelitySettings()
-    pseudo_labels: PseudoLabelSettings = PseudoLabelSettings()
-    students: dict[StageName, TrainSettings] = Field(default_factory=_papers_student, min_length=1)
-    """Each a name and its training; a control is trained beside each. By default the paper's: synthetic, then real."""
-    control: ControlSettings = ControlSettings()
-    ensemble: EnsembleSettings = EnsembleSettings()
-    evaluate: EvaluateSettings = EvaluateSettings()
-    report: ReportSettings = ReportSettings()
-    rounds: int = Field(1, ge=1)
-    """Repeat gan to students so often, the best model on validation being the next teacher (the paper's step 5)."""
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> "SyntheticAugSettings":
-        taken = RESERVED_NAMES & set(self.students)
-        if taken:
-            raise ValueError(f"a student cannot be called {taken.pop()!r}; that is another stage's name")
-        if any(phase.data != "real" for phase in self.teacher.phases):
-            raise ValueError("the teacher trains on real images only; set data: real in its phases")
-        unknown = set(self.ensemble.members) - {"teacher", *self.students}
-        if unknown:
-            known = ", ".join(["teacher", *self.students])
-            raise ValueError(f"ensemble.members names {', '.join(sorted(unknown))}; there are {known}")
-        return self

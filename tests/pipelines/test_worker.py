@@ -1,4 +1,4 @@
-"""One stage in this process: begun, resumed, recorded."""
+"""One stage in this process: started, resumed, recorded."""
 
 import hashlib
 import json
@@ -6,26 +6,23 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipelines.execution import execute
-from pipelines.request import StageRequest, read_request
-from pipelines.store import DONE, REQUEST, WORK, MissingResultError, read_done
-from pipelines.verbs import VERBS, Verb
+from pipelines.stage import Stage, StageType, read_stage
+from pipelines.worker import execute
 from segkit.core import versions
 from segkit.core.errors import RequestError
+from segkit.core.run_folder import DONE, REQUEST, WORK, MissingResultError, read_done
 from segkit.tasks.settings import RuntimeSettings
-from tests.pipelines import fake_stage
 from tests.pipelines.fake_stage import FakeSettings, Spy, result
 
-REQUESTED = StageRequest("fake", "fake", FakeSettings(), RuntimeSettings(seed=7))
+FAKE = StageType("fake", FakeSettings, "tests.pipelines.fake_stage")
+REQUESTED = Stage("fake", FAKE, FakeSettings(), runtime=RuntimeSettings(seed=7))
 
 
 @pytest.fixture(autouse=True)
-def _fake_verb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(VERBS, "fake", Verb("tests.pipelines.fake_stage", FakeSettings))
+def _fresh_spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Spy, "seen", [])
     monkeypatch.setattr(Spy, "fail_with", None)
     for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
@@ -37,12 +34,12 @@ def test_a_finished_stage_holds_its_outputs_its_request_and_its_record_and_nothi
     execute(REQUESTED, {}, tmp_path / "fake")
     files = {path.relative_to(tmp_path / "fake").as_posix() for path in (tmp_path / "fake").rglob("*")}
     assert files == {DONE, REQUEST, "deep", "deep/result.txt", "result.txt"}
-    assert read_request(tmp_path / "fake" / REQUEST) == REQUESTED
+    assert read_stage(tmp_path / "fake" / REQUEST, {"fake": FAKE}) == REQUESTED
 
 
 def test_the_record_says_what_was_made_of_what_and_by_what(tmp_path: Path) -> None:
     execute(REQUESTED, {}, tmp_path / "one")
-    execute(REQUESTED, {"earlier": tmp_path / "one"}, tmp_path / "two")
+    execute(replace(REQUESTED, inputs={"earlier": "one"}), {"earlier": tmp_path / "one"}, tmp_path / "two")
     one, two = (json.loads((tmp_path / name / DONE).read_text()) for name in ("one", "two"))
     assert two["inputs"] == {"earlier": {"folder": "../one", "fingerprint": one["fingerprint"]}}
     assert one["fingerprint"] != two["fingerprint"]
@@ -97,7 +94,7 @@ def test_a_failed_stage_is_not_done_and_goes_on_with_what_it_had(
     assert read_done(tmp_path / "fake") is None
     monkeypatch.setattr(Spy, "fail_with", None)
     execute(REQUESTED, {}, tmp_path / "fake")
-    assert Spy.seen[1]["found"] == ["deep/result.txt", REQUEST, f"{WORK}/begun", f"{WORK}/half-way"]
+    assert Spy.seen[1]["found"] == ["deep/result.txt", REQUEST, f"{WORK}/half-way", f"{WORK}/started"]
     assert read_done(tmp_path / "fake") is not None
 
 
@@ -105,7 +102,7 @@ def test_a_damaged_result_is_made_again_from_nothing(tmp_path: Path) -> None:
     execute(REQUESTED, {}, tmp_path / "fake")
     (tmp_path / "fake" / "result.txt").write_text("hell")
     execute(REQUESTED, {}, tmp_path / "fake")
-    assert Spy.seen[1]["found"] == [REQUEST, f"{WORK}/begun"]
+    assert Spy.seen[1]["found"] == [REQUEST, f"{WORK}/started"]
     assert result(tmp_path / "fake") == ("hello", "hellohello")
 
 
@@ -128,17 +125,20 @@ def test_another_request_does_not_take_the_folder_over(tmp_path: Path) -> None:
 def test_an_input_that_is_not_finished_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(MissingResultError, match="data holds no finished stage"):
-        execute(REQUESTED, {"data": tmp_path / "data"}, tmp_path / "fake")
+        execute(replace(REQUESTED, inputs={"data": "data"}), {"data": tmp_path / "data"}, tmp_path / "fake")
     assert not (tmp_path / "fake").exists()
 
 
-def test_an_input_that_a_stage_misses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(context: Any) -> None:
-        context.inputs["data"]
-
-    monkeypatch.setattr(fake_stage, "run", run)
-    with pytest.raises(RequestError, match="reads an input 'data'; give --input data=DIR"):
-        execute(REQUESTED, {}, tmp_path / "fake")
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [({}, "stage fake reads data; give --input data=DIR"), ({"data", "gan"}, "stage fake reads data, not gan")],
+)
+def test_a_missing_or_unknown_input_is_refused_before_anything_is_written(
+    inputs: set[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        execute(replace(REQUESTED, inputs={"data": "data"}), dict.fromkeys(inputs, tmp_path), tmp_path / "fake")
+    assert not (tmp_path / "fake").exists()
 
 
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])

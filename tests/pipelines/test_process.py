@@ -1,4 +1,4 @@
-"""Starting a stage as a process, and ending it with its conductor."""
+"""Starting a stage as a process, and ending it with its runner."""
 
 import os
 import signal
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.launchers import launch_local
+from pipelines.process import launch_local
 
 PATIENT = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]; {PATIENT}"
 
-CONDUCTOR = """
+RUNNER = """
 import signal, sys
-from pipelines import launchers
-launchers.GRACE_S = launchers.PATIENCE_S = 0.5
+from pipelines import process
+process.GRACE_S = process.PATIENCE_S = 0.5
 def end(*_): raise SystemExit(143)
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    launchers.launch_local([sys.executable, "-c", sys.argv[1]])
+    process.launch_local([sys.executable, "-c", sys.argv[1]])
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -47,8 +47,8 @@ def test_the_stage_s_words_go_where_ours_go(capfd: pytest.CaptureFixture[str]) -
 
 def test_a_stage_cannot_wait_for_somebody_to_type() -> None:
     stage = [sys.executable, "-c", "input('login? ')"]
-    conductor = python(f"from pipelines.launchers import launch_local; exit(launch_local({stage!r}))")
-    ended = subprocess.run(conductor, input="somebody\n", capture_output=True, text=True, check=False)
+    runner = python(f"from pipelines.process import launch_local; exit(launch_local({stage!r}))")
+    ended = subprocess.run(runner, input="somebody\n", capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "EOFError" in ended.stderr
 
@@ -66,16 +66,16 @@ def test_a_stage_starts_its_own_group_of_ranks(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("stage", [PATIENT, STUBBORN], ids=["patient", "stubborn"])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
-def test_a_conductor_that_is_told_to_end_ends_its_stage_first(
+def test_a_runner_that_gets_a_signal_ends_its_stage_first(
     tmp_path: Path, stage: str, sent: signal.Signals, code: int
 ) -> None:
     note = tmp_path / "pid"
     stage = f"import os; open({str(note)!r}, 'w').write(str(os.getpid())); {stage}"
-    with subprocess.Popen([*python(CONDUCTOR), stage], stdout=subprocess.PIPE, text=True) as conductor:
-        assert conductor.stdout is not None
-        assert conductor.stdout.readline() == "up\n"
-        conductor.send_signal(sent)  # to the conductor alone, as `kill` does
-        assert conductor.wait(10) == code
+    with subprocess.Popen([*python(RUNNER), stage], stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == "up\n"
+        runner.send_signal(sent)  # to the runner alone, as `kill` does
+        assert runner.wait(10) == code
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)
 
@@ -87,11 +87,11 @@ def test_a_stage_that_ends_by_itself_when_interrupted_is_given_the_time(tmp_path
         "try:\n print('up', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt:\n print('caught', flush=True); time.sleep(0.4); print('tidied', flush=True)"
     )
-    with subprocess.Popen([*python(CONDUCTOR), tidy], stdout=subprocess.PIPE, text=True) as conductor:
-        assert conductor.stdout is not None
-        assert conductor.stdout.readline() == "up\n"
+    with subprocess.Popen([*python(RUNNER), tidy], stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == "up\n"
         os.kill(int(note.read_text()), signal.SIGINT)  # to both, as a terminal does
-        assert conductor.stdout.readline() == "caught\n"
-        conductor.send_signal(signal.SIGINT)
-        assert conductor.stdout.readline() == "tidied\n"
-        assert conductor.wait(10) == 130
+        assert runner.stdout.readline() == "caught\n"
+        runner.send_signal(signal.SIGINT)
+        assert runner.stdout.readline() == "tidied\n"
+        assert runner.wait(10) == 130

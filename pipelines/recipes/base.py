@@ -1,0 +1,63 @@
+"""What every recipe has: settings with `runtime` and `data`, a graph made of them, and a report at its end."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pipelines.graph import Graph
+from pipelines.roles import Roles
+from pipelines.stage import AnyStage, Stage
+from pipelines.stage_types import REPORT, ReportRequest, ReportSettings
+from segkit.core.config import Settings
+from segkit.data.settings import DataSettings
+from segkit.tasks.settings import RuntimeSettings
+
+
+class RecipeSettings(Settings):
+    """The sections that every recipe has."""
+
+    runtime: RuntimeSettings = RuntimeSettings()
+    data: DataSettings = DataSettings()
+
+
+R = TypeVar("R", bound=RecipeSettings)
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[R]):
+    """A whole experiment under the name that `segkit pipeline run` takes."""
+
+    name: str
+    summary: str
+    """One line for `segkit pipeline list`."""
+    settings: type[R]
+    build: Callable[[R], Graph]
+    """The stages that the settings ask for; raises `ConfigError` where they do not fit together."""
+
+
+def same_names(stages: Iterable[str]) -> dict[str, str]:
+    """Inputs under the names of the stages that make them."""
+    return {stage: stage for stage in stages}
+
+
+def report_stage(
+    report: ReportSettings, settings: RecipeSettings, stages: Sequence[AnyStage], roles: Roles
+) -> Stage[ReportRequest]:
+    """The last stage of a recipe, which reads all others.
+
+    Args:
+        report: the report's own settings.
+        settings: of the whole recipe.
+        stages: all stages before it.
+        roles: names of stages.
+    """
+    resolved = settings.model_dump(mode="json")
+    resolved["runtime"] = settings.runtime.identity()
+    resolved["data"].pop("source")
+    request = ReportRequest(
+        report=report,
+        pipeline=resolved,
+        graph=[{"name": stage.name, "verb": stage.type.name, "inputs": dict(stage.inputs)} for stage in stages],
+        roles=roles,
+    )
+    return Stage("report", REPORT, request, same_names(stage.name for stage in stages))

@@ -1,0 +1,36 @@
+"""The recipe `train`: one network on the real images, scored on the images it was not trained on."""
+
+from pydantic import model_validator
+
+from pipelines.graph import Graph
+from pipelines.recipes.base import Recipe, RecipeSettings
+from pipelines.stage import Stage
+from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings
+from segkit.tasks.settings import TrainSettings
+
+
+class TrainRecipeSettings(RecipeSettings):
+    """Everything `segkit pipeline run train` reads."""
+
+    model: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _real_images_only(self) -> "TrainRecipeSettings":
+        if any(phase.data != "real" for phase in self.model.phases):
+            raise ValueError("the recipe makes no synthetic images; set data: real in the model's phases")
+        return self
+
+
+def build(settings: TrainRecipeSettings) -> Graph:
+    """Data, model, evaluate."""
+    return Graph(
+        [
+            Stage("data", DATA, settings.data),
+            Stage("model", TRAIN, settings.model, {"data": "data"}),
+            Stage("evaluate", EVALUATE, settings.evaluate, {"data": "data", "model": "model"}),
+        ]
+    )
+
+
+RECIPE = Recipe("train", "one network on real images, evaluation", TrainRecipeSettings, build)

@@ -1,0 +1,140 @@
+"""A stage: one request for one kind of work, as an object, as a file, and as the identity of its result."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import yaml
+from pydantic import Field
+
+from segkit.core.config import Settings, read_yaml, validate
+from segkit.core.errors import ConfigError
+from segkit.core.files import sha256_json
+from segkit.tasks.settings import RuntimeSettings
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A check that is made before any stage starts, in a process of its own, since the runner loads no torch."""
+
+    topic: str
+    """What is checked, as in "that weights.pkl fits the GAN's settings"."""
+    module: str
+    """Run as `python -m module`. It exits with 0, or prints an error and exits with the error's exit code."""
+    request: str
+    """What the module reads on its standard input."""
+
+
+def _no_digests(settings: Settings) -> dict[str, str]:
+    return {}
+
+
+def _no_preflight(settings: Settings) -> Preflight | None:
+    return None
+
+
+def _any_number_of_devices(settings: Settings, num_devices: int) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class StageType(Generic[S]):
+    """One kind of work."""
+
+    name: str
+    settings: type[S]
+    module: str
+    """Its function `run(context)` does the work. Only the worker imports it."""
+    version: int = 1
+    """Raise it when the code gives another result for the same settings."""
+    not_fingerprinted: frozenset[str] = frozenset()
+    """Settings that cannot change the result: where something lies, how the work is split."""
+    external_digests: Callable[[S], dict[str, str]] = _no_digests
+    """Digests of the files outside the runs folder that the settings name."""
+    preflight: Callable[[S], Preflight | None] = _no_preflight
+    """What to check before any stage starts, or None."""
+    device_count_error: Callable[[S, int], str | None] = _any_number_of_devices
+    """Why the work cannot be split over this many devices, or None."""
+
+    def fingerprint_fields(self, settings: S) -> dict[str, object]:
+        """The settings that can change the result, as JSON."""
+        return settings.model_dump(mode="json", exclude=set(self.not_fingerprinted))
+
+
+@dataclass(frozen=True)
+class Stage(Generic[S]):
+    """One request: a stage type, its settings, the stages whose folders it reads, and how it runs."""
+
+    name: str
+    type: StageType[S]
+    settings: S
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Name of the input in the stage type -> name of the stage that makes it."""
+    after: tuple[str, ...] = ()
+    """Stages that must have finished before, without being read: they do not change the result."""
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    group: str | None = None
+    """The pipeline run it belongs to, for the tracker."""
+    tags: tuple[str, ...] = ()
+    """What the tracker can filter by."""
+
+    def fingerprint(self, inputs: Mapping[str, str]) -> str:
+        """Identity of the result: sha256 over everything that can change it.
+
+        Args:
+            inputs: fingerprints of the stages it reads, by input name.
+
+        Raises:
+            RequestError: a file or data set that the settings name is missing or wrong.
+        """
+        settings = self.type.fingerprint_fields(self.settings)
+        digests = self.type.external_digests(self.settings)
+        return sha256_json([self.name, self.type.version, settings, self.runtime.identity(), digests, dict(inputs)])
+
+    def to_yaml(self, fingerprint: str) -> str:
+        """The stage file that `segkit stage` reads; the fingerprint identifies the folder it lies in."""
+        content = {
+            "fingerprint": fingerprint,
+            "stage": self.name,
+            "type": self.type.name,
+            "inputs": dict(self.inputs),
+            "group": self.group,
+            "tags": list(self.tags),
+            "settings": self.settings.model_dump(mode="json"),
+            "runtime": self.runtime.model_dump(mode="json"),
+        }
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+AnyStage: TypeAlias = Stage[Any]
+"""A stage of any type."""
+
+
+class _StageFile(Settings):
+    """The keys of a stage file; `settings` are those of its type."""
+
+    stage: str
+    type: str
+    fingerprint: str | None = None
+    inputs: dict[str, str] = Field(default_factory=dict)
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    settings: dict[str, object] = Field(default_factory=dict)
+    runtime: RuntimeSettings = RuntimeSettings()
+
+
+def read_stage(path: Path, types: Mapping[str, StageType[Any]]) -> AnyStage:
+    """Read a stage file.
+
+    Raises:
+        ConfigError: it is not one, or a setting in it is wrong.
+    """
+    file = validate(_StageFile, read_yaml(path), str(path))
+    if file.type not in types:
+        raise ConfigError(f"{path}: type = {file.type!r}; expected one of {', '.join(types)}")
+    stage_type = types[file.type]
+    settings = validate(stage_type.settings, file.settings, f"{path}, settings")
+    return Stage(file.stage, stage_type, settings, file.inputs, runtime=file.runtime, group=file.group, tags=file.tags)

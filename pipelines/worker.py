@@ -1,0 +1,185 @@
+"""Carry out one stage in this process: start or resume it, run its type's code, mark the result as whole."""
+
+import importlib
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+from pipelines.stage import AnyStage, S, Stage
+from segkit.core.errors import RequestError
+from segkit.core.files import read_json, write_json
+from segkit.core.run_folder import (
+    WORK,
+    describe_outputs,
+    input_fingerprint,
+    lock_stage,
+    prepare,
+    read_done,
+    remove_work,
+    write_done,
+)
+from segkit.core.versions import git_commit, installed_versions
+from segkit.tasks.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from segkit.tasks.precision import Precision
+    from segkit.tasks.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Context(Generic[S]):
+    """What a stage's code gets: the stage, the folders it reads, the folder it writes, and its tracker."""
+
+    stage: Stage[S]
+    inputs: Mapping[str, Path]
+    """Folders of finished stages, by the names that the stage type gives its inputs."""
+    out: Path
+    fingerprint: str
+    first_rank: bool
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self.stage.name
+
+    @property
+    def settings(self) -> S:
+        """The stage's settings."""
+        return self.stage.settings
+
+    @property
+    def runtime(self) -> RuntimeSettings:
+        """Where and how to compute."""
+        return self.stage.runtime
+
+    @property
+    def work(self) -> Path:
+        """Scratch folder that survives a kill and is removed when the stage is done."""
+        return self.out / WORK
+
+    @cached_property
+    def precision(self) -> "Precision":
+        """The precision to train in: a resumed stage keeps its own, a new one resolves the runtime's."""
+        from segkit.tasks.precision import resolve_precision
+
+        path = self.work / "precision.json"
+        if path.exists():
+            recorded: Precision = read_json(path)
+            return recorded
+        precision = resolve_precision(self.runtime.precision, self.runtime.accelerator)
+        if self.first_rank:
+            write_json(path, precision)
+        return precision
+
+    @property
+    def precision_used(self) -> str | None:
+        """The precision the stage has trained in; None if it trained nothing."""
+        return self.__dict__.get("precision")
+
+    @cached_property
+    def tracker(self) -> "Tracker":
+        """Opened when first used."""
+        from segkit.tasks.tracking import open_tracker
+        from segkit.tasks.wandb_runs import RunLabel
+
+        config = {
+            "settings": self.settings.model_dump(mode="json"),
+            "runtime": self.runtime.model_dump(mode="json"),
+            "fingerprint": self.fingerprint,
+        }
+        name, fingerprint = self.name, self.fingerprint
+        label = RunLabel(
+            f"{name}-{fingerprint[:12]}", f"{name} {fingerprint[:4]}", name, self.stage.group, self.stage.tags
+        )
+        return open_tracker(self.runtime, self.out, label, config)
+
+
+def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path) -> None:
+    """Make the stage's result in `out`, or go on where a killed run of it stopped; a result that is there is kept.
+
+    Under DDP every rank calls this with the same stage; only the first one writes records.
+
+    Raises:
+        RequestError: an input is missing or unknown, or `out` belongs to another request.
+    """
+    _check_inputs(stage, inputs)
+    fingerprint = stage.fingerprint({name: input_fingerprint(folder) for name, folder in inputs.items()})
+    run = importlib.import_module(stage.type.module).run
+    context = Context(stage, inputs, out, fingerprint, is_first_rank())
+    if not context.first_rank:
+        if not _is_done(out, fingerprint):
+            run(context)
+        return
+    with lock_stage(out, on_wait=lambda text: print(text, flush=True)):
+        if _is_done(out, fingerprint):
+            print(f"{out} is done already", flush=True)
+            remove_work(out)
+            return
+        prepare(out, stage.to_yaml(fingerprint), fingerprint)
+        start = time.monotonic()
+        run(context)
+        record = _record(context, time.monotonic() - start)
+        _track(context, record)
+        write_done(out, record)
+        remove_work(out)
+
+
+def _check_inputs(stage: AnyStage, inputs: Mapping[str, Path]) -> None:
+    expected = f"stage {stage.name} reads {', '.join(sorted(stage.inputs)) or 'nothing'}"
+    if missing := stage.inputs.keys() - inputs.keys():
+        raise RequestError(f"{expected}; give --input {min(missing)}=DIR")
+    if unknown := inputs.keys() - stage.inputs.keys():
+        raise RequestError(f"{expected}, not {min(unknown)}")
+
+
+def _is_done(out: Path, fingerprint: str) -> bool:
+    done = read_done(out)
+    return done is not None and done["fingerprint"] == fingerprint
+
+
+def _track(context: Context[S], record: Mapping[str, Any]) -> None:
+    """Give the tracker the result and what it was made from."""
+    sources = [read_done(folder) or {} for folder in context.inputs.values()]
+    used = [f"{done['stage']}:{done['fingerprint']}" for done in sources if "stage" in done]
+    context.tracker.output(context.name, context.stage.type.name, context.out, record, used)
+    context.tracker.close()
+
+
+def is_first_rank() -> bool:
+    """Whether this process is rank 0 of all, by the variables torchrun, Lightning and SLURM set.
+
+    In an interactive job of SLURM Lightning starts the ranks, all of which then have the shell's SLURM_PROCID too.
+    """
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def _record(context: Context[S], seconds: float) -> dict[str, Any]:
+    stage, out = context.stage, context.out
+    return {
+        "stage": stage.name,
+        "type": stage.type.name,
+        "version": stage.type.version,
+        "fingerprint": context.fingerprint,
+        "settings": stage.settings.model_dump(mode="json"),
+        "runtime": stage.runtime.model_dump(mode="json"),
+        "precision": context.precision_used,
+        "contents": stage.type.external_digests(stage.settings),
+        "inputs": {
+            name: {"folder": os.path.relpath(path, out), "fingerprint": input_fingerprint(path)}
+            for name, path in context.inputs.items()
+        },
+        "outputs": describe_outputs(out),
+        "git_commit": git_commit(),
+        "wandb_run": context.tracker.run_id,
+        "versions": installed_versions(),
+        "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "devices": stage.runtime.devices},
+        "seconds": round(seconds, 1),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
