@@ -3,9 +3,10 @@
 from pydantic import model_validator
 
 from pipelines.graph import Graph
-from pipelines.recipes.base import Recipe, RecipeSettings
-from pipelines.stage import Stage
-from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings
+from pipelines.recipes.base import Recipe, RecipeSettings, report_stage
+from pipelines.roles import Roles
+from pipelines.stage import AnyStage, Stage
+from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings, ReportSettings
 from segkit.tasks.settings import TrainSettings
 
 
@@ -14,6 +15,7 @@ class TrainRecipeSettings(RecipeSettings):
 
     model: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings(title="Segmentation by one network")
 
     @model_validator(mode="after")
     def _real_images_only(self) -> "TrainRecipeSettings":
@@ -23,14 +25,13 @@ class TrainRecipeSettings(RecipeSettings):
 
 
 def build(settings: TrainRecipeSettings) -> Graph:
-    """Data, model, evaluate."""
-    return Graph(
-        [
-            Stage("data", DATA, settings.data),
-            Stage("model", TRAIN, settings.model, {"data": "data"}),
-            Stage("evaluate", EVALUATE, settings.evaluate, {"data": "data", "model": "model"}),
-        ]
-    )
+    """Data, model, evaluate, report."""
+    stages: list[AnyStage] = [
+        Stage("data", DATA, settings.data),
+        Stage("model", TRAIN, settings.model, {"data": "data"}),
+        Stage("evaluate", EVALUATE, settings.evaluate, {"data": "data", "model": "model"}),
+    ]
+    return Graph([*stages, report_stage(settings.report, settings, stages, Roles(baseline="model"))])
 
 
-RECIPE = Recipe("train", "one network on real images, evaluation", TrainRecipeSettings, build)
+RECIPE = Recipe("train", "one network on real images, evaluation, report", TrainRecipeSettings, build)

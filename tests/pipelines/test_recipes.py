@@ -88,8 +88,10 @@ def test_the_recipe_train_scores_one_network_and_runs_once(
     scores = [score for score in measured["test"]["model"] if score["metric"] == "dice"]
     assert {score["n"] for score in scores} == {2}
     assert all(0 < score["value"] < 1 for score in scores)
+    [page] = [path.read_text(encoding="utf-8") for path in runs.glob("report-*/report.html")]
+    assert f"{scores[0]['value']:.4f}" in page
     assert segkit_here(*args) == 0
-    assert [line.split(": ")[1].split()[0] for line in capsys.readouterr().out.splitlines()[:3]] == ["done"] * 3
+    assert [line.split(": ")[1].split()[0] for line in capsys.readouterr().out.splitlines()[:4]] == ["done"] * 4
 
 
 def test_the_recipe_train_has_no_synthetic_images_to_train_on(
