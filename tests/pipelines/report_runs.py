@@ -1,7 +1,7 @@
 """Folders such as a pipeline leaves for its report, without training: drawn images, guessed maps, real scores."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,15 @@ class Maker:
     """Writes the folder of each stage; a model's map is the truth with `noise[name]` added in it."""
 
     def __init__(
-        self, root: Path, settings: SyntheticAugSettings, noise: dict[str, float], curves: bool = True
+        self,
+        root: Path,
+        settings: SyntheticAugSettings,
+        noise: dict[str, float],
+        curves: bool = True,
+        images_per_patient: int = 1,
     ) -> None:
         self.root, self.settings, self.noise, self.curves = root, settings, noise, curves
+        self.images_per_patient = images_per_patient
         self.folders: dict[str, Path] = {}
 
     def make(self, graph: Graph) -> Made:
@@ -109,6 +115,10 @@ class Maker:
 
     def data(self, stage: Stage, folder: Path) -> None:
         data.run(self.context(stage, folder))
+        if self.images_per_patient > 1:
+            rows = read_manifest(folder).rows
+            patients = [str((int(row.name[:2]) - 1) // self.images_per_patient) for row in rows]
+            write_manifest([replace(row, group=group) for row, group in zip(rows, patients, strict=True)], folder)
 
     def train(self, stage: Stage, folder: Path) -> None:
         self.model(folder, "network", {})
@@ -231,7 +241,7 @@ def make(
     return Maker(root / "runs", parsed, noise, curves).make(synthetic_aug.build(parsed))
 
 
-def make_single(root: Path, num_test: int = 7) -> Made:
+def make_single(root: Path, num_test: int = 7, images_per_patient: int = 1) -> Made:
     """A run of one network: data, model, evaluation, report."""
     sections = _sections(root, num_test, True, False, 0)
     sections["report"]["title"] = "One network"
@@ -248,7 +258,8 @@ def make_single(root: Path, num_test: int = 7) -> Made:
         roles=Roles(baseline="model"),
     )
     stages.append(Stage("report", "report", request, {stage.name: stage.name for stage in stages}))
-    return Maker(root / "runs", settings, {}).make(Graph(stages))
+    maker = Maker(root / "runs", settings, {}, images_per_patient=images_per_patient)
+    return maker.make(Graph(stages))
 
 
 def _sections(root: Path, num_test: int, test_labels: bool, observer2: bool, num_holdout: int) -> dict[str, Any]:
