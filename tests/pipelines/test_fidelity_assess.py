@@ -117,16 +117,6 @@ def test_an_empty_set_is_left_out() -> None:
     assert set(assessment_of(num_heldout=0).sets) == {DRAWN, SAMPLES}
 
 
-def test_logged_numbers_carry_set_sizes_and_reference_in_their_keys() -> None:
-    numbers = assessment_of(copied=4).numbers(DRAWN)
-    assert set(numbers) == {
-        *(f"{name}40_phantom_train12_teacher" for name in ("kid", "fid", "precision", "recall", "density", "coverage")),
-        "copy_share40_phantom_train12",
-    }
-    assert numbers["copy_share40_phantom_train12"] == 0.1
-    assert not any(np.isnan(value) for value in assessment_of(num_training=3, num_samples=1).numbers(SAMPLES).values())
-
-
 def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> None:
     check_copies(assessment_of(copied=4), None, "x")
     check_copies(assessment_of(copied=0), 0.0, "x")
