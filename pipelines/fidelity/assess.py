@@ -91,6 +91,10 @@ class SetAssessment:
     pairs: tuple[Pair, ...] = ()
     """Of every image, in order."""
 
+    def number(self, name: str) -> Estimate | Share:
+        """The measure of this name; the share of copies for "copies"."""
+        return self.copies if name == "copies" else next(m for m in self.measures if m.measure == name)
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -124,13 +128,6 @@ class Assessment:
         """Key of a set's share of copies, as in `copy_share1k_drive_train20`."""
         return f"copy_share{short(self.sets[name].n)}_{self.reference}{self.num_real}"
 
-    def numbers(self, name: str) -> dict[str, float]:
-        """The numbers of a set for the tracker, by key."""
-        images = self.sets[name]
-        values = {estimate.key(self.reference, self.features): estimate.value for estimate in images.measures}
-        values[self.copy_key(name)] = images.copies.value
-        return {key: value for key, value in values.items() if value is not None and np.isfinite(value)}
-
 
 def assess(
     photographs: Photographs,
@@ -154,21 +151,23 @@ def assess(
     Raises:
         SegkitError: features are not finite.
     """
+    from scipy.spatial.distance import cdist
+
     raw = _features(reference, "photographs")
     real = extractor.balanced(raw, raw)
-    groups = _groups(reference)
+    groups, vessels = [image.group for image in reference], _vessels(reference)
     own = among_themselves(_distances(reference), groups)
     threshold = copy_threshold(own)
-    names, (vessels, vessel_groups) = [image.name for image in reference], _vessels(reference)
+    names = [image.name for image in reference]
     heldout: tuple[Distances, Distances, list[str]] | None = None
     assessed = {}
     for images, measured in sets:
         if not measured:
             continue
         features = extractor.balanced(_features(measured, images.title), raw)
-        own_groups, (own_vessels, own_vessel_groups) = _groups(measured), _vessels(measured)
-        nearest = _distances(measured).min(axis=1), _nearest(features, real), own_groups
-        close = closeness(_distances(measured), groups)
+        own_groups, distances = [image.group for image in measured], _distances(measured)
+        nearest = distances.min(axis=1), cdist(features, real).min(axis=1), own_groups
+        close = closeness(distances, groups)
         assessed[images.name] = SetAssessment(
             images.title,
             len(measured),
@@ -177,7 +176,7 @@ def assess(
             share_of(int((close < threshold).sum()), len(close), len(set(own_groups))),
             nearness(nearest[0], heldout[0], heldout[2]) if heldout else None,
             nearness(nearest[1], heldout[1], heldout[2]) if heldout else None,
-            tuple(compare(vessels, own_vessels, groups=vessel_groups, other_groups=own_vessel_groups, seed=seed))
+            tuple(compare(vessels, _vessels(measured), groups=groups, other_groups=own_groups, seed=seed))
             if vessels
             else (),
             tuple(_pair(image, names, float(value)) for image, value in zip(measured, close, strict=True)),
@@ -193,7 +192,7 @@ def assess(
         k=k,
         threshold=threshold,
         near_duplicates=share_of(int((own < threshold).sum()), len(own), len(set(groups))),
-        vessels=summarise(vessels, groups=vessel_groups, seed=seed) if vessels else {},
+        vessels=summarise(vessels, groups=groups, seed=seed) if vessels else {},
         sets=assessed,
         learnt_from=not photographs.note,
         notes=(photographs.note,) if photographs.note else (),
@@ -215,21 +214,9 @@ def _distances(images: Sequence[ImageFeatures]) -> Distances:
     return np.stack([image.match.distances for image in images]).astype(np.float64)
 
 
-def _nearest(features: npt.NDArray[np.float64], real: npt.NDArray[np.float64]) -> Distances:
-    from scipy.spatial.distance import cdist
-
-    nearest: Distances = cdist(features, real).min(axis=1)
-    return nearest
-
-
-def _groups(images: Sequence[ImageFeatures]) -> list[str]:
-    return [image.group for image in images]
-
-
-def _vessels(images: Sequence[ImageFeatures]) -> tuple[list[VesselStatistics], list[str]]:
-    """Vessel statistics and patients of the images that have statistics."""
-    known = [(image.vessels, image.group) for image in images if image.vessels is not None]
-    return [vessels for vessels, _ in known], [group for _, group in known]
+def _vessels(images: Sequence[ImageFeatures]) -> list[VesselStatistics]:
+    """Of all images, or of none without a teacher."""
+    return [image.vessels for image in images if image.vessels is not None]
 
 
 def check_copies(assessment: Assessment, max_copy_share: float | None, advice: str) -> None:

@@ -229,9 +229,9 @@ def write_chart(path: Path, snapshots: Mapping[float, Assessment]) -> None:
     for number, (title, names) in enumerate(PANELS, start=1):
         axes = figure.add_subplot(1, len(PANELS), number)
         for name, colour in zip(names, ("C0", "C1"), strict=False):
-            if heldout is not None and (level := _estimate(heldout, name).value) is not None:
+            if heldout is not None and (level := heldout.number(name).value) is not None:
                 axes.axhline(level, color=colour, linestyle=":", linewidth=1)
-            estimates = {kimg: _estimate(assessment.sets[DRAWN], name) for kimg, assessment in snapshots.items()}
+            estimates = {kimg: assessment.sets[DRAWN].number(name) for kimg, assessment in snapshots.items()}
             known = {kimg: estimate for kimg, estimate in estimates.items() if estimate.value is not None}
             x, y = list(known), np.array([estimate.value for estimate in known.values()], dtype=float)
             axes.plot(x, y, color=colour, marker="o", markersize=3, label=name)
@@ -246,10 +246,6 @@ def write_chart(path: Path, snapshots: Mapping[float, Assessment]) -> None:
         axes.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})
-
-
-def _estimate(images: SetAssessment, name: str) -> Estimate | Share:
-    return images.copies if name == "copies" else next(m for m in images.measures if m.measure == name)
 
 
 def write_sheet(out: Path, sheet: Pixels) -> None:

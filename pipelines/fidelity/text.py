@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gan.fidelity.copies import Nearness
+from gan.fidelity.measures import Estimate
 from gan.fidelity.shares import Share
 from pipelines.fidelity.assess import DRAWN, HELDOUT, Assessment, SetAssessment
 from segkit.core.wording import counted_images, of_patients
@@ -80,9 +81,9 @@ def measures_table(assessment: Assessment) -> Table:
     rows: list[tuple[str, Sequence[Number | str]]] = [
         ("images", [f"{images.n}{of_patients(images.n, images.num_groups)}" for images in sets])
     ]
-    rows += [(name, [_estimate(images, measure) for images in sets]) for measure, name in MEASURE_NAMES.items()]
+    rows += [(name, [_number(images.number(measure)) for images in sets]) for measure, name in MEASURE_NAMES.items()]
     rows.append(("copies", [f"{images.copies.count} of {images.n}" for images in sets]))
-    rows.append(("share of copies", [_share(images.copies) for images in sets]))
+    rows.append(("share of copies", [_number(images.copies) for images in sets]))
     if HELDOUT in assessment.sets:
         spaces: Mapping[str, Callable[[SetAssessment], Nearness | None]] = {
             "structure": lambda images: images.nearer_in_structure,
@@ -122,14 +123,14 @@ def vessels_table(assessment: Assessment) -> Table:
 
 def snapshots_table(snapshots: Mapping[float, Assessment]) -> Table:
     """The main numbers of each snapshot, by thousands of images shown."""
-    measures = ("kid", "fid", "precision", "recall")
+    headings = {name: MEASURE_NAMES[name] for name in ("kid", "fid", "precision", "recall")} | {
+        "copies": "share of copies"
+    }
     rows: list[tuple[str, Sequence[Number | str]]] = []
     for kimg, assessment in snapshots.items():
-        images = assessment.sets[DRAWN]
-        rows.append((f"{kimg:g}", [*(_estimate(images, measure) for measure in measures), _share(images.copies)]))
+        rows.append((f"{kimg:g}", [_number(assessment.sets[DRAWN].number(name)) for name in headings]))
     n = next(iter(snapshots.values())).sets[DRAWN].n
-    columns = ("kimg", *(MEASURE_NAMES[measure] for measure in measures), "share of copies")
-    return Table(f"Snapshots, {n} images each", columns, rows)
+    return Table(f"Snapshots, {n} images each", ("kimg", *headings.values()), rows)
 
 
 def render(table: Table) -> str:
@@ -230,13 +231,8 @@ def _wrapped(sentence: str) -> list[str]:
     return textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
 
 
-def _estimate(images: SetAssessment, measure: str) -> Number:
-    estimate = next(estimate for estimate in images.measures if estimate.measure == measure)
+def _number(estimate: Estimate | Share) -> Number:
     return Number(estimate.value, estimate.low, estimate.high)
-
-
-def _share(share: Share) -> Number:
-    return Number(share.value, share.low, share.high)
 
 
 def _mean(mean: MeanWithInterval, mark: str = "") -> Number:

@@ -5,7 +5,7 @@ Matplotlib draws with stand-in colours that occur nowhere else; each is then rep
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from pipelines.measurements import OBSERVER
 from pipelines.report.verdict import signed
 from pipelines.roles import Roles
+from segkit.metrics.significance import PairedDifference
 
 NUM_COLOURS = 6
 """Colours of the page's palette, `--series-0` and so on; a further series takes one again with another dash."""
@@ -108,16 +109,6 @@ class Plotted:
     """Places along x that are marked on the line."""
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One interval with its middle."""
-
-    label: str
-    value: float
-    low: float
-    high: float
-
-
 def lines(
     name: str,
     title: str,
@@ -156,16 +147,16 @@ def lines(
         return _inline(figure, name, f"{title}. {description}")
 
 
-def intervals(name: str, bars: Sequence[Bar], x_label: str) -> Markup:
-    """Intervals below one another beside the line at zero, each under its label."""
+def intervals(name: str, differences: Mapping[str, PairedDifference], x_label: str) -> Markup:
+    """Differences with their intervals below one another, beside the line at zero, each under its label."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure, axes = _figure(4.0, 0.55 + 0.42 * len(bars))
+        figure, axes = _figure(4.0, 0.55 + 0.42 * len(differences))
         axes.axvline(0, color=_INK, linewidth=0.8)
-        for row, bar in enumerate(reversed(bars)):
-            axes.plot([bar.low, bar.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
-            axes.plot([bar.value], [row], "o", color=_SERIES[0], markersize=5)
+        for row, (label, one) in enumerate(reversed([*differences.items()])):
+            axes.plot([one.low, one.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
+            axes.plot([one.difference], [row], "o", color=_SERIES[0], markersize=5)
             axes.annotate(
-                bar.label,
+                label,
                 (0, row),
                 (0, 7),
                 ("axes fraction", "data"),
@@ -173,16 +164,18 @@ def intervals(name: str, bars: Sequence[Bar], x_label: str) -> Markup:
                 annotation_clip=False,
                 bbox={"facecolor": _PAPER, "edgecolor": "none", "pad": 1},
             )
-        reach = max((abs(end) for bar in bars for end in (bar.low, bar.high, bar.value) if end == end), default=0.0)
+        ends = [end for one in differences.values() for end in (one.low, one.high, one.difference)]
+        reach = max((abs(end) for end in ends if end == end), default=0.0)
         axes.set_xlim(-1.15 * reach or -1, 1.15 * reach or 1)
-        axes.set_ylim(-0.5, len(bars) - 0.2)
+        axes.set_ylim(-0.5, len(differences) - 0.2)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.grid(visible=True, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
         listed = "; ".join(
-            f"{bar.label}: {signed(bar.value)}, from {signed(bar.low)} to {signed(bar.high)}" for bar in bars
+            f"{label}: {signed(one.difference)}, from {signed(one.low)} to {signed(one.high)}"
+            for label, one in differences.items()
         )
         return _inline(figure, name, f"{x_label}, with 95 % intervals. {listed}.")
 
@@ -213,9 +206,7 @@ def _inline(figure: Figure, name: str, description: str) -> Markup:
     figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(url\(|xlink:href=")#', rf"\g<1>#{name}-", svg)
     svg = re.sub(r"(font-family: |font: [0-9.]+px )[^;\"]*", r"\1var(--sans)", svg)  # one or the other, by release

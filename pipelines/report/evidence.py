@@ -85,8 +85,7 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     paired: list[Paired] = []
     for split, scored in measured.items():
         loaded = {name: _load(inputs["evaluate"], split, name, numbers) for name, numbers in scored.items()}
-        pairs = _pairs(request.roles)
-        paired += comparisons.compare_runs(split, loaded, pairs, num_resamples=num_resamples, seed=seed)
+        paired += comparisons.compare_runs(split, loaded, _pairs(request.roles), num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
             runs = loaded
     decided = _decide(request.roles, basis, measured, paired, runs, {row.origin for row in manifest.rows}, seed)
@@ -131,12 +130,9 @@ def _decide(
         for treated, control in roles.controls.items()
         if (result := tested(treated, control)) is not None
     ]
-    against = None if roles.ensemble is None else tested(roles.ensemble, roles.baseline)
-    ensemble = (
-        None
-        if roles.ensemble is None or against is None
-        else verdict.judge_ensemble(*against, roles.ensemble, roles.baseline, basis.noun, roles.treatment)
-    )
+    ensemble = None
+    if roles.ensemble is not None and (result := tested(roles.ensemble, roles.baseline)) is not None:
+        ensemble = verdict.judge_ensemble(*result, roles.ensemble, roles.baseline, basis.noun, roles.treatment)
     baseline = find(measured[basis.split].get(roles.baseline, []), "dice")
     return verdict.decide(roles, basis, findings, ensemble, origins, baseline)
 

@@ -8,6 +8,7 @@ from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
 from pipelines.fidelity.features import ImageSet, set_of_files
 from pipelines.fidelity.photographs import Photographs, of_data_stage
+from pipelines.final_numbers import of_fidelity
 from pipelines.stage_types import FidelitySettings
 from pipelines.worker import Context
 from segkit.core.errors import RequestError
@@ -42,8 +43,7 @@ def run(context: Context[FidelitySettings]) -> None:
     squares = evaluation.squares(generator, sets)
     sheet = files.nearest_sheet(assessment, settings.num_pairs, squares, evaluation.copies)
     files.write_sheet(context.out, sheet)
-    for images in assessment.sets:
-        context.tracker.summary({f"{images}/{key}": value for key, value in assessment.numbers(images).items()})
+    context.tracker.summary(of_fidelity(context.out / files.TABLE))
     context.tracker.images("gan/nearest-photographs", {"each beside the photograph it is nearest to": sheet})
     print(text.render(text.measures_table(assessment)) + "\n")
     print("\n".join([*text.copy_sentences(assessment), *text.copy_criterion(assessment)]))

@@ -10,9 +10,8 @@ import pytest
 from scipy import ndimage
 
 from pipelines.graph import Graph
-from pipelines.recipes import synthetic_aug
+from pipelines.recipes import synthetic_aug, train
 from pipelines.recipes.synthetic_aug import SyntheticAugSettings
-from pipelines.roles import Roles
 from pipelines.stage import AnyStage
 from pipelines.stages import data, evaluate, report
 from pipelines.worker import Context
@@ -54,9 +53,15 @@ class Maker:
     """Writes the folder of each stage; a model's map is the truth with `noise[name]` added in it."""
 
     def __init__(
-        self, root: Path, settings: SyntheticAugSettings, noise: dict[str, float], curves: bool = True
+        self,
+        root: Path,
+        settings: SyntheticAugSettings,
+        noise: dict[str, float],
+        curves: bool = True,
+        images_per_patient: int = 1,
     ) -> None:
         self.root, self.settings, self.noise, self.curves = root, settings, noise, curves
+        self.images_per_patient = images_per_patient
         self.folders: dict[str, Path] = {}
 
     def make(self, graph: Graph) -> Made:
@@ -106,6 +111,10 @@ class Maker:
 
     def data(self, stage: AnyStage, folder: Path) -> None:
         data.run(self.context(stage, folder))
+        if self.images_per_patient > 1:
+            rows = read_manifest(folder).rows
+            patients = [str((int(row.name[:2]) - 1) // self.images_per_patient) for row in rows]
+            write_manifest([replace(row, group=group) for row, group in zip(rows, patients, strict=True)], folder)
 
     def train(self, stage: AnyStage, folder: Path) -> None:
         self.model(folder, "network", {})
@@ -228,24 +237,16 @@ def make(
     return Maker(root / "runs", parsed, noise, curves).make(synthetic_aug.build(parsed))
 
 
-def make_single(root: Path, num_test: int = 7) -> Made:
+def make_single(root: Path, num_test: int = 7, images_per_patient: int = 1) -> Made:
     """A run of one network: data, model, evaluation, report."""
     sections = _sections(root, num_test, True, False, 0)
     sections["report"]["title"] = "One network"
     settings = SyntheticAugSettings.model_validate(sections)
-    stages = [
-        Stage("data", "data", settings.data),
-        Stage("model", "train", settings.teacher, {"data": "data"}),
-        Stage("evaluate", "evaluate", settings.evaluate, {"data": "data", "model": "model"}),
-    ]
-    request = ReportRequest(
-        report=settings.report,
-        pipeline={"runtime": {"seed": 3}},
-        graph=[{"name": stage.name, "verb": stage.verb, "inputs": dict(stage.inputs)} for stage in stages],
-        roles=Roles(baseline="model"),
+    single = train.TrainRecipeSettings(
+        data=settings.data, model=settings.teacher, evaluate=settings.evaluate, report=settings.report
     )
-    stages.append(Stage("report", "report", request, {stage.name: stage.name for stage in stages}))
-    return Maker(root / "runs", settings, {}).make(Graph(stages))
+    maker = Maker(root / "runs", settings, {}, images_per_patient=images_per_patient)
+    return maker.make(train.build(single))
 
 
 def _sections(root: Path, num_test: int, test_labels: bool, observer2: bool, num_holdout: int) -> dict[str, Any]:

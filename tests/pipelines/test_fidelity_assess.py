@@ -7,6 +7,8 @@ import pytest
 
 from gan.fidelity.copies import closeness
 from gan.fidelity.measures import measure
+from gan.fidelity.shares import share_of
+from pipelines.fidelity import text
 from pipelines.fidelity.assess import (
     DRAWN,
     HELDOUT,
@@ -17,7 +19,7 @@ from pipelines.fidelity.assess import (
     check_copies,
     with_interval_note,
 )
-from pipelines.fidelity.features import ImageSet
+from pipelines.fidelity.features import ImageFeatures, ImageSet
 from pipelines.fidelity.files import nearest_pairs
 from segkit.core.errors import SegkitError
 from segkit.metrics.vessel_statistics import compare
@@ -54,6 +56,35 @@ def test_the_numbers_of_a_set_are_those_of_its_features() -> None:
     assert list(images.vessels) == compare(*vessels)
 
 
+def test_photographs_of_a_patient_count_together_in_every_measure() -> None:
+    def of_patients(names: str, patients: str, seed: int, shift: float = 0.0) -> list[ImageFeatures]:
+        made = image_features(list(names), 8, seed, shift=shift)
+        return [image._replace(group=group) for image, group in zip(made, patients, strict=True)]
+
+    groups, heldout_groups = list("ppqqrrss"), list("ttuuvv")
+    training = of_patients("abcdefgh", "ppqqrrss", 0)
+    heldout, drawn = of_patients("123456", "ttuuvv", 1), image_features([f"d{n}" for n in range(9)], 8, 2)
+    sets = [(ImageSet(HELDOUT, "held-out photographs", {}), heldout), (DRAWN_SET, drawn)]
+    assessment = assess(PHOTOGRAPHS, Unscaled(), training, sets, k=2)
+    images = assessment.sets[HELDOUT]
+    assert (assessment.num_real, assessment.num_real_groups, images.n, images.num_groups) == (8, 4, 6, 3)
+    assert assessment.sets[DRAWN].num_groups == 9
+    real, other = (np.stack([image.features for image in side]).astype(np.float64) for side in (training, heldout))
+    assert list(images.measures) == measure(real, other, 2, groups, heldout_groups)
+    assert images.copies == share_of(images.copies.count, 6, 3)
+    distances = np.stack([image.match.distances for image in heldout])
+    np.testing.assert_allclose([pair.closeness for pair in images.pairs], closeness(distances, groups))
+    nearer = assessment.sets[DRAWN].nearer_in_structure
+    assert nearer is not None
+    assert nearer.num_heldout == 3
+    vessels = [[image.vessels for image in side if image.vessels] for side in (training, heldout)]
+    assert list(images.vessels) == compare(*vessels, groups=groups, other_groups=heldout_groups)
+    table = text.measures_table(assessment)
+    assert table.rows[0] == ("images", ["6 of 3 patients", "9"])
+    assert "8 reference photographs of 4 patients" in table.caption
+    assert "8 reference photographs of 4 patients" in text.vessels_table(assessment).caption
+
+
 def test_an_image_is_a_copy_below_the_threshold_of_closeness() -> None:
     assessment = assessment_of(copied=5)
     for name in (DRAWN, SAMPLES):
@@ -84,16 +115,6 @@ def test_sets_are_compared_with_held_out_photographs_and_these_with_none() -> No
 
 def test_an_empty_set_is_left_out() -> None:
     assert set(assessment_of(num_heldout=0).sets) == {DRAWN, SAMPLES}
-
-
-def test_logged_numbers_carry_set_sizes_and_reference_in_their_keys() -> None:
-    numbers = assessment_of(copied=4).numbers(DRAWN)
-    assert set(numbers) == {
-        *(f"{name}40_phantom_train12_teacher" for name in ("kid", "fid", "precision", "recall", "density", "coverage")),
-        "copy_share40_phantom_train12",
-    }
-    assert numbers["copy_share40_phantom_train12"] == 0.1
-    assert not any(np.isnan(value) for value in assessment_of(num_training=3, num_samples=1).numbers(SAMPLES).values())
 
 
 def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> None:

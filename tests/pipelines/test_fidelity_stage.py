@@ -83,8 +83,11 @@ def test_the_tracker_is_given_every_number_under_its_key_and_the_picture(
     shutil.rmtree(next(runs.glob("fidelity-*")))
     run_here(config, runs, upto="fidelity")
     [folder] = runs.glob("fidelity-*")
-    rows = csv.DictReader(io.StringIO((folder / files.TABLE).read_text()))
-    assert Remembers.summaries == {row["key"]: float(row["value"]) for row in rows if row["value"]}
+    expected = {}
+    for row in csv.DictReader(io.StringIO((folder / files.TABLE).read_text())):
+        numbers = {"": row["value"], "_low": row["low"], "_high": row["high"]}
+        expected |= {row["key"] + end: float(number) for end, number in numbers.items() if number}
+    assert Remembers.summaries == expected
     assert {key.split("/")[0] for key in Remembers.summaries} == {"heldout", "drawn", "samples"}
     [shown] = Remembers.pictures["gan/nearest-photographs"].values()
     assert np.array_equal(shown, images.read_image(folder / files.SHEET))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipelines.fidelity import files, text
 from pipelines.fidelity.text import Number, digits
+from pipelines.final_numbers import of_fidelity
 from segkit.core import images
 from tests.pipelines.fidelity_runs import assessment_of, write
 
@@ -135,11 +137,27 @@ def test_every_number_is_in_a_csv_under_its_key_in_the_tracker(tmp_path: Path) -
     assessment = assessment_of(copied=2)
     write(tmp_path, assessment)
     rows = rows_of(tmp_path / files.TABLE)
-    expected = {f"{name}/{key}": value for name in assessment.sets for key, value in assessment.numbers(name).items()}
-    assert {row["key"]: float(row["value"]) for row in rows} == expected
+    measures = {
+        f"{name}/{m.measure}{images.n}_phantom_train12_teacher": m.value
+        for name, images in assessment.sets.items()
+        for m in images.measures
+    }
+    shares = {
+        f"{name}/copy_share{images.n}_phantom_train12": images.copies.value for name, images in assessment.sets.items()
+    }
+    assert {row["key"]: float(row["value"]) for row in rows} == measures | shares
     kid = next(row for row in rows if row["key"] == "drawn/kid40_phantom_train12_teacher")
     assert float(kid["low"]) < float(kid["value"]) < float(kid["high"])
     assert (kid["num_real"], kid["num_drawn"]) == ("12", "40")
+
+
+def test_what_was_not_measured_has_no_number_in_the_tracker(tmp_path: Path) -> None:
+    assessment = assessment_of(num_training=3, num_samples=1)
+    write(tmp_path, assessment)
+    numbers = of_fidelity(tmp_path / files.TABLE)
+    assert "samples/copy_share1_phantom_train3" in numbers
+    assert not any(key.startswith("samples/precision") for key in numbers)
+    assert not any(isinstance(value, float) and math.isnan(value) for value in numbers.values())
 
 
 def test_all_written_files_are_cleared_and_nothing_else(tmp_path: Path) -> None:

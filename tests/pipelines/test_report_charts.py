@@ -5,8 +5,9 @@ import pytest
 
 from pipelines.measurements import OBSERVER
 from pipelines.report import charts
-from pipelines.report.charts import Bar, LineStyle, Plotted
+from pipelines.report.charts import LineStyle, Plotted
 from pipelines.roles import Roles
+from segkit.metrics.significance import PairedDifference
 
 
 def chart(name: str = "one", **more: object) -> str:
@@ -88,7 +89,8 @@ def test_a_mark_lies_on_its_line() -> None:
 
 def test_intervals_name_each_bar_and_survive_an_absent_interval() -> None:
     nan = float("nan")
-    bars = [Bar("a − b", 0.1, 0.05, 0.15), Bar("c − d", -0.1, nan, nan), Bar("e − f", 0.0, 0.0, 0.0)]
-    svg = charts.intervals("forest", bars, "difference")
+    given = {"a − b": (0.1, 0.05, 0.15), "c − d": (-0.1, nan, nan), "e − f": (0.0, 0.0, 0.0)}
+    differences = {label: PairedDifference(*numbers, 20, 20, 0.5) for label, numbers in given.items()}
+    svg = charts.intervals("forest", differences, "difference")
     ElementTree.fromstring(svg)
-    assert all(f"{bar.label}</text>" in svg for bar in bars)
+    assert all(f"{label}</text>" in svg for label in differences)

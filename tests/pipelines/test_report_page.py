@@ -64,6 +64,17 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make_single(tmp_path_factory.mktemp("single"))
 
 
+def test_where_patients_have_several_images_the_page_gives_both_numbers_and_intervals_are_over_patients(
+    tmp_path: Path,
+) -> None:
+    made = make_single(tmp_path, num_test=6, images_per_patient=2)
+    captions = re.findall(r"<caption><span>(.*?)</span>", made.page)
+    assert any("6 test images of 3 patients" in caption and "over patients" in caption for caption in captions)
+    assert "11 phantoms drawn by a program of 6 patients" in made.page
+    assert made.verdict["basis"] | {"why": ""} == {"split": "test", "n": 6, "num_groups": 3, "why": ""}
+    assert "n\u00a0=\u00a06 test images of 3 patients" in made.page
+
+
 @pytest.fixture(params=list(ABSENT))
 def made(request: pytest.FixtureRequest) -> Made:
     found: Made = request.getfixturevalue(request.param)

@@ -2,7 +2,6 @@
 
 from pipelines.report import charts
 from pipelines.report.album import Album
-from pipelines.report.charts import Bar
 from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import has_interval
 from segkit.core import images
@@ -15,13 +14,12 @@ def view(evidence: Evidence, album: Album) -> dict[str, object]:
     """The verdict and its basis."""
     verdict = evidence.verdict
     compared = {f"{one.run} − {one.reference}": one.comparison for one in verdict.all_findings}
-    bars = [Bar(label, one.difference, one.low, one.high) for label, one in compared.items()]
     return {
         "title": evidence.request.report.title,
         "summary": _summary(evidence),
         "heading": "Verdict" if evidence.roles.treated else "Result",
         "verdict": verdict,
-        "forest": charts.intervals("forest", bars, "Difference in Dice (right of zero: better)")
+        "forest": charts.intervals("forest", compared, "Difference in Dice (right of zero: better)")
         if any(map(has_interval, compared.values()))
         else None,
         "sentences": [one.sentence for one in verdict.all_findings if not verdict.headline.startswith(one.sentence)],
