@@ -242,7 +242,7 @@ LOST = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer 
 
 @pytest.mark.parametrize(
     ("rank", "words"),
-    [("0", "error: another process of this stage has ended; what it said, if anything, is the cause\n"), ("1", "")],
+    [("0", "error: another rank of this stage exited; see its error above\n"), ("1", "")],
 )
 def test_a_rank_that_lost_another_points_to_it_and_all_but_the_first_keep_quiet(
     rank: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

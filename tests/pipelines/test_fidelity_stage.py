@@ -149,4 +149,4 @@ def test_the_stage_gives_the_same_bytes_again(runs: Path, config: Path, tmp_path
 
 def test_without_it_there_is_no_such_stage_and_the_report_does_without(config: Path, tmp_path: Path) -> None:
     planned = plan(config, tmp_path, "fidelity.enabled=false")
-    assert "fidelity" not in [item.request.name for item in planned]
+    assert "fidelity" not in [item.stage.name for item in planned]
