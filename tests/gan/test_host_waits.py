@@ -46,6 +46,7 @@ def test_training_reads_back_only_rows_of_curves_and_what_ada_adjusts_by(tmp_pat
         runtime, tmp_path, "gan", callbacks=[curves], max_steps=max_steps(settings), max_epochs=-1
     )
     task = StyleGAN2Task(settings, SEED)
+    task.discriminator(task.generator(torch.zeros(4, 8)))  # the first call caches the clamp's bounds
     reads.clear()
     runner.fit(task, GanImages(images(settings), settings, SEED))
     assert len(curves.rows) == 4

@@ -101,7 +101,7 @@ def of_a_later_format(kept: dict[str, Any]) -> None:
         ("gan", "last.ckpt", with_one_more, "(old.filter is unknown here)"),
         ("gan", "last.ckpt", in_another_order, "(its tensors are in another order)"),
         ("gan", "last.ckpt", of_a_later_format, "(its format is 2, here it is 1)"),
-        ("gan", "last.ckpt", of_correlating_layers, "(its format is 1, here it is 2)"),
+        ("gan", "last.ckpt", of_correlating_layers, "(its format is 1, here it is 3)"),
         ("teacher", "phase-0.pt", without_first, " is not in it)"),
         ("teacher", "phase-0.pt", of_another_shape, " is (1, 2, 3), here it is ("),
     ],
