@@ -305,7 +305,7 @@ def numbers_text(comparison: Comparison, p: float, noun: str) -> str:
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as plain values. Keys are those of the recipe `synthetic-aug`: students are the treated models."""
+    """The verdict as plain values. Under the key "students" are the treated models, under "teacher" the baseline."""
     basis = verdict.basis
     return {
         "headline": verdict.headline,

@@ -23,11 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Ten iterations: R1 in four of them, path lengths in five.
 TEN = {"batch_size": 8, "mbstd_group_size": 4, "kimg": 0.08, "ada_ramp_kimg": 1.0}
 PLAIN = tiny(**TEN, style_mixing_prob=0.0, augment="none")
-<<<<<<< HEAD
-AUGMENTED = tiny(**TEN | {"mbstd_group_size": 2, "ada_ramp_kimg": 0.2}, augment_transforms="bgcfnc", ada_target=0.35)
-=======
 AUGMENTED = tiny(**TEN | {"mbstd_group_size": 2, "ada_ramp_kimg": 0.2, "ada_target": 0.2}, augment_transforms="bgcfnc")
->>>>>>> noise
 RICH = tiny(
     batch_size=8,
     mbstd_group_size=2,
