@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic
 
 from pipelines.stage import AnyStage, S, Stage
 from segkit.core.errors import RequestError
@@ -142,7 +142,7 @@ def _is_done(out: Path, fingerprint: str) -> bool:
     return done is not None and done["fingerprint"] == fingerprint
 
 
-def _track(context: Context[S], record: Mapping[str, Any]) -> None:
+def _track(context: Context[S], record: Mapping[str, object]) -> None:
     """Give the tracker the result and what it was made from."""
     sources = [read_done(folder) or {} for folder in context.inputs.values()]
     used = [f"{done['stage']}:{done['fingerprint']}" for done in sources if "stage" in done]
@@ -160,7 +160,7 @@ def is_first_rank() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def _record(context: Context[S], seconds: float) -> dict[str, Any]:
+def _record(context: Context[S], seconds: float) -> dict[str, object]:
     stage, out = context.stage, context.out
     return {
         "stage": stage.name,

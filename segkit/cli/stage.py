@@ -7,7 +7,7 @@ import click
 
 from pipelines.stage import read_stage
 from pipelines.stage_types import STAGE_TYPES
-from segkit.cli.recipes import recipe_option, resolve
+from segkit.cli.recipes import config_path, recipe_option, resolve
 from segkit.core.config import read_yaml
 from segkit.core.errors import RequestError
 
@@ -33,6 +33,7 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     from segkit.tasks.trainer import quiet
 
     quiet()
+    config = config_path(config)
     if "stage" in read_yaml(config):
         request = read_stage(config, STAGE_TYPES)
         if request.name != name:

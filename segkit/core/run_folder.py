@@ -122,7 +122,7 @@ def _owner(folder: Path) -> str | None:
     return str(read_yaml(folder / REQUEST).get("fingerprint"))
 
 
-def describe_outputs(folder: Path) -> dict[str, dict[str, Any]]:
+def describe_outputs(folder: Path) -> dict[str, dict[str, object]]:
     """sha256 and length of every file of a stage's result, by relative path; request, record and scratch left out."""
     return {
         path.relative_to(folder).as_posix(): {"sha256": sha256_file(path), "bytes": path.stat().st_size}
@@ -131,7 +131,7 @@ def describe_outputs(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def write_done(folder: Path, record: Mapping[str, Any]) -> None:
+def write_done(folder: Path, record: Mapping[str, object]) -> None:
     """Mark the result as whole."""
     write_json(folder / DONE, record)
 
@@ -206,7 +206,7 @@ class RecordedFolder:
             finally:
                 (self.folder / LOCK).unlink(missing_ok=True)
 
-    def claim(self, settings: Mapping[str, Any], sources: Mapping[str, Path | None]) -> None:
+    def claim(self, settings: Mapping[str, object], sources: Mapping[str, Path | None]) -> None:
         """Reserve the folder for results of these settings: a new one, or one that was claimed with the same settings.
 
         Args:
@@ -228,7 +228,7 @@ class RecordedFolder:
             paths = {name: None if path is None else str(path.resolve()) for name, path in sources.items()}
             write_json(self.folder / self.record, {**settings, **paths})
 
-    def _compare(self, settings: Mapping[str, Any], sources: Iterable[str]) -> None:
+    def _compare(self, settings: Mapping[str, object], sources: Iterable[str]) -> None:
         path = self.folder / self.record
         try:
             recorded = dict(read_json(path))
