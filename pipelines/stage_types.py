@@ -111,7 +111,7 @@ GAN = StageType(
     "gan",
     GanStageSettings,
     "pipelines.stages.gan",
-    version=4,
+    version=5,
     not_fingerprinted=frozenset({"init_from", "checkpoint_kimg", "images_per_pass"}),
     external_digests=_gan_digests,
     preflight=_gan_preflight,
