@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 from segkit.core.config import Settings
 from segkit.core.errors import DatasetError
 
-Color = tuple[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]]
+_Level = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[_Level, _Level, _Level]
+"""Red, green, blue."""
 
 DEFAULT_COLORS: tuple[Color, ...] = (
     (0, 0, 0),
@@ -78,7 +80,8 @@ class Classes(Settings):
                 f"label {label} is not one of the {len(self.names)} classes (0 to {len(self.names) - 1}: "
                 f"{', '.join(self.names)}); add it to the classes, or name it as `ignored`"
             )
-        return (labels == np.arange(len(self.names))[:, None, None]).astype(np.float32)
+        maps: npt.NDArray[np.float32] = (labels == np.arange(len(self.names))[:, None, None]).astype(np.float32)
+        return maps
 
     def counted(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Pixels (h, w) of a multi-class label map that are not ignored."""

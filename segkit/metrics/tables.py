@@ -9,23 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from segkit.core.wording import counted
-from segkit.metrics.score import METRICS, Measurement
+from segkit.metrics.measure import Measurement
+from segkit.metrics.metrics import METRICS
 
-HEADINGS = {
-    "dice": "Dice (F1)",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "precision": "Precision",
-    "accuracy": "Accuracy",
-    "mcc": "MCC",
-    "iou": "IoU",
-    "mean_iou": "mean IoU",
-    "cldice": "clDice",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "log_loss": "Log loss",
-    "ece": "ECE",
-}
+HEADINGS = {name: metric.heading for name, metric in METRICS.items()}
 
 
 @dataclass(frozen=True)
@@ -39,7 +26,7 @@ class Table:
     """One per run, keyed by column."""
 
 
-def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] = METRICS) -> list[Table]:
+def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] = tuple(METRICS)) -> list[Table]:
     """Tables of the runs, in their order, over the `metrics` that at least one of them has.
 
     Numbers of another class, region, averaging or threshold source never share a table; threshold-free metrics stand

@@ -29,9 +29,7 @@ def norm_layer(kind: Norm, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
 
 
-def conv_unit(
-    in_channels: int, out_channels: int, drop_prob: float, block_size: int, norm: Norm
-) -> nn.Sequential:
+def conv_unit(in_channels: int, out_channels: int, drop_prob: float, block_size: int, norm: Norm) -> nn.Sequential:
     """3x3 convolution, DropBlock, norm, ReLU: the unit of SD-UNet and SA-UNet (Guo 2021, Fig. 2)."""
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
     return nn.Sequential(

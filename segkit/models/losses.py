@@ -49,7 +49,7 @@ def cross_entropy(
     logits: Float[Tensor, "n k h w"],
     target: Float[Tensor, "n k h w"],
     pixel_weight: Float[Tensor, "n 1 h w"],
-    settings: CrossEntropySettings = CrossEntropySettings(),
+    settings: CrossEntropySettings,
 ) -> Float[Tensor, " n"]:
     """Binary or categorical cross-entropy, the weighted mean over each image's pixels, in nats."""
     if logits.shape[1] == 1:
@@ -63,7 +63,7 @@ def soft_dice(
     logits: Float[Tensor, "n k h w"],
     target: Float[Tensor, "n k h w"],
     pixel_weight: Float[Tensor, "n 1 h w"],
-    settings: DiceSettings = DiceSettings(),
+    settings: DiceSettings,
 ) -> Float[Tensor, " n"]:
     """1 - soft Dice, in [0, 1], the mean over classes; a class that neither map has costs nothing."""
     probs = probabilities(logits)
@@ -78,7 +78,7 @@ def soft_mcc(
     logits: Float[Tensor, "n k h w"],
     target: Float[Tensor, "n k h w"],
     pixel_weight: Float[Tensor, "n 1 h w"],
-    settings: MccSettings = MccSettings(),
+    settings: MccSettings,
 ) -> Float[Tensor, " n"]:
     """1 - soft Matthews correlation, in [0, 2] (Guo 2025, SA-UNetv2, Eq. 6), the mean over classes.
 

@@ -15,7 +15,8 @@ from segkit.models.settings import SAUNetSettings
 class SAUNet(nn.Module):
     """The original's form: biased convolutions, 3x3 transposed convolutions, attention inside the bottleneck.
 
-    With the default widths and one output channel it has 537,299 trainable parameters. Image sides must be multiples of `settings.stride`.
+    With the default widths and one output channel it has 537,299 trainable parameters. Image sides must be multiples of
+    `settings.stride`.
     """
 
     def __init__(self, settings: SAUNetSettings, num_channels: int) -> None:

@@ -4,7 +4,9 @@ To add a network: a module with the class, its settings here, one line in `MODEL
 """
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -139,11 +141,6 @@ if TYPE_CHECKING:
     ModelSettings = NetworkSettings
     LossSettings = tuple[LossTerm, ...]
 else:
-    ModelSettings = Annotated[
-        Union[tuple(MODELS)], Field(discriminator="name"), BeforeValidator(_with_default_name)
-    ]
-    LossSettings = Annotated[
-        tuple[Annotated[Union[tuple(LOSSES)], Field(discriminator="name")], ...],
-        Field(min_length=1),
-        BeforeValidator(_by_name),
-    ]
+    ModelSettings = Annotated[reduce(or_, MODELS), Field(discriminator="name"), BeforeValidator(_with_default_name)]
+    _Term = Annotated[reduce(or_, LOSSES), Field(discriminator="name")]
+    LossSettings = Annotated[tuple[_Term, ...], Field(min_length=1), BeforeValidator(_by_name)]

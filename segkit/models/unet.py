@@ -1,4 +1,4 @@
-"""U-Net of any depth and width (Ronneberger 2015), with padded convolutions so that the logits have the image's size."""
+"""U-Net of any depth and width (Ronneberger 2015), with padded convolutions: the logits have the image's size."""
 
 from functools import partial
 from itertools import pairwise

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from segkit.metrics.score import Measurement
+from segkit.metrics.measure import Measurement
 from segkit.metrics.tables import cell, render, tabulate
 
 
