@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint gpu clean
 
 # torch first and by its exact version, so that nothing pulls another build in.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -29,5 +29,14 @@ lint: setup
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
+# Figures and pictures of one CUDA device into GPU_OUT. Nothing is installed: where there is no .venv, python3 runs it.
+# `make gpu DRIVE=/data/DRIVE MINUTES=8`; STEPS="tests gan" runs some of the steps.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+GPU_OUT ?= runs/gpu
+MINUTES ?= 8
+gpu:
+	$(GPU_PYTHON) -m segkit bench gpu --out $(GPU_OUT) --minutes $(MINUTES) \
+	  $(if $(DRIVE),--drive $(DRIVE)) $(addprefix --only ,$(STEPS))
+
 clean:
-	rm -rf runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache

@@ -130,6 +130,7 @@ class Worker:
         if self.device.type == "cuda":  # the straightforward path in fp32 proper, ours in TF32 as the Trainer has it
             torch.set_float32_matmul_precision("highest" if kind.is_reference else "high")
             torch.backends.cudnn.allow_tf32 = not kind.is_reference
+            torch.backends.cudnn.benchmark = True  # as in training
         if kind.keeps_memory:
             keep_freed_memory()
         self._resident_before = _resident_mb()

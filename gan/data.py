@@ -88,6 +88,7 @@ class BatchStream(Iterable[Tensor]):
 
     Args:
         first_position: real images shown before.
+        pin_memory: hand batches out in page-locked memory, from which a GPU copies them without the host waiting.
     """
 
     def __init__(
@@ -98,11 +99,13 @@ class BatchStream(Iterable[Tensor]):
         first_position: int = 0,
         rank: int = 0,
         world: int = 1,
+        pin_memory: bool = False,
     ) -> None:
         if settings.batch_size % world:
             raise DatasetError(f"batch_size {settings.batch_size} cannot be shared by {world} devices")
         self.images, self.settings, self.seed = images, settings, seed
         self.first_position, self.rank, self.world = first_position, rank, world
+        self.pin_memory = pin_memory
 
     def __len__(self) -> int:
         """Batches of the whole training, those before `first_position` included: Lightning counts on from there."""
@@ -114,7 +117,8 @@ class BatchStream(Iterable[Tensor]):
         items = items_at(self.seed, position, self.settings.batch_size, num_items)[self.rank :: self.world]
         batch = self.images[[item % len(self.images) for item in items]]
         mirrored = torch.tensor([item >= len(self.images) for item in items])
-        return torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+        batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+        return batch.pin_memory() if self.pin_memory else batch
 
     def state_dict(self) -> dict[str, int]:
         """Nothing: the position is the task's clock. Lightning asks for it before it takes a loader for resumable."""
@@ -148,7 +152,9 @@ class GanImages(L.LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         position = int(trainer.lightning_module.num_images_seen)  # type: ignore[arg-type]
-        return BatchStream(self.images, self.settings, self.seed, position, trainer.global_rank, trainer.world_size)
+        place = trainer.global_rank, trainer.world_size
+        on_gpu = trainer.strategy.root_device.type == "cuda"
+        return BatchStream(self.images, self.settings, self.seed, position, *place, pin_memory=on_gpu)
 
 
 def seeds_loader(seeds: Sequence[int], batch_size: int = 1) -> DataLoader[int]:

@@ -121,11 +121,12 @@ def conv2d_up(
 ) -> Float[Tensor, "n o 2*h 2*w"]:
     """Upsample by two, then convolve (3x3, centred).
 
-    Both are linear and shift-invariant on the zero-extended plane, so they may change places: the transposed
-    convolution skips the inserted zeros and the filter follows at the output's width.
+    A true convolution: each pixel adds a multiple of the kernel as it is stored, where `correlate` turns it by 180
+    degrees. Official weights are trained that way. Upsampling and convolution are linear and shift-invariant on the
+    zero-extended plane, so they may change places: the transposed convolution skips the inserted zeros and the filter
+    follows at the output's width.
     """
-    flipped = weight.flip([2, 3]).transpose(0, 1)
-    return filter2d(spread(x, flipped, stride=2), 4 * kernel, padding=(1, 1))
+    return filter2d(spread(x, weight.transpose(0, 1), stride=2), 4 * kernel, padding=(1, 1))
 
 
 def conv2d_down(

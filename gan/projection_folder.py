@@ -14,13 +14,13 @@ from torch import Tensor
 
 from gan.generator import Generator
 from gan.projection import Projection, ProjectionSettings
-from gan.recorded_folder import RecordedFolder
 from gan.sampling import levels_8bit
 from gan.seed_folder import weights_digest
 from gan.settings import GanSettings
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.files import write_text
+from segkit.core.recorded_folder import RecordedFolder
 from segkit.tasks.callbacks import as_csv
 
 RECORD = "projection.json"

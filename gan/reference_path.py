@@ -74,7 +74,7 @@ def modulated_conv2d(
     if upsample_kernel is None:
         y = F.conv2d(x, w.reshape(-1, in_channels, size, size), padding=size // 2, groups=n)
     else:
-        w = w.flip([3, 4]).transpose(1, 2).reshape(-1, out_channels, size, size)
+        w = w.transpose(1, 2).reshape(-1, out_channels, size, size)  # as stored: layers that upsample convolve
         y = F.conv_transpose2d(x, w, stride=2, groups=n)
         y = upfirdn2d(y, 4 * upsample_kernel, pad=(1, 1))
     return y.reshape(n, out_channels, *y.shape[2:])

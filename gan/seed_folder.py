@@ -10,10 +10,10 @@ import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from gan.generator import Generator
-from gan.recorded_folder import RecordedFolder
 from gan.sampling import levels_8bit, levels_16bit
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core import images
+from segkit.core.recorded_folder import RecordedFolder
 
 RECORD = "sampling.json"
 

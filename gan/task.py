@@ -35,6 +35,7 @@ from gan.sampling import draw
 from gan.settings import GanSettings, SamplingSettings, phase_intervals
 from gan.sharing import num_passes, obstacle, path_length_batch
 from segkit.core.errors import RequestError
+from segkit.tasks.callbacks import TASK_FORMAT_KEY
 
 # Each phase of an iteration draws random numbers from a stream of its own.
 _STREAMS = {"Gmain": 0, "Greg": 1, "Dmain": 2, "Dreg": 3}
@@ -68,6 +69,8 @@ class StyleGAN2Task(L.LightningModule):
 
     layers = FAST_LAYERS
     """What the networks are built of."""
+    checkpoint_format = 2
+    """Raise it when the same tensors come to mean another network. In 1, layers that upsample correlated."""
 
     pl_mean: Tensor
     sign_sum: Tensor
@@ -330,6 +333,7 @@ class StyleGAN2Task(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         latest = {key: float(value) for key, value in self.latest.items()}
+        checkpoint[TASK_FORMAT_KEY] = self.checkpoint_format
         checkpoint["gan"] = {"num_images_seen": self.num_images_seen, "latest": latest}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

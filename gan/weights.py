@@ -1,10 +1,15 @@
 """Networks on disk: a folder of safetensors files and the settings they were built with. Nothing in it can run code.
 
+The settings carry the number of the format. In format 1, without a number, generators were trained whose layers that
+upsample correlated with their kernels; since format 2 they convolve, as the official ones do. Generators of format 1
+are converted on loading, by turning these kernels.
+
 Training can also start from an official snapshot, which is read by `gan.interop`, and from networks of another
 resolution or with other image channels where the settings ask for it (`gan.adaptation`).
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -25,6 +30,9 @@ from segkit.core.files import atomic_path, read_json, write_json
 
 SETTINGS_FILE = "settings.json"
 GENERATOR, DISCRIMINATOR, GENERATOR_EMA = "generator", "discriminator", "generator_ema"
+FORMAT_KEY, FORMAT = "format", 2
+"""In the settings' file; raise the number when the same tensors come to mean other networks."""
+_UPSAMPLING_KERNEL = re.compile(r"synthesis\.b\d+\.conv0\.weight")
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -42,7 +50,7 @@ def write(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], settings: 
     for name, tensors in networks.items():
         with atomic_path(_file(folder, name)) as temporary:
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
-    write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json"))
+    write_json(folder / SETTINGS_FILE, {FORMAT_KEY: FORMAT, **settings.model_dump(mode="json")})
 
 
 def read_settings(folder: Path) -> GanSettings:
@@ -51,14 +59,55 @@ def read_settings(folder: Path) -> GanSettings:
     Raises:
         WeightsError: there are none, or they are not a GAN's.
     """
+    return _read_settings(folder)[0]
+
+
+def _read_settings(folder: Path) -> tuple[GanSettings, int]:
+    """Settings and the format of the networks in a folder."""
     path = folder / SETTINGS_FILE
     try:
-        return validate(GanSettings, read_json(path), "it says")
+        values = read_json(path)
+        number = values.pop(FORMAT_KEY, None) if isinstance(values, dict) else None
+        settings = validate(GanSettings, values, "it says")
     except FileNotFoundError as error:
         raise WeightsError(f"{folder} holds no GAN weights: {SETTINGS_FILE} is missing") from error
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, ConfigError) as error:
         reason = "; ".join(str(error).splitlines())
         raise WeightsError(f"{path} is not the settings of a GAN: {reason}") from error
+    if number is None and _imported(folder, settings):
+        raise WeightsError(
+            f"{folder} is of an earlier segkit, which drew wrong images from imported weights, and has the settings of "
+            f'an import: import the .pkl again. If segkit trained these weights, add "{FORMAT_KEY}": 1 to {path}'
+        )
+    if number is None:
+        return settings, 1
+    if type(number) is not int or not 1 <= number <= FORMAT:
+        raise WeightsError(f"{path}: {FORMAT_KEY} is {number!r}, this segkit reads 1 to {FORMAT}; update segkit")
+    return settings, number
+
+
+def _imported(folder: Path, settings: GanSettings) -> bool:
+    """Whether a folder is what an import writes: three networks, their sizes, and the usual training of such networks.
+
+    An import may have changed the resolution afterwards, and then kept the training of the first one.
+    """
+    names = ("preset", "image_channels", "channel_base", "channel_max", "num_mapping_layers", "z_dim", "w_dim")
+    sizes = {name: getattr(settings, name) for name in (*names, "conv_clamp", "d_architecture", "augment_p")}
+    imports = (
+        GanSettings(resolution=resolution, num_low_precision_resolutions=0, augment_transforms="bg", **sizes)
+        for resolution in resolutions_to(1024)[1:]
+    )
+    change = {"resolution": settings.resolution}
+    return _file(folder, DISCRIMINATOR).exists() and any(
+        settings == imported.model_copy(update=change) for imported in imports
+    )
+
+
+def _turned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A generator of format 1 as one of format 2."""
+    return {
+        name: value.flip([2, 3]) if _UPSAMPLING_KERNEL.fullmatch(name) else value for name, value in tensors.items()
+    }
 
 
 def _sizes(settings: GanSettings, up_to: int) -> dict[str, object]:
@@ -140,13 +189,19 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 def read(source: Path, names: Iterable[str]) -> tuple[GanSettings, dict[str, dict[str, Tensor]]]:
     """Settings and the tensors of the named networks, from a folder of ours or an official `.pkl`.
 
+    Generators of format 1 are converted.
+
     Raises:
-        WeightsError: there is neither, or it cannot be read.
+        WeightsError: there is neither, or it cannot be read; or it is of format 1 and may have been imported.
     """
     if source.is_file():
         snapshot = read_snapshot(source)
         return snapshot.settings, {name: snapshot.networks[name] for name in names}
-    return read_settings(source), {name: _tensors(_file(source, name)) for name in names}
+    settings, number = _read_settings(source)
+    networks = {name: _tensors(_file(source, name)) for name in names}
+    if number == 1:
+        networks = {name: tensors if name == DISCRIMINATOR else _turned(tensors) for name, tensors in networks.items()}
+    return settings, networks
 
 
 def read_fitting(

@@ -71,11 +71,15 @@ class Context:
     def tracker(self) -> "Tracker":
         """Opened when first used."""
         from segkit.tasks.tracking import open_tracker
+        from segkit.tasks.wandb_runs import RunLabel
 
         config = {
             "settings": self.request.settings.model_dump(mode="json"),
             "runtime": self.runtime.model_dump(mode="json"),
             "fingerprint": self.fingerprint,
         }
-        run_id = f"{self.request.name}-{self.fingerprint[:12]}"
-        return open_tracker(self.runtime, self.out, self.request.name, run_id, self.request.group, config)
+        name, fingerprint = self.request.name, self.fingerprint
+        label = RunLabel(
+            f"{name}-{fingerprint[:12]}", f"{name} {fingerprint[:4]}", name, self.request.group, self.request.tags
+        )
+        return open_tracker(self.runtime, self.out, label, config)

@@ -3,10 +3,8 @@
 import importlib
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,7 @@ from pipelines.context import Context, Inputs
 from pipelines.request import StageRequest, request_fingerprint, request_text
 from pipelines.store import begin, describe_outputs, held, input_fingerprint, read_done, remove_work, write_done
 from pipelines.verbs import VERBS
-
-RECORDED_PACKAGES = ("torch", "lightning", "numpy", "albumentations", "pillow")
+from segkit.core.versions import git_commit, installed_versions
 
 
 def execute(request: StageRequest, inputs: Mapping[str, Path], out: Path) -> None:
@@ -53,14 +50,11 @@ def _is_done(out: Path, identity: str) -> bool:
 
 
 def _track(context: Context, record: Mapping[str, Any]) -> None:
-    """Tell the tracker of the result; a tracker that fails must not cost a result that is whole."""
-    request = context.request
-    used = [folder.name.rpartition("-")[0] for folder in context.inputs.values()]
-    try:
-        context.tracker.output(request.name, request.verb, context.out, record, used)
-        context.tracker.close()
-    except Exception as error:
-        print(f"warning: {request.name} is done but {request.runtime.tracker} did not take it: {error}", flush=True)
+    """Give the tracker the result and what it was made from."""
+    made_from = [read_done(folder) or {} for folder in context.inputs.values()]
+    used = [f"{done['stage']}:{done['fingerprint']}" for done in made_from if "stage" in done]
+    context.tracker.output(context.request.name, context.request.verb, context.out, record, used)
+    context.tracker.close()
 
 
 def is_first_rank() -> bool:
@@ -89,36 +83,10 @@ def _record(context: Context, seconds: float) -> dict[str, Any]:
             for name, path in context.inputs.items()
         },
         "outputs": describe_outputs(out),
-        "git_commit": _git_commit(),
-        "versions": {"python": platform.python_version(), **_package_versions()},
+        "git_commit": git_commit(),
+        "wandb_run": context.tracker.run_id,
+        "versions": installed_versions(),
         "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "devices": request.runtime.devices},
         "seconds": round(seconds, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _package_versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("segkit", *RECORDED_PACKAGES) if _installed(name)}
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _git_commit() -> str | None:
-    """The commit of the code that ran, `+` appended when it had changes; None outside a checkout of it."""
-    try:
-        _git("ls-files", "--error-unmatch", __file__)  # pip may have put us into a folder of another checkout
-        return _git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    here = Path(__file__).parent
-    return subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

@@ -15,7 +15,10 @@ def check(settings: GanSettings) -> None:
         SegkitError: that process could not tell.
     """
     asked = subprocess.run(
-        [sys.executable, "-m", "gan.first_weights"], input=settings.model_dump_json(), capture_output=True, text=True
+        [sys.executable, "-P", "-m", "gan.first_weights"],  # -P: import nothing from the working folder
+        input=settings.model_dump_json(),
+        capture_output=True,
+        text=True,
     )
     said = asked.stderr.strip()
     if asked.returncode == RequestError.exit_code:

@@ -26,6 +26,8 @@ class StageRequest:
     runtime: RuntimeSettings
     group: str | None = None
     """The pipeline run it belongs to, for the tracker."""
+    tags: tuple[str, ...] = ()
+    """What the tracker can filter by."""
 
 
 class _StageFile(Settings):
@@ -35,6 +37,7 @@ class _StageFile(Settings):
     verb: str
     fingerprint: str | None = None
     group: str | None = None
+    tags: tuple[str, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
     runtime: RuntimeSettings = RuntimeSettings()
 
@@ -46,6 +49,7 @@ def request_text(request: StageRequest, fingerprint: str) -> str:
         "stage": request.name,
         "verb": request.verb,
         "group": request.group,
+        "tags": list(request.tags),
         "settings": request.settings.model_dump(mode="json"),
         "runtime": request.runtime.model_dump(mode="json"),
     }
@@ -62,7 +66,7 @@ def read_request(path: Path) -> StageRequest:
     if found.verb not in VERBS:
         raise ConfigError(f"{path}: verb = {found.verb!r}; a stage file names one of {', '.join(VERBS)}")
     settings = validate(VERBS[found.verb].settings, found.settings, f"{path}, settings")
-    return StageRequest(found.stage, found.verb, settings, found.runtime, found.group)
+    return StageRequest(found.stage, found.verb, settings, found.runtime, found.group, found.tags)
 
 
 def request_fingerprint(request: StageRequest, inputs: Mapping[str, str]) -> str:
@@ -81,4 +85,5 @@ def request_fingerprint(request: StageRequest, inputs: Mapping[str, str]) -> str
 def stage_command(request_path: Path, request: StageRequest, inputs: Mapping[str, Path], out: Path) -> list[str]:
     """The command line that carries out a stage; a user could type it."""
     given = [part for name, folder in inputs.items() for part in ("--input", f"{name}={folder}")]
-    return [sys.executable, "-m", "segkit", "stage", request.name, "-c", str(request_path), *given, "--out", str(out)]
+    program = [sys.executable, "-P", "-m", "segkit"]  # -P: import nothing from the working folder
+    return [*program, "stage", request.name, "-c", str(request_path), *given, "--out", str(out)]

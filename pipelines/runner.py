@@ -50,8 +50,15 @@ class Planned:
         return "done" if self.done else "begun" if self.begun else "missing"
 
 
-def plan(graph: Graph, runtime: RuntimeSettings, store: Store, recipe: str, upto: str | None = None) -> list[Planned]:
-    """The identity and the folders of every stage, or of one and what it needs.
+def plan(
+    graph: Graph,
+    runtime: RuntimeSettings,
+    store: Store,
+    recipe: str,
+    upto: str | None = None,
+    tags: tuple[str, ...] = (),
+) -> list[Planned]:
+    """The identity and the folders of every stage, or of one and what it needs; `tags` are the tracker's.
 
     Raises:
         RequestError: data or weights that the settings of these stages name are not there.
@@ -65,7 +72,7 @@ def plan(graph: Graph, runtime: RuntimeSettings, store: Store, recipe: str, upto
         folder = store.folder(stage.name, prints[stage.name]).resolve()
         planned.append(Planned(request, prints[stage.name], folder, folders))
     group = _group(graph, planned, recipe)
-    return [replace(item, request=replace(item.request, group=group)) for item in planned]
+    return [replace(item, request=replace(item.request, group=group, tags=tags)) for item in planned]
 
 
 def _group(graph: Graph, planned: Sequence[Planned], recipe: str) -> str:
@@ -98,12 +105,13 @@ def _check_devices(request: StageRequest) -> None:
         raise RequestError(f"{request.name}: {obstacle}")
 
 
-def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> None:
-    """Make every result that is not there yet.
+def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> list[str]:
+    """Make every result that is not there yet, and return the names of the stages that ran.
 
     Raises:
         StageFailedError: a stage ended badly; the others' results stay.
     """
+    launched = []
     for number, item in enumerate(planned, start=1):
         label = f"[{number}/{len(planned)}] {item.request.name}"
         if item.done:
@@ -113,11 +121,13 @@ def run(planned: Sequence[Planned], say: Say, launch: Launch = launch_local) -> 
         say(f"{label}: {'resuming' if item.begun else 'running'} ({item.folder.name})")
         start = time.monotonic()
         code = launch(_command(item))
+        launched.append(item.request.name)
         if code != 0:
             raise _failure(item.request.name, code)
         if item.done is None:
             raise StageFailedError(f"stage {item.request.name} ended without a whole result in {item.folder}")
         say(f"{label}: finished in {time.monotonic() - start:.0f} s")
+    return launched
 
 
 def _command(item: Planned) -> list[str]:

@@ -54,9 +54,12 @@ def _data_contents(settings: DataSettings) -> dict[str, str]:
         raise RequestError("no data set given; say --data NAME:DIR, for example --data drive:/data/DRIVE")
     from segkit.data.readers import open_dataset
 
-    dataset = open_dataset(settings.source)
-    settings.cut(item.name for item in dataset.items if item.part == "training")  # fails now rather than in the stage
+    dataset = open_dataset(settings.source, settings.group_pattern)
+    settings.cut(dataset.training_groups)  # fails now rather than in the stage
     return {"data": dataset.digest}
+
+
+_NVIDIA_WEIGHTS = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/"
 
 
 def _gan_contents(settings: GanStageSettings) -> dict[str, str]:
@@ -67,8 +70,8 @@ def _gan_contents(settings: GanStageSettings) -> dict[str, str]:
         return {f"init_from/{file.name}": sha256_file(file) for file in sorted(path.iterdir()) if file.is_file()}
     if not path.is_file():
         raise RequestError(
-            f"gan.init_from = {path} does not exist. Get ffhq-res512-mirror-stylegan2-noaug.pkl from "
-            "nvlabs-fi-cdn.nvidia.com (see third_party/README.md), or train from scratch with --set gan.init_from=null"
+            f"gan.init_from = {path} does not exist; train from scratch with --set gan.init_from=null, or download "
+            f"ffhq-res512-mirror-stylegan2-noaug.pkl from {_NVIDIA_WEIGHTS}"
         )
     return {"init_from": sha256_file(path)}
 
@@ -129,22 +132,24 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
-    "data": Verb("pipelines.stages.data", DataSettings, contents=_data_contents, paths=frozenset({"source"})),
+    "data": Verb(
+        "pipelines.stages.data", DataSettings, version=2, contents=_data_contents, paths=frozenset({"source"})
+    ),
     "train": Verb("pipelines.stages.train", TrainSettings, obstacle=_train_obstacle),
     "gan": Verb(
         "pipelines.stages.gan",
         GanStageSettings,
-        version=3,
+        version=4,
         contents=_gan_contents,
         paths=frozenset({"init_from", "checkpoint_kimg", "images_per_pass"}),
         check=_gan_check,
         obstacle=gan_obstacle,
     ),
     "sample": Verb("pipelines.stages.sample", SampleSettings, version=2),
-    "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings),
+    "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings, version=2),
     "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings),
     "select": Verb("pipelines.stages.select", SelectSettings),
     "ensemble": Verb("pipelines.stages.ensemble", EnsembleSettings),
-    "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings),
+    "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings, version=2),
     "report": Verb("pipelines.stages.report", ReportRequest),
 }

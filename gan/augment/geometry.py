@@ -68,7 +68,7 @@ def geometry_matrices(geometry: Geometry, p: float, draws: Draws, edge: int) -> 
     half_turns = 1 - math.sqrt(1 - p)
 
     def turned(column: Column) -> Tensor:
-        return draws.only(column, half_turns, rotation(-draws.even(column, math.radians(geometry.turn))[:, 0]))
+        return draws.only(column, half_turns, rotation(draws.even(column, math.radians(geometry.turn))[:, 0]))
 
     result = torch.eye(3, dtype=torch.float64).expand(len(draws.apply), 3, 3)
     if geometry.x_flip:  # of two equally likely states, so that chance p flips p / 2 of the images
@@ -76,7 +76,7 @@ def geometry_matrices(geometry: Geometry, p: float, draws: Draws, edge: int) -> 
         result = result @ draws.only(Column.X_FLIP, p, scaling(mirror, torch.ones_like(mirror)))
     if geometry.quarter_turns:
         quarters = draws.state(Column.QUARTER_TURNS, 4)
-        result = result @ draws.only(Column.QUARTER_TURNS, p, rotation(-math.pi / 2 * quarters).round())
+        result = result @ draws.only(Column.QUARTER_TURNS, p, rotation(math.pi / 2 * quarters).round())
     if geometry.whole_shift:
         shift = (draws.even(Column.WHOLE_SHIFT, geometry.whole_shift) * edge).round()
         result = result @ draws.only(Column.WHOLE_SHIFT, p, translation(-shift[:, 0], -shift[:, 1]))

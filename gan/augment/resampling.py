@@ -1,10 +1,8 @@
 """Geometric transforms applied to pixels: once, with all of an image's multiplied into one matrix.
 
-In the paper the borders are reflected as far as the transforms reach, the resolution is doubled (sym6), points between
-the pixels are read bilinearly, and the resolution is halved. Reflecting the coordinates instead of the image spares the
-wide borders, which are up to eight times as much to double as the image is, and reaches any distance. Where nothing is
-mirrored the results are the same. In the mirrored parts the filter is mirrored too, which lets fine detail lie within a
-fraction of a pixel of where the paper has it, as sym6 is not quite symmetric.
+Borders are reflected, the resolution is doubled (sym6), points between the pixels are read bilinearly, and the
+resolution is halved (Karras 2020b, Appendix B). The reflected plane repeats itself, so that a border of half an edge is
+enough for any distance: positions farther away are wrapped into it.
 """
 
 import math
@@ -16,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gan.augment.transfer import to_device_of
-from gan.augment.wavelets import SYM6
 from gan.ops import filter2d, grid_sample, spread2d
 
-# The filter is not symmetric: its centre of mass lies this far from its middle, in doubled pixels. Doubling moves the
-# picture by as much, and halving moves it back, but what happens in between has to know.
-_LAG = sum(i * tap for i, tap in enumerate(SYM6)) / sum(SYM6) - (len(SYM6) - 1) / 2
+# sym6 is not symmetric: its centre of mass lies 0.40 doubled pixels before its middle, and doubling moves the picture
+# by as much. The official code takes half a doubled pixel for it, and so does this one: what is mirrored or turned
+# then lies a tenth of a pixel beside its exact place.
+_LAG = -0.5
 _REACH = 3  # source pixels that the 12 taps reach to either side at the doubled resolution
 
 
@@ -49,28 +47,23 @@ def reflect(images: Float[Tensor, "n c h w"], width: int) -> Float[Tensor, "n c 
     return images
 
 
+def _farthest(matrices: Float[Tensor, "n 3 3"], edge: int) -> float:
+    """How far from the centre, along x or y and in pixels, the farthest point lies that any image reads."""
+    half = edge / 2 + _REACH
+    corners = torch.tensor([[x, y, 1] for x in (-half, half) for y in (-half, half)], dtype=torch.float64)
+    return (matrices.double() @ corners.t())[:, :2].abs().max().item()
+
+
 def _positions(
-    matrices: Float[Tensor, "n 3 3"], edge: int, out_edge: int, images: Tensor
+    matrices: Float[Tensor, "n 3 3"], out_edge: int, images: Tensor
 ) -> Float[Tensor, "n out_edge out_edge 2"]:
-    """Where each doubled output pixel is read, in doubled pixels from the image's centre, reflected into the image."""
+    """Where each doubled output pixel is read, in doubled pixels from the image's centre."""
     theta = matrices.double()[:, :2].clone()
     theta[:, :, 2] = 2 * theta[:, :, 2] + _LAG - _LAG * theta[:, :, :2].sum(dim=2)
     columns = to_device_of(images, theta)[:, :, :, None]
     steps = torch.arange(out_edge, device=images.device, dtype=images.dtype) - (out_edge - 1) / 2
     across, down = columns[:, :, 0] * steps, columns[:, :, 1] * steps + columns[:, :, 2]
-    positions = across[:, :, None, :] + down[:, :, :, None]
-    first, last = _LAG - (edge - 1), _LAG + (edge - 1)  # the middles of the border pixels: there the mirrors stand
-    for _ in range(_num_reflections(matrices, edge)):
-        positions.sub_(first).abs_().add_(first - last).abs_().neg_().add_(last)
-    return positions.permute(0, 2, 3, 1)
-
-
-def _num_reflections(matrices: Float[Tensor, "n 3 3"], edge: int) -> int:
-    """How often the farthest point that any image reads has to be mirrored to lie inside."""
-    half = edge / 2 + _REACH
-    corners = torch.tensor([[x, y, 1] for x in (-half, half) for y in (-half, half)], dtype=torch.float64)
-    farthest = (matrices.double() @ corners.t())[:, :2].abs().max().item()
-    return max(math.ceil((farthest - (edge - 1) / 2) / (edge - 1)), 0)
+    return (across[:, :, None, :] + down[:, :, :, None]).permute(0, 2, 3, 1)
 
 
 def warp(
@@ -85,12 +78,17 @@ def warp(
     edge = images.shape[-1]
     across, down = taps[None, :], taps[:, None]
     support = taps.numel() // 2 - 1
-    x = _FastLayout.apply(reflect(images, _REACH))
+    beyond = math.ceil(_farthest(matrices, edge) - edge / 2)
+    x = _FastLayout.apply(reflect(images, min(max(beyond, 0), edge // 2) + _REACH))
     # the taps sum to 1: doubling each axis needs a gain of 2
     x = spread2d(x, 2 * across, stride=(1, 2), padding=(0, support))
     x = _FastLayout.apply(spread2d(x, 2 * down, stride=(2, 1), padding=(support, 0)))
     out_edge = 2 * edge + 2 * support  # what halving needs to come out at `edge` without borders of its own
-    x = grid_sample(x, _positions(matrices, edge, out_edge, images) * (2 / x.shape[-1]))
+    positions = _positions(matrices, out_edge, images)
+    if beyond > edge // 2:
+        half_period = 2 * (edge - 1)  # border pixels are not repeated
+        positions = (positions + half_period).remainder(2 * half_period) - half_period
+    x = grid_sample(x, positions * (2 / x.shape[-1]))
     # correlation where doubling convolved, so that the two together shift nothing
     x = filter2d(_FastLayout.apply(x), across, stride=(1, 2))
     return _FastLayout.apply(filter2d(x, down, stride=(2, 1)))  # type: ignore[no-any-return]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gan.fidelity.structure import shrink, structure
 from segkit.core.errors import RequestError
+from segkit.core.groups import group_numbers
 
 MIN_TRAINING_IMAGES = 3
 """With fewer there is no distance among training images to compare with."""
@@ -150,21 +151,29 @@ class CopySearch(nn.Module):
         return Match(distances, self.transforms[transform], (down, right))
 
 
-def closeness(distances: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:
+def closeness(distances: Float[np.ndarray, "m n"], groups: Sequence[str] | None = None) -> Float[np.ndarray, " m"]:
     """Distance to the nearest training image over the mean distance to the `NUM_NEXT` that come next, in [0, 1].
 
-    0 where the nearest one is met exactly.
+    0 where the nearest one is met exactly. `groups` is the patient of each training image, by default one for each; the
+    next ones are of other patients than the nearest, because the fellow eye of what was copied is near as well. Images
+    at infinity do not count.
     """
-    ordered = np.sort(distances, axis=1)
-    following = ordered[:, 1 : 1 + NUM_NEXT].mean(axis=1)
-    ratio: np.ndarray = ordered[:, 0] / np.where(following > 0, following, 1.0)
+    patients = np.arange(distances.shape[1]) if groups is None else group_numbers(groups)
+    nearest = distances.argmin(axis=1)
+    others = np.where(patients != patients[nearest][:, None], distances, np.inf)
+    following = np.sort(others, axis=1)[:, :NUM_NEXT]
+    known = np.isfinite(following)
+    mean = np.where(known, following, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    ratio: np.ndarray = distances.min(axis=1) / np.where(mean > 0, mean, 1.0)
     return ratio
 
 
-def among_themselves(distances: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " n"]:
-    """`closeness` of each training image to all others, as if it had been drawn."""
-    n = len(distances)
-    return closeness(distances[~np.eye(n, dtype=bool)].reshape(n, n - 1))
+def among_themselves(
+    distances: Float[np.ndarray, "n n"], groups: Sequence[str] | None = None
+) -> Float[np.ndarray, " n"]:
+    """`closeness` of each training image to all those of other patients, as if it had been drawn."""
+    patients = np.arange(len(distances)) if groups is None else group_numbers(groups)
+    return closeness(np.where(patients[:, None] == patients, np.inf, distances), groups)
 
 
 def copy_threshold(training_closeness: Float[np.ndarray, " n"]) -> float:
@@ -190,10 +199,17 @@ class Nearness(NamedTuple):
     num_heldout: int
 
 
-def nearness(drawn: Float[np.ndarray, " m"], heldout: Float[np.ndarray, " n"]) -> Nearness | None:
-    """Compare the distances to the nearest training image; None without held-out photographs."""
+def nearness(
+    drawn: Float[np.ndarray, " m"], heldout: Float[np.ndarray, " n"], heldout_groups: Sequence[str] | None = None
+) -> Nearness | None:
+    """Compare the distances to the nearest training image; None without held-out photographs.
+
+    The test takes the photographs for independent, so of each patient in `heldout_groups` only the first one counts.
+    """
     if not len(drawn) or not len(heldout):
         return None
+    if heldout_groups is not None:
+        heldout = heldout[np.unique(group_numbers(heldout_groups), return_index=True)[1]]
     from scipy.stats import mannwhitneyu
 
     test = mannwhitneyu(heldout, drawn, alternative="two-sided")

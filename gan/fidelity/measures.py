@@ -1,5 +1,6 @@
 """Every measure of one set of images against the photographs, each number with what it rests on."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from jaxtyping import Float
 
 from gan.fidelity.frechet import frechet_distance
 from gan.fidelity.kernel import kernel_distance
-from gan.fidelity.neighbours import expected_coverage, neighbourhood
+from gan.fidelity.neighbours import expected_coverage, has_neighbours, neighbourhood
 from gan.fidelity.shares import share_of
 
 MANY = 2048
@@ -41,20 +42,28 @@ def short(number: int) -> str:
     return f"{number // 1000}k" if number and number % 1000 == 0 else str(number)
 
 
-def measure(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "m d"], k: int) -> list[Estimate]:
+def measure(
+    real: Float[np.ndarray, "n d"],
+    drawn: Float[np.ndarray, "m d"],
+    k: int,
+    real_groups: Sequence[str] | None = None,
+    drawn_groups: Sequence[str] | None = None,
+) -> list[Estimate]:
     """KID, FID, precision, recall, density and coverage of features.
 
     Args:
         real: of the photographs, at least two.
         drawn: of the images to be measured.
         k: which neighbour the balls of the last four reach to.
+        real_groups: patient of each photograph, by default one for each.
+        drawn_groups: patient of each image to be measured, where these are photographs too.
     """
     sizes = len(real), len(drawn)
-    kid, low, high = (_number(each) for each in kernel_distance(real, drawn))
+    kid, low, high = (_number(each) for each in kernel_distance(real, drawn, real_groups, drawn_groups))
     return [
         Estimate("kid", kid, low, high, *sizes, "unbiased; 0 for equal distributions"),
         Estimate("fid", _number(frechet_distance(real, drawn)), None, None, *sizes, _bias(*sizes, real.shape[1])),
-        *_shares(real, drawn, k),
+        *_shares(real, drawn, k, real_groups, drawn_groups),
     ]
 
 
@@ -65,15 +74,23 @@ def _bias(num_real: int, num_drawn: int, dimension: int) -> str:
     return sizes
 
 
-def _shares(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "m d"], k: int) -> list[Estimate]:
+def _shares(
+    real: Float[np.ndarray, "n d"],
+    drawn: Float[np.ndarray, "m d"],
+    k: int,
+    real_groups: Sequence[str] | None,
+    drawn_groups: Sequence[str] | None,
+) -> list[Estimate]:
     names, sizes = ("precision", "recall", "density", "coverage"), (len(real), len(drawn))
-    if min(sizes) <= k:
+    if not (has_neighbours(len(real), k, real_groups) and has_neighbours(min(sizes), k, drawn_groups)):
         note = f"k = {k} needs more than {k} images on both sides"
         return [Estimate(name, None, None, None, *sizes, note) for name in names]
-    found = neighbourhood(real, drawn, k)
-    among = share_of(round(found.precision * len(drawn)), len(drawn))
+    found = neighbourhood(real, drawn, k, real_groups, drawn_groups)
+    among = share_of(
+        round(found.precision * len(drawn)), len(drawn), None if drawn_groups is None else len(set(drawn_groups))
+    )
     group = f"k = {k}, mean over groups of {found.group_size} images"
-    ideal = expected_coverage(len(real), found.group_size, k)
+    ideal = expected_coverage(len(real), found.group_size, k, real_groups)
     return [
         Estimate(
             "precision", found.precision, among.low, among.high, *sizes, f"k = {k}, interval for these photographs"

@@ -1,11 +1,15 @@
 """Shares of images that lie among each other: precision and recall (Kynkäänniemi 2019), density and coverage (Naeem
 2020)."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.spatial.distance import cdist
+
+from segkit.core.groups import group_numbers
 
 
 class Neighbourhood(NamedTuple):
@@ -23,25 +27,36 @@ class Neighbourhood(NamedTuple):
     """Drawn images that recall and coverage were computed on at a time."""
 
 
-def neighbourhood(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "m d"], k: int) -> Neighbourhood:
+def neighbourhood(
+    real: Float[np.ndarray, "n d"],
+    drawn: Float[np.ndarray, "m d"],
+    k: int,
+    real_groups: Sequence[str] | None = None,
+    drawn_groups: Sequence[str] | None = None,
+) -> Neighbourhood:
     """The four measures.
+
+    Images of one patient are no neighbours of each other: a fellow eye would make the balls too small. The groups are
+    the patients of the images of either side, by default one for each.
 
     Recall and coverage rise with the number of drawn images. So both are averages over groups of as many drawn images
     as there are photographs, in their order and without overlap; what is left over at the end does not count for them.
 
     Raises:
-        ValueError: there are no more than k photographs or drawn images, so that a ball has no radius.
+        ValueError: an image has fewer than k others, of other patients, on its side, so that a ball has no radius.
     """
     group_size = min(len(real), len(drawn))
-    if group_size <= k:
+    real_patients, drawn_patients = _patients(len(real), real_groups), _patients(len(drawn), drawn_groups)
+    if not (has_neighbours(len(real), k, real_groups) and has_neighbours(group_size, k, drawn_groups)):
         raise ValueError(f"balls to the neighbour number {k} need more than {k} images of each kind, not {group_size}")
     distances = cdist(real, drawn)
-    reach = _radii(real, k)[:, None]
+    reach = _radii(real, k, real_patients)[:, None]
     inside: Bool[np.ndarray, "n m"] = distances <= reach
     recalls, coverages = [], []
     for first in range(0, len(drawn) - group_size + 1, group_size):
         group = slice(first, first + group_size)
-        recalls.append((distances[:, group] <= _radii(drawn[group], k)).any(axis=1).mean())
+        radii = _radii(drawn[group], k, drawn_patients[group])
+        recalls.append((distances[:, group] <= radii).any(axis=1).mean())
         coverages.append(inside[:, group].any(axis=1).mean())
     return Neighbourhood(
         precision=float(inside.any(axis=0).mean()),
@@ -52,15 +67,28 @@ def neighbourhood(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "m d"
     )
 
 
-def _radii(points: Float[np.ndarray, "n d"], k: int) -> Float[np.ndarray, " n"]:
-    """Distance of each point to its k-th nearest neighbour, itself not counted."""
-    return np.sort(cdist(points, points), axis=1)[:, k]
+def has_neighbours(num_images: int, k: int, groups: Sequence[str] | None) -> bool:
+    """Whether among any `num_images` of the images with these patients each has k others of other patients."""
+    return num_images - (max(Counter(groups).values()) if groups else 1) >= k
 
 
-def expected_coverage(n: int, m: int, k: int) -> float:
+def _patients(n: int, groups: Sequence[str] | None) -> Int[np.ndarray, " n"]:
+    return np.arange(n) if groups is None else group_numbers(groups)
+
+
+def _radii(points: Float[np.ndarray, "n d"], k: int, patients: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Distance of each point to its k-th nearest neighbour of another patient."""
+    others = patients[:, None] != patients
+    return np.sort(np.where(others, cdist(points, points), np.inf), axis=1)[:, k - 1]
+
+
+def expected_coverage(n: int, m: int, k: int, groups: Sequence[str] | None = None) -> float:
     """Coverage to expect of m images that are drawn as the n photographs were (Naeem 2020, Lemma 2).
 
-    1 minus the chance that the k nearest of all other images are photographs: (n-1)...(n-k) / (n+m-1)...(n+m-k).
+    1 minus the chance that the k nearest of all other images are photographs: (n-1)...(n-k) / (n+m-1)...(n+m-k). Where
+    a photograph's patient has s of them, in `groups`, only n - s are others, and n - s + 1 stands for n.
     """
     nearest = np.arange(1, k + 1)
-    return float(1 - np.prod((n - nearest) / (n + m - nearest)))
+    sizes = Counter(Counter(groups).values()) if groups else Counter({1: n})
+    shares = {s: 1 - np.prod((n - s + 1 - nearest) / (n - s + 1 + m - nearest)) for s in sizes}
+    return float(sum(s * number * shares[s] for s, number in sizes.items()) / n)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Share:
-    """`count` of `n`, with the exact 95 % interval (Clopper 1934)."""
+    """`count` of `n` images, with the exact 95 % interval (Clopper 1934)."""
 
     count: int
     n: int
@@ -14,10 +14,17 @@ class Share:
     high: float
 
 
-def share_of(count: int, n: int) -> Share:
-    """The share and its interval; nan, from 0 to 1, of nothing."""
+def share_of(count: int, n: int, num_groups: int | None = None) -> Share:
+    """The share and its interval; nan, from 0 to 1, of nothing.
+
+    Where the n images are of fewer patients, `num_groups` of them, the interval is that of the same share of so many
+    images: as wide as if a patient's images were all alike.
+    """
     if n == 0:
         return Share(0, 0, float("nan"), 0.0, 1.0)
+    if num_groups is not None and num_groups < n:
+        value = count / n
+        return Share(count, n, value, 1 - _upper_end(1 - value, num_groups), _upper_end(value, num_groups))
     from scipy.stats import binomtest
 
     interval = binomtest(count, n).proportion_ci(0.95, method="exact")

@@ -173,7 +173,7 @@ def _unpickle(data: bytes) -> object:
     if data[8:9] == b"{":
         raise PickleError("it looks like safetensors; name the folder that it lies in")
     if not data.startswith(b"\x80"):
-        raise PickleError("it is no pickle; was the download complete?")
+        raise PickleError("it is not a pickle; was the download complete?")
     return Machine(_names(len(data)), explain=_explain).run(io.BytesIO(data))
 
 

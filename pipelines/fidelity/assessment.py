@@ -13,11 +13,17 @@ from gan.fidelity.features import stacked
 from gan.fidelity.measures import Estimate, short
 from gan.fidelity.shares import Share, images_to_settle, share_of
 from pipelines.fidelity.looks import Look
-from pipelines.fidelity.observation import Observation
+from pipelines.fidelity.observation import Observation, groups_of
 from pipelines.fidelity.words import are_copies_of
 from segkit.core.errors import ResultError
 from segkit.core.wording import counted
-from segkit.metrics.vessel_statistics import MeanWithInterval, StatisticComparison, compare, summarise
+from segkit.metrics.vessel_statistics import (
+    MeanWithInterval,
+    StatisticComparison,
+    VesselStatistics,
+    compare,
+    summarise,
+)
 
 HELDOUT, DRAWN, SAMPLES = "heldout", "drawn", "samples"
 """Names of the sets: photographs the GAN never saw, what it draws, and the samples of a pipeline."""
@@ -73,6 +79,8 @@ class SetAssessment:
     name: str
     title: str
     n: int
+    num_groups: int
+    """Patients that photographs are of; of drawn images as many as images."""
     estimates: tuple[Estimate, ...]
     copies: Copies
     vessels: tuple[StatisticComparison, ...]
@@ -86,13 +94,15 @@ class Assessment:
     reference: str
     """What the training photographs are called in keys."""
     num_real: int
+    num_real_groups: int
+    """Patients that the training photographs are of."""
     features: str
     dimension: int
     k: int
     threshold: float
     """Closeness below which an image counts as a copy."""
     twins: Share
-    """Training photographs that would count as copies of one another."""
+    """Training photographs that would count as copies of another patient's."""
     vessels: Mapping[str, MeanWithInterval]
     """Of the training photographs."""
     sets: tuple[SetAssessment, ...]
@@ -133,9 +143,10 @@ def assess(
     """
     raw = _features(training, "photographs")
     real = look.balanced(raw, raw)
-    own = among_themselves(_distances(training))
+    groups = groups_of(training)
+    own = among_themselves(_distances(training), groups)
     threshold = copy_threshold(own)
-    vessels = [each.seen.vessels for each in training if each.seen.vessels is not None]
+    vessels, vessel_groups = _vessels(training)
     names = [each.name for each in training]
     heldout: _Nearest | None = None
     assessed = []
@@ -144,15 +155,19 @@ def assess(
             continue
         features = look.balanced(_features(images.observations, images.title), raw)
         nearest = _Nearest.of(images.observations, features, real)
-        theirs = [each.seen.vessels for each in images.observations if each.seen.vessels is not None]
+        theirs, their_groups = _vessels(images.observations)
+        own_groups = groups_of(images.observations)
         assessed.append(
             SetAssessment(
                 images.name,
                 images.title,
                 len(images.observations),
-                tuple(measures.measure(real, features, k)),
-                _copies(images.observations, names, threshold, nearest, heldout),
-                tuple(compare(vessels, theirs, seed=seed)) if vessels else (),
+                len(set(own_groups)),
+                tuple(measures.measure(real, features, k, groups, own_groups)),
+                _copies(images.observations, names, groups, threshold, nearest, heldout),
+                tuple(compare(vessels, theirs, groups=vessel_groups, other_groups=their_groups, seed=seed))
+                if vessels
+                else (),
             )
         )
         if images.name == HELDOUT:
@@ -160,12 +175,13 @@ def assess(
     return Assessment(
         reference=reference,
         num_real=len(training),
+        num_real_groups=len(set(groups)),
         features=look.name,
         dimension=real.shape[1],
         k=k,
         threshold=threshold,
-        twins=share_of(int((own < threshold).sum()), len(own)),
-        vessels=summarise(vessels, seed=seed) if vessels else {},
+        twins=share_of(int((own < threshold).sum()), len(own), len(set(groups))),
+        vessels=summarise(vessels, groups=vessel_groups, seed=seed) if vessels else {},
         sets=tuple(assessed),
     )
 
@@ -176,6 +192,8 @@ class _Nearest:
 
     structure: npt.NDArray[np.float64]
     features: npt.NDArray[np.float64]
+    groups: Sequence[str]
+    """Patient of each image."""
 
     @classmethod
     def of(
@@ -183,17 +201,18 @@ class _Nearest:
     ) -> "_Nearest":
         from scipy.spatial.distance import cdist
 
-        return cls(_distances(observations).min(axis=1), cdist(features, real).min(axis=1))
+        return cls(_distances(observations).min(axis=1), cdist(features, real).min(axis=1), groups_of(observations))
 
 
 def _copies(
     observations: Sequence[Observation],
     names: Sequence[str],
+    training_groups: Sequence[str],
     threshold: float,
     nearest: _Nearest,
     heldout: _Nearest | None,
 ) -> Copies:
-    close = closeness(_distances(observations))
+    close = closeness(_distances(observations), training_groups)
     pairs = tuple(
         Pair(
             each.name,
@@ -206,11 +225,18 @@ def _copies(
         for each, value in zip(observations, close, strict=True)
     )
     return Copies(
-        share_of(int((close < threshold).sum()), len(close)),
+        share_of(int((close < threshold).sum()), len(close), len(set(nearest.groups))),
         pairs,
-        None if heldout is None else nearness(nearest.structure, heldout.structure),
-        None if heldout is None else nearness(nearest.features, heldout.features),
+        None if heldout is None else nearness(nearest.structure, heldout.structure, heldout.groups),
+        None if heldout is None else nearness(nearest.features, heldout.features, heldout.groups),
     )
+
+
+def _vessels(observations: Sequence[Observation]) -> tuple[list[VesselStatistics], list[str]]:
+    """Vessel statistics of the images that have them, and the patients of these."""
+    seen = zip(observations, groups_of(observations), strict=True)
+    pairs = [(each.seen.vessels, group) for each, group in seen if each.seen.vessels is not None]
+    return [vessels for vessels, _ in pairs], [group for _, group in pairs]
 
 
 def _features(observations: Sequence[Observation], whose: str) -> npt.NDArray[np.float64]:
@@ -267,6 +293,7 @@ def as_json(assessment: Assessment) -> dict[str, Any]:
         "reference": {
             "name": assessment.reference,
             "n": assessment.num_real,
+            "num_groups": assessment.num_real_groups,
             "learnt_from": assessment.learnt_from,
         },
         "notes": list(assessment.notes),
@@ -284,6 +311,7 @@ def _set_json(assessment: Assessment, found: SetAssessment) -> dict[str, Any]:
     return {
         "title": found.title,
         "n": found.n,
+        "num_groups": found.num_groups,
         "measures": [measures.as_json(each, assessment.reference, assessment.features) for each in found.estimates],
         "copies": {
             "key": f"copy_share{short(found.n)}_{assessment.reference}{assessment.num_real}",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gan.fidelity.copies import CopySearch
+from gan.fidelity.copies import MIN_TRAINING_IMAGES, CopySearch
 from gan.generator import Generator
 from gan.settings import GanSettings, SamplingSettings
 from pipelines.fidelity import pictures
@@ -16,6 +16,8 @@ from pipelines.fidelity.assessment import DRAWN, HELDOUT, Assessment, ImageSet, 
 from pipelines.fidelity.looks import open_look
 from pipelines.fidelity.observation import Observation, Observer, Subject, observe, of_files, of_seeds, square_of_file
 from pipelines.fidelity.photographs import Photographs
+from segkit.core.errors import RequestError
+from segkit.core.wording import counted_images
 from segkit.tasks.settings import RuntimeSettings
 
 HELDOUT_TITLE = "held-out photographs"
@@ -51,7 +53,7 @@ class Evaluation:
         k: which neighbour precision, recall, density and coverage reach to.
 
     Raises:
-        RequestError: there are fewer than three photographs.
+        RequestError: there are photographs of fewer than three patients.
         WeightsError: the features cannot be loaded, or the model has no encoder.
     """
 
@@ -68,13 +70,18 @@ class Evaluation:
         self.photographs, self.gan, self.k = photographs, gan, k
         self.runtime, self.work_dir, self.label = runtime, work_dir, label
         self.look = open_look(features, *photographs.size, gan)
-        self.training = of_files(photographs.training)
+        if photographs.num_training_groups < MIN_TRAINING_IMAGES:
+            raise RequestError(
+                f"copies are found by comparing training images of {MIN_TRAINING_IMAGES} or more patients; there are "
+                f"{counted_images(len(photographs.training), photographs.num_training_groups)}"
+            )
+        self.training = of_files(photographs.training, photographs.groups)
         self.copies = CopySearch(np.stack([square_of_file(path, gan) for path in photographs.training]))
 
     @cached_property
     def _photographs_seen(self) -> tuple[list[Observation], list[Observation]]:
         """Training and held-out photographs."""
-        subjects = [*self.training, *of_files(self.photographs.heldout)]
+        subjects = [*self.training, *of_files(self.photographs.heldout, self.photographs.groups)]
         seen = self._observe(subjects, None, "photographs")
         return seen[: len(self.training)], seen[len(self.training) :]
 

@@ -1,7 +1,7 @@
 """Looking at many images: squares of photographs and what the GAN draws, one at a time, shared over devices."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Subject:
 
     name: str
     source: Path | Drawing
+    group: str = ""
+    """The patient of a photograph; empty for an image of its own."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,21 @@ class Observation:
     name: str
     seen: Seen
     match: Match
+    group: str = ""
+    """The patient of a photograph; empty for an image of its own."""
 
 
-def of_files(paths: Sequence[Path]) -> list[Subject]:
-    """Each file by its name, without the suffix where that makes no two alike."""
+def of_files(paths: Sequence[Path], groups: Mapping[Path, str] | None = None) -> list[Subject]:
+    """Each file by its name, without the suffix where that makes no two alike, with its patient in `groups`."""
     stems = Counter(path.stem for path in paths)
-    return [Subject(path.stem if stems[path.stem] == 1 else path.name, path) for path in paths]
+    return [
+        Subject(path.stem if stems[path.stem] == 1 else path.name, path, (groups or {}).get(path, "")) for path in paths
+    ]
+
+
+def groups_of(observations: Sequence[Observation]) -> list[str]:
+    """The patient of each observed image; a number of its own for an image without one."""
+    return [each.group or f"#{number}" for number, each in enumerate(observations)]
 
 
 def of_seeds(seeds: Sequence[int], sampling: SamplingSettings) -> list[Subject]:
@@ -89,7 +100,8 @@ class Observer(L.LightningModule):
     def predict_step(self, batch: int, batch_idx: int) -> int:
         """Keep what is seen of the subject of this number, and return the number."""
         square = self.square(self.subjects[batch])
-        self.found[batch] = Observation(self.subjects[batch].name, self.look(square), self.copies.match(square))
+        subject = self.subjects[batch]
+        self.found[batch] = Observation(subject.name, self.look(square), self.copies.match(square), subject.group)
         return batch
 
 

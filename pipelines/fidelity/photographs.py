@@ -1,7 +1,8 @@
 """Which photographs a GAN is measured against: those it learnt from, and beside them others that it never saw."""
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ class Photographs:
     """What it never saw: the yardstick of every measure."""
     note: str = ""
     """Why it is not certain that the GAN learnt from the first and never saw the second; empty by its own record."""
+    groups: Mapping[Path, str] = field(default_factory=dict)
+    """Patient of each file; a file that is not named is its own patient's only one."""
+
+    @property
+    def num_training_groups(self) -> int:
+        """Patients that the training photographs are of."""
+        return len({self.groups.get(path, str(path)) for path in self.training})
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,7 +55,8 @@ def of_data_stage(folder: Path) -> Photographs:
     if not training:
         raise RequestError(f"{folder} has no image in its train split; give the folder of a data stage")
     heldout = tuple(row.image for split in HELDOUT for row in rows.split(split).rows)  # type: ignore[arg-type]
-    return Photographs(f"{_source(folder)}_train", training, heldout)
+    groups = {row.image: row.group for row in rows.rows}
+    return Photographs(f"{_source(folder)}_train", training, heldout, groups=groups)
 
 
 def of_dataset(text: str) -> Photographs:
@@ -61,7 +70,8 @@ def of_dataset(text: str) -> Photographs:
     parts = {part: tuple(item.image for item in dataset.items if item.part == part) for part in ("training", "test")}
     if not parts["training"]:
         raise RequestError(f"{text} has no training images; give them with --images DIR")
-    return Photographs(f"{plain(dataset.name)}_training", parts["training"], parts["test"])
+    groups = {item.image: item.group for item in dataset.items}
+    return Photographs(f"{plain(dataset.name)}_training", parts["training"], parts["test"], groups=groups)
 
 
 def of_folder(folder: Path) -> Photographs:

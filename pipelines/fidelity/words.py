@@ -62,7 +62,7 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
 def measures_table(found: Mapping[str, Any]) -> Table:
     """Distances, shares and copies, a column for each set."""
     sets = list(found["sets"].values())
-    rows = [("images", *(str(each["n"]) for each in sets))]
+    rows = [("images", *(f"{each['n']}{_of_patients(each)}" for each in sets))]
     for index, measure in enumerate(HEADINGS):
         cells = [each["measures"][index] for each in sets]
         rows.append((HEADINGS[measure], *(with_interval(m["value"], m["low"], m["high"]) for m in cells)))
@@ -80,7 +80,7 @@ def measures_table(found: Mapping[str, Any]) -> Table:
     reference, features = found["reference"], found["features"]
     whose = "the GAN learnt from" if _learnt_from(found) else "of the request, which it may not have learnt from"
     caption = (
-        f"Against the {reference['n']} photographs {whose} ({reference['name']}); features: "
+        f"Against the {reference['n']} photographs{_of_patients(reference)} {whose} ({reference['name']}); features: "
         f"{features['name']}, {features['dimension']} numbers an image; k = {found['k']}; 95 % intervals"
     )
     return Table(caption, ("", *(each["title"] for each in sets)), tuple(rows))
@@ -99,13 +99,14 @@ def vessels_table(found: Mapping[str, Any]) -> Table | None:
             star = " *" if compared["finding"] == "differs" else ""
             cells.append(f"{_interval_of(compared['other'], 'mean')}{star}")
         rows.append((heading, *cells))
-    head = "photographs learnt from" if _learnt_from(found) else "photographs"
+    learnt_from = " learnt from" if _learnt_from(found) else ""
+    patients = _of_patients(found["reference"])
     caption = (
         "Vessels as the teacher sees them: means over images with 95 % intervals; * differs from the "
-        f"{found['reference']['n']} {head} (permutation test of the Wasserstein distance, p at most "
-        "0.01, on ten images or more of each kind)"
+        f"{found['reference']['n']} photographs{patients}{learnt_from} (permutation test of the Wasserstein distance, "
+        f"p at most 0.01, on ten {'patients' if patients else 'images'} or more of each kind)"
     )
-    return Table(caption, ("", head.removeprefix("photographs "), *(each["title"] for each in sets)), tuple(rows))
+    return Table(caption, ("", learnt_from.strip() or "photographs", *(each["title"] for each in sets)), tuple(rows))
 
 
 def render(table: Table) -> str:
@@ -255,6 +256,12 @@ def _as_copies(count: int) -> str:
 
 def _nearness(found: Mapping[str, Any] | None) -> str:
     return "–" if found is None else f"{found['chance']:.2f}, p {found['p']:.2g}"
+
+
+def _of_patients(counts: Mapping[str, Any]) -> str:
+    """ " of 14 patients" where photographs are of fewer patients; an older record does not hold their number."""
+    num_groups = counts.get("num_groups", counts["n"])
+    return f" of {counted(num_groups, 'patient')}" if num_groups < counts["n"] else ""
 
 
 def _percent(share: float | None) -> str:

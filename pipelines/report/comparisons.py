@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.core.groups import group_numbers
 from segkit.metrics.confusion import Confusion, dice
 from segkit.metrics.curves import confusion_at
 from segkit.metrics.region import Averaging
@@ -23,7 +24,7 @@ COMPARED: tuple[tuple[str, Averaging], ...] = (
 """Metrics of the table, in which more is better; the first one gives the verdict."""
 
 MAX_EXACT = 16
-"""Images up to which every way to swap them is tried."""
+"""Patients up to which every way to swap their maps is tried."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,22 @@ def compare_runs(
 def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
     """Two-sided p of the difference in pooled Dice inside the field of view, were it chance which map is whose.
 
-    If the runs are alike, swapping their maps of an image changes nothing; p is the share of all swaps whose difference
-    is at least the one found (Fisher 1935). Up to 16 images all 2^n are tried, beyond that as many drawn by `seed`.
+    If the runs are alike, swapping their maps of a patient's images changes nothing; p is the share of all swaps whose
+    difference is at least the one found (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many drawn
+    by `seed`.
     """
     by_name = [{score.name: confusion_at(score.counts["fov"], run.threshold) for score in run.scores} for run in (a, b)]
+    group_of = {score.name: score.group for score in a.scores}
     names = sorted(by_name[0])
-    ours, theirs = (np.array([counts[name] for name in names], dtype=np.float64) for counts in by_name)
-    if len(names) <= MAX_EXACT:
-        swaps = (np.arange(2 ** len(names))[:, None] >> np.arange(len(names))) & 1
+    numbers = group_numbers([group_of[name] for name in names])
+    num_groups = int(numbers.max()) + 1
+    ours, theirs = np.zeros((2, num_groups, len(Confusion._fields)))
+    for counts, pooled in zip(by_name, (ours, theirs), strict=True):
+        np.add.at(pooled, numbers, np.array([counts[name] for name in names], dtype=np.float64))
+    if num_groups <= MAX_EXACT:
+        swaps = (np.arange(2**num_groups)[:, None] >> np.arange(num_groups)) & 1
     else:
-        swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, len(names)))
+        swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, num_groups))
         swaps[0] = 0  # what was found is one of the ways
     moved = swaps @ (theirs - ours)
     differences = np.abs(_dice(ours.sum(axis=0) + moved) - _dice(theirs.sum(axis=0) - moved))

@@ -62,7 +62,7 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     """Read the folders of the finished stages and compare the runs."""
     records = {name: read_done(folder) or {} for name, folder in inputs.items()}
     rows = read_manifest(inputs["data"])
-    sizes = {str(split): SplitSize(len(part), len(part.labelled())) for split in SCORED for part in [rows.split(split)]}
+    sizes = {str(split): _size(rows.split(split)) for split in SCORED}
     found = read_measurements(inputs["evaluate"])
     measured = {split: found[split] for split in verdict.TRUST if split in found}
     basis = verdict.choose_basis(measured, sizes)
@@ -81,6 +81,11 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     ]
     decided = replace(decided, caveats=(*fidelity.caveats(measured_gans, inputs), *decided.caveats))
     return Evidence(request, inputs, records, rows, measured, kept, paired, decided)
+
+
+def _size(part: Manifest) -> SplitSize:
+    labelled = part.labelled()
+    return SplitSize(len(part), len(labelled), labelled.num_groups)
 
 
 def _pairs(request: ReportRequest, scored: list[str]) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from pipelines.stages.evaluate import OBSERVER, SPLIT_NOTES
 from segkit.core import images
 from segkit.core.files import read_json, sha256_json
 from segkit.core.manifest import Manifest, Row, read_manifest
+from segkit.core.wording import counted
 from segkit.data.fov import read_fov
 from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
 from segkit.metrics.score import THRESHOLD_FREE, Measurement, find, image_values, pool
@@ -170,7 +171,8 @@ def _summary(evidence: Evidence) -> list[str]:
         listed += f" ({'without labels' if unlabelled == counts['test'] else f'{unlabelled} of them without labels'})"
     height, width = images.read_size(rows.rows[0].image)
     kind = "phantoms drawn by a program" if any(row.origin == "phantom" for row in rows.rows) else "fundus images"
-    return [f"{len(rows)} {kind} of {width} × {height} pixels: {listed}"]
+    whose = f" of {counted(rows.num_groups, 'patient')}, each" if rows.num_groups < len(rows) else " of"
+    return [f"{len(rows)} {kind}{whose} {width} × {height} pixels: {listed}"]
 
 
 def _forest(evidence: Evidence) -> Markup | None:
@@ -203,11 +205,20 @@ def _split(evidence: Evidence, split: str) -> dict[str, Any]:
         "note": SPLIT_NOTES[split].partition(": ")[2],
         "noun": NOUNS[split],
         "n": max((m.n for m in dice), default=0),
+        **_independent([(m.n, m.num_groups) for m in dice]),
         "observer": OBSERVER in runs,
         "columns": [HEADINGS[metric] for metric in MAIN_METRICS],
         "rows": [_row(name, found) for name, found in runs.items()],
         "tables": [_without_empty_rows(asdict(table)) for table in tabulate(runs)],
     }
+
+
+def _independent(sizes: Sequence[tuple[int, int]]) -> dict[str, str]:
+    """What intervals are over, and words for the number of patients, from numbers of images and of patients."""
+    n, num_groups = max(sizes, default=(0, 0))
+    if num_groups == n:
+        return {"over": "images", "of_patients": ""}
+    return {"over": "patients", "of_patients": f" of {counted(num_groups, 'patient')}"}
 
 
 def _row(name: str, measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -270,7 +281,8 @@ def _comparisons(evidence: Evidence) -> list[dict[str, Any]]:
             title = (
                 f"Comparisons on the {NOUNS[split]}" if main else f"Students against the teacher on the {NOUNS[split]}"
             )
-            tables.append({"title": title, "noun": NOUNS[split], "pairs": listed})
+            sizes = [(paired.comparison.n, paired.comparison.num_groups) for paired in here]
+            tables.append({"title": title, "noun": NOUNS[split], "pairs": listed, **_independent(sizes)})
     return [table for table in tables if table["pairs"]]
 
 

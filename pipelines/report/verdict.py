@@ -3,9 +3,10 @@
 Pure: images, models and files are somebody else's matter. Three rules keep it honest.
 
 - "Helped" and "worse" are said only where the whole 95 % bootstrap interval lies on one side of zero.
-- An interval over few images is too narrow, and of several students one may seem to gain by chance. So a claim must
-  also pass a sign-flip test, which is exact however few the images: of k students each needs p <= 0.05 / k
-  (Bonferroni). With n images p is never below 2 / 2^n: a claim about one student takes six.
+- An interval over few patients is too narrow, and of several students one may seem to gain by chance. So a claim must
+  also pass a sign-flip test, which is exact however few the patients: of k students each needs p <= 0.05 / k
+  (Bonferroni). With n patients p is never below 2 / 2^n: a claim about one student takes six. Mostly each image is of
+  another patient, and then the texts speak of images.
 - The images are the most trustworthy labelled ones: test before holdout before val.
 """
 
@@ -28,7 +29,7 @@ LEVEL = 0.05
 """Chance of any false claim; what a 95 % interval stands for."""
 
 FEW_IMAGES = 10
-"""Below this an interval over images is noticeably too narrow, and the report says so."""
+"""Below this an interval over images or patients is noticeably too narrow, and the report says so."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class SplitSize:
 
     num_images: int
     num_labelled: int
+    num_groups: int
+    """Patients that the labelled images are of."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,21 @@ class Basis:
 
     split: str
     n: int
+    num_groups: int
+    """Patients that the images are of."""
     why: str
     """Why these and no better ones, as a sentence."""
 
     @property
     def noun(self) -> str:
-        """What to call the images."""
-        return NOUNS.get(self.split, f"images of split {self.split}")
+        """What to call the images, and of how many patients they are where these are fewer."""
+        noun = NOUNS.get(self.split, f"images of split {self.split}")
+        return noun if self.num_groups == self.n else f"{noun} of {counted(self.num_groups, 'patient')}"
+
+    @property
+    def unit(self) -> str:
+        """What is independent: an image, or a patient where patients have several images."""
+        return "image" if self.num_groups == self.n else "patient"
 
 
 @dataclass(frozen=True)
@@ -89,18 +100,18 @@ class Verdict:
 
 
 def smallest_p(n: int) -> float:
-    """Smallest two-sided p that a sign-flip test can reach on n paired images: 2 / 2^n (Fisher 1935)."""
+    """Smallest two-sided p that a sign-flip test can reach on n paired patients: 2 / 2^n (Fisher 1935)."""
     return min(1.0, 2 * 0.5**n)
 
 
 def can_decide(n: int, num_compared: int = 1) -> bool:
-    """Whether n images could bear a claim at all, about one of so many students."""
+    """Whether n patients could bear a claim at all, about one of so many students."""
     return smallest_p(n) <= LEVEL / num_compared
 
 
 def judge(comparison: Comparison, p: float, num_compared: int = 1) -> Outcome:
     """Read an interval and the p of a sign-flip test, one of so many."""
-    if not can_decide(comparison.n, num_compared):
+    if not can_decide(comparison.num_groups, num_compared):
         return "too-few-images"
     if p <= LEVEL / num_compared:
         if comparison.low > 0:
@@ -130,7 +141,7 @@ def choose_basis(scored: Collection[str], sizes: Mapping[str, SplitSize]) -> Bas
             f"{_no_test_labels(sizes)}, and no training image was held out for scoring. These chose checkpoints, "
             "thresholds and the ensemble's rule."
         )
-    return Basis(split, size.num_labelled, why)
+    return Basis(split, size.num_labelled, size.num_groups, why)
 
 
 def find_student(
@@ -232,7 +243,7 @@ def caveats(
     compared = [*findings, *([ensemble] if ensemble else [])]
     if basis is None or not compared:
         return []
-    n = min(finding.comparison.n for finding in compared)
+    n, unit = min(finding.comparison.num_groups for finding in compared), basis.unit
     num_compared = max(finding.num_compared for finding in compared)
     said = []
     if "phantom" in origins:
@@ -248,18 +259,18 @@ def caveats(
     if not can_decide(n, num_compared):
         about = f" about {num_compared} students" if num_compared > 1 else ""
         said.append(
-            f"{counted(n, 'image')} {'is' if n == 1 else 'are'} too few for a claim{about} in either direction: even "
+            f"{counted(n, unit)} {'is' if n == 1 else 'are'} too few for a claim{about} in either direction: even "
             f"if all favoured one run, chance alone would do that with probability {smallest_p(n):.2g}, which is more "
             f"than {_threshold_text(num_compared)}. At least {min_images(num_compared)} are needed."
         )
     if n < FEW_IMAGES:
         said.append(
-            f"An interval over {counted(n, 'image')} is too narrow: resampling so few cannot show how different others "
+            f"An interval over {counted(n, unit)} is too narrow: resampling so few cannot show how different others "
             "would be."
         )
     said.append(
-        "Every model was trained once, from one seed. The interval covers the choice of images, not what another seed "
-        "would have changed."
+        f"Every model was trained once, from one seed. The interval covers the choice of {unit}s, not what another "
+        "seed would have changed."
     )
     if num_compared > 1:
         said.append(
@@ -271,7 +282,7 @@ def caveats(
 
 
 def min_images(num_compared: int = 1) -> int:
-    """The fewest images that could bear a claim in one of so many comparisons."""
+    """The fewest patients that could bear a claim in one of so many comparisons."""
     return next(n for n in range(1, 100) if can_decide(n, num_compared))
 
 
@@ -296,7 +307,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "headline": verdict.headline,
         "outcome": verdict.outcome,
-        "basis": basis and {"split": basis.split, "n": basis.n, "why": basis.why},
+        "basis": basis and {"split": basis.split, "n": basis.n, "num_groups": basis.num_groups, "why": basis.why},
         "students": [_finding_json(finding, "student", "control") for finding in verdict.findings],
         "ensemble": verdict.ensemble and _finding_json(verdict.ensemble, "ensemble", "teacher"),
         "caveats": list(verdict.caveats),

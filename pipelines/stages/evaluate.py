@@ -1,10 +1,12 @@
 """`evaluate`: every model predicts the images it was not trained on; what has labels is scored once, on one device."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.context import Context
+from pipelines.final_numbers import of_evaluation
 from pipelines.settings import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
 from segkit.core import images
@@ -16,15 +18,15 @@ from segkit.metrics.score import (
     Measurement,
     ScoredImage,
     binary_probs,
-    find,
     from_json,
     measure,
     save_scores,
     score_images,
     to_json,
 )
-from segkit.metrics.tables import render, tabulate
-from segkit.tasks.weights import ModelCard, read_card
+from segkit.metrics.tables import MAX_WIDTH, render, tabulate
+from segkit.tasks.prediction_folder import RECORD, prediction_record
+from segkit.tasks.weights import ModelCard, describe_model, read_card
 
 SCORED: tuple[Split, ...] = ("test", "holdout", "val")
 """From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""
@@ -34,12 +36,13 @@ BRIEF = ("dice", "sensitivity", "specificity", "auroc")
 
 
 def run(context: Context) -> None:
-    """Write `predictions/<model>/{probs,binary}/<image>.png`, `scores/`, `measurements.json` and `tables.txt`."""
+    """Write `predictions/<model>/` (maps and their record), `scores/`, `measurements.json` and `tables.txt`."""
     settings: EvaluateSettings = context.settings
     rows = read_manifest(context.inputs["data"]).split(*SCORED)
     models = {name: folder for name, folder in context.inputs.items() if name != "data"}
     for name, folder in models.items():
-        predict(context, folder, rows, context.out / "predictions" / name / "probs", settings.inference, label=name)
+        maps = context.out / "predictions" / name
+        predict(context, folder, rows, maps / "probs", settings.inference, label=name, binary_dir=maps / "binary")
     if not context.first_rank:
         return
     measured: dict[str, dict[str, list[Measurement]]] = {}
@@ -49,13 +52,14 @@ def run(context: Context) -> None:
             measured[split] = {name: _measure(context, part, split, name, read_card(models[name])) for name in models}
             measured[split] |= _observer(context, part, split)
     for name, folder in models.items():
-        _write_binary(context.out / "predictions" / name, rows, read_card(folder).threshold)
+        record = prediction_record(describe_model(folder), rows.rows, settings.inference)
+        record["weights"] = os.path.relpath(folder, context.out)
+        write_json(context.out / "predictions" / name / RECORD, record)
     raw = {split: {name: [to_json(m) for m in ms] for name, ms in runs.items()} for split, runs in measured.items()}
     write_json(context.out / "measurements.json", raw)
     write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
     main = next(iter(measured))
-    found = {name: find(ms, "dice") for name, ms in measured[main].items()}
-    context.tracker.summary({f"{main}/{name}/dice": dice.value for name, dice in found.items() if dice is not None})
+    context.tracker.summary(of_evaluation(raw))
     print(_text(main, measured[main], BRIEF, "pooled"))
 
 
@@ -79,7 +83,11 @@ def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Me
     settings: EvaluateSettings = context.settings
     seen = (
         ScoredImage(
-            row.name, binary_probs(images.read_mask(row.observer2)), images.read_mask(row.vessels), read_fov(row)
+            row.name,
+            binary_probs(images.read_mask(row.observer2)),
+            images.read_mask(row.vessels),
+            read_fov(row),
+            row.group,
         )
         for row in rows
         if row.observer2 is not None and row.vessels is not None
@@ -90,12 +98,6 @@ def _observer(context: Context, part: Manifest, split: str) -> dict[str, list[Me
     return {OBSERVER: measure(scores, 0.5, "fixed-0.5", num_resamples=settings.num_resamples, seed=seed)}
 
 
-def _write_binary(folder: Path, rows: Manifest, threshold: float) -> None:
-    for row in rows.rows:
-        probs = images.read_probs(folder / "probs" / f"{row.name}.png")
-        images.write_mask(folder / "binary" / f"{row.name}.png", probs >= threshold)
-
-
 def _text(
     split: str, runs: dict[str, list[Measurement]], metrics: Sequence[str] = METRICS, averaging: str | None = None
 ) -> str:
@@ -104,7 +106,7 @@ def _text(
         name: [m for m in ms if averaging is None or (m.averaging == averaging and m.region == "fov")]
         for name, ms in runs.items()
     }
-    return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table) for table in tabulate(kept, metrics))
+    return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table, MAX_WIDTH) for table in tabulate(kept, metrics))
 
 
 SPLIT_NOTES: dict[str, str] = {

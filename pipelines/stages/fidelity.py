@@ -9,12 +9,13 @@ from pipelines.fidelity import records, words
 from pipelines.fidelity.assessment import SAMPLES, as_json, check_copies, with_doubt
 from pipelines.fidelity.evaluation import Evaluation, SubjectSet, drawn_set
 from pipelines.fidelity.observation import of_files
-from pipelines.fidelity.photographs import of_data_stage
+from pipelines.fidelity.photographs import Photographs, of_data_stage
 from pipelines.settings import FidelitySettings
 from pipelines.store import read_done
 from segkit.core.errors import RequestError
 from segkit.core.files import write_json
 from segkit.core.manifest import read_manifest
+from segkit.core.wording import counted
 
 
 def run(context: Context) -> None:
@@ -25,8 +26,8 @@ def run(context: Context) -> None:
     """
     settings: FidelitySettings = context.settings
     photographs = of_data_stage(context.inputs["data"])
-    if len(photographs.training) < MIN_TRAINING_IMAGES:
-        _leave_out(context, len(photographs.training))
+    if photographs.num_training_groups < MIN_TRAINING_IMAGES:
+        _leave_out(context, photographs)
         return
     gan, generator = read_generator(context.inputs["gan"])
     sets = [
@@ -60,11 +61,14 @@ def _samples(folder: Path) -> SubjectSet:
     return SubjectSet(SAMPLES, title, of_files([row.image for row in read_manifest(folder).rows]))
 
 
-def _leave_out(context: Context, num_training: int) -> None:
+def _leave_out(context: Context, photographs: Photographs) -> None:
     """So few photographs are no basis: say so, unless the pipeline hangs on it."""
     settings: FidelitySettings = context.settings
+    patients = photographs.num_training_groups
+    whose = f" of {counted(patients, 'patient')}" if patients < len(photographs.training) else ""
     reason = (
-        f"{num_training} training photographs, and nothing can be measured against fewer than {MIN_TRAINING_IMAGES}"
+        f"{len(photographs.training)} training photographs{whose}, and nothing can be measured against fewer than "
+        f"{MIN_TRAINING_IMAGES}"
     )
     if settings.max_copy_share is not None:
         raise RequestError(f"there are {reason}; without fidelity.max_copy_share the pipeline goes on all the same")

@@ -44,6 +44,8 @@ def run(context: Context) -> None:
         log_interval_steps=log_steps,
         logger=context.tracker.logger,
         callbacks=[Curves(context.out / "curves.csv", log_steps), Snapshots(context.out), checkpoint],
+        # shapes hardly vary, so that cuDNN's search for the fastest kernels pays
+        benchmark=None if context.runtime.deterministic else True,
         max_steps=steps,
         max_epochs=-1,
     )

@@ -1,18 +1,17 @@
 """What several stages share: predict the rows of a manifest with a model's folder, and score what was predicted."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pipelines.context import Context
-from segkit.core import images
 from segkit.core.manifest import Manifest
-from segkit.data.fov import read_fov
-from segkit.metrics.score import ImageScore, ScoredImage, score_images
-from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import ProbsWriter, image_loader
+from segkit.metrics.score import ImageScore, score_images
+from segkit.tasks.ensemble import predict as predict_missing
+from segkit.tasks.evaluation import scored_row
+from segkit.tasks.prediction import MapWriter
 from segkit.tasks.settings import InferenceSettings
-from segkit.tasks.trainer import build_trainer
-from segkit.tasks.weights import load_predictor
+from segkit.tasks.weights import load_predictor, read_card
 
 
 def predict(
@@ -22,32 +21,25 @@ def predict(
     folder: Path,
     inference: InferenceSettings,
     label: str = "predictions",
+    binary_dir: Path | None = None,
 ) -> None:
-    """Write a 16-bit probability PNG into `folder` for each row that has none yet; ranks share the rows."""
-    missing = [row for row in rows.rows if not (folder / f"{row.name}.png").exists()]
-    # fp32: the scores are to show the network, not the rounding of its arithmetic.
-    trainer = build_trainer(
+    """Write a 16-bit probability PNG into `folder` for each row that has none yet; ranks share the rows.
+
+    With `binary_dir` also the binary maps at the model's own threshold.
+    """
+    writer = MapWriter(folder, binary_dir, read_card(model).threshold) if binary_dir else MapWriter(folder)
+    predict_missing(
+        partial(load_predictor, model),
+        rows.rows,
+        writer,
+        inference,
         context.runtime,
         context.work,
         f"{context.request.name} {label}",
-        precision="32-true",
-        callbacks=[ProbsWriter(folder)],
     )
-    # All ranks have listed what is missing before one of them begins to write, and the model is there.
-    trainer.strategy.barrier()
-    if missing:
-        loader = image_loader(missing, trainer.global_rank, trainer.world_size)
-        trainer.predict(EnsembleTask(load_predictor(model), inference), loader, return_predictions=False)
-    trainer.strategy.barrier()
 
 
 def scored(rows: Manifest, folder: Path, thresholds: Sequence[float] = ()) -> list[ImageScore]:
     """Scores of the labelled rows' predictions in `folder`."""
-    each = (
-        ScoredImage(
-            row.name, images.read_levels(folder / f"{row.name}.png"), images.read_mask(row.vessels), read_fov(row)
-        )
-        for row in rows.rows
-        if row.vessels is not None
-    )
-    return score_images(each, thresholds)
+    labelled = (scored_row(row, folder / f"{row.name}.png") for row in rows.labelled().rows)
+    return score_images(labelled, thresholds)

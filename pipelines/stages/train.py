@@ -7,7 +7,7 @@ import torch
 
 from pipelines.context import Context
 from pipelines.stages.predictions import predict, scored
-from segkit.core.files import atomic_path
+from segkit.core.files import atomic_path, sha256_file
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.seeding import derive_seed
 from segkit.data.datamodule import SegmentationDataModule
@@ -102,7 +102,13 @@ def _save_with_threshold(context: Context, weights: Weights) -> None:
     counts = confusion_at(pool(scores, "fov"), threshold)
     val_dice = float(dice(counts.tp, counts.fp, counts.fn))
     name, chosen = context.request.name, (threshold, "val-best-dice", val_dice)
-    save_network(context.out, weights, settings.model, settings.geometry, *chosen, trained_by=name)
+    images = image_digests(read_manifest(context.inputs["data"]))
+    save_network(context.out, weights, settings.model, settings.geometry, *chosen, trained_by=name, images=images)
     load_predictor(context.out)  # what was written can be read
     context.tracker.summary({"val/best-dice": val_dice, "threshold": threshold})
     print(f"{name}: validation Dice {val_dice:.4f} at threshold {threshold:.3f}, inside the field of view")
+
+
+def image_digests(data: Manifest) -> dict[str, list[str]]:
+    """sha256 of the image files that trained and chose a model, by split: a user can later compare other images."""
+    return {split: sorted(sha256_file(row.image) for row in data.split(split).rows) for split in ("train", "val")}

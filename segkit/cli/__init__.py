@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ensemble": ("segkit.cli.parts:ensemble", "Combine the trained models."),
     "predict": ("segkit.cli.predict:predict", "Segment your own images with a trained model."),
     "evaluate": ("segkit.cli.evaluate:evaluate", "Score predictions against a data set's labels."),
-    "report": ("segkit.cli.report:report", "Find the HTML report of a run."),
+    "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),
     "bench": ("segkit.cli.bench:bench", "Measure images per second here."),
@@ -30,11 +30,20 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@click.group(
-    cls=lazy_group(COMMANDS), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
-)
+class _Segkit(lazy_group(COMMANDS)):  # type: ignore[misc]
+    """The whole command line; `--debug` may stand anywhere in it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        if "--debug" in args[:end]:
+            args = ["--debug", *(arg for arg in args[:end] if arg != "--debug"), *args[end:]]
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+
+@click.group(cls=_Segkit, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="segkit")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; before or after the command.")
 def cli(debug: bool) -> None:
     """Vessel segmentation from twenty labelled fundus photographs, with and without synthetic images."""
     if debug:

@@ -1,4 +1,4 @@
-"""`segkit bench`: images per second of training and inference on this machine; `segkit bench gan` for the GAN."""
+"""`segkit bench`: how fast a segmenter, a GAN, or everything on a GPU runs on this machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +11,12 @@ from segkit.cli.lazy import lazy_group
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "gan": ("segkit.cli.bench_gan:gan", "Time the phases of a GAN's training beside the straightforward path."),
+    "gpu": ("segkit.cli.bench_gpu:gpu", "Run tests, timings and trainings on a CUDA device; one JSON file."),
 }
 
 
 @click.group(cls=lazy_group(COMMANDS), invoke_without_command=True)
-@click.option("--model", "name", type=click.Choice(["sa-unet"]), default="sa-unet", show_default=True)
+@click.option("--model", "name", default="sa-unet", show_default=True, help="The network; `segkit models` lists them.")
 @click.option(
     "--size", type=click.IntRange(16), default=512, show_default=True, help="Side of the square image, pixels."
 )
@@ -48,9 +49,13 @@ def bench(
             raise click.UsageError(f"options of {ctx.invoked_subcommand!r} come after its name", ctx)
         return
     from segkit.core.files import write_json
+    from segkit.models.settings import default_settings
+
+    settings = default_settings(name)
+
     from segkit.tasks.benchmark import measure
 
-    result = measure(name, size, batch, precisions, repeats)
+    result = measure(settings, size, batch, precisions, repeats)
     click.echo(f"{name}, {size}x{size}, batch {batch}; {result['machine']}")
     for row in result["rows"]:
         click.echo(

@@ -106,9 +106,9 @@ def gan(
         with_profile=with_profile,
         watch=lambda rounds: tracked(rounds, repeats, "bench gan", "round"),
     )
-    _show(result)
     if json_path is not None:
         write_json(json_path, result)
+    _show(result)
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -130,4 +130,4 @@ def _show(result: dict[str, Any]) -> None:
         total = sum(parts.values())
         click.echo(f"{kind}: where an average iteration's {total:.2f} s go")
         for part, spent in parts.items():
-            click.echo(f"  {spent / total:5.1%}  {part}")
+            click.echo(f"  {spent / total if total else 0:5.1%}  {part}")  # a profiler may be forbidden to see a GPU

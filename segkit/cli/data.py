@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.group_pattern import group_pattern_option
+
 
 @click.group()
 def data() -> None:
@@ -67,20 +69,35 @@ def _stated(root: Path) -> tuple[int | bool, ...] | None:
 
 @data.command()
 @click.argument("dataset", metavar="NAME:DIR")
-def check(dataset: str) -> None:
-    """Open every file of a data set; print sizes, shares and digests, or what is wrong."""
+@group_pattern_option
+def check(dataset: str, group_pattern: str | None) -> None:
+    """Open every file of a data set; print sizes, shares, patients and digests, and everything that is wrong.
+
+    Exit code 2 if there is an error; warnings are only printed.
+    """
+    from segkit.core.errors import DatasetError
     from segkit.core.files import sha256_file
-    from segkit.core.wording import counted
+    from segkit.core.wording import counted, counted_images
     from segkit.data import readers
 
-    found = readers.open_dataset(dataset)
-    reports = readers.check(found)
-    for item, seen in zip(found.items, reports, strict=True):
-        vessels = "no labels" if seen.vessel_share is None else f"vessels {seen.vessel_share:6.2%} of fov"
+    opened = readers.read(dataset, group_pattern)
+    checked = readers.check(opened)
+    items = {item.name: item for item in opened.items}
+    grouped = opened.num_groups < len(items)
+    for seen in checked.reports:
+        item = items[seen.name]
+        whole = "image" if seen.fov_share is None else "fov"
+        vessels = "no labels" if seen.vessel_share is None else f"vessels {seen.vessel_share:6.2%} of {whole}"
         fov = "no fov mask" if seen.fov_share is None else f"fov {seen.fov_share:6.2%}"
         size = f"{seen.width}x{seen.height}"
-        click.echo(f"{seen.name:<16} {seen.part:<9} {size}  {vessels}  {fov}  {sha256_file(item.image)[:12]}")
-    labelled = sum(seen.vessel_share is not None for seen in reports)
-    click.echo(
-        f"{found.name}: {counted(len(reports), 'image')}, {labelled} labelled, all files whole; digest {found.digest}"
-    )
+        patient = f"  patient {item.group}" if grouped else ""
+        click.echo(f"{seen.name:<16} {seen.part:<9} {size}  {vessels}  {fov}  {sha256_file(item.image)[:12]}{patient}")
+    for finding in checked.findings:
+        click.echo(f"{finding.severity}: {finding.message}", err=True)
+    labelled = sum(item.vessels is not None for item in opened.items)
+    num_errors = sum(finding.severity == "error" for finding in checked.findings)
+    counts = f"{opened.name}: {counted_images(len(items), opened.num_groups)}, {labelled} labelled"
+    if num_errors:
+        click.echo(counts)
+        raise DatasetError(f"{dataset} has {counted(num_errors, 'problem')}, listed above; it cannot be used like this")
+    click.echo(f"{counts}, all files whole; digest {opened.digest}")

@@ -56,7 +56,7 @@ def _machine() -> Iterator[str]:
     import torch
 
     from segkit.tasks.precision import cpu_has_bf16, resolve_precision
-    from segkit.tasks.tracking import logged_in
+    from segkit.tasks.wandb_runs import logged_in
 
     bf16 = "with" if cpu_has_bf16() else "without"
     yield f"{'cpu':<16} {os.cpu_count()} cores, {torch.get_num_threads()} threads, {bf16} bf16 instructions"

@@ -24,7 +24,7 @@ def explain(error: BaseException) -> str:
     if is_out_of_memory(error):
         return (
             f"out of memory ({_first_sentence(error)}); end what else needs it here, or compute in smaller parts: "
-            "gan.images_per_pass, a smaller batch_size or a smaller resolution"
+            "gan.images_per_pass, a smaller batch_size, a smaller resolution, or predict's --tile"
         )
     if is_lost_peer(error):
         return "another process of this stage has ended; what it said, if anything, is the cause"

@@ -4,82 +4,58 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.group_pattern import group_pattern_option
 from segkit.cli.json_option import json_option
 
 
 @click.command()
 @click.option(
-    "--predictions", type=click.Path(path_type=Path), required=True, help="Folder of maps named like the images."
+    "--predictions",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="What `segkit predict` wrote, or any folder of maps named like the images.",
 )
 @click.option("--data", metavar="NAME:DIR", required=True, help="The data set, as in drive:/data/DRIVE.")
 @click.option(
     "--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part."
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Not to be tuned on these images."
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Probability from which a pixel is vessel; by default that of predictions.json, else 0.5. "
+    "Not to be tuned on these images.",
 )
+@click.option("--per-image", type=click.Path(path_type=Path), help="Write every number of each image here, as CSV.")
+@group_pattern_option
 @json_option("every number")
-def evaluate(predictions: Path, data: str, split: str, threshold: float, json_path: Path | None) -> None:
+def evaluate(
+    predictions: Path,
+    data: str,
+    split: str,
+    threshold: float | None,
+    per_image: Path | None,
+    group_pattern: str | None,
+    json_path: Path | None,
+) -> None:
     """Print the tables, test and training images apart; probability maps (8 or 16 bit) and binary maps both do.
 
     A map is found by its image's name in the data set, as 21_training.png, or by the image's number, as 21.png.
     """
-    from segkit.core import images
-    from segkit.core.errors import DatasetError, RequestError
-    from segkit.core.files import write_json
-    from segkit.core.manifest import Row
-    from segkit.data.fov import read_fov
-    from segkit.data.readers import image_files, open_dataset
-    from segkit.metrics.score import ScoredImage, measure, score_images, to_json
-    from segkit.metrics.tables import render, tabulate
+    from segkit.core.files import write_json, write_text
+    from segkit.core.outputs import check_file
+    from segkit.tasks.evaluation import evaluate as evaluate_maps
 
-    dataset = open_dataset(data)
-    if not predictions.is_dir():
-        raise RequestError(f"{predictions} is no folder; give the one that holds the maps")
-    items = [item for item in dataset.items if split in {"all", item.part}]
-    labelled = [item for item in items if item.vessels is not None]
-    if not labelled:
-        raise RequestError(f"{data} has no labels in its {split} part; nothing can be scored")
-    maps = {path.stem: path for path in image_files(predictions)}
-    found = {item.name: maps[key] for item in labelled for key in (_number(item.name), item.name) if key in maps}
-    if not found:
-        raise RequestError(
-            f"{predictions} holds no map of a labelled image; expected names such as {labelled[0].name}.png"
-        )
-    missing = [item.name for item in labelled if item.name not in found]
-    if missing:
-        click.echo(f"not predicted and left out: {', '.join(missing)}", err=True)
-    scored = []
-    for item in labelled:
-        if item.name in found and item.vessels is not None:
-            fov = read_fov(Row(item.name, "test", item.image, fov=item.fov))
-            levels, vessels = images.read_levels(found[item.name]), images.read_mask(item.vessels)
-            if levels.shape != vessels.shape:
-                sizes = [f"{shape[1]}x{shape[0]}" for shape in (levels.shape, vessels.shape)]
-                raise DatasetError(
-                    f"{found[item.name]} is {sizes[0]} pixels, the labels {sizes[1]}; give maps of that size"
-                )
-            scored.append(ScoredImage(item.name, levels, vessels, fov))
-    source = "fixed-0.5" if threshold == 0.5 else "given"
-    part_of = {item.name: item.part for item in labelled}
-    measured = {}
-    for part in ("test", "training"):
-        images_of_part = [image for image in scored if part_of[image.name] == part]
-        if not images_of_part:
-            continue
-        measured[part] = measure(score_images(images_of_part, [threshold]), threshold, source)
-        click.echo(f"== {part} images {', '.join(image.name for image in images_of_part)}")
-        if part == "training":
-            click.echo("a model that was trained on some of these, or chosen with them, scores too well on them")
-        for table in tabulate({predictions.name: measured[part]}):
-            click.echo(render(table) + "\n")
+    if per_image is not None:
+        check_file(per_image, "--per-image", (".csv",))
+    evaluation = evaluate_maps(predictions, data, split, threshold, group_pattern)
+    if evaluation.missing:
+        click.echo(f"not predicted and left out: {', '.join(evaluation.missing)}", err=True)
+    if evaluation.unrecorded:
+        names = ", ".join(evaluation.unrecorded)
+        click.echo(f"warning: predictions.json has no prediction of the data set's files of {names}", err=True)
+    for line in evaluation.lines():
+        click.echo(line)
+    if per_image is not None:
+        write_text(per_image, evaluation.image_csv())
     if json_path is not None:
-        write_json(
-            json_path, [{"part": part, **to_json(number)} for part, numbers in measured.items() for number in numbers]
-        )
-
-
-def _number(name: str) -> str:
-    """The number an image's name begins with, as 21 of 21_training; the whole name where there is none."""
-    digits = name.split("_")[0]
-    return digits if digits.isdigit() else name
+        write_json(json_path, evaluation.to_json())

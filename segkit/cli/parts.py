@@ -40,5 +40,5 @@ def train(
 gan_train = click.command("train")(_part("gan", "Train the recipe's GAN on the training images."))
 pseudo_label = click.command("pseudo-label")(_part("pseudo-labels", "Label the synthetic fundi with the teacher."))
 ensemble = click.command("ensemble")(
-    _part("ensemble", "Combine the recipe's models; the rule is chosen on validation.")
+    _part("ensemble", "Combine the recipe's models; validation images choose the rule.")
 )

@@ -1,10 +1,11 @@
 """`segkit pipeline`: list, show, run, status."""
 
+from itertools import takewhile
 from pathlib import Path
 
 import click
 
-from segkit.cli.recipes import RECIPES, Resolved, resolve, runs_option, settings_options
+from segkit.cli.recipes import CONFIGS, RECIPES, Resolved, resolve, runs_option, settings_options, shipped_configs
 
 
 @click.group()
@@ -14,9 +15,19 @@ def pipeline() -> None:
 
 @pipeline.command("list")
 def list_() -> None:
-    """Name the pipelines there are."""
+    """List the pipelines, and the settings files that come with segkit."""
     for name, recipe in RECIPES.items():
         click.echo(f"{name}: {recipe.SUMMARY}")
+    click.echo("\nsettings for -c:")
+    for name in shipped_configs():
+        click.echo(f"  {name}: {_first_sentence(CONFIGS / f'{name}.yaml')}")
+
+
+def _first_sentence(path: Path) -> str:
+    """How the comment at the head of a settings file begins."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
+    return head.partition(". ")[0].rstrip(".")
 
 
 @pipeline.command()
@@ -60,7 +71,8 @@ def run(
 
 
 def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
-    """Plan, check and run, then say where the results lie."""
+    """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
+    from pipelines import pipeline_run
     from pipelines.runner import check
     from pipelines.runner import run as run_stages
 
@@ -71,7 +83,9 @@ def conduct(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = Fa
             doing = {"done": "done", "begun": "would resume", "missing": "would run"}[item.state]
             click.echo(f"[{number}/{len(planned)}] {item.request.name}: {doing} ({item.folder.name})")
         return
-    run_stages(planned, say=lambda line: click.echo(line))
+    title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
+    with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, click.echo) as launched:
+        launched += run_stages(planned, say=lambda line: click.echo(line))
     last = planned[-1].folder
     report = last / "report.html"
     click.echo(f"report: {report}" if report.exists() else f"result: {last}")

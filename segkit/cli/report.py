@@ -1,4 +1,4 @@
-"""`segkit report`: where a run's HTML report lies."""
+"""`segkit report`: the path of a run's HTML report."""
 
 import shutil
 from pathlib import Path
@@ -13,9 +13,11 @@ from segkit.core.outputs import FINISHED
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Copy the one file here.")
 def report(run: Path, out: Path | None) -> None:
-    """Print the path of the report in RUN: a runs folder (its newest report) or a report stage's folder."""
-    pages = [run / "report.html"] if (run / "report.html").exists() else sorted(run.glob("report-*/report.html"))
-    pages = [page for page in pages if (page.parent / FINISHED).exists()]
+    """Print the path of the newest report in RUN: a runs folder, a folder of several, or a report stage's folder."""
+    if not run.is_dir():
+        problem = f"{run} is not a folder" if run.exists() else f"there is no folder {run}"
+        raise RequestError(f"{problem}; name a folder of results, as in `runs`")
+    pages = [page for page in run.rglob("report.html") if (page.parent / FINISHED).exists()]
     if not pages:
         raise RequestError(f"{run} holds no finished report; `segkit pipeline run` makes one")
     newest = max(pages, key=lambda page: page.stat().st_mtime)

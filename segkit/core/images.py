@@ -1,8 +1,8 @@
 """Image files to arrays and back: the only module that knows file formats and value ranges.
 
-Reads TIFF, GIF, PNG, JPEG and PPM/PGM, 8 and 16 bit, gray, RGB, RGBA, palette and CMYK; of a file with several frames
-the first counts. Alpha is ignored when reading; PNG and TIFF are written with it. Writes are atomic and the same array
-always gives the same bytes.
+Reads TIFF, GIF, PNG, JPEG, PPM/PGM, WebP and BMP, 8 and 16 bit, gray, RGB, RGBA, palette and CMYK; of a file with
+several frames the first counts. Alpha is ignored when reading; PNG and TIFF are written with it. Writes are atomic and
+the same array always gives the same bytes. WebP and BMP are only read.
 """
 
 import errno
@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from segkit.core.errors import ImageError, SegkitError
 from segkit.core.files import atomic_path
 
-SUFFIXES = frozenset({".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".ppm", ".pgm"})
+SUFFIXES = frozenset({".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".ppm", ".pgm", ".webp", ".bmp"})
 """Suffixes, in lower case, of the files the readers look for."""
 
 LEVELS = 65535
@@ -120,6 +120,19 @@ def read_size(path: Path) -> tuple[int, int]:
             turned = picture.getexif().get(0x0112, 1) in {5, 6, 7, 8}
             width, height = picture.size
             return (width, height) if turned else (height, width)
+    except Exception as error:
+        raise _reading_error(path, error) from error
+
+
+def num_frames(path: Path) -> int:
+    """Frames of an image file (an animation's pictures, a TIFF's pages), from its head.
+
+    Raises:
+        ImageError: as `read_size`.
+    """
+    try:
+        with Image.open(path) as picture:
+            return int(getattr(picture, "n_frames", 1))
     except Exception as error:
         raise _reading_error(path, error) from error
 
@@ -228,7 +241,8 @@ def _reading_error(path: Path, error: Exception) -> ImageError:
         return ImageError(f"{path} is truncated or damaged (its end or directory is missing); copy it again")
     if isinstance(error, UnidentifiedImageError):
         return ImageError(
-            f"{path} is not a TIFF, GIF, PNG, JPEG or PPM image, whatever its name says; copy or export it again"
+            f"{path} is not a TIFF, GIF, PNG, JPEG, PPM, WebP or BMP image, whatever its name says; "
+            "copy or export it again"
         )
     reason = " ".join(str(error).split()) or type(error).__name__
     return ImageError(f"{path} is truncated or damaged ({reason}); copy it again")
@@ -237,7 +251,7 @@ def _reading_error(path: Path, error: Exception) -> ImageError:
 def _known_beginning(path: Path) -> bool:
     """Whether a file begins like an image of a known format."""
     with path.open("rb") as file:
-        return file.read(8).startswith((b"II*\0", b"MM\0*", b"\x89PNG", b"GIF8", b"\xff\xd8\xff"))
+        return file.read(8).startswith((b"II*\0", b"MM\0*", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"RIFF", b"BM"))
 
 
 def _is_deep(picture: Image.Image) -> bool:

@@ -34,6 +34,12 @@ class Row:
     """Factor on this image's loss."""
     threshold: float = 0.5
     """Probability from which a pixel of `vessels` is vessel; a pseudo-label's is its teacher's."""
+    group: str = ""
+    """The patient, as far as the data set tells; the image's own name by default. A split never divides a group."""
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            object.__setattr__(self, "group", self.name)
 
 
 _PATHS = ("image", "vessels", "fov", "observer2")
@@ -52,6 +58,11 @@ class Manifest:
     def labelled(self) -> "Manifest":
         """The rows that have a vessel map."""
         return Manifest(tuple(row for row in self.rows if row.vessels is not None))
+
+    @property
+    def num_groups(self) -> int:
+        """Patients that the rows are of."""
+        return len({row.group for row in self.rows})
 
     def __len__(self) -> int:
         return len(self.rows)

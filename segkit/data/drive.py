@@ -27,6 +27,8 @@ _MAPS = {
     "fov": ("mask", "{number}_{part}_mask"),
     "observer2": ("2nd_manual", "{number}_manual2"),
 }
+FOLDERS = ("images", *(folder for folder, _ in _MAPS.values()))
+READS = "labels are read from 1st_manual/ and 2nd_manual/, fields of view from mask/"
 _REQUIRED = {("training", "vessels"), ("training", "fov"), ("test", "fov")}
 
 
@@ -59,17 +61,24 @@ def read(root: Path) -> Dataset:
         items=tuple(sorted(items, key=lambda item: item.name)),
         digest=readers.digest(base, items),
         phantom=(base / MARKER_NAME).is_file(),
+        findings=tuple(finding for part in PARTS for finding in readers.ignored(_folder(base, part), FOLDERS, READS)),
     )
 
 
-def check(dataset: Dataset) -> tuple[ItemReport, ...]:
-    """Decode every file and compare sizes; a map that marks half of the picture is taken for one in the wrong folder.
+def check_item(dataset: Dataset, item: Item) -> ItemReport:
+    """Decode an item's files and compare sizes; a map that marks half of the image is probably in the wrong folder.
 
     Raises:
         DatasetError, ImageError: the first file that is wrong.
     """
     expected = expectation(dataset.root)
-    return tuple(_check_item(item, (expected.height, expected.width)) for item in dataset.items)
+    report = readers.check_item(item, (expected.height, expected.width))
+    if report.vessel_share is not None and report.vessel_share >= 0.5:
+        raise DatasetError(
+            f"{item.vessels} marks {report.vessel_share:.0%} of the field of view as vessel, about 13 % is usual;"
+            " is it a field-of-view mask or inverted? Put the original back"
+        )
+    return report
 
 
 def expectation(base: Path) -> Expectation:
@@ -99,7 +108,7 @@ def _base(root: Path) -> Path:
         names = ", ".join(child.name for child in below)
         raise DatasetError(f"{root} holds {len(below)} data sets ({names}); give the folder of one of them")
     hint = f"; did you mean {root.parent}?" if root.name in PARTS and _has_images(root) else ""
-    raise DatasetError(f"{root} holds no training/images, so it is no DRIVE folder (training/ and test/){hint}")
+    raise DatasetError(f"{root} holds no training/images, so it is not a DRIVE folder (training/ and test/){hint}")
 
 
 def _has_images(folder: Path) -> bool:
@@ -107,8 +116,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def _part(base: Path, part: Part, count: int) -> list[Item]:
-    # the download is one archive per part; each may have been unpacked into a folder of its own name
-    folder = base / part if (base / part / "images").is_dir() else base / part / part
+    folder = _folder(base, part)
     found = _by_number(folder / "images", "{number}_{part}", part)
     if len(found) != count:
         advice = "remove what is not of the data set" if len(found) > count else "copy what is missing"
@@ -126,6 +134,11 @@ def _part(base: Path, part: Part, count: int) -> list[Item]:
         )
         for number, path in found.items()
     ]
+
+
+def _folder(base: Path, part: Part) -> Path:
+    # the download is one archive per part; each may have been unpacked into a folder of its own name
+    return base / part if (base / part / "images").is_dir() else base / part / part
 
 
 def _gap(found: dict[int, Path], base: Path, part: Part, count: int) -> str:
@@ -172,13 +185,3 @@ def _by_number(folder: Path, stem: str, part: Part) -> dict[int, Path]:
 
 def _digits(path: Path) -> str:
     return path.stem.split("_")[0]
-
-
-def _check_item(item: Item, size: tuple[int, int]) -> ItemReport:
-    report = readers.check_item(item, size)
-    if report.vessel_share is not None and report.vessel_share >= 0.5:
-        raise DatasetError(
-            f"{item.vessels} marks {report.vessel_share:.0%} of the field of view as vessel, about 13 % is usual;"
-            " is it a field-of-view mask or inverted? Put the original back"
-        )
-    return report

@@ -1,69 +1,104 @@
-"""A plain folder of one's own: `images/`, `masks/` and, if there are any, `fov/`, paired by the names' stems.
+"""A folder of one's own: `images/`, `masks/` (label maps) and, if there are any, `fov/`, paired by the names' stems.
 
-Images without a file in `masks/` are the test part; all others are training. Below `training/` and `test/` the same
-three folders may stand once each, and then those folders say which part an image belongs to.
+    images/p1_left.png   masks/p1_left.png   fov/p1_left.png      all of them training images
+    training/images/...  training/masks/...  test/images/...      or divided; test images may have no labels
+
+Without `training/` and `test/` every image needs a label map. A `groups.csv` in the folder gives the patient of each
+image; without one, images with CHASE_DB1's names are grouped by child and all others are their own group.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from segkit.core.errors import DatasetError
-from segkit.data import readers
-from segkit.data.readers import Dataset, Item, ItemReport, Part
+from segkit.core.wording import counted
+from segkit.data import groups, readers
+from segkit.data.readers import Dataset, Finding, Item, ItemReport, Part
 
 NAME = "folder"
+PARTS: tuple[Part, ...] = ("training", "test")
+FOLDERS = ("images", "masks", "fov")
+READS = "labels are read from masks/, fields of view from fov/"
+READS_PARTS = "images are read from training/ and test/"
+MOVE_OTHERS = " and all others, with their maps, in training/"
 
 
 def read(root: Path) -> Dataset:
-    """List and pair the files.
+    """List and pair the files; what is wrong with single images is among the findings.
 
     Raises:
-        DatasetError: there are no images, a name occurs twice, or a map belongs to no image.
+        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images.
     """
     base = readers.folder_named(root)
-    parts: tuple[Part, ...] = ("training", "test")
-    divided = [part for part in parts if (base / part / "images").is_dir()]
-    items = [item for part in divided for item in _items(base / part, part)] if divided else _items(base, None)
+    divided = [part for part in PARTS if (base / part / "images").is_dir()]
+    places: dict[Path, Part] = {base / part: part for part in divided} or {base: "training"}
+    files = {folder: {name: _by_stem(folder / name) for name in FOLDERS} for folder in places}
+    items = [
+        Item(stem, part, path, vessels=files[folder]["masks"].get(stem), fov=files[folder]["fov"].get(stem))
+        for folder, part in places.items()
+        for stem, path in files[folder]["images"].items()
+    ]
+    ignored = list(readers.ignored(base, divided, READS_PARTS) if divided else ())
+    ignored += [finding for folder in places for finding in readers.ignored(folder, FOLDERS, READS)]
     if not items:
-        raise DatasetError(f"{base / 'images'} holds no image; expected images/, masks/ and perhaps fov/ in {base}")
+        also = "".join(f"; {finding.message}" for finding in ignored)
+        raise DatasetError(
+            f"{base / 'images'} holds no image; expected images/, masks/ and perhaps fov/ in {base}{also}"
+        )
     names = [item.name for item in items]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"{base} holds {twice[0]} in training/ and in test/; rename one, names must differ")
-    ordered = tuple(sorted(items, key=lambda item: item.name))
-    return Dataset(name=NAME, root=base, items=ordered, digest=readers.digest(base, ordered))
+    findings = [
+        finding for folder, part in places.items() for finding in _pairing(folder, part, files[folder], bool(divided))
+    ]
+    table = base / groups.FILE_NAME
+    patients = groups.from_file(table, names) if table.is_file() else groups.of_names(names)
+    return Dataset(
+        name=NAME,
+        root=base,
+        items=tuple(readers.with_groups(sorted(items, key=lambda item: item.name), patients)),
+        digest=readers.digest(base, items, [table] if table.is_file() else []),
+        findings=(*findings, *ignored),
+    )
 
 
-def check(dataset: Dataset) -> tuple[ItemReport, ...]:
-    """Decode every file; maps must have their image's size.
+def check_item(dataset: Dataset, item: Item) -> ItemReport:
+    """Decode an item's files; maps must have their image's size.
 
     Raises:
         DatasetError, ImageError: the first file that is wrong.
     """
-    return tuple(readers.check_item(item) for item in dataset.items)
+    return readers.check_item(item)
 
 
-def _items(folder: Path, part: Part | None) -> list[Item]:
-    pictures = _by_stem(folder / "images")
-    vessels, fov = _by_stem(folder / "masks"), _by_stem(folder / "fov")
-    for maps in (vessels, fov):
-        for stem in sorted(maps.keys() - pictures.keys()):
-            raise DatasetError(f"{maps[stem]} belongs to no image in {folder / 'images'}; names must be alike")
-    return [
-        Item(
-            name=stem,
-            part=part or ("training" if stem in vessels else "test"),
-            image=path,
-            vessels=vessels.get(stem),
-            fov=fov.get(stem),
+def _pairing(folder: Path, part: Part, files: Mapping[str, Mapping[str, Path]], divided: bool) -> Iterator[Finding]:
+    """Maps without an image, and training images without labels."""
+    pictures, labels = files["images"], files["masks"]
+    for name in ("masks", "fov"):
+        if orphans := sorted(files[name].keys() - pictures.keys()):
+            listed = groups.listed([files[name][stem].name for stem in orphans])
+            example = f", as {min(pictures)}.png" if pictures else ""
+            yield Finding(
+                "error",
+                f"{folder / name}: {listed} {'belongs' if len(orphans) == 1 else 'belong'} to no image in"
+                f" {folder / 'images'}; maps are named like their images{example}",
+            )
+    unlabelled = sorted(pictures.keys() - labels.keys())
+    if part == "training" and unlabelled:
+        whose = f"{len(unlabelled)} of {counted(len(pictures), 'image')} in {folder / 'images'}"
+        yield Finding(
+            "error",
+            f"{whose} {'has' if len(unlabelled) == 1 else 'have'} no label map in {folder / 'masks'}:"
+            f" {groups.listed(unlabelled)}; add the label maps, or keep these images in"
+            f" {(folder.parent if divided else folder) / 'test' / 'images'}{'' if divided else MOVE_OTHERS}",
         )
-        for stem, path in pictures.items()
-    ]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in readers.image_files(folder):
-        if path.stem in found:
-            raise DatasetError(f"{path} and {found[path.stem].name} have the same name; remove one of them")
-        found[path.stem] = path
-    return found
+        if path.stem in files:
+            raise DatasetError(f"{path} and {files[path.stem].name} have the same name; remove one of them")
+        files[path.stem] = path
+    return files

@@ -1,9 +1,10 @@
 """Settings of the data: which images, how they are cut into splits, what size the network sees."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from segkit.core.config import Settings
 
@@ -28,16 +29,35 @@ class DataSettings(Settings):
     """`NAME:DIR`, as in `drive:/data/DRIVE`, or `phantom` to draw one; `--data` on the command line sets it."""
     phantom: PhantomSettings = PhantomSettings()
     """What `source: phantom` draws."""
+    group_pattern: str | None = None
+    """Regular expression whose one capture group finds the patient in each image's name, as in `^(p[0-9]+)_`. Images of
+    a patient are never divided by a split. By default `groups.csv` in the data set's folder counts (columns `image` and
+    `group`), then CHASE_DB1's names (both eyes of a child), and otherwise each image is its own patient."""
     num_val: int = Field(4, ge=1)
-    """Training images set aside to choose checkpoint, threshold and ensemble rule; their scores are optimistic."""
+    """Training images set aside to choose checkpoint, threshold and ensemble rule; their scores are optimistic. Whole
+    patients are taken until there are at least this many images."""
     num_holdout: int = Field(4, ge=0)
-    """Training images set aside for scoring only. With unlabelled test images these are the only unbiased labels."""
+    """Training images set aside for scoring only, whole patients again. With unlabelled test images these are the only
+    unbiased labels."""
     split_seed: int = Field(0, ge=0)
     """Seed of the cut."""
     num_folds: int | None = Field(None, ge=2)
-    """Cut `val` as one of so many folds instead of `num_val` images, for cross-validation; first goes the hold-out."""
+    """Cut `val` as one of so many folds instead of `num_val` images, for cross-validation; first goes the hold-out. A
+    patient is in one fold only."""
     fold: int = Field(0, ge=0)
     """Which fold is `val`, from 0."""
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _one_capture_group(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                num_groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"not a regular expression ({error})") from error
+            if num_groups != 1:
+                raise ValueError(f"{num_groups} capture groups; put the patient, and only that, in parentheses")
+        return pattern
 
     @model_validator(mode="after")
     def _phantoms_suffice(self) -> "DataSettings":
@@ -53,17 +73,17 @@ class DataSettings(Settings):
             raise ValueError(f"fold {self.fold} does not exist among {self.num_folds} folds, counted from 0")
         return self
 
-    def cut(self, names: Iterable[str]) -> "dict[str, Split]":
-        """Which split each training image belongs to.
+    def cut(self, groups: Mapping[str, str]) -> "dict[str, Split]":
+        """Which split each training image belongs to, given the group of each by its name.
 
         Raises:
-            DatasetError: there are too few images for the cut.
+            DatasetError: there are too few images or groups for the cut.
         """
         from segkit.data import splits
 
         if self.num_folds is not None:
-            return splits.fold(names, self.num_folds, self.fold, self.num_holdout, self.split_seed)
-        return splits.cut(names, self.num_val, self.num_holdout, self.split_seed)
+            return splits.fold(groups, self.num_folds, self.fold, self.num_holdout, self.split_seed)
+        return splits.cut(groups, self.num_val, self.num_holdout, self.split_seed)
 
 
 Augmentation = Literal["none", "flips", "paper", "strong"]

@@ -1,68 +1,96 @@
-"""Which training image serves for what: cuts and folds as pure functions of names and seed.
+"""Which training image serves for what: cuts and folds as pure functions of names, groups and seed.
 
-The order is that of sha256(seed, name): it depends on no listing order, on no library's random generator, and an image
-added to the data set hardly moves the others.
+A group is a patient: all its images are in the same split. Groups are ordered by sha256(seed, group), so the order
+depends on no listing order and on no library's random generator, and an image added to the data set hardly moves the
+others. Numbers of images are met from below: groups are taken until at least that many images are in the split.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from segkit.core.errors import DatasetError
 from segkit.core.manifest import Split
+from segkit.core.wording import counted_images
 
 
-def cut(names: Iterable[str], num_val: int, num_holdout: int = 0, seed: int = 0) -> dict[str, Split]:
-    """Cut `num_val` validation and `num_holdout` held-out images from the training names; the rest is "train".
+def cut(groups: Mapping[str, str], num_val: int, num_holdout: int = 0, seed: int = 0) -> dict[str, Split]:
+    """Cut at least `num_val` validation and `num_holdout` held-out images; the rest of the training images is "train".
 
     The validation images do not depend on `num_holdout`. The keys are sorted.
 
+    Args:
+        groups: the group of each training image by the image's name.
+        num_val: validation images; more by less than one group where a group has several images.
+        num_holdout: held-out images, likewise.
+        seed: of the order of the groups.
+
     Raises:
-        DatasetError: a name occurs twice, a number is negative, or nothing is left to train on.
+        DatasetError: a number is negative, or no group is left to train on.
     """
-    ordered = shuffled(names, seed)
-    if min(num_val, num_holdout) < 0 or num_val + num_holdout >= len(ordered):
+    sizes, ordered = Counter(groups.values()), shuffled(groups.values(), seed)
+    num_val_groups = _num_groups(ordered, sizes, num_val)
+    val, rest = ordered[:num_val_groups], ordered[num_val_groups:]
+    num_holdout_groups = _num_groups(rest, sizes, num_holdout)
+    if min(num_val, num_holdout) < 0 or num_holdout_groups >= len(rest):
         raise DatasetError(
-            f"{num_val} validation and {num_holdout} held-out images cannot be cut from {len(ordered)}"
-            " with one left to train on; ask for fewer"
+            f"{num_val} validation and {num_holdout} held-out images cannot be cut from"
+            f" {counted_images(len(groups), len(sizes))} with one left to train on; ask for fewer"
         )
-    val, holdout = set(ordered[:num_val]), set(ordered[num_val : num_val + num_holdout])
-    return {name: _split(name, val, holdout) for name in sorted(ordered)}
+    return _splits(groups, val, rest[:num_holdout_groups])
 
 
-def fold(names: Iterable[str], num_folds: int, fold: int, num_holdout: int = 0, seed: int = 0) -> dict[str, Split]:
+def fold(groups: Mapping[str, str], num_folds: int, fold: int, num_holdout: int = 0, seed: int = 0) -> dict[str, Split]:
     """Fold `fold` (from 0) of `num_folds`: every image outside the held-out ones is validated in exactly one fold.
 
-    The held-out images are the same in all folds; fold sizes differ by at most one. The keys are sorted.
+    At least `num_holdout` images are held out, the same in all folds. Each group goes to the fold with the fewest
+    images, so fold sizes differ by at most one group. The keys are sorted.
+
+    Args:
+        groups: the group of each training image by the image's name.
+        num_folds: at least 2.
+        fold: which fold is "val".
+        num_holdout: held-out images.
+        seed: of the order of the groups.
 
     Raises:
-        DatasetError: a name occurs twice, or there are fewer images than folds.
+        DatasetError: there is no such fold, or there are fewer groups than folds.
     """
-    ordered = shuffled(names, seed)
+    sizes, ordered = Counter(groups.values()), shuffled(groups.values(), seed)
     if not 0 <= fold < num_folds:
         raise DatasetError(f"there is no fold {fold} of {num_folds}; folds are 0 to {num_folds - 1}")
-    if num_folds < 2 or num_holdout < 0 or len(ordered) - num_holdout < num_folds:
+    num_holdout_groups = _num_groups(ordered, sizes, num_holdout)
+    holdout, rest = ordered[:num_holdout_groups], ordered[num_holdout_groups:]
+    if num_folds < 2 or num_holdout < 0 or len(rest) < num_folds:
+        most = "images" if len(sizes) == len(groups) else "patients"
         raise DatasetError(
-            f"{len(ordered)} images less {num_holdout} held out cannot be cut into {num_folds} folds;"
-            " use at least 2 folds and no more than there are images"
+            f"{counted_images(len(groups), len(sizes))} less {num_holdout} held out cannot be cut into {num_folds}"
+            f" folds; use at least 2 folds and no more than there are {most}"
         )
-    holdout, rest = set(ordered[:num_holdout]), ordered[num_holdout:]
-    return {name: _split(name, set(rest[fold::num_folds]), holdout) for name in sorted(ordered)}
+    folds: list[list[str]] = [[] for _ in range(num_folds)]
+    num_images = [0] * num_folds
+    for group in rest:
+        smallest = num_images.index(min(num_images))
+        folds[smallest].append(group)
+        num_images[smallest] += sizes[group]
+    return _splits(groups, folds[fold], holdout)
 
 
-def shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """The names in the order of sha256(seed, name).
-
-    Raises:
-        DatasetError: a name occurs twice.
-    """
-    listed = list(names)
-    if len(set(listed)) != len(listed):
-        twice = sorted({name for name in listed if listed.count(name) > 1})
-        raise DatasetError(f"the name {twice[0]} occurs twice; names must differ")
-    return sorted(listed, key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
+def shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    """The different groups in the order of sha256(seed, group)."""
+    return sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
 
 
-def _split(name: str, val: set[str], holdout: set[str]) -> Split:
-    if name in val:
-        return "val"
-    return "holdout" if name in holdout else "train"
+def _num_groups(ordered: Sequence[str], sizes: Mapping[str, int], num_images: int) -> int:
+    """How many of the first groups hold at least so many images; one more than there are if all hold fewer."""
+    total = 0
+    for number, group in enumerate(ordered):
+        if total >= num_images:
+            return number
+        total += sizes[group]
+    return len(ordered) + (total < num_images)
+
+
+def _splits(groups: Mapping[str, str], val: Sequence[str], holdout: Sequence[str]) -> dict[str, Split]:
+    of_group: dict[str, Split] = {**dict.fromkeys(val, "val"), **dict.fromkeys(holdout, "holdout")}
+    return {name: of_group.get(groups[name], "train") for name in sorted(groups)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,11 @@ class Measurement:
     """"fixed-0.5", "val-best-dice", ...; "argmax" of a multi-class prediction; "none" for a metric that uses none."""
     n: int
     """Images the number stands on; in a per-image mean, those that have a value."""
+    num_groups: int
+    """Patients that these images are of."""
     value: float
     low: float
-    """Ends of the 95 % bootstrap interval over images; nan for fewer than two."""
+    """Ends of the 95 % bootstrap interval over patients; nan for fewer than three."""
     high: float
 
 
@@ -72,13 +75,14 @@ def measure(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> list[Measurement]:
-    """Every metric, class by class, with 95 % bootstrap intervals over images; of several classes first all together.
+    """Every metric, class by class, with 95 % bootstrap intervals over patients; of several, first all together.
 
     A metric whose reduction the images were not scored for at `cut` is left out.
     """
     if not scores:
         raise RequestError("there is no image to score")
     names = scores[0].class_names
+    groups = [score.group for score in scores]
     measurements = []
     for class_name in (ALL, *names) if len(names) > 1 else names:
         for region in regions:
@@ -89,6 +93,7 @@ def measure(
                 per_image = pooled(np.eye(len(scores), dtype=np.int64))
                 for averaging in averagings:
                     statistic = pooled if averaging == "pooled" else mean_of(per_image)
+                    counted = np.isfinite(per_image) | (averaging == "pooled")
                     measurements.append(
                         Measurement(
                             metric,
@@ -97,9 +102,12 @@ def measure(
                             averaging,
                             _threshold(metric, cut),
                             threshold_source if METRICS[metric].uses_prediction else "none",
-                            len(scores) if averaging == "pooled" else int(np.isfinite(per_image).sum()),
+                            int(counted.sum()),
+                            len(set(compress(groups, counted))),
                             on_all(statistic, len(scores)),
-                            *bootstrap_interval(statistic, len(scores), num_resamples=num_resamples, seed=seed),
+                            *bootstrap_interval(
+                                statistic, len(scores), groups=groups, num_resamples=num_resamples, seed=seed
+                            ),
                         )
                     )
     return measurements
@@ -122,27 +130,27 @@ def compare(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Paired bootstrap of run a minus run b over the images they share, each at its own threshold.
+    """Paired bootstrap of run a minus run b over the patients of the images they share, each at its own threshold.
 
     Args:
         class_name: by default the only class, or all of several.
 
     Raises:
-        RequestError: the runs do not hold the same images with the same labels.
+        RequestError: the runs do not hold the same images with the same labels and patients.
     """
     scores_a, scores_b = _in_one_order(scores_a, scores_b, region)
     names = scores_a[0].class_names
     name = class_name or (names[0] if len(names) == 1 else ALL)
-    n = len(scores_a)
+    n, groups = len(scores_a), [score.group for score in scores_a]
     a = pooled_statistic(scores_a, metric, region, cut_a, name)
     b = pooled_statistic(scores_b, metric, region, cut_b, name)
     if averaging == "per-image":
         each = np.eye(n, dtype=np.int64)
         values_a, values_b = a(each), b(each)
         shared = np.isfinite(values_a) & np.isfinite(values_b)  # a mean over other images would not be paired
-        n = int(shared.sum())
+        n, groups = int(shared.sum()), list(compress(groups, shared))
         a, b = mean_of(values_a[shared]), mean_of(values_b[shared])
-    paired = paired_bootstrap(a, b, n, num_resamples=num_resamples, seed=seed)
+    paired = paired_bootstrap(a, b, n, groups=groups, num_resamples=num_resamples, seed=seed)
     return Comparison(**asdict(paired), metric=metric, class_name=name, region=region, averaging=averaging,
                       threshold_a=_threshold(metric, cut_a), threshold_b=_threshold(metric, cut_b))  # fmt: skip
 
@@ -245,5 +253,10 @@ def _in_one_order(
                 raise RequestError(
                     f"{name}: the runs were scored with other labels, {pixels} ({class_name}, all) pixels"
                 )
+        if a.group != b.group:
+            raise RequestError(
+                f"{name}: the runs were scored with other patients, {a.group} and {b.group}; score both with the same "
+                "groups"
+            )
     names = sorted(by_name_a)
     return [by_name_a[name] for name in names], [by_name_b[name] for name in names]

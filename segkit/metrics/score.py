@@ -38,9 +38,9 @@ class ScoredImage:
     """(h, w): bool in a binary task, class indices for several classes."""
     region: NDArray[np.bool_]
     """(h, w) pixels that count, such as the field of view."""
+    group: str = ""
+    """The patient; the image's own name by default."""
     classes: Classes = VESSEL
-    group: str | None = None
-    """The patient; the image's name by default."""
 
 
 class Key(NamedTuple):
@@ -59,6 +59,7 @@ class ImageScore:
 
     name: str
     group: str
+    """The patient. Intervals and tests never treat images of one patient as independent."""
     arrays: dict[Key, Counts]
 
     @property
@@ -210,6 +211,12 @@ def _read_cut(text: str) -> Cut | None:
     if text == "None":
         return None
     return ARGMAX if text == ARGMAX else float(text)
+
+
+def is_binary(scores: Iterable[ImageScore]) -> bool:
+    """Whether no prediction holds a probability between 0 and 1, so that metrics of probabilities mean nothing."""
+    counts = (score.levels(name, "all-pixels") for score in scores for name in score.class_names)
+    return not any((levels.positive + levels.negative)[1:-1].any() for levels in counts)
 
 
 def binary_probs(labels: NDArray[np.bool_]) -> NDArray[np.uint16]:

@@ -1,20 +1,28 @@
-"""Percentile bootstrap over images: how far a number would move with other images, and whether two runs differ.
+"""Percentile bootstrap over patients: how far a number would move with other patients, and whether two runs differ.
 
-A resample draws n images with replacement; all that matters is how often each was drawn, so a statistic takes those
-multiplicities, (b, n), and returns b values. Pooled numbers weight the images' counts, per-image means their values.
+A resample draws groups of images (patients) with replacement, as many as there are, and all images of a drawn group
+with it (Davison 1997, section 3.8): images of one patient are alike, so they are no independent evidence. Mostly a
+patient has one image, and then images are drawn. All that matters is how often each image was drawn, so a statistic
+takes those multiplicities, (b, n), and returns b values. Pooled numbers weight the images' counts, per-image means
+their values.
 The seed fixes the draws: two statistics under one seed see the same resamples, which is what makes a test paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.core.groups import group_numbers
+
 FloatArray = NDArray[np.float64]
+MIN_GROUPS = 3
+"""Fewer patients than this have no interval."""
+
 Statistic = Callable[[NDArray[Any]], FloatArray]
 """Multiplicities (b, n) of n images in b resamples -> value of each resample (b,); nan where it has none."""
 
@@ -36,13 +44,28 @@ class PairedDifference:
     high: float
     n: int
     """Images."""
+    num_groups: int
+    """Patients that these images are of."""
     share_above_zero: float
     """Share of resamples in which a beats b."""
 
 
-def resample_multiplicities(n: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each of n images is drawn in each resample: (num_resamples, n), rows sum to n."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=num_resamples)
+def resample_multiplicities(
+    n: int, num_resamples: int, seed: int, groups: Sequence[str] | None = None
+) -> NDArray[np.int64]:
+    """How often each of n images is drawn in each resample: (num_resamples, n).
+
+    Args:
+        n: images.
+        num_resamples: rows of the answer.
+        seed: of the draws.
+        groups: patient of each image; images of one patient are drawn together. By default each image is its own
+            patient, and rows sum to n.
+    """
+    numbers = np.arange(n) if groups is None else group_numbers(groups)
+    num_groups = int(numbers.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_resamples)
+    return np.take(drawn, numbers, axis=1)
 
 
 def mean_of(values: FloatArray) -> Statistic:
@@ -73,32 +96,47 @@ def on_all(statistic: Statistic, n: int) -> float:
 
 
 def bootstrap_interval(
-    statistic: Statistic, n: int, *, num_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    statistic: Statistic,
+    n: int,
+    *,
+    groups: Sequence[str] | None = None,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
-    """Percentile interval over resampled images (Efron 1979); (nan, nan) for fewer than two images.
+    """Percentile interval over resampled patients (Efron 1979); (nan, nan) for fewer than three patients.
 
-    With few images it is a little narrow: about 93 % coverage for a nominal 95 % at n = 20.
+    `groups` is the patient of each of the n images, by default one for each. Two patients give only three different
+    resamples. With few of them the interval is a little narrow: about 93 % coverage for a nominal 95 % at 20.
     """
-    if n < 2:
+    if (n if groups is None else len(set(groups))) < MIN_GROUPS:
         return Interval(np.nan, np.nan)
-    return _percentiles(statistic(resample_multiplicities(n, num_resamples, seed)), level)
+    return _percentiles(statistic(resample_multiplicities(n, num_resamples, seed, groups)), level)
 
 
 def paired_bootstrap(
-    a: Statistic, b: Statistic, n: int, *, num_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    a: Statistic,
+    b: Statistic,
+    n: int,
+    *,
+    groups: Sequence[str] | None = None,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> PairedDifference:
-    """Difference a - b with its interval, both on the same n images and the same resamples.
+    """Difference a - b with its interval, both on the same n images and the same resamples of their patients.
 
     What makes an image hard is hard for both and cancels, so gains far smaller than either interval are seen.
     """
     difference = on_all(a, n) - on_all(b, n)
-    if n < 2:
-        return PairedDifference(difference, np.nan, np.nan, n, np.nan)
-    multiplicities = resample_multiplicities(n, num_resamples, seed)
+    num_groups = n if groups is None else len(set(groups))
+    if num_groups < 2:
+        return PairedDifference(difference, np.nan, np.nan, n, num_groups, np.nan)
+    multiplicities = resample_multiplicities(n, num_resamples, seed, groups)
     differences = a(multiplicities) - b(multiplicities)
     known = differences[np.isfinite(differences)]
     share = float((known > 0).mean()) if known.size else float("nan")
-    return PairedDifference(difference, *_percentiles(differences, level), n, share)
+    return PairedDifference(difference, *_percentiles(differences, level), n, num_groups, share)
 
 
 def _percentiles(values: FloatArray, level: float) -> Interval:

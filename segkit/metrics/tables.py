@@ -5,14 +5,21 @@ A number that was not measured leaves its cell empty; nothing is filled in.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segkit.core.wording import counted
+from segkit.core.wording import counted_images
 from segkit.metrics.measure import Measurement
 from segkit.metrics.metrics import METRICS
 
 HEADINGS = {name: metric.heading for name, metric in METRICS.items()}
+
+
+AVERAGING_HEADINGS = {"pooled": "pooled", "per-image": "mean over images"}
+
+MAX_WIDTH = 100
+"""Columns of characters of a table in a terminal or a text file."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +28,16 @@ class Table:
 
     heading: str
     columns: tuple[str, ...]
-    """The first is "Run", the second "Threshold"."""
+    """The first one names the rows."""
     rows: list[dict[str, str]]
-    """One per run, keyed by column."""
+    """Keyed by column."""
 
 
 def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] = tuple(METRICS)) -> list[Table]:
     """Tables of the runs, in their order, over the `metrics` that at least one of them has.
 
-    Numbers of another class, region, averaging or threshold source never share a table; threshold-free metrics stand
-    in the table of every threshold source.
+    The columns are "Run", "Threshold" and the metrics. Numbers of another class, region, averaging or threshold source
+    never share a table; threshold-free metrics stand in the table of every threshold source.
     """
     measured = {run: [m for m in found if m.metric in metrics] for run, found in runs.items()}
     everything = [m for found in measured.values() for m in found]
@@ -47,6 +54,37 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
     return tables
 
 
+def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
+    """Tables of one run, a row for each metric and a column for each averaging: one table for each region.
+
+    A mean over fewer images than the heading names says over how many.
+
+    Raises:
+        ValueError: the numbers belong to several classes or thresholds.
+    """
+    measurements = list(measurements)
+    cuts = {(m.class_name, m.threshold, m.threshold_source) for m in measurements if m.threshold is not None}
+    if len(cuts) > 1:
+        raise ValueError(f"numbers of one run at one threshold make a table, not of {sorted(cuts)}")
+    tables = []
+    for region in dict.fromkeys(m.region for m in measurements):
+        inside = [m for m in measurements if m.region == region]
+        averagings = dict.fromkeys(m.averaging for m in inside)
+        suffix = " [95 % interval]" if any(_has_interval(m) for m in inside) else ""
+        columns = {averaging: AVERAGING_HEADINGS[averaging] + suffix for averaging in averagings}
+        n, num_groups = max((m.n, m.num_groups) for m in inside)
+        cells = {(m.metric, m.averaging): cell(m) + (f" (n = {m.n})" if 0 < m.n < n else "") for m in inside}
+        rows = [
+            {"Metric": HEADINGS.get(metric, metric)}
+            | {columns[averaging]: cells.get((metric, averaging), "") for averaging in averagings}
+            for metric in dict.fromkeys(m.metric for m in inside)
+        ]
+        cut = "".join(f" | threshold {threshold:.4f} ({source})" for _, threshold, source in cuts)
+        heading = f"class {inside[0].class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
+        tables.append(Table(heading, ("Metric", *columns.values()), rows))
+    return tables
+
+
 def render(table: Table, width: int | None = None) -> str:
     """The table as plain text; columns that do not fit in `width` characters go on in a block below."""
     sizes = {c: max(len(c), *(len(row[c]) for row in table.rows)) for c in table.columns}
@@ -58,7 +96,7 @@ def render(table: Table, width: int | None = None) -> str:
             blocks.append([first])
         blocks[-1].append(column)
     header = {column: column for column in table.columns}
-    lines = [table.heading]
+    lines = [table.heading] if width is None else textwrap.wrap(table.heading, width)
     for block in blocks:
         rule = {column: "-" * sizes[column] for column in block}
         lines += [
@@ -68,11 +106,22 @@ def render(table: Table, width: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def images_text(measurements: Iterable[Measurement]) -> str:
+    """ "20 images", "28 images of 14 patients", "4 to 20 images"."""
+    sizes = sorted({(m.n, m.num_groups) for m in measurements})
+    if len(sizes) == 1:
+        return counted_images(*sizes[0])
+    text = f"{sizes[0][0]} to {sizes[-1][0]} images"
+    patients = sorted({num_groups for _, num_groups in sizes})
+    grouped = any(num_groups < n for n, num_groups in sizes)
+    return f"{text} of {patients[0]} to {patients[-1]} patients" if grouped else text
+
+
 def cell(measurement: Measurement) -> str:
     """ "0.8267 [0.8212, 0.8321]"; empty if the number is nan, without brackets if it has no interval."""
     if measurement.value != measurement.value:
         return ""
-    if measurement.low != measurement.low:
+    if not _has_interval(measurement):
         return f"{measurement.value:.4f}"
     return f"{measurement.value:.4f} [{measurement.low:.4f}, {measurement.high:.4f}]"
 
@@ -86,13 +135,19 @@ def _table(
 ) -> Table:
     class_name, region, averaging = group
     present = [metric for metric in metrics if any(m.metric == metric for found in runs.values() for m in found)]
-    sizes = sorted({m.n for found in runs.values() for m in found})
-    n = counted(sizes[0], "image") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} images"
+    everything = [m for found in runs.values() for m in found]
     columns = ("Run", "Threshold", *(HEADINGS.get(metric, metric) for metric in present))
     rows = []
     for run, found in runs.items():
         cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in found}
         thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in found if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
+    n = images_text(everything)
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
-    return Table(f"{heading} | 95 % intervals over images", columns, rows)
+    over = "patients" if any(m.num_groups < m.n for m in everything) else "images"
+    intervals = f" | 95 % intervals over {over}" if any(_has_interval(m) for m in everything) else ""
+    return Table(heading + intervals, columns, rows)
+
+
+def _has_interval(measurement: Measurement) -> bool:
+    return measurement.low == measurement.low  # not nan

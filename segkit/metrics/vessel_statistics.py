@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import compress, product
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.core.groups import group_numbers
 from segkit.metrics.significance import FloatArray, bootstrap_interval, mean_of
 
 MIN_SEGMENT = 10.0
 """Length in pixels below which a piece between two branch points has no direction to leave."""
 
 MIN_IMAGES = 10
-"""With fewer on either side nothing is claimed."""
+"""With fewer on either side nothing is claimed; images of one patient count as one."""
 
 LEVEL = 0.05
 """Chance of any false claim about the five statistics together; each is tested at a fifth of it (Bonferroni)."""
@@ -138,13 +139,15 @@ def _tortuosity(pieces: NDArray[np.integer], num_pieces: int) -> float:
 
 @dataclass(frozen=True)
 class MeanWithInterval:
-    """Mean over images with its 95 % bootstrap interval; both ends nan for fewer than two."""
+    """Mean over images with its 95 % bootstrap interval over patients; both ends nan for fewer than two."""
 
     mean: float
     low: float
     high: float
     n: int
     """Images that have a value."""
+    num_groups: int
+    """Patients that these images are of; of drawn images as many as images."""
 
 
 @dataclass(frozen=True)
@@ -162,30 +165,59 @@ class StatisticComparison:
     """What it allows to say; see `LEVEL` and `MIN_IMAGES`."""
 
 
-def summarise(statistics: Sequence[VesselStatistics], *, seed: int = 0) -> dict[str, MeanWithInterval]:
-    """Means of each statistic over images."""
-    return {name: _mean(values, seed) for name, values in _columns(statistics).items()}
+def summarise(
+    statistics: Sequence[VesselStatistics], *, groups: Sequence[str] | None = None, seed: int = 0
+) -> dict[str, MeanWithInterval]:
+    """Means of each statistic over images; `groups` is the patient of each, by default one for each."""
+    return {name: _mean(values, _known(values, groups), seed) for name, values in _columns(statistics).items()}
 
 
 def compare(
-    reference: Sequence[VesselStatistics], other: Sequence[VesselStatistics], *, seed: int = 0
+    reference: Sequence[VesselStatistics],
+    other: Sequence[VesselStatistics],
+    *,
+    groups: Sequence[str] | None = None,
+    other_groups: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> list[StatisticComparison]:
-    """Each statistic of `other` beside that of `reference`."""
+    """Each statistic of `other` beside that of `reference`; the groups are the patients of the images of either."""
     ours, theirs = _columns(reference), _columns(other)
-    return [_compared(name, ours[name], theirs[name], seed) for name in VesselStatistics._fields]
+    return [
+        _compared(name, ours[name], theirs[name], _known(ours[name], groups), _known(theirs[name], other_groups), seed)
+        for name in VesselStatistics._fields
+    ]
 
 
-def _compared(name: str, reference: FloatArray, other: FloatArray, seed: int) -> StatisticComparison:
+def _compared(
+    name: str,
+    reference: FloatArray,
+    other: FloatArray,
+    groups: Sequence[str],
+    other_groups: Sequence[str],
+    seed: int,
+) -> StatisticComparison:
     a, b = reference[np.isfinite(reference)], other[np.isfinite(other)]
-    distance, p = permutation_test(a, b, seed=seed)
+    distance, p = permutation_test(a, b, groups_a=groups, groups_b=other_groups, seed=seed)
     finding: Finding = "differs" if p <= LEVEL / len(VesselStatistics._fields) else "no difference shown"
-    if min(len(a), len(b)) < MIN_IMAGES:
+    if min(len(set(groups)), len(set(other_groups))) < MIN_IMAGES:
         finding = "too few images"
-    return StatisticComparison(name, _mean(reference, seed), _mean(other, seed), distance, p, finding)
+    return StatisticComparison(
+        name, _mean(reference, groups, seed), _mean(other, other_groups, seed), distance, p, finding
+    )
 
 
-def permutation_test(a: FloatArray, b: FloatArray, *, seed: int = 0) -> tuple[float, float]:
+def permutation_test(
+    a: FloatArray,
+    b: FloatArray,
+    *,
+    groups_a: Sequence[str] | None = None,
+    groups_b: Sequence[str] | None = None,
+    seed: int = 0,
+) -> tuple[float, float]:
     """Wasserstein distance of two samples, and how often chance alone makes one as large (Fisher 1935).
+
+    Values of one group change sides together. Where the groups of one side are larger, fewer values than there are land
+    on it by chance, and p is too large rather than too small.
 
     Returns:
         The distance and p, both nan where a sample is empty. p is at least 1 / 2000.
@@ -195,10 +227,16 @@ def permutation_test(a: FloatArray, b: FloatArray, *, seed: int = 0) -> tuple[fl
     pooled = np.concatenate([a, b])
     order = np.argsort(pooled, kind="stable")
     gaps = np.diff(pooled[order])
-    belongs = np.arange(len(pooled)) < len(a)
+    numbers_a = np.arange(len(a)) if groups_a is None else group_numbers(groups_a)
+    numbers_b = np.arange(len(b)) if groups_b is None else group_numbers(groups_b)
+    num_a, num_b = int(numbers_a.max()) + 1, int(numbers_b.max()) + 1
+    numbers = np.concatenate([numbers_a, num_a + numbers_b])
+    belongs = np.arange(num_a + num_b) < num_a
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(belongs, (NUM_PERMUTATIONS, 1)), axis=1)
-    found, by_chance = (_distances(sides, gaps) for sides in (belongs[order][None], shuffled))
+    if len(belongs) < len(pooled):  # where each value is its own group, the order of the values does not matter
+        shuffled = shuffled[:, numbers[order]]
+    found, by_chance = (_distances(sides, gaps) for sides in (belongs[numbers[order]][None], shuffled))
     as_large = int((by_chance >= found[0] * (1 - 1e-9)).sum())
     return float(found[0]), (1 + as_large) / (1 + NUM_PERMUTATIONS)
 
@@ -216,9 +254,16 @@ def _columns(statistics: Sequence[VesselStatistics]) -> dict[str, FloatArray]:
     return dict(zip(VesselStatistics._fields, table.T, strict=True))
 
 
-def _mean(values: FloatArray, seed: int) -> MeanWithInterval:
+def _known(values: FloatArray, groups: Sequence[str] | None) -> list[str]:
+    """Groups of the images that have a value."""
+    named = [str(number) for number in range(len(values))] if groups is None else groups
+    return list(compress(named, np.isfinite(values)))
+
+
+def _mean(values: FloatArray, groups: Sequence[str], seed: int) -> MeanWithInterval:
+    """Mean and interval of the values that are known; `groups` holds the patients of these alone."""
     known = values[np.isfinite(values)]
     if not len(known):
-        return MeanWithInterval(float("nan"), float("nan"), float("nan"), 0)
-    low, high = bootstrap_interval(mean_of(known), len(known), seed=seed)
-    return MeanWithInterval(float(known.mean()), low, high, len(known))
+        return MeanWithInterval(float("nan"), float("nan"), float("nan"), 0, 0)
+    low, high = bootstrap_interval(mean_of(known), len(known), groups=groups, seed=seed)
+    return MeanWithInterval(float(known.mean()), low, high, len(known), len(set(groups)))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkit.core.errors import RequestError
+from segkit.models.batch_norm import GlobalBatchNorm2d
 from segkit.models.dropblock import DropBlock2d
 
 Norm = Literal["none", "batch", "group"]
@@ -23,10 +24,10 @@ def check_size(image: Float[Tensor, "n c h w"], stride: int) -> None:
 
 
 def norm_layer(kind: Norm, channels: int) -> nn.Module:
-    """Batch norm, group norm with up to eight groups, or none."""
+    """Batch norm over the images of all ranks, group norm with up to eight groups, or none."""
     if kind == "none":
         return nn.Identity()
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
+    return GlobalBatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def conv_unit(in_channels: int, out_channels: int, drop_prob: float, block_size: int, norm: Norm) -> nn.Sequential:

@@ -3,10 +3,14 @@
 Ghiasi 2018, "DropBlock: A regularization method for convolutional networks".
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from segkit.models.ranks import rank_and_world_size
 
 
 def seed_prob(drop_prob: float, block_size: int, height: int, width: int) -> float:
@@ -15,25 +19,44 @@ def seed_prob(drop_prob: float, block_size: int, height: int, width: int) -> flo
     return drop_prob / block_size**2 * (height * width) / valid
 
 
-def keep_mask(like: Float[Tensor, "n c h w"], drop_prob: float, block_size: int) -> Float[Tensor, "n c h w"]:
-    """1 where the feature map is kept, 0 inside dropped blocks; drawn per image and channel from torch's generator.
+def image_seeds(num_images: int) -> list[int]:
+    """A seed for each image of this rank's share of the global batch; ranks hold equal shares, in order.
+
+    Seeds for the whole batch are drawn from torch's generator on the CPU. Where that is seeded alike on every rank, an
+    image's seed does not depend on how many ranks share the batch.
+    """
+    rank, world_size = rank_and_world_size()
+    seeds: list[int] = torch.randint(2**63 - 1, (world_size * num_images,)).tolist()
+    return seeds[rank * num_images : (rank + 1) * num_images]
+
+
+def keep_mask(
+    like: Float[Tensor, "n c h w"], drop_prob: float, block_size: int, seeds: Sequence[int]
+) -> Float[Tensor, "n c h w"]:
+    """1 where the feature map is kept, 0 inside dropped blocks; drawn for each image and channel from the image's seed.
 
     Two ways to the same distribution. On a CPU seeds are rare enough that listing their blocks costs a fifth of
     touching every pixel; on a GPU the list's length would have to be waited for, so each pixel is drawn and dilated.
     """
     draw = _listed_blocks if like.device.type == "cpu" else _dilated
-    return draw(like, drop_prob, block_size)
+    return draw(like, drop_prob, block_size, seeds)
 
 
-def _listed_blocks(like: Tensor, drop_prob: float, block_size: int) -> Tensor:
-    num, channels, height, width = like.shape
+def _listed_blocks(like: Tensor, drop_prob: float, block_size: int, seeds: Sequence[int]) -> Tensor:
+    channels, height, width = like.shape[1:]
     rows, columns = height - block_size + 1, width - block_size + 1
-    positions = num * channels * rows * columns
-    prob = torch.tensor(seed_prob(drop_prob, block_size, height, width))
-    # Positions are drawn with replacement: two seeds coincide for one in some 500, which is left as it is.
-    num_seeds = int(torch.binomial(torch.tensor(float(positions)), prob))
-    seed = torch.randint(positions, (num_seeds,))
-    plane, place = seed.div(rows * columns, rounding_mode="floor"), seed % (rows * columns)
+    positions = channels * rows * columns
+    trials, prob = torch.tensor(float(positions)), torch.tensor(seed_prob(drop_prob, block_size, height, width))
+    generator = torch.Generator()
+    places = []
+    for image, seed in enumerate(seeds):
+        generator.manual_seed(seed)
+        # Positions are drawn with replacement: two blocks coincide for one in some 500, which is left as it is.
+        num_blocks = int(torch.binomial(trials, prob, generator))
+        first = image * positions
+        places.append(torch.randint(first, first + positions, (num_blocks,), generator=generator))
+    place = torch.cat(places)
+    plane, place = place.div(rows * columns, rounding_mode="floor"), place % (rows * columns)
     keep = torch.ones_like(like)
     stride_n, stride_c, stride_h, stride_w = keep.stride()
     corner = (
@@ -48,10 +71,13 @@ def _listed_blocks(like: Tensor, drop_prob: float, block_size: int) -> Tensor:
     return keep
 
 
-def _dilated(like: Tensor, drop_prob: float, block_size: int) -> Tensor:
+def _dilated(like: Tensor, drop_prob: float, block_size: int, seeds: Sequence[int]) -> Tensor:
     height, width = like.shape[-2:]
     corners = like.new_empty((*like.shape[:2], height - block_size + 1, width - block_size + 1))
-    corners.bernoulli_(seed_prob(drop_prob, block_size, height, width))
+    prob = seed_prob(drop_prob, block_size, height, width)
+    generator = torch.Generator(like.device)
+    for image, seed in zip(corners, seeds, strict=True):
+        image.bernoulli_(prob, generator=generator.manual_seed(seed))  # seeding makes the host wait for nothing
     grown = F.pad(corners, (block_size - 1,) * 4)
     # A square dilation is one along the rows and one along the columns.
     rows = F.max_pool2d(grown, (block_size, 1), stride=1)
@@ -70,9 +96,12 @@ class DropBlock2d(nn.Module):
         if not self.training or self.drop_prob == 0:
             return features
         with torch.no_grad():
-            keep = keep_mask(features, self.drop_prob, min(self.block_size, *features.shape[-2:]))
-            # Keeps the expected activation (Ghiasi 2018, Algorithm 1). Of a tiny map nothing may be left.
-            keep *= keep.numel() / keep.sum(dtype=torch.float32).clamp_min(1)
+            block_size = min(self.block_size, *features.shape[-2:])
+            keep = keep_mask(features, self.drop_prob, block_size, image_seeds(len(features)))
+            # Keeps the expected activation (Ghiasi 2018, Algorithm 1), of each image by itself, so that it does not
+            # depend on the others of its rank. Of a tiny map nothing may be left.
+            kept = keep.sum((1, 2, 3), keepdim=True, dtype=torch.float32)
+            keep *= (keep[0].numel() / kept.clamp_min(1)).to(keep.dtype)  # of two types is several times slower
         return features * keep
 
     def extra_repr(self) -> str:

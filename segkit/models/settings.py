@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from segkit.core.config import Settings
+from segkit.core.errors import RequestError
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)]
 
@@ -79,6 +80,18 @@ MODELS: dict[type[NetworkSettings], str] = {
     UNetSettings: "segkit.models.unet:UNet",
 }
 """Every network: its settings and its class, `module:name`, which is built from settings and a number of channels."""
+
+
+def default_settings(name: str) -> NetworkSettings:
+    """The default settings of a network.
+
+    Raises:
+        RequestError: no network has this name.
+    """
+    by_name = {kind.model_fields["name"].default: kind for kind in MODELS}
+    if name not in by_name:
+        raise RequestError(f"no network is called {name!r}; there are: {', '.join(sorted(by_name))}")
+    return by_name[name]()
 
 
 class LossTerm(Settings):

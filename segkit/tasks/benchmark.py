@@ -8,23 +8,30 @@ from typing import Any
 
 import torch
 
+from segkit.core.errors import RequestError
 from segkit.models import build_model, channels_last
 from segkit.models.losses import LOSSES
-from segkit.models.settings import SAUNetSettings
+from segkit.models.settings import ModelSettings
 
 Step = Callable[[], None]
 
 
-def measure(name: str, size: int, batch: int, precisions: Sequence[str], repeats: int) -> dict[str, Any]:
-    """Median and quartiles of images per second, for each mode and precision.
+def measure(settings: ModelSettings, size: int, batch: int, precisions: Sequence[str], repeats: int) -> dict[str, Any]:
+    """Median and quartiles of images per second of a network, for each mode and precision.
 
     Every kind does one warm-up step; then one step of each kind is timed in turn, `repeats` times. `ratio` is the
     median over rounds of the first precision's time over this one's, each pair measured side by side.
+
+    Raises:
+        RequestError: `size` is no multiple of the network's stride.
     """
+    if size % settings.stride:
+        near = -(-size // settings.stride) * settings.stride
+        raise RequestError(f"size {size} is not a multiple of {settings.name}'s stride {settings.stride}; try {near}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     modes: dict[str, Callable[[str], Step]] = {
-        "train": lambda precision: _training(size, batch, precision, device),
-        "predict": lambda precision: _inference(size, batch, precision, device),
+        "train": lambda precision: _training(settings, size, batch, precision, device),
+        "predict": lambda precision: _inference(settings, size, batch, precision, device),
     }
     rows = []
     for mode, prepare in modes.items():
@@ -48,7 +55,7 @@ def measure(name: str, size: int, batch: int, precisions: Sequence[str], repeats
             )
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return {
-        "model": name,
+        "model": settings.name,
         "size": size,
         "batch": batch,
         "repeats": repeats,
@@ -76,9 +83,9 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _network(precision: str, device: torch.device) -> torch.nn.Module:
+def _network(settings: ModelSettings, precision: str, device: torch.device) -> torch.nn.Module:
     """As a user gets it; plain fp32 in torch's default layout, which is what the others are compared with."""
-    network = build_model(SAUNetSettings()).to(device)
+    network = build_model(settings).to(device)
     return network if precision == "32-true" else channels_last(network)
 
 
@@ -87,8 +94,8 @@ def _autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "32-true")
 
 
-def _training(size: int, batch: int, precision: str, device: torch.device) -> Step:
-    network = _network(precision, device).train()
+def _training(settings: ModelSettings, size: int, batch: int, precision: str, device: torch.device) -> Step:
+    network = _network(settings, precision, device).train()
     optimizer = torch.optim.Adam(network.parameters())
     image = torch.rand(batch, 3, size, size, device=device)
     vessels = (torch.rand(batch, 1, size, size, device=device) < 0.1).float()
@@ -105,8 +112,8 @@ def _training(size: int, batch: int, precision: str, device: torch.device) -> St
     return step
 
 
-def _inference(size: int, batch: int, precision: str, device: torch.device) -> Step:
-    network = _network(precision, device).eval()
+def _inference(settings: ModelSettings, size: int, batch: int, precision: str, device: torch.device) -> Step:
+    network = _network(settings, precision, device).eval()
     image = torch.rand(batch, 3, size, size, device=device)
     layout = torch.contiguous_format if precision == "32-true" else torch.channels_last
 

@@ -18,6 +18,8 @@ from segkit.core.files import atomic_path, write_text
 FORMAT_KEY, CHECKPOINT_FORMAT = "segkit_format", 1
 """Raise the number when checkpoints come to hold something else than before beside the networks' tensors, which are
 compared by name: the state of a callback, or a clock. Without it a checkpoint has format 1."""
+TASK_FORMAT_KEY = "task_format"
+"""A task's own number, `checkpoint_format`, for tensors that keep their names and come to mean another network."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

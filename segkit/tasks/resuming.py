@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segkit.core.errors import CheckpointError
-from segkit.tasks.callbacks import CHECKPOINT_FORMAT, FORMAT_KEY
+from segkit.tasks.callbacks import CHECKPOINT_FORMAT, FORMAT_KEY, TASK_FORMAT_KEY
 
 _WAY_OUT = "remove this file: the same command then begins the training anew"
 
@@ -41,9 +41,10 @@ def read_weights(path: Path, network: torch.nn.Module) -> dict[str, Tensor]:
 
 def _check(checkpoint: Path, task: L.LightningModule) -> None:
     kept = _read(checkpoint, mmap=True)  # names and shapes are enough
-    found = kept.get(FORMAT_KEY, 1)
-    if found != CHECKPOINT_FORMAT:
-        raise _of_another_version(checkpoint, f"its format is {found}, here it is {CHECKPOINT_FORMAT}")
+    formats = {FORMAT_KEY: CHECKPOINT_FORMAT, TASK_FORMAT_KEY: getattr(task, "checkpoint_format", 1)}
+    for key, own in formats.items():
+        if (number := kept.get(key, 1)) != own:
+            raise _of_another_version(checkpoint, f"its format is {number}, here it is {own}")
     _compare(checkpoint, kept.get("state_dict", {}), task.state_dict())
 
 

@@ -55,8 +55,9 @@ class SegmentationTask(L.LightningModule):
         return logits
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # DropBlock's noise is a function of seed, step and rank, so a resumed run draws what an undisturbed one would.
-        torch.manual_seed(derive_seed(self.seed, "step", self.global_step, self.global_rank))
+        # DropBlock draws from torch's generator, alike on all ranks: a function of seed, step and the image's place in
+        # the global batch. So a resumed run, and one on other devices, draws what an undisturbed one would.
+        torch.manual_seed(derive_seed(self.seed, "step", self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self.model(batch["image"].contiguous(memory_format=torch.channels_last))

@@ -33,6 +33,10 @@ class RuntimeSettings(Settings):
     """Where metrics go: Weights & Biases (online when logged in, else offline), CSV in the stage's folder, nowhere."""
     wandb_project: str = "segkit"
     """Project that W&B runs are filed under."""
+    share_images: bool = False
+    """Send pictures to W&B: photographs, label maps, predictions, samples, the report, and the weights of the GAN,
+    which can memorise its photographs. While this is false, W&B gets settings, curves, numbers, digests and the weights
+    of segmentation networks. A stage that is finished is not sent again when this changes."""
 
     def identity(self) -> dict[str, object]:
         """The settings that can change a result."""

@@ -1,12 +1,10 @@
-"""Where a run's metrics, images and lineage go besides its own folder: Weights & Biases, or nowhere.
+"""Where a stage's metrics, images and lineage go besides its own folder: Weights & Biases, or nowhere.
 
-One pipeline run is one W&B group; each stage is a run whose `job_type` is the stage's name. Without a login runs are
-written offline (`wandb sync` uploads them later); nothing ever waits at a prompt.
+Each stage is a W&B run in the group of its pipeline; `pipelines.pipeline_run` writes the run of the pipeline itself. A
+tracker that fails prints one warning and tracks nothing more; it never ends a stage.
 """
 
-import netrc
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,29 @@ import numpy.typing as npt
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from segkit.core.files import sha256_json, write_json
+from segkit.tasks import wandb_runs
 from segkit.tasks.settings import RuntimeSettings
+from segkit.tasks.wandb_runs import RunLabel
 
-MAX_ARTIFACT_BYTES = 64 * 2**20
-"""Larger files are recorded by checksum and stay where they are."""
+STEP, KIMG = "trainer/global_step", "gan/kimg"
 
 
 class Tracker:
     """Tracks nothing; what a stage needs of one."""
 
     logger: Logger | None = None
+    run_id: str | None = None
+    """The W&B run, where there is one."""
 
     def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
-        """Show pictures (h, w, 3) under one key, each with a caption."""
+        """Show pictures (h, w, 3) under one key, each with a caption, if `share_images` allows it."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Final numbers of the run."""
 
     def output(self, name: str, kind: str, folder: Path, record: Mapping[str, Any], used: Sequence[str]) -> None:
-        """Declare the run's result and the results it was made from."""
+        """Declare the result in `folder`, and the results it was made from, each as `name:fingerprint`."""
 
     def close(self) -> None:
         """End the run."""
@@ -42,85 +44,119 @@ class Tracker:
 class WandbTracker(Tracker):
     """One stage as one W&B run."""
 
-    def __init__(
-        self, runtime: RuntimeSettings, out: Path, name: str, run_id: str, group: str | None, config: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, runtime: RuntimeSettings, out: Path, label: RunLabel, config: Mapping[str, Any]) -> None:
         from lightning.pytorch.loggers import WandbLogger
 
-        out.mkdir(parents=True, exist_ok=True)
-        about = {
-            "project": runtime.wandb_project,
-            "name": name,
-            "id": run_id,
-            "group": group,
-            "job_type": name,
-            "dir": str(out),
-            "config": dict(config),
-        }
-        self.run, self.online = _begin(about)
-        self.run.define_metric("trainer/global_step")
-        self.run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-        self.logger = WandbLogger(experiment=self.run, save_dir=out)
+        attempt = self._attempt
+
+        class UnfailingLogger(WandbLogger):
+            """Logs curves; an error of W&B must not end a training."""
+
+            def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+                attempt(lambda: WandbLogger.log_metrics(self, metrics, step))
+
+        self.failed = False
+        self.name = label.name
+        self.run_id = label.run_id
+        self.share_images = runtime.share_images
+        self.run, self.online = wandb_runs.begin(runtime.wandb_project, label, out, config)
+        # A GAN's clock is the images shown to its discriminator, a segmenter's the optimiser's steps.
+        for clock, metrics in ((KIMG, ("gan/*",)), (STEP, ("train/*", "val/*", "lr", "epoch"))):
+            self.run.define_metric(clock)
+            for metric in metrics:
+                self.run.define_metric(metric, step_metric=clock, step_sync=True)
+        self.logger = UnfailingLogger(experiment=self.run, save_dir=out)
 
     def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        if self.share_images:
+            self._attempt(lambda: self._log_images(key, pictures))
+
+    def _log_images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         import wandb
 
         self.run.log({key: [wandb.Image(picture, caption=caption) for caption, picture in pictures.items()]})
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        self.run.summary.update(dict(values))
+        self._attempt(lambda: self.run.summary.update(dict(values)))
 
     def output(self, name: str, kind: str, folder: Path, record: Mapping[str, Any], used: Sequence[str]) -> None:
+        self._attempt(lambda: self._log_artifact(name, kind, folder, record, used))
+
+    def _log_artifact(self, name: str, kind: str, folder: Path, record: Mapping[str, Any], used: Sequence[str]) -> None:
         import wandb
 
-        artifact = wandb.Artifact(name, type=kind, metadata=dict(record))
+        shown = artifact_record(record)
+        artifact = wandb.Artifact(name, type=kind, metadata=shown)
+        # Without a file of their own, all artifacts that upload nothing would be one version.
+        write_json(folder / "wandb" / "record.json", shown)
+        artifact.add_file(str(folder / "wandb" / "record.json"), name="record.json", policy="immutable")
         for path in sorted(folder.rglob("*")):
-            parts = path.relative_to(folder).parts
-            if path.is_file() and parts[0] not in {"work", "wandb"} and path.stat().st_size <= MAX_ARTIFACT_BYTES:
-                artifact.add_file(str(path), name="/".join(parts), policy="immutable")
+            inside = path.relative_to(folder).as_posix()
+            if not path.is_file() or not wandb_runs.may_upload(inside, self.share_images):
+                continue
+            if path.stat().st_size <= wandb_runs.MAX_ARTIFACT_BYTES:
+                artifact.add_file(str(path), name=inside, policy="immutable")
         if self.online:  # W&B cannot look up what is not uploaded yet
             for other in used:
-                self.run.use_artifact(f"{other}:latest")
-        self.run.log_artifact(artifact)
+                self._use(other)
+        self.run.log_artifact(artifact, aliases=["latest", _alias(str(record["fingerprint"]))])
+
+    def _use(self, other: str) -> None:
+        import wandb
+
+        name, _, fingerprint = other.partition(":")
+        try:
+            self.run.use_artifact(f"{name}:{_alias(fingerprint)}")
+        except (wandb.Error, ValueError):
+            return  # that stage ran without W&B, or offline; the record holds its fingerprint all the same
 
     def close(self) -> None:
-        self.run.finish()
+        self._attempt(self.run.finish)
 
-
-def _begin(about: Mapping[str, Any]) -> tuple[Any, bool]:
-    """The run, and whether it is online; one that W&B's server does not take is written offline."""
-    import wandb
-
-    # The run is one of many short processes; what it prints is not worth a line each.
-    settings = wandb.Settings(silent=True, console="off", init_timeout=20)
-    if logged_in():
+    def _attempt(self, action: Callable[[], object]) -> None:
+        """Do it, unless W&B has failed before; the first failure is printed."""
+        if self.failed:
+            return
         try:
-            return wandb.init(**about, mode="online", resume="allow", settings=settings), True
-        except wandb.Error as error:
-            reason = " ".join(str(error).split())
-            print(f"W&B: {reason}; the run is written offline, `wandb sync` uploads it later", flush=True)
-            wandb.teardown()  # or its service holds the run's name to be taken
-    return wandb.init(**about, mode="offline", settings=settings), False
+            action()
+        except Exception as error:
+            self.failed = True
+            warn(self.name, error)
 
 
-def logged_in() -> bool:
-    """Whether W&B runs can go online: a key in the environment or in netrc, and no mode that says otherwise."""
-    if os.environ.get("WANDB_MODE", "online") not in {"online", "shared"}:
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+def warn(name: str, error: Exception) -> None:
+    """Print that W&B has failed in the run called `name`; what it has written so far stays."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"warning: W&B failed in {name} ({reason}); the stage's own files are complete without it", flush=True)
 
 
-def open_tracker(
-    runtime: RuntimeSettings, out: Path, name: str, run_id: str, group: str | None, config: Mapping[str, Any]
-) -> Tracker:
-    """The tracker the runtime asks for; ranks other than the first track nothing, as WANDB_MODE=disabled does."""
-    disabled = os.environ.get("WANDB_MODE") == "disabled"
-    if runtime.tracker != "wandb" or disabled or getattr(rank_zero_only, "rank", 0) != 0:
+def _alias(fingerprint: str) -> str:
+    return fingerprint[:12]
+
+
+def artifact_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What W&B is given of `done.json`: all but the names of files and folders, which may name patients.
+
+    Of the outputs it holds the count by kind of file and one digest over all names and contents.
+    """
+    outputs = record.get("outputs", {})
+    kinds = sorted(Path(name).suffix for name in outputs)
+    inputs = {name: entry["fingerprint"] for name, entry in record.get("inputs", {}).items()}
+    kept = wandb_runs.without_folders({key: value for key, value in record.items() if key not in {"outputs", "inputs"}})
+    return {
+        **kept,
+        "inputs": inputs,
+        "num_files": {kind or "none": kinds.count(kind) for kind in dict.fromkeys(kinds)},
+        "outputs_sha256": sha256_json(outputs),
+    }
+
+
+def open_tracker(runtime: RuntimeSettings, out: Path, label: RunLabel, config: Mapping[str, Any]) -> Tracker:
+    """The tracker that the runtime names; ranks other than the first track nothing, nor does WANDB_MODE=disabled."""
+    if not wandb_runs.may_track(runtime) or getattr(rank_zero_only, "rank", 0) != 0:
         return Tracker()
-    return WandbTracker(runtime, out, name, run_id, group, config)
+    try:
+        return WandbTracker(runtime, out, label, config)
+    except Exception as error:  # a tracker must never end a stage
+        warn(label.name, error)
+        return Tracker()

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from segkit.core.config import Settings, validate
 from segkit.core.errors import ConfigError, WeightsError
-from segkit.core.files import atomic_path, read_json, write_json
+from segkit.core.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from segkit.core.outputs import FINISHED
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.settings import ModelSettings
@@ -110,8 +111,8 @@ def copy_model(source: Path, folder: Path) -> None:
         with atomic_path(folder / TENSORS) as temporary:
             shutil.copyfile(source / TENSORS, temporary)
     else:
-        for name in _described(EnsembleDetails, card.details, source).members:
-            copy_model(source / MEMBERS / name, folder / MEMBERS / name)
+        for member in _members(source, card):
+            copy_model(member, folder / MEMBERS / member.name)
     with atomic_path(folder / DESCRIPTION) as temporary:
         shutil.copyfile(source / DESCRIPTION, temporary)
 
@@ -152,6 +153,67 @@ def _described(cls: type[S], raw: Any, folder: Path) -> S:
     except ConfigError as error:
         reason = "; ".join(str(error).splitlines())
         raise WeightsError(f"{folder / DESCRIPTION} does not describe a model: {reason}") from error
+
+
+def describe_model(folder: Path) -> dict[str, Any]:
+    """What identifies the model in `folder`, as JSON.
+
+    Keys: `weights` (the folder), `weights_sha256` (of all its files), `kind`, `stage` and `fingerprint` (None outside a
+    finished stage), `threshold`, `threshold_source`, `files` (sha256 by path), and `images`: "train" or "val" by the
+    sha256 of each image file that the model was trained on or chosen with, None if the model does not record it.
+
+    Raises:
+        WeightsError: as `read_card`, or a file of the model is missing.
+    """
+    card = read_card(folder)
+    digests = {}
+    for path in _files(folder):
+        if not path.is_file():
+            raise WeightsError(f"{path} does not exist")
+        digests[path.relative_to(folder).as_posix()] = sha256_file(path)
+    finished = folder / FINISHED
+    stage = read_json(finished) if finished.is_file() else {}
+    return {
+        "weights": str(folder.resolve()),
+        "weights_sha256": sha256_json(digests),
+        "kind": card.kind,
+        "stage": stage.get("stage"),
+        "fingerprint": stage.get("fingerprint"),
+        "threshold": card.threshold,
+        "threshold_source": card.threshold_source,
+        "files": digests,
+        "images": _image_splits(folder),
+    }
+
+
+def _members(folder: Path, card: ModelCard) -> list[Path]:
+    """The folders of an ensemble's members; none for a network."""
+    if card.kind == "network":
+        return []
+    return [folder / MEMBERS / name for name in _described(EnsembleDetails, card.details, folder).members]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a model's folder, its members' among them."""
+    card = read_card(folder)
+    own = [folder / DESCRIPTION] + ([folder / TENSORS] if card.kind == "network" else [])
+    return own + [path for member in _members(folder, card) for path in _files(member)]
+
+
+def _image_splits(folder: Path) -> dict[str, str] | None:
+    """ "train" or "val" by an image file's sha256; an image that one member was trained on is "train"."""
+    card = read_card(folder)
+    if card.kind == "ensemble":
+        parts = [_image_splits(member) for member in _members(folder, card)]
+    else:
+        recorded = card.details.get("images")
+        parts = [recorded and {digest: split for split in ("val", "train") for digest in recorded.get(split, ())}]
+    splits: dict[str, str] = {}
+    for part in parts:
+        if part is None:
+            return None
+        splits |= {digest: split for digest, split in part.items() if splits.get(digest) != "train"}
+    return splits
 
 
 def load_predictor(folder: Path) -> Predictor:

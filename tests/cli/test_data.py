@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from segkit.data.readers import open_dataset
+from tests.data import chase
 from tests.pipelines.tiny import files_below, segkit_here
 
 SMALL = ("--train", "2", "--test", "1", "--height", "48", "--width", "52")
@@ -47,6 +48,35 @@ def test_check_shows_every_image_and_the_digest(phantoms: Path, capsys: pytest.C
     ]  # fmt: skip
     digest = open_dataset(f"drive:{phantoms}").digest
     assert last == f"drive: 8 images, 8 labelled, all files whole; digest {digest}"
+
+
+def test_check_prints_patients_where_they_have_several_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chase.write(tmp_path)
+    assert segkit_here("data", "check", f"folder:{tmp_path}") == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert lines[5].startswith("Image_03R")
+    assert lines[5].endswith("patient Image_03")
+    assert last.startswith("folder: 28 images of 14 patients, 28 labelled, all files whole; digest ")
+    assert segkit_here("data", "check", f"folder:{tmp_path}", "--group-pattern", "(.)$") == 0
+    assert "28 images of 2 patients" in capsys.readouterr().out
+
+
+def test_check_prints_all_problems_and_warnings_alone_do_not_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chase.write(tmp_path)
+    chase.draw_labels(tmp_path / "manual1" / "Image_01L.png")
+    assert segkit_here("data", "check", f"folder:{tmp_path}") == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["warning"]
+    (tmp_path / "masks" / "Image_02L.png").unlink()
+    (tmp_path / "images" / "Image_07L.png").write_bytes(b"no image")
+    assert segkit_here("data", "check", f"folder:{tmp_path}") == 2
+    ended = capsys.readouterr()
+    assert [line.split(":")[0] for line in ended.err.splitlines()] == ["error", "error", "warning", "error"]
+    assert "has 2 problems" in ended.err
+    assert ended.out.splitlines()[-1] == "folder: 28 images of 14 patients, 27 labelled"
 
 
 def test_check_names_what_is_wrong(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

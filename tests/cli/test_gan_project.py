@@ -256,7 +256,7 @@ def test_what_cannot_be_projected_is_told_in_a_line(
     out = ("--out", str(tmp_path / "out"))
     for args, code, words in [
         ((*out, tmp_path / "nowhere.png"), 2, "nowhere.png does not exist"),
-        ((*out, tmp_path / "text.png"), 2, "text.png is not a TIFF, GIF, PNG, JPEG or PPM image"),
+        ((*out, tmp_path / "text.png"), 2, "text.png is not a TIFF, GIF, PNG, JPEG, PPM, WebP or BMP image"),
         ((*out, tmp_path / "other"), 2, "is a folder, not an image file"),
         ((*out, drawn, tmp_path / "other" / "drawn.png"), 2, "two images are called 'drawn'"),
         ((*out,), 2, "Missing argument 'IMAGE...'"),

@@ -17,6 +17,7 @@ from pipelines.fidelity.assessment import TooManyCopiesError
 from segkit import __version__, cli
 from segkit.cli import errors
 from segkit.core.errors import ConfigError, SegkitError
+from tests.configs.commands import command_paths
 from tests.pipelines.tiny import environment, run_segkit, segkit_here
 
 HEAVY = ("torch", "lightning", "torchmetrics", "monai", "albumentations", "scipy", "skimage", "matplotlib", "wandb")
@@ -56,11 +57,35 @@ def test_showing_a_pipeline_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
     assert seconds < 3
 
 
-@pytest.mark.parametrize(
-    "args", [("pipeline", "list"), ("pipeline", "run", "-h"), ("stage", "-h"), ("predict", "-h"), ("bench", "-h")]
-)
-def test_no_help_loads_torch(tmp_path: Path, args: tuple[str, ...]) -> None:
-    assert not loaded_by(*args, cwd=tmp_path)[0] & set(HEAVY)
+EVERY_HELP = """
+import contextlib, io, sys
+from segkit.cli import main
+for line in sys.stdin:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main([*line.split(), "--help"])
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_no_help_loads_torch(tmp_path: Path) -> None:
+    lines = [" ".join(path) for path in command_paths()]
+    assert {"", "pipeline run", "gan train", "predict", "stage"} < set(lines)
+    ended = subprocess.run(
+        [sys.executable, "-c", EVERY_HELP],
+        input="\n".join(lines),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(ended.stdout.split())
+    assert "segkit" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_listing_pipelines_loads_no_torch(tmp_path: Path) -> None:
+    assert not loaded_by("pipeline", "list", cwd=tmp_path)[0] & set(HEAVY)
 
 
 def test_planning_loads_no_torch_even_where_there_is_data_to_digest(
@@ -298,10 +323,19 @@ def test_a_traceback_is_shown_when_asked_for(
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-def test_debug_reaches_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_debug_may_stand_anywhere_and_reaches_the_stages(position: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGKIT_DEBUG", "")
-    assert segkit_here("--debug", "pipeline", "list") == 0
+    args = ["pipeline", "list"]
+    args.insert(position, "--debug")
+    assert segkit_here(*args) == 0
     assert os.environ["SEGKIT_DEBUG"] == "1"
+
+
+def test_after_two_hyphens_debug_is_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGKIT_DEBUG", "")
+    assert segkit_here("report", "--", "--debug") == 2
+    assert os.environ["SEGKIT_DEBUG"] == ""
 
 
 def test_a_closed_pipe_is_no_error_to_speak_of(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_bench_prints_and_writes_the_same_figures(tmp_path: Path, capsys: pytest
 
 def test_bench_refuses_a_size_the_network_cannot_take(capsys: pytest.CaptureFixture[str]) -> None:
     assert segkit_here("bench", "--size", "20", "--repeats", "3") == 2
-    assert "20x20 pixels do not fit the network" in capsys.readouterr().err
+    assert "size 20 is not a multiple of sa-unet's stride 8; try 24" in capsys.readouterr().err
 
 
 def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +100,15 @@ def test_report_finds_the_newest_finished_page(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == f"{old}\n"
 
 
+def test_report_finds_pages_in_folders_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [page(tmp_path / name / "report-aaa", name) for name in ("demo", "drive/seed1", "drive/seed2")]
+    for age, path in enumerate(pages):
+        os.utime(path, (1e9 - age, 1e9 - age))
+    for folder, newest in (("", pages[0]), ("drive", pages[1]), ("drive/seed2", pages[2])):
+        assert segkit_here("report", str(tmp_path / folder)) == 0
+        assert capsys.readouterr().out == f"{newest}\n"
+
+
 def test_report_can_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page(tmp_path / "report-aaa", "hello")
     copied = tmp_path / "mine.html"
@@ -108,9 +117,18 @@ def test_report_can_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == f"{copied}\n"
 
 
-def test_a_run_without_a_finished_report_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert segkit_here("report", str(tmp_path)) == 2
-    assert "holds no finished report; `segkit pipeline run` makes one" in capsys.readouterr().err
+def test_a_folder_without_a_report_a_missing_one_and_a_file_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a-file").write_text("")
+    problems = {
+        tmp_path: f"{tmp_path} holds no finished report; ",
+        tmp_path / "nothing": f"there is no folder {tmp_path / 'nothing'}; ",
+        tmp_path / "a-file": f"{tmp_path / 'a-file'} is not a folder; ",
+    }
+    for path, problem in problems.items():
+        assert segkit_here("report", str(path)) == 2
+        assert capsys.readouterr().err.startswith(f"error: {problem}")
 
 
 def test_a_finished_pipeline_has_a_report(finished_runs: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from segkit.cli.recipes import shipped_configs
 from segkit.core.config import parse_yaml
 from tests.pipelines.tiny import STAGES, TINY, plan, segkit_here, write_config
 
@@ -15,8 +16,10 @@ def out_of(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str
     return captured.out if code == 0 else captured.err
 
 
-def test_list_names_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    assert out_of(capsys, "pipeline", "list").startswith("synthetic-aug: teacher, GAN, samples")
+def test_list_names_the_recipe_and_the_shipped_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = out_of(capsys, "pipeline", "list").splitlines()
+    assert lines[0].startswith("synthetic-aug: teacher, GAN, samples")
+    assert [line.split(":")[0].strip() for line in lines[3:]] == shipped_configs()
 
 
 def test_show_prints_the_settings_with_every_default_and_the_graph(

@@ -1,15 +1,21 @@
 """`segkit predict` on one's own images."""
 
+import hashlib
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segkit.core import images
+from segkit.tasks.prediction import MapWriter
 from segkit.tasks.weights import read_card
-from tests.pipelines.tiny import files_below, segkit_here
+from tests.pipelines.tiny import environment, files_below, run_segkit, segkit_here
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +44,8 @@ def test_a_folder_of_images_gives_probabilities_and_vessels_at_their_own_size(
     images.write_image(mine / "large.jpg", np.tile(whole, (2, 3, 1)))
     (mine / "notes.txt").write_text("no picture")
     assert predict(teacher, out, mine) == 0
-    assert files_below(out) == {f"{kind}/{name}.png" for kind in ("probs", "binary") for name in ("odd", "large")}
+    maps = {f"{kind}/{name}.png" for kind in ("probs", "binary") for name in ("odd", "large")}
+    assert files_below(out) == {*maps, "predictions.json"}
     for name, size in (("odd", (47, 45)), ("large", (96, 156))):
         with Image.open(out / "probs" / f"{name}.png") as picture:
             assert picture.mode == "I;16"
@@ -50,7 +57,8 @@ def test_a_folder_of_images_gives_probabilities_and_vessels_at_their_own_size(
         np.testing.assert_array_equal(vessels, probs >= np.float32(read_card(teacher).threshold))
     threshold = f"{read_card(teacher).threshold:.3f}"
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"2 images: probabilities in {out / 'probs'}, vessels (threshold {threshold}) in {out / 'binary'}"
+        f"2 images: probabilities in {out / 'probs'}, "
+        f"vessels (threshold {threshold}, val-best-dice) in {out / 'binary'}"
     )
 
 
@@ -117,18 +125,231 @@ def test_a_model_s_folder_can_be_carried_off_without_its_pipeline(teacher: Path,
     assert predict(tmp_path / "carried", tmp_path / "out", photo) == 0
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def record(out: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((out / "predictions.json").read_text())
+    return read
+
+
+def written(out: Path) -> dict[str, int]:
+    """When each map was written."""
+    return {name: (out / name).stat().st_mtime_ns for name in files_below(out) if name.endswith(".png")}
+
+
+@pytest.fixture
+def photos(photo: Path, tmp_path: Path) -> Path:
+    """A folder of three photographs."""
+    whole = images.read_image(photo)
+    for name, turned in (("a", whole), ("b", whole[::-1]), ("c", whole[:, ::-1])):
+        images.write_image(tmp_path / "photos" / f"{name}.png", turned)
+    return tmp_path / "photos"
+
+
+def test_the_record_says_what_was_predicted_with_what(teacher: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert predict(teacher, out, photos, "--tta", "flips", "--tile", "64") == 0
+    found, card = record(out), read_card(teacher)
+    assert (found["threshold"], found["threshold_source"]) == (card.threshold, "val-best-dice")
+    assert (found["weights"], found["kind"], found["tta"], found["tile"]) == (str(teacher), "network", "flips", 64)
+    assert found["files"] == {name: sha256(teacher / name) for name in ("model.json", "model.safetensors")}
+    assert found["fingerprint"] == json.loads((teacher / "done.json").read_text())["fingerprint"]
+    assert found["images"]["b"] == {
+        "file": "b.png",
+        "path": str(photos / "b.png"),
+        "bytes": (photos / "b.png").stat().st_size,
+        "sha256": sha256(photos / "b.png"),
+        "fov": "estimated",
+        "model_split": None,
+        "probs": "probs/b.png",
+        "binary": "binary/b.png",
+    }
+    (run,) = found["runs"]
+    assert run["images"] == ["a", "b", "c"]
+    assert {"segkit", "torch", "python"} <= run["versions"].keys()
+    assert {"started", "device", "git_commit"} <= run.keys()
+
+
+def test_a_threshold_of_one_s_own_is_recorded_as_given(teacher: Path, photo: Path, tmp_path: Path) -> None:
+    assert predict(teacher, tmp_path / "out", photo, "--threshold", "0.25") == 0
+    found = record(tmp_path / "out")
+    assert (found["threshold"], found["threshold_source"]) == (0.25, "given")
+
+
+def test_the_images_a_model_was_trained_on_are_recognised_by_their_content(
+    finished_runs: Path, teacher: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    rows = json.loads((next(finished_runs.glob("data-*")) / "manifest.json").read_text())["rows"]
+    expected = {row["name"]: row["split"] if row["split"] in {"train", "val"} else None for row in rows}
+    for weights in (teacher, next(finished_runs.glob("ensemble-*"))):
+        out = tmp_path / weights.name
+        assert predict(weights, out, "--data", f"drive:{phantoms}") == 0
+        entries = record(out)["images"]
+        assert {name: entry["model_split"] for name, entry in entries.items()} == expected
+        assert {entry["fov"] for entry in entries.values()} == {"given"}
+
+
+def test_predictions_made_otherwise_are_not_mixed_with_those_that_are_there(
+    finished_runs: Path, teacher: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, ensemble = tmp_path / "out", next(finished_runs.glob("ensemble-*"))
+    assert predict(teacher, out, photos / "a.png") == 0
+    before, maps = record(out), written(out)
+    for weights, args, words in [
+        (ensemble, (), f"other weights ({teacher})"),
+        (teacher, ("--threshold", "0.25"), "0.25"),
+        (teacher, ("--tta", "d4"), "tta = none, not d4"),
+        (teacher, ("--tile", "64"), "tile = None, not 64"),
+    ]:
+        assert predict(weights, out, photos / "b.png", *args) == 2
+        err = capsys.readouterr().err
+        assert words in err
+        assert err.endswith("choose another folder\n")
+    assert (record(out), written(out)) == (before, maps)
+    shutil.copytree(out, tmp_path / "old")
+    (tmp_path / "old" / "predictions.json").unlink()
+    assert predict(teacher, tmp_path / "old", photos / "b.png") == 2
+    assert predict(teacher, out, photos / "b.png") == 0
+    assert set(record(out)["images"]) == {"a", "b"}
+
+
+def test_the_same_command_again_predicts_only_what_is_missing_or_has_changed(
+    teacher: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert predict(teacher, out, photos) == 0
+    first, before = written(out), record(out)
+    assert predict(teacher, out, photos) == 0
+    assert (written(out), record(out)) == (first, before)
+    (out / "binary" / "a.png").unlink()
+    images.write_image(photos / "b.png", 255 - images.read_image(photos / "b.png"))
+    assert predict(teacher, out, photos) == 0
+    again = written(out)
+    assert {name for name in first if again[name] != first[name]} == {
+        f"{kind}/{name}.png" for kind in ("probs", "binary") for name in "ab"
+    }
+    assert record(out)["images"]["b"]["sha256"] == sha256(photos / "b.png")
+    assert [run["images"] for run in record(out)["runs"]] == [["a", "b", "c"], ["a", "b"]]
+    (tmp_path / "other").mkdir()
+    shutil.copy(photos / "c.png", tmp_path / "other" / "a.png")
+    assert predict(teacher, out, tmp_path / "other") == 2
+    assert f"holds the prediction of {photos / 'a.png'}" in capsys.readouterr().err
+    assert written(out) == again
+
+
+def test_a_command_that_was_stopped_goes_on(
+    teacher: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, write = tmp_path / "out", MapWriter.write_on_batch_end
+
+    def stop(self: MapWriter, *args: Any, **named: Any) -> None:
+        if len(files_below(out / "binary")) == 2:
+            raise KeyboardInterrupt
+        write(self, *args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MapWriter, "write_on_batch_end", stop)
+        assert predict(teacher, out, photos) == 130
+    assert files_below(out / "probs") == files_below(out / "binary") == {"a.png", "b.png"}
+    (out / "probs" / ".tmp-c-half.png").write_text("half")
+    first = written(out)
+    assert predict(teacher, out, photos) == 0
+    again = written(out)
+    assert files_below(out / "probs") == files_below(out / "binary") == {"a.png", "b.png", "c.png"}
+    assert all(
+        again[f"{kind}/{name}.png"] == first[f"{kind}/{name}.png"] for kind in ("probs", "binary") for name in "ab"
+    )
+    assert all("binary" in entry for entry in record(out)["images"].values())
+    assert predict(teacher, tmp_path / "whole", photos) == 0
+    for name in again:
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_what_cannot_be_read_is_reported_and_the_rest_predicted(
+    teacher: Path, photos: Path, tmp_path: Path, devices: int
+) -> None:
+    (photos / "0.tif").touch()
+    (photos / "text.png").write_text("hello")
+    whole = (photos / "a.png").read_bytes()
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    command = ("predict", "--weights", str(teacher), "--out", str(out), "--devices", str(devices), str(photos))
+    ended = run_segkit(*command, cwd=tmp_path)
+    assert ended.returncode == 1
+    bad = {"0": "is empty", "text": "is not a", "cut": "is truncated"}
+    assert [line.split()[0] for line in ended.stderr.splitlines()] == ["left", "left", "left", "error:"]
+    for name, words in bad.items():
+        assert words in record(out)["images"][name]["error"]
+        assert any(words in line and f"/{name}." in line for line in ended.stderr.splitlines()[:3])
+    assert files_below(out / "binary") == files_below(out / "probs") == {"a.png", "b.png", "c.png"}
+    for name in bad:
+        next(photos.glob(f"{name}.*")).unlink()
+    (photos / "text.png").write_bytes(whole)
+    assert predict(teacher, out, photos) == 0
+    assert "error" not in record(out)["images"]["text"]
+
+
+def test_sub_folders_are_searched_on_request_and_repeated_in_the_output(
+    teacher: Path, photos: Path, tmp_path: Path
+) -> None:
+    for name in ("left/a.webp", "left/deep/a.bmp", ".hidden/d.png"):
+        (photos / name).parent.mkdir(exist_ok=True, parents=True)
+        with Image.open(photos / "a.png") as picture:
+            picture.save(photos / name)
+    out = photos / "results"
+    for _ in range(2):  # its own results are no images of the second time
+        assert predict(teacher, out, photos, "--recursive") == 0
+        assert files_below(out / "probs") == {"a.png", "b.png", "c.png", "left/a.png", "left/deep/a.png"}
+        assert files_below(out / "binary") == files_below(out / "probs")
+    assert (out / "probs/a.png").read_bytes() == (out / "probs/left/deep/a.png").read_bytes()
+
+
+def test_what_is_not_there_is_noticed_before_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom segkit.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
+    )
+    args = ["predict", "--weights", "w", "--out", "o", "nothere.png"]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *args], cwd=tmp_path, env=environment(), text=True, capture_output=True, check=True
+    )
+    assert ended.stdout == "2 False\n"
+    assert ended.stderr == "error: nothere.png does not exist; give images or folders of images\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predicted_and_evaluated_by_hand_a_model_has_the_scores_the_pipeline_gave_it(
+    finished_runs: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    folder = next(finished_runs.glob("evaluate-*"))
+    expected = json.loads((folder / "measurements.json").read_text())["test"]
+    for model in ("teacher", "ensemble"):
+        out, path = tmp_path / model, tmp_path / f"{model}.json"
+        data = ("--data", f"drive:{phantoms}", "--split", "test")
+        assert predict(next(finished_runs.glob(f"{model}-*")), out, *data) == 0
+        for maps in (out, out / "probs", folder / "predictions" / model / "probs"):
+            assert segkit_here("evaluate", "--predictions", str(maps), *data, "--json", str(path)) == 0
+            ours = json.loads(path.read_text())["measurements"]
+            assert [{key: m[key] for key in m if key != "part"} for m in ours] == expected[model]
+
+
 def bad_requests(photo: Path, tmp_path: Path) -> list[tuple[list[str | Path], str]]:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "above" / "below").mkdir(parents=True)
+    for path in (tmp_path / "01_test.png", tmp_path / "above" / "below" / "a.png"):
+        path.write_text("never opened")
     shutil.copy(photo, tmp_path / "01_test.tif")
     return [
         ([tmp_path / "nowhere"], "nowhere does not exist; give images or folders of images"),
-        ([tmp_path / "empty"], "empty holds no image (.png, .tif, .jpg, .gif, .ppm)"),
-        (
-            [photo, tmp_path / "01_test.tif"],
-            "two images are called '01_test'; their results would overwrite each other",
-        ),
-        ([tmp_path / "text.png"], "text.png is not a TIFF, GIF, PNG, JPEG or PPM image"),
+        ([tmp_path / "empty"], "empty holds no image (.bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp)"),
+        ([photo, tmp_path / "01_test.tif"], "01_test.tif have the same name and their results would overwrite"),
+        ([tmp_path], "the same name"),
+        ([tmp_path / "above"], "holds no image; its sub-folders do, add --recursive"),
+        ([photo, "--split", "test"], "--split goes with --data, --recursive with folders"),
+        ([], "give images and folders, or --data NAME:DIR, and not both"),
         ([photo, "--tile", "10"], "tile = 10: input should be greater than or equal to 64"),
         ([photo, "--devices", "two"], "devices"),
         ([photo, "--tta", "all"], "Invalid value for '--tta': 'all' is not one of 'none', 'flips', 'd4'"),

@@ -10,10 +10,10 @@ from segkit.cli import cli
 
 
 def blocks(text: str) -> Iterator[str]:
-    """Lines of indented blocks that begin with a command of ours; shell comments are left out."""
+    """Lines of indented blocks that begin with a command of ours, without shell comments and redirections."""
     for line in text.splitlines():
         if re.match(r"(    |\t)(segkit|make|pip|python)\b", line):
-            yield line.partition(" #")[0].strip()
+            yield re.split(r" #| > ", line)[0].strip()
 
 
 def mentions(text: str) -> Iterator[str]:
@@ -78,10 +78,16 @@ def options_of(command: click.Command) -> set[str]:
 
 def all_commands(command: click.Command = cli) -> Iterator[click.Command]:
     """Every command below this one, itself included."""
-    yield command
+    yield from command_paths(command).values()
+
+
+def command_paths(command: click.Command = cli, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
+    """Every command below this one, itself included, by the names that lead to it."""
+    paths = {path: command}
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from all_commands(found)
+            below = command.get_command(context, name)
+            assert below is not None
+            paths |= command_paths(below, (*path, name))
+    return paths

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from segkit.cli.recipes import RECIPES, resolve, shipped_config
+from segkit.cli.recipes import RECIPES, config_path, resolve, shipped_configs
 from segkit.core.config import dump_yaml, parse_yaml, validate
+from segkit.core.errors import ConfigError
 from segkit.tasks.settings import TrainSettings
 from tests.configs.commands import comments, parse
 
@@ -45,7 +46,7 @@ def test_its_head_says_what_it_is_for_and_the_commands_there_can_be_typed(path: 
         names, params = parse(command)
         assert names in (["pipeline", "run"], ["gan", "train"])
         given = params["config"]
-        assert given is None or Path(str(given)).name == path.name
+        assert given is None or config_path(Path(str(given))).samefile(path)
         overrides = params["overrides"]
         assert isinstance(overrides, tuple)
         resolve(str(params.get("name", "synthetic-aug")), path, overrides, None)
@@ -75,4 +76,38 @@ def test_its_validations_come_before_its_phases_end(path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_comes_with_its_settings(name: str) -> None:
-    assert shipped_config(name) in CONFIGS
+    assert resolve(name, None, (), None).settings == resolve(name, Path(name), (), None).settings
+
+
+@each
+def test_its_bare_name_is_enough(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert path.stem in shipped_configs()
+    assert config_path(Path(path.stem)).samefile(path)
+
+
+def test_a_file_of_the_user_s_comes_before_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()  # a folder is no settings file
+    assert config_path(Path("demo")).samefile(next(path for path in CONFIGS if path.stem == "demo"))
+    Path("drive-cpu").write_text("{}")
+    assert config_path(Path("drive-cpu")).samefile(tmp_path / "drive-cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("dmo", "did you mean 'demo'"),
+        ("zzz", "demo, drive-cpu, "),
+        ("demo.yaml", "`-c demo`"),
+        ("configs/demo.yaml", "`-c demo`"),
+        ("mine.yaml", "cannot read settings file mine.yaml"),
+        ("mine/demo", "cannot read settings file mine/demo"),
+    ],
+)
+def test_settings_that_are_not_there_are_refused(
+    given: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=hint):
+        resolve("synthetic-aug", Path(given), (), None)

@@ -20,6 +20,27 @@ def test_a_written_image_reads_back_bit_for_bit(tmp_path: Path, suffix: str) -> 
     np.testing.assert_array_equal(images.read_image(tmp_path / f"a{suffix}"), _rgb())
 
 
+@pytest.mark.parametrize(("suffix", "options"), [(".webp", {"lossless": True}), (".bmp", {})])
+def test_webp_and_bmp_are_read(tmp_path: Path, suffix: str, options: dict[str, bool]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(image).save(path, **options)
+    assert suffix in images.SUFFIXES
+    np.testing.assert_array_equal(images.read_image(path), image)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ImageError, match="is truncated or damaged"):
+        images.read_image(path)
+
+
+def test_frames_are_counted(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 200))
+    for suffix in (".gif", ".tif", ".webp"):
+        first.save(tmp_path / f"two{suffix}", save_all=True, append_images=[second])
+        assert images.num_frames(tmp_path / f"two{suffix}") == 2
+    first.save(tmp_path / "one.png")
+    assert images.num_frames(tmp_path / "one.png") == 1
+
+
 @pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
 def test_a_written_mask_reads_back_and_is_stored_as_0_and_255(tmp_path: Path, suffix: str) -> None:
     mask = _rgb()[..., 0] > 100

@@ -22,6 +22,18 @@ def test_rows_are_read_as_they_were_written(tmp_path):
     assert read_manifest(tmp_path / "runs" / "data").rows == written
 
 
+def test_a_row_keeps_its_group_and_without_one_is_its_own(tmp_path):
+    written = (Row("1L", "train", tmp_path / "1L.png", group="child 1"), Row("2L", "val", tmp_path / "2L.png"))
+    write_manifest(written, tmp_path)
+    assert [row.group for row in read_manifest(tmp_path).rows] == ["child 1", "2L"]
+    assert read_manifest(tmp_path).num_groups == 2
+    raw = json.loads((tmp_path / "manifest.json").read_text())
+    for row in raw["rows"]:  # as stages wrote it before there were groups
+        del row["group"]
+    (tmp_path / "manifest.json").write_text(json.dumps(raw))
+    assert [row.group for row in read_manifest(tmp_path).rows] == ["1L", "2L"]
+
+
 def test_paths_are_relative_on_disk_so_that_runs_can_be_moved(tmp_path):
     write_manifest(rows(tmp_path / "a" / "data"), tmp_path / "a" / "runs" / "one")
     raw = json.loads((tmp_path / "a" / "runs" / "one" / "manifest.json").read_text())["rows"]

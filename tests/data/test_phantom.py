@@ -134,7 +134,7 @@ def test_a_phantom_data_set_is_read_as_drive_and_checked(tmp_path: Path) -> None
     assert dataset.phantom
     assert [item.name for item in dataset.items] == ["01_test", "21_training", "22_training"]
     assert all(item.vessels is not None for item in dataset.items)
-    assert {(report.height, report.width) for report in readers.check(dataset)} == {(48, 40)}
+    assert {(report.height, report.width) for report in readers.check(dataset).reports} == {(48, 40)}
     assert seen == [(1, 3), (2, 3), (3, 3)]
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert names == {

@@ -6,10 +6,11 @@ from segkit.core.errors import DatasetError
 from segkit.data import splits
 
 NAMES = [f"{number}_training" for number in range(21, 41)]
+SINGLE = {name: name for name in NAMES}
 
 
 def test_a_cut_has_the_sizes_asked_for() -> None:
-    cut = splits.cut(NAMES, num_val=4, num_holdout=3, seed=1)
+    cut = splits.cut(SINGLE, num_val=4, num_holdout=3, seed=1)
     assert sorted(cut) == NAMES
     assert {split: list(cut.values()).count(split) for split in ("train", "val", "holdout")} == {
         "train": 13,
@@ -19,30 +20,30 @@ def test_a_cut_has_the_sizes_asked_for() -> None:
 
 
 def test_a_cut_does_not_depend_on_the_listing_order() -> None:
-    shuffled = random.Random(0).sample(NAMES, len(NAMES))
-    assert splits.cut(shuffled, 4, 2, seed=5) == splits.cut(NAMES, 4, 2, seed=5)
+    shuffled = {name: name for name in random.Random(0).sample(NAMES, len(NAMES))}
+    assert splits.cut(shuffled, 4, 2, seed=5) == splits.cut(SINGLE, 4, 2, seed=5)
     assert list(splits.cut(shuffled, 4, 2, seed=5)) == NAMES
 
 
 def test_a_cut_stays_what_it_was_when_it_was_recorded() -> None:
-    cut = splits.cut(NAMES, num_val=4, seed=0)
+    cut = splits.cut(SINGLE, num_val=4, seed=0)
     assert [name[:2] for name, split in cut.items() if split == "val"] == ["22", "25", "37", "40"]
 
 
 def test_every_image_is_validated_under_some_seed_and_seeds_differ() -> None:
-    cuts = [splits.cut(NAMES, 4, seed=seed) for seed in range(40)]
+    cuts = [splits.cut(SINGLE, 4, seed=seed) for seed in range(40)]
     chosen = [name for cut in cuts for name, split in cut.items() if split == "val"]
     assert set(chosen) == set(NAMES)
     assert max(chosen.count(name) for name in NAMES) < 20  # 8 expected of 40
 
 
 def test_more_held_out_images_leave_the_validation_images_alone() -> None:
-    few, many = (splits.cut(NAMES, 4, num_holdout, seed=2) for num_holdout in (0, 6))
+    few, many = (splits.cut(SINGLE, 4, num_holdout, seed=2) for num_holdout in (0, 6))
     assert [n for n in NAMES if few[n] == "val"] == [n for n in NAMES if many[n] == "val"]
 
 
 def test_folds_validate_every_image_once_and_share_the_held_out_ones() -> None:
-    folds = [splits.fold(NAMES, num_folds=4, fold=fold, num_holdout=2, seed=3) for fold in range(4)]
+    folds = [splits.fold(SINGLE, num_folds=4, fold=fold, num_holdout=2, seed=3) for fold in range(4)]
     held_out = {name for name in NAMES if folds[0][name] == "holdout"}
     assert len(held_out) == 2
     for name in NAMES:
@@ -54,13 +55,11 @@ def test_folds_validate_every_image_once_and_share_the_held_out_ones() -> None:
 @pytest.mark.parametrize(("num_val", "num_holdout"), [(20, 0), (15, 5), (-1, 0), (4, -1)])
 def test_a_cut_that_leaves_nothing_to_train_on_is_refused(num_val: int, num_holdout: int) -> None:
     with pytest.raises(DatasetError, match="cannot be cut from 20"):
-        splits.cut(NAMES, num_val, num_holdout)
+        splits.cut(SINGLE, num_val, num_holdout)
 
 
-def test_wrong_folds_and_names_are_refused() -> None:
+def test_wrong_folds_are_refused() -> None:
     with pytest.raises(DatasetError, match="no fold 5 of 5"):
-        splits.fold(NAMES, 5, 5)
+        splits.fold(SINGLE, 5, 5)
     with pytest.raises(DatasetError, match="cannot be cut into 21 folds"):
-        splits.fold(NAMES, 21, 0)
-    with pytest.raises(DatasetError, match="a occurs twice"):
-        splits.cut(["a", "b", "a"], 1)
+        splits.fold(SINGLE, 21, 0)

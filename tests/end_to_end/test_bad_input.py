@@ -109,7 +109,7 @@ def text_for_image(root: Path) -> str:
     path.unlink()
     path = path.with_suffix(".png")
     path.write_text("not a picture")
-    return f"{path} is not a TIFF, GIF, PNG, JPEG or PPM image, whatever its name says"
+    return f"{path} is not a TIFF, GIF, PNG, JPEG, PPM, WebP or BMP image, whatever its name says"
 
 
 def label_of_another_size(root: Path) -> str:

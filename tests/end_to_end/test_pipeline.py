@@ -85,7 +85,8 @@ def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
             for model in scored
             for kind in ("probs", "binary")
             for name in {*PHANTOMS["test"], *val}
-        },
+        }
+        | {f"predictions/{model}/predictions.json" for model in scored},
         "report": {"report.html", "verdict.json", "comparisons.json"},
     }  # fmt: skip
     books = {"done.json", "request.yaml"}

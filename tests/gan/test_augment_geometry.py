@@ -26,7 +26,7 @@ def test_mirror_reads_from_the_other_side():
     np.testing.assert_allclose(where_from(EVERYTHING, draws_of(Column.X_FLIP, (0.3, 0)), 3, 5), (3, 5))
 
 
-@pytest.mark.parametrize(("drawn", "source"), [(0.1, (3, 5)), (0.3, (5, -3)), (0.6, (-3, -5)), (0.9, (-5, 3))])
+@pytest.mark.parametrize(("drawn", "source"), [(0.1, (3, 5)), (0.3, (-5, 3)), (0.6, (-3, -5)), (0.9, (5, -3))])
 def test_quarter_turns_are_exact(drawn, source):
     np.testing.assert_array_equal(where_from(EVERYTHING, draws_of(Column.QUARTER_TURNS, (drawn, 0)), 3, 5), source)
 
@@ -41,7 +41,7 @@ def test_scale_is_a_power_of_two_in_both_directions():
 
 @pytest.mark.parametrize("column", [Column.FIRST_TURN, Column.SECOND_TURN])
 def test_turns_go_half_a_circle_either_way(column):
-    angle = -0.5 * math.pi  # (0.75 * 2 - 1) * 180 degrees, undone
+    angle = 0.5 * math.pi  # (0.75 * 2 - 1) * 180 degrees
     expected = (math.cos(angle) * 3 - math.sin(angle) * 5, math.sin(angle) * 3 + math.cos(angle) * 5)
     np.testing.assert_allclose(where_from(EVERYTHING, draws_of(column, (0.75, 0)), 3, 5), expected, atol=1e-12)
 
@@ -104,11 +104,12 @@ def test_warping_by_nothing_changes_a_smooth_image_little():
 
 def test_warping_by_a_mirror_a_quarter_turn_or_a_whole_shift_does_just_that():
     image = smooth()
+    # what is mirrored or turned lies a tenth of a pixel beside: the filter's centre is taken for half a doubled pixel
     mirrored = warp(image, torch.diag(torch.tensor([-1.0, 1, 1])).double().repeat(2, 1, 1), TAPS)
-    assert (mirrored - image.flip(3))[..., 4:-4, 4:-4].abs().max() < 0.01
+    assert (mirrored - image.flip(3))[..., 4:-4, 4:-4].abs().max() < 0.04
     quarter = geometry_matrices(EVERYTHING, 0.5, draws_of(Column.QUARTER_TURNS, (0.3, 0)), 32).repeat(2, 1, 1)
-    # reads (x, y) from (y, -x): the picture turns clockwise, as y points down
-    assert (warp(image, quarter, TAPS) - image.rot90(-1, (2, 3)))[..., 4:-4, 4:-4].abs().max() < 0.01
+    # reads (x, y) from (-y, x): the picture turns counterclockwise, as y points down
+    assert (warp(image, quarter, TAPS) - image.rot90(1, (2, 3)))[..., 4:-4, 4:-4].abs().max() < 0.04
     shift = geometry_matrices(EVERYTHING, 0.5, draws_of(Column.WHOLE_SHIFT, (0.999, 0.4)), 32).repeat(2, 1, 1)
     assert (warp(image, shift, TAPS) - image.roll((-1, 4), (2, 3)))[..., 6:-6, 6:-6].abs().max() < 0.01
 
@@ -138,26 +139,16 @@ def test_borders_are_reflected_not_black():
     torch.testing.assert_close(shifted, image, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("edge", [24, 17, 8])
+@pytest.mark.parametrize("zoom", [1.0, 1.6, 5.0])
 @pytest.mark.parametrize("preset", ["fundus", "bg"])
-def test_warping_equals_the_papers_long_way(preset):
-    edge, num_images = 24, 3
+def test_warping_equals_the_papers_long_way_however_far_it_reads(preset, zoom, edge):
+    num_images = 3
     matrices = geometry_matrices(GEOMETRIES[preset], 0.7, draw(num_images, rng(5)), edge)
+    matrices[:, :2] *= zoom
     image = np.random.default_rng(0).standard_normal((num_images, 2, edge, edge))
     expected = np.stack([reference.warp(*pair, TAPS.numpy()) for pair in zip(image, matrices.numpy(), strict=True)])
-    unmirrored = ~mirrored(matrices.numpy(), edge)
-    assert unmirrored.mean() > 0.25
-    error = np.abs(warp(torch.from_numpy(image), matrices, TAPS).numpy() - expected).max(axis=1)
-    assert error[unmirrored].max() < 1e-12
-
-
-def mirrored(matrices, edge):
-    """Which output pixels the twelve taps make of any point beyond the middle of a border pixel."""
-    lag = (TAPS.numpy() * np.arange(12)).sum() - 5.5
-    steps = np.arange(2 * edge + 10) - (2 * edge + 9) / 2 - lag
-    points = np.stack([*np.meshgrid(steps / 2, steps / 2), np.ones([len(steps)] * 2)])
-    beyond = (np.abs(np.einsum("nij,jhw->nihw", matrices, points)[:, :2]) > (edge - 1) / 2).any(axis=1)
-    windows = np.lib.stride_tricks.sliding_window_view(beyond, (12, 12), axis=(1, 2))
-    return windows.any(axis=(3, 4))[:, ::2, ::2]
+    np.testing.assert_allclose(warp(torch.from_numpy(image), matrices, TAPS), expected, rtol=0, atol=1e-12)
 
 
 def test_beyond_the_borders_lies_the_mirrored_image_however_far():

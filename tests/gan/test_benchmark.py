@@ -27,6 +27,7 @@ from gan.data import BatchStream
 from gan.layers import FAST_LAYERS
 from gan.reference_path import REFERENCE_LAYERS
 from gan.task import StyleGAN2Task
+from segkit.cli.bench_gan import _show
 from segkit.core.errors import SegkitError
 from tests.gan.train_together import SEED, fit, images, tiny
 from tests.pipelines.tiny import segkit_here
@@ -244,6 +245,16 @@ def test_bench_gan_prints_and_writes_the_same_figures(tmp_path, capsys):
 def test_a_wrong_request_is_answered_before_anything_starts(args, words, capsys):
     assert segkit_here(*args) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_profile_that_sees_nothing_is_shown_as_such(capsys):
+    """Where a profiler may not look at a GPU, no time is spent on anything."""
+    result = {
+        **dict.fromkeys(("resolution", "channel_base", "channel_max", "batch", "augment_p", "machine"), 1),
+        **{"rows": [], "memory_mb": {}, "profile": {"bf16": {"filters": 0.0, REST: 0.0}}},
+    }
+    _show(result)
+    assert capsys.readouterr().out.count("0.0%") == 2
 
 
 @pytest.mark.gpu

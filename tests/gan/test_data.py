@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,18 @@ def test_styles_mix_as_often_as_asked_at_every_layer():
     assert set(cutoffs) == {1, 2, 3, 4, 5}
     assert 0.05 < cutoffs.count(5) / 500 < 0.15
     assert BatchDraws(0, 0, 0).mixing_cutoff(5, 0.0) == 5
+
+
+@pytest.mark.parametrize(("device", "is_pinned"), [("cuda", True), ("cpu", False)])
+def test_batches_lie_in_page_locked_memory_for_a_gpu_alone(monkeypatch, device, is_pinned):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda batch: pinned.append(batch) or batch)
+    data = GanImages(numbered(4), tiny(), seed=0)
+    data.trainer = SimpleNamespace(
+        global_rank=0,
+        world_size=1,
+        strategy=SimpleNamespace(root_device=torch.device(device)),
+        lightning_module=SimpleNamespace(num_images_seen=0),
+    )
+    batch = next(iter(data.train_dataloader()))
+    assert [torch.equal(batch, each) for each in pinned] == [True] * is_pinned

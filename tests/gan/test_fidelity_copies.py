@@ -305,6 +305,31 @@ def test_closeness_equals_the_loops():
     assert closeness(distances[:, :3]) == pytest.approx([reference.closeness(row) for row in distances[:, :3]])
 
 
+def test_what_comes_next_is_of_other_patients_than_the_nearest():
+    distances, groups = np.random.default_rng(0).uniform(0.1, 1.4, (40, 9)), "abbcacdec"
+    expected = [reference.closeness_of_patients(row, groups) for row in distances]
+    assert closeness(distances, groups) == pytest.approx(expected)
+    assert closeness(np.array([[0.3, 0.3, 1.0, 1.0]]), ["p", "p", "q", "r"]) == pytest.approx([0.3])
+
+
+def test_fellow_eyes_are_left_out_among_training_images():
+    distances, groups = np.random.default_rng(0).uniform(0.5, 1.4, (7, 7)), "abacbca"
+    distances[0, 2] = distances[2, 0] = 0.01  # both eyes of patient a
+    expected = []
+    for i, row in enumerate(distances):
+        others = [j for j in range(7) if groups[j] != groups[i]]
+        expected.append(reference.closeness_of_patients([row[j] for j in others], [groups[j] for j in others]))
+    assert among_themselves(distances, groups) == pytest.approx(expected)
+    assert among_themselves(distances, groups).min() > 0.3
+    assert among_themselves(distances).min() < 0.05
+
+
+def test_of_a_patient_held_out_only_the_first_photograph_is_tested():
+    drawn, heldout = np.linspace(0.2, 0.8, 9), np.array([0.9, 0.1, 0.5, 0.6, 0.7])
+    assert nearness(drawn, heldout, "aabcb") == nearness(drawn, heldout[[0, 2, 3]])
+    assert nearness(drawn, heldout, "abcde") == nearness(drawn, heldout)
+
+
 def test_among_themselves_leaves_each_out_of_its_own_comparison():
     distances = np.random.default_rng(0).uniform(0.5, 1.4, (6, 6))
     np.fill_diagonal(distances, 0)

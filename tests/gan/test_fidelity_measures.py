@@ -140,7 +140,65 @@ def test_kid_does_not_depend_on_the_order_of_the_images():
     assert kernel_distance(real[::-1], drawn[::-1]) == pytest.approx(kernel_distance(real, drawn))
 
 
+@pytest.mark.parametrize(
+    ("real_groups", "drawn_groups"), [("abacbd", "xyzuv"), ("abcd", "xxyyzz"), ("aabbccc", "xyxz")]
+)
+def test_kid_of_patients_and_its_interval_equal_the_loops(real_groups, drawn_groups):
+    from scipy.stats import t
+
+    real, drawn = cloud(len(real_groups)), cloud(len(drawn_groups), seed=1, mean=0.4)
+    found = kernel_distance(real, drawn, real_groups, drawn_groups)
+    assert found.value == pytest.approx(reference.kid_of_patients(real, drawn, real_groups, drawn_groups))
+    variance = reference.jackknife_of_patients(real, drawn, real_groups, drawn_groups)
+    num_patients = min(len(set(real_groups)), len(set(drawn_groups)))
+    assert found.high - found.value == pytest.approx(t.ppf(0.975, num_patients - 1) * np.sqrt(variance))
+
+
+def test_kid_stays_unbiased_where_both_eyes_of_each_patient_are_nearly_the_same():
+    groups = [f"p{k // 2}" for k in range(12)]
+    by_patient, by_image = [], []
+    for seed in range(200):
+        eyes = np.repeat(1 + 0.3 * cloud(6, 12, seed=2 * seed), 2, axis=0)
+        others = 1 + 0.3 * cloud(40, 12, seed=2 * seed + 1)
+        by_patient.append(kernel_distance(eyes, others, groups).value)
+        by_image.append(kernel_distance(eyes, others).value)
+    assert np.mean(by_patient) == pytest.approx(0, abs=0.03)
+    assert np.mean(by_image) > 0.06
+    assert np.isnan(kernel_distance(cloud(4), cloud(5), "aaaa").value)
+
+
 # neighbours
+
+
+def test_a_fellow_eye_is_no_neighbour():
+    eyes, groups = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]]), "aabbc"
+    drawn = np.array([[2.0], [20.0], [7.0], [30.0], [40.0]])
+    found = neighbourhood(eyes, drawn, 1, groups)
+    # the balls reach 5, 4.9, 4.9, 3.9 (to 9) and 3.9: those of the first four hold 2, of the last three 7
+    assert found.precision == 0.4
+    assert found.density == (4 + 3) / 5
+    assert found.coverage == 1
+    assert neighbourhood(eyes, drawn, 1).precision == 0.2
+    with pytest.raises(ValueError, match="neighbour number 4"):
+        neighbourhood(eyes, drawn, 4, groups)
+    assert measure(eyes, drawn, 4, groups)[2].value is None
+    assert neighbourhood(eyes, drawn[:3], 2, groups).group_size == 3  # each of the eyes still has two others
+
+
+def test_coverage_to_expect_without_fellow_eyes_is_that_of_simulated_patients():
+    rng, groups, covered_shares = np.random.default_rng(0), [f"p{k // 2}" for k in range(16)], []
+    for _ in range(400):
+        found = neighbourhood(rng.random((16, 1)), rng.random((16, 1)), 2, groups)
+        covered_shares.append(found.coverage)
+    assert np.mean(covered_shares) == pytest.approx(expected_coverage(16, 16, 2, groups), abs=0.02)
+
+
+def test_a_share_of_images_of_few_patients_has_the_interval_of_so_many_images():
+    found = share_of(4, 16, 8)
+    assert (found.count, found.n, found.value) == (4, 16, 0.25)
+    assert (found.low, found.high) == pytest.approx((share_of(2, 8).low, share_of(2, 8).high))
+    assert (share_of(0, 16, 8).low, share_of(16, 16, 8).high) == (0, 1)
+    assert share_of(3, 16, 16) == share_of(3, 16)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

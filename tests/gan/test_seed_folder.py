@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gan.data import seeds_loader
-from gan.recorded_folder import LOCK
 from gan.sampling import draw, levels_8bit, levels_16bit
 from gan.seed_folder import SeedFolder, SeedWriter, weights_digest
 from gan.settings import SamplingSettings
@@ -14,6 +13,7 @@ from gan.task import StyleGAN2Task
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.files import TEMPORARY
+from segkit.core.recorded_folder import LOCK
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 from tests.gan.small_networks import networks, tiny

@@ -7,9 +7,12 @@ from safetensors.torch import load_file, save_file
 from gan import weights
 from gan.discriminator import Discriminator
 from gan.generator import Generator
+from gan.interop.convert import import_snapshot
 from gan.sampling import read_generator
+from gan.settings import GanSettings
 from segkit.core.errors import WeightsError
-from tests.gan.small_networks import copies, networks, same, tiny
+from tests.gan.small_networks import copies, networks, same, states, tiny
+from tests.reference import gan_official_pickle as official
 
 
 @pytest.fixture
@@ -27,6 +30,69 @@ def test_networks_come_back_as_they_were(saved):
     weights.load_all(folder, tiny(), others)
     assert all(same(network.state_dict(), others[name]) for name, network in nets.items())
     assert same(nets["generator_ema"].state_dict(), read_generator(folder)[1])
+
+
+def as_format_1(folder, *, number):
+    """Make a folder what an earlier segkit wrote, whose layers that upsample correlated."""
+    for name in ("generator", "generator_ema"):
+        path = folder / f"{name}.safetensors"
+        tensors = load_file(path)
+        save_file(
+            {key: value.flip([2, 3]) if key.endswith("conv0.weight") else value for key, value in tensors.items()}, path
+        )
+    path = folder / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["format"]
+    path.write_text(json.dumps(settings | ({} if number is None else {"format": number})))
+
+
+@pytest.mark.parametrize("number", [None, 1])
+def test_generators_that_an_earlier_segkit_trained_draw_what_they_drew(saved, number, tmp_path):
+    folder, nets = saved
+    as_format_1(folder, number=number)
+    others = networks(tiny(), seed=1)
+    weights.load_all(folder, tiny(), others)
+    assert all(same(network.state_dict(), others[name]) for name, network in nets.items())
+    settings, generator = read_generator(folder)
+    assert same(nets["generator_ema"].state_dict(), generator)
+    weights.save(tmp_path / "again", {"generator_ema": generator}, settings)
+    assert same(nets["generator_ema"].state_dict(), read_generator(tmp_path / "again")[1])
+
+
+def usual(**changes):
+    """The sizes of `tiny`, and of a training only what is usual: what an import writes."""
+    names = ("resolution", "channel_base", "channel_max", "num_mapping_layers", "z_dim", "w_dim")
+    return GanSettings(**{name: getattr(tiny(), name) for name in names} | changes)
+
+
+def test_a_snapshot_of_an_earlier_training_is_never_taken_for_an_import(tmp_path):
+    nets, settings = networks(tiny()), usual()
+    weights.save(tmp_path, {"generator_ema": nets["generator_ema"]}, settings)
+    (tmp_path / "generator.safetensors").write_bytes((tmp_path / "generator_ema.safetensors").read_bytes())
+    as_format_1(tmp_path, number=None)
+    assert same(nets["generator_ema"].state_dict(), read_generator(tmp_path)[1])
+
+
+@pytest.mark.parametrize("resolution", [None, 8, 32])
+def test_an_import_of_an_earlier_segkit_is_refused_until_its_origin_is_clear(tmp_path, resolution):
+    path, folder = tmp_path / "faces.pkl", tmp_path / "w"
+    path.write_bytes(official.dumps(official.snapshot(*states(networks(tiny())))))
+    import_snapshot(path, folder, resolution=resolution)
+    current = read_generator(folder)[1].state_dict()
+    as_format_1(folder, number=None)
+    with pytest.raises(WeightsError, match=r"import the \.pkl again.*add \"format\": 1"):
+        read_generator(folder)
+    (folder / "settings.json").write_text((folder / "settings.json").read_text().replace("{", '{"format": 1,', 1))
+    assert same(current, read_generator(folder)[1])
+
+
+@pytest.mark.parametrize("number", [3, 0, "2", True, 1.0])
+def test_formats_that_this_version_does_not_have_are_refused(saved, number):
+    folder, _ = saved
+    path = folder / "settings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": number}))
+    with pytest.raises(WeightsError, match=r"format is .*, this segkit reads 1 to 2"):
+        read_generator(folder)
 
 
 def test_a_frozen_discriminator_loads_the_weights_of_a_free_one(saved):

@@ -23,7 +23,7 @@ def images(seed=0, num=4, size=(20, 24)):
         labels[rng.random(size) < 0.1] = 255
         region = rng.random(size) < 0.8
         levels = np.round(probs * 65535).astype(np.uint16)
-        result.append(ScoredImage(f"{number:02d}", levels, labels, region, CLASSES))
+        result.append(ScoredImage(f"{number:02d}", levels, labels, region, classes=CLASSES))
     return result
 
 
@@ -84,7 +84,7 @@ def test_an_epoch_scores_like_the_files_written_from_it(measured):
 
 def test_a_class_that_occurs_nowhere_leaves_the_mean():
     without_disc = [
-        ScoredImage(i.name, i.probs, np.where(i.labels == 2, 255, i.labels).astype(np.uint8), i.region, CLASSES)
+        ScoredImage(i.name, i.probs, np.where(i.labels == 2, 255, i.labels).astype(np.uint8), i.region, classes=CLASSES)
         for i in images()
     ]
     numbers = measure(score_images(without_disc), ARGMAX, "argmax", num_resamples=10)

@@ -14,22 +14,25 @@ from segkit.metrics.score import (
     ScoredImage,
     binary_probs,
     choose_threshold,
+    is_binary,
     load_scores,
     save_scores,
     score_image,
     score_images,
 )
 from segkit.metrics.significance import resample_multiplicities
+from tests.reference.metrics_patients import percentile_interval
 from tests.reference.metrics_pixels import best_dice, cldice, rates, retina
 
 THRESHOLD_FREE = ("auroc", "auprc", "log_loss", "ece")
 
 
-def images(seed: int = 30, num_images: int = 4, better: int = 0) -> list[ScoredImage]:
-    """A run on the images of `seed`; `better` lifts the level of every vessel pixel."""
+def images(seed: int = 30, num_images: int = 4, better: int = 0, groups: str = "") -> list[ScoredImage]:
+    """A run on the images of `seed`; `better` lifts the level of every vessel pixel; a letter of `groups` each."""
     levels, vessels, fov = retina(seed, num_images)
     lifted = np.minimum(levels.astype(int) + better * vessels, 65535).astype(np.uint16)
-    return [ScoredImage(f"{k:02d}", *arrays) for k, arrays in enumerate(zip(lifted, vessels, fov, strict=True))]
+    whose = groups or [""] * num_images
+    return [ScoredImage(f"{k:02d}", *arrays) for k, arrays in enumerate(zip(lifted, vessels, fov, whose, strict=True))]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,45 @@ def test_a_pooled_interval_is_the_percentiles_over_regathered_pixels(scores, mea
         values.append(sk.f1_score(vessels[index][fov[index]], levels[index][fov[index]] / 65535 >= 0.4))
     found = find(measured, "dice", "fov", "pooled")
     np.testing.assert_allclose((found.low, found.high), np.percentile(values, [2.5, 97.5]), rtol=1e-10)
+
+
+def test_intervals_are_over_patients_and_numbers_say_how_many_there_are():
+    whose = "baabcc"
+    scores = score_images(images(num_images=6, groups=whose))
+    found = find(measure(scores, 0.5, "fixed-0.5", num_resamples=20_000, metrics=["dice"]), "dice")
+    alone = find(measure(score_images(images(num_images=6)), 0.5, "fixed-0.5", metrics=["dice"]), "dice")
+    assert (found.n, found.num_groups) == (6, 3)
+    assert (alone.n, alone.num_groups) == (6, 6)
+    assert found.value == alone.value
+    levels, vessels, fov = retina(30, 6)
+
+    def dice(index):
+        return sk.f1_score(vessels[index][fov[index]], levels[index][fov[index]] / 65535 >= 0.5)
+
+    np.testing.assert_allclose((found.low, found.high), percentile_interval(whose, dice, 1500, seed=2), atol=0.003)
+
+
+def test_of_a_per_image_mean_only_patients_with_a_value_count():
+    blank = images(num_images=4, groups="abbc")
+    for k in (1, 2):
+        blank[k] = ScoredImage(f"{k:02d}", blank[k].probs, np.zeros_like(blank[k].labels), blank[k].region, "b")
+    measurements = measure(score_images(blank), 0.5, "fixed-0.5", num_resamples=10)
+    mean = find(measurements, "sensitivity", averaging="per-image")
+    assert (mean.n, mean.num_groups) == (2, 2)
+    assert find(measurements, "sensitivity").num_groups == 3
+
+
+def test_a_comparison_is_over_patients_and_both_runs_must_name_the_same(tmp_path):
+    a, b = (
+        score_images(images(better=900, num_images=6, groups="aabbcc")),
+        score_images(images(num_images=6, groups="aabbcc")),
+    )
+    save_scores(a, tmp_path / "a.npz")
+    found = compare(load_scores(tmp_path / "a.npz"), b, 0.5, 0.5)
+    assert (found.n, found.num_groups) == (6, 3)
+    assert found == compare(a, b, 0.5, 0.5)
+    with pytest.raises(RequestError, match="other patients, a and 00"):
+        compare(a, score_images(images(num_images=6)), 0.5, 0.5)
 
 
 def test_cldice_is_left_out_at_a_threshold_the_images_were_not_scored_at(scores):
@@ -203,3 +245,12 @@ def test_no_images_is_a_wrong_request():
 def test_scoring_files_needs_no_torch():
     code = "import sys, segkit.metrics.measure, segkit.metrics.tables; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_run_is_binary_if_no_map_holds_a_probability_between():
+    hard = [ScoredImage(i.name, binary_probs(i.probs > 30000), i.labels, i.region) for i in images()]
+    assert is_binary(score_images(hard))
+    assert not is_binary(score_images(images()))
+    nearly = hard[0].probs.copy()
+    nearly[0, 0] = 1
+    assert not is_binary(score_images([*hard[1:], ScoredImage("00", nearly, hard[0].labels, hard[0].region)]))

@@ -11,6 +11,7 @@ from segkit.metrics.significance import (
     ratio_of,
     resample_multiplicities,
 )
+from tests.reference.metrics_patients import percentile_interval
 
 
 def test_each_resample_draws_n_images():
@@ -87,12 +88,76 @@ def test_images_without_a_value_are_left_out_of_the_mean():
     assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.full(3, np.nan)), 3))
 
 
+def test_two_images_have_no_interval_and_three_have_one():
+    two, three = (bootstrap_interval(mean_of(np.arange(n) / n), n) for n in (2, 3))
+    assert all(math.isnan(end) for end in two)
+    assert 0 <= three.low < three.high <= 1
+
+
 def test_one_image_has_no_interval():
     assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.array([0.8])), 1))
     paired = paired_bootstrap(mean_of(np.array([0.8])), mean_of(np.array([0.7])), 1)
     assert paired.difference == pytest.approx(0.1)
     assert math.isnan(paired.low)
     assert math.isnan(paired.share_above_zero)
+
+
+def eyes(rng, num_patients, like=0.0):
+    """Values of both eyes of each patient, their names, and what the two eyes share in standard deviations."""
+    shared = np.repeat(rng.normal(0.8, 0.02 * like, num_patients), 2)
+    return shared + rng.normal(0, 0.02 * (1 - like), 2 * num_patients), [f"p{k // 2}" for k in range(2 * num_patients)]
+
+
+def test_images_of_a_patient_are_drawn_together():
+    groups = ["b", "a", "b", "c", "a", "b"]
+    drawn = resample_multiplicities(6, 300, 0, groups)
+    assert (drawn[:, [0, 2]] == drawn[:, [2, 5]]).all()
+    assert (drawn[:, 1] == drawn[:, 4]).all()
+    assert (drawn[:, [0, 1, 3]].sum(axis=1) == 3).all()
+
+
+def test_with_a_patient_for_each_image_nothing_changes():
+    groups = [f"p{k}" for k in range(9)]
+    np.testing.assert_array_equal(resample_multiplicities(9, 50, 3, groups), resample_multiplicities(9, 50, 3))
+    values = mean_of(np.random.default_rng(2).random(9))
+    assert bootstrap_interval(values, 9, groups=groups) == bootstrap_interval(values, 9)
+
+
+def test_the_interval_over_patients_is_that_of_drawing_patients_and_gathering_their_images():
+    rng = np.random.default_rng(7)
+    sizes, hits = rng.integers(50, 150, 20).astype(float), rng.random(20)
+    groups = [f"p{k}" for k in rng.integers(0, 8, 20)]
+    interval = bootstrap_interval(ratio_of(hits * sizes, sizes), 20, groups=groups, num_resamples=20_000)
+    plain = percentile_interval(groups, lambda index: np.average(hits[index], weights=sizes[index]), 6_000, seed=1)
+    np.testing.assert_allclose(interval, plain, atol=0.012)
+    apart = bootstrap_interval(ratio_of(hits * sizes, sizes), 20, num_resamples=20_000)
+    assert abs(apart.low - plain[0]) > 0.02  # what resampling images would give
+
+
+def test_over_patients_the_interval_covers_the_truth_where_over_images_it_does_not():
+    rng, covered = np.random.default_rng(0), np.zeros(2)
+    for _ in range(300):
+        values, groups = eyes(rng, 20, like=0.9)
+        for method, given in enumerate((groups, None)):
+            low, high = bootstrap_interval(mean_of(values), 40, groups=given, num_resamples=300)
+            covered[method] += low <= 0.8 <= high
+    by_patient, by_image = covered / 300
+    assert by_patient > 0.9
+    assert by_image < 0.88
+
+
+def test_the_paired_interval_is_over_patients_too():
+    rng = np.random.default_rng(3)
+    (a, groups), (b, _) = eyes(rng, 10, like=0.9), eyes(rng, 10, like=0.9)
+    paired = paired_bootstrap(mean_of(a), mean_of(b), 20, groups=groups, num_resamples=20_000)
+    assert (paired.n, paired.num_groups) == (20, 10)
+    plain = percentile_interval(groups, lambda index: (a - b)[index].mean(), 6_000, seed=1)
+    np.testing.assert_allclose((paired.low, paired.high), plain, atol=1e-3)
+
+
+def test_both_eyes_of_one_patient_have_no_interval():
+    assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.array([0.8, 0.7])), 2, groups=["p", "p"]))
+    assert math.isnan(paired_bootstrap(mean_of(np.zeros(2)), mean_of(np.ones(2)), 2, groups=["p", "p"]).low)
 
 
 def test_the_seed_decides_the_interval():

@@ -17,6 +17,7 @@ from segkit.metrics.vessel_statistics import (
     summarise,
     vessel_statistics,
 )
+from tests.reference.metrics_patients import percentile_interval
 
 EVERYWHERE = np.ones((120, 120), dtype=bool)
 
@@ -204,6 +205,38 @@ def test_a_difference_is_found_where_it_is_and_nowhere_else() -> None:
 def test_nothing_is_claimed_of_fewer_than_ten_images() -> None:
     found = compare(statistics(9, 0), statistics(60, 1, calibre=9))
     assert {each.finding for each in found} == {"too few images"}
+
+
+def eyes(seed: int, num_patients: int) -> np.ndarray:
+    """Values of both eyes of each patient, which are nearly alike."""
+    rng = np.random.default_rng(seed)
+    return np.repeat(rng.normal(size=num_patients), 2) + 0.1 * rng.normal(size=2 * num_patients)
+
+
+def test_with_both_eyes_of_each_patient_equal_sets_differ_no_more_often_than_allowed() -> None:
+    groups = [f"p{k // 2}" for k in range(20)]
+    both, one_side, alone = [], [], []
+    for seed in range(200):
+        a, b = eyes(2 * seed, 10), eyes(2 * seed + 1, 10)
+        both.append(permutation_test(a, b, groups_a=groups, groups_b=groups, seed=seed)[1])
+        one_side.append(permutation_test(a, b[::2], groups_a=groups, seed=seed)[1])
+        alone.append(permutation_test(a, b, seed=seed)[1])
+    assert np.mean(np.array(both) <= 0.05) == pytest.approx(0.05, abs=0.04)
+    assert np.mean(np.array(one_side) <= 0.05) <= 0.09
+    assert np.mean(np.array(alone) <= 0.05) > 0.12
+
+
+def test_patients_and_not_images_are_counted_and_resampled() -> None:
+    some, groups = statistics(20, 0), [f"p{k // 2}" for k in range(20)]
+    mean = summarise(some, groups=groups)["calibre"]
+    assert (mean.n, mean.num_groups) == (20, 10)
+    low, high = percentile_interval(groups, lambda index: np.mean([some[k].calibre for k in index]), 4000, seed=1)
+    assert (mean.low, mean.high) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))
+    others = statistics(60, 1, calibre=9)
+    assert {each.finding for each in compare(some[:18], others, groups=groups[:18])} == {"too few images"}
+    found = {each.statistic: each for each in compare(some, others, groups=groups)}
+    assert found["calibre"].finding == "differs"
+    assert (found["calibre"].reference, found["calibre"].other.num_groups) == (mean, 60)
 
 
 def test_images_without_a_value_are_left_out_and_counted() -> None:

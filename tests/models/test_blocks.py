@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from segkit.models.batch_norm import GlobalBatchNorm2d
 from segkit.models.blocks import conv_unit, init_like_keras, norm_layer
 from segkit.models.dropblock import DropBlock2d
 from tests.reference.models_blocks import group_norm
@@ -18,7 +19,7 @@ def test_group_norm_equals_plain_numpy(channels, groups):
 
 def test_a_unit_is_convolution_dropblock_norm_relu():
     unit = conv_unit(3, 8, drop_prob=0.2, block_size=5, norm="batch")
-    assert [type(layer) for layer in unit] == [nn.Conv2d, DropBlock2d, nn.BatchNorm2d, nn.ReLU]
+    assert [type(layer) for layer in unit] == [nn.Conv2d, DropBlock2d, GlobalBatchNorm2d, nn.ReLU]
     assert (unit[1].drop_prob, unit[1].block_size) == (0.2, 5)
     assert unit[0].bias is not None
     assert unit(torch.randn(2, 3, 9, 9)).min() == 0

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from segkit.models import dropblock
-from segkit.models.dropblock import DropBlock2d, keep_mask, seed_prob
+from segkit.models.dropblock import DropBlock2d, image_seeds, keep_mask, seed_prob
 from tests.reference import models_dropblock as reference
 
 WAYS = {"listed": dropblock._listed_blocks, "dilated": dropblock._dilated}
@@ -16,7 +16,7 @@ every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def dropped(way, shape, drop_prob=0.18, block_size=7, layout=torch.contiguous_format, seed=0):
     """Where one of the ways drops, as numpy."""
     torch.manual_seed(seed)
-    keep = way(torch.randn(shape).to(memory_format=layout), drop_prob, block_size)
+    keep = way(torch.randn(shape).to(memory_format=layout), drop_prob, block_size, image_seeds(shape[0]))
     assert set(keep.unique().tolist()) <= {0.0, 1.0}
     return keep.numpy() == 0
 
@@ -89,6 +89,31 @@ def test_the_seed_of_torch_fixes_the_mask(way, layout):
     assert (first != dropped(way, (2, 8, 32, 32), layout=layout, seed=4)).any()
 
 
+@every_way
+def test_an_images_mask_depends_on_its_own_seed_alone(way):
+    like = torch.randn(4, 8, 32, 32)
+    whole = way(like, 0.2, 5, [5, 6, 7, 8])
+    assert torch.equal(whole[2:], way(like[2:], 0.2, 5, [7, 8]))
+    assert len({tuple(mask.flatten().tolist()) for mask in whole}) == 4
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_together_draw_the_noise_of_one_process(monkeypatch, world_size):
+    torch.manual_seed(0)
+    features = torch.randn(8, 4, 32, 32)
+    layers = [DropBlock2d(0.2, 5), DropBlock2d(0.3, 3)]
+
+    def noise(rank, world_size):
+        monkeypatch.setattr(dropblock, "rank_and_world_size", lambda: (rank, world_size))
+        torch.manual_seed(9)
+        share = features.chunk(world_size)[rank]
+        return [layer(share) for layer in layers]
+
+    shares = [noise(rank, world_size) for rank in range(world_size)]
+    for whole, *parts in zip(noise(0, 1), *shares, strict=True):
+        assert torch.equal(torch.cat(parts), whole)
+
+
 def test_the_layout_of_memory_does_not_change_the_mask():
     contiguous, last = (dropped(WAYS["listed"], (2, 8, 20, 30), layout=layout) for layout in LAYOUTS.values())
     assert (contiguous == last).all()
@@ -96,10 +121,9 @@ def test_the_layout_of_memory_does_not_change_the_mask():
 
 def test_the_listed_way_serves_the_cpu_and_any_strides():
     like = torch.randn(3, 12, 20, 40)[:, ::2, :, ::2]
-    torch.manual_seed(0)
-    keep = keep_mask(like, 0.2, 5)
-    torch.manual_seed(0)
-    assert torch.equal(keep, WAYS["listed"](like, 0.2, 5))
+    seeds = [3, 1, 4]
+    keep = keep_mask(like, 0.2, 5, seeds)
+    assert torch.equal(keep, WAYS["listed"](like, 0.2, 5, seeds))
     assert all(reference.is_union_of_blocks(one, 5) for one in (keep.numpy() == 0).reshape(-1, 20, 20))
 
 
@@ -108,9 +132,10 @@ def test_the_expected_activation_is_kept(layout):
     torch.manual_seed(0)
     features = torch.ones(4, 16, 64, 64).to(memory_format=layout)
     seen = DropBlock2d(0.18)(features)
-    assert seen.mean().item() == pytest.approx(1, abs=1e-5)
-    kept = seen[seen > 0]
-    assert kept.min() == kept.max() > 1.1
+    for image in seen:
+        assert image.mean().item() == pytest.approx(1, abs=1e-5)
+        kept = image[image > 0]
+        assert kept.min() == kept.max() > 1.1
     assert seen.is_contiguous(memory_format=layout)
 
 
@@ -119,10 +144,11 @@ def test_kept_features_are_scaled_and_dropped_ones_get_no_gradient():
     features = torch.randn(2, 4, 32, 32, requires_grad=True)
     seen = DropBlock2d(0.2, 5)(features)
     seen.sum().backward()
-    scale = features.grad.max()
-    assert set(features.grad.unique().tolist()) == {0.0, scale.item()}
     torch.testing.assert_close(seen, features.detach() * features.grad)
-    assert scale.item() == pytest.approx(1 / (features.grad > 0).float().mean().item(), rel=1e-6)
+    for gradient in features.grad:
+        scale = gradient.max()
+        assert set(gradient.unique().tolist()) == {0.0, scale.item()}
+        assert scale.item() == pytest.approx(1 / (gradient > 0).float().mean().item(), rel=1e-6)
 
 
 def test_evaluation_and_a_drop_prob_of_zero_leave_features_alone():

@@ -176,12 +176,15 @@ class Maker:
         )
 
     def evaluate(self, stage: Stage, folder: Path) -> None:
-        def guess(context: Context, model: Path, rows: Manifest, out: Path, inference: Any, label: str = "") -> None:
+        def guess(
+            context: Context, model: Path, rows: Manifest, out: Path, inference: Any, label: str, binary_dir: Path
+        ) -> None:
             for row in rows.rows:
                 images.write_probs(out / f"{row.name}.png", self.guess(row, label))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(evaluate, "predict", guess)
+            patch.setattr(evaluate, "describe_model", lambda model: {"weights": str(model), "images": None})
             evaluate.run(self.context(stage, folder))
 
     def guess(self, row: Row, name: str) -> np.ndarray:

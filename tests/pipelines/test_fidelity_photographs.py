@@ -9,6 +9,7 @@ from pipelines.fidelity import photographs
 from segkit.core.errors import DatasetError, RequestError
 from segkit.core.files import write_json
 from segkit.core.manifest import Row, write_manifest
+from tests.data import chase
 
 
 def data_stage(folder: Path, source: str | None = "drive:/somewhere", **splits: int) -> Path:
@@ -41,6 +42,19 @@ def test_of_a_data_stage_the_train_split_counts_and_all_others_are_held_out(tmp_
     assert stems(found.training) == ["train0", "train1", "train2"]
     assert stems(found.heldout) == ["val0", "holdout0", "holdout1", "test0"]
     assert found.name == "drive_train"
+
+
+def test_photographs_of_a_data_stage_and_of_a_data_set_keep_their_patients(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    rows = [
+        Row(name, "train", tmp_path / f"{name}.tif", group=group) for name, group in zip("abcd", "ppqq", strict=True)
+    ]
+    write_manifest(rows, tmp_path / "data")
+    of_stage = photographs.of_data_stage(tmp_path / "data")
+    assert [of_stage.groups[path] for path in of_stage.training] == ["p", "p", "q", "q"]
+    assert of_stage.num_training_groups == 2
+    of_set = photographs.of_dataset(f"folder:{chase.write(tmp_path / 'chase', chase.NAMES[:6])}")
+    assert (len(of_set.training), of_set.num_training_groups) == (6, 3)
 
 
 @pytest.mark.parametrize(

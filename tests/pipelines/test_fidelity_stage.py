@@ -53,7 +53,7 @@ def numbers(runs: Path) -> Any:
 def test_the_numbers_of_drawn_images_of_samples_and_of_held_out_photographs_are_written(finished_runs: Path) -> None:
     found = numbers(finished_runs)
     assert {name: each["n"] for name, each in found["sets"].items()} == {"heldout": 4, "drawn": 5, "samples": 4}
-    assert found["reference"] == {"name": "phantom_train", "n": 4, "learnt_from": True}
+    assert found["reference"] == {"name": "phantom_train", "n": 4, "num_groups": 4, "learnt_from": True}
     assert found["features"]["name"] == "teacher"
     assert found["sets"]["samples"]["title"] == "samples, psi 0.7"
     assert found["sets"]["drawn"]["measures"][0]["key"] == "kid5_phantom_train4_teacher"

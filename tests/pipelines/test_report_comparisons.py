@@ -6,6 +6,7 @@ import pytest
 from pipelines.report import comparisons
 from pipelines.report.comparisons import COMPARED, Run
 from segkit.metrics.score import ScoredImage, score_images
+from tests.reference.metrics_patients import sign_flip_p
 
 NUM_IMAGES = 5
 RNG = np.random.default_rng(3)
@@ -23,9 +24,9 @@ LEVELS = {"a": maps(0.2, 1), "b": maps(0.35, 2)}
 THRESHOLDS = {"a": 0.5, "b": 0.45}
 
 
-def run(name: str, order: list[int] | None = None) -> Run:
+def run(name: str, order: list[int] | None = None, groups: str = "") -> Run:
     pictures = [
-        ScoredImage(f"{index:02d}", LEVELS[name][index], VESSELS[index], FOV[index])
+        ScoredImage(f"{index:02d}", LEVELS[name][index], VESSELS[index], FOV[index], groups[index : index + 1])
         for index in order or range(NUM_IMAGES)
     ]
     return Run(name, score_images(pictures, [THRESHOLDS[name]]), THRESHOLDS[name])
@@ -84,6 +85,17 @@ def test_the_sign_flip_test_tries_every_swap() -> None:
     flipped = [abs(plain_dice(names) - plain_dice(tuple(other[name] for name in names))) for names in swaps]
     expected = np.mean([difference >= observed - 1e-12 for difference in flipped])
     assert comparisons.sign_flip_p(run("a"), run("b")) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("groups", ["abcde", "abbac", "aabbb", "aaaaa"])
+def test_the_sign_flip_test_swaps_all_images_of_a_patient(groups: str) -> None:
+    def difference(swapped: list[bool]) -> float:
+        a = tuple("b" if each else "a" for each in swapped)
+        return plain_dice(a) - plain_dice(tuple("a" if name == "b" else "b" for name in a))
+
+    p = comparisons.sign_flip_p(run("a", groups=groups), run("b", [3, 1, 4, 0, 2], groups=groups))
+    assert p == pytest.approx(sign_flip_p(groups, difference))
+    assert p >= 2 / 2 ** len(set(groups))
 
 
 def test_a_run_does_not_differ_from_itself() -> None:

@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,14 +13,14 @@ from segkit.metrics.score import Comparison
 
 def comparison(low: float, high: float, n: int = 20, difference: float | None = None) -> Comparison:
     middle = (low + high) / 2 if difference is None else difference
-    return Comparison(middle, low, high, n, 0.5, "dice", "vessel", "fov", "pooled", 0.4, 0.4)
+    return Comparison(middle, low, high, n, n, 0.5, "dice", "vessel", "fov", "pooled", 0.4, 0.4)
 
 
 def student(low: float, high: float, n: int = 20, p: float = 0.001, num_compared: int = 1) -> verdict.Finding:
     return verdict.find_student(comparison(low, high, n), p, "student", "student-control", "test images", num_compared)
 
 
-TEST = Basis("test", 20, "They are the data set's own test images, used for nothing else.")
+TEST = Basis("test", 20, 20, "They are the data set's own test images, used for nothing else.")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,21 @@ def test_six_images_are_the_fewest_that_bear_one() -> None:
     assert student(0.1, 0.2, 6).outcome == "helped"
 
 
+def test_ten_images_of_five_patients_are_too_few_for_a_claim_and_the_texts_name_both_numbers() -> None:
+    five = replace(comparison(0.1, 0.2, 10), num_groups=5)
+    basis = Basis("holdout", 10, 5, "")
+    found = verdict.find_student(five, 0.0625, "student", "control", basis.noun)
+    assert found.outcome == "too-few-images"
+    assert "n = 10 held-out images of 5 patients" in found.sentence
+    decided = verdict.decide(basis, [found, found], None, {"real"})
+    assert "10 held-out images of 5 patients are too few" in decided.headline
+    assert "5 patients are too few for a claim" in decided.caveats[0]
+    assert any("the choice of patients" in caveat for caveat in decided.caveats)
+    assert verdict.as_json(decided)["basis"]["num_groups"] == 5
+    six = replace(five, num_groups=6)
+    assert verdict.find_student(six, 0.03125, "student", "control", basis.noun).outcome == "helped"
+
+
 def test_the_sentence_gives_difference_interval_and_n() -> None:
     assert student(0.0012, 0.0246).sentence == (
         "Synthetic images helped student: Dice +0.0129 against student-control, "
@@ -132,7 +148,7 @@ def test_several_students_are_counted(intervals: list[tuple[float, float]], said
 
 
 def test_several_students_on_too_few_images_are_told_why() -> None:
-    few = Basis("holdout", 4, "")
+    few = Basis("holdout", 4, 4, "")
     found = [student(0.1, 0.2, n=4), student(0.1, 0.2, n=4)]
     assert verdict.headline(few, found).endswith(": 4 held-out images are too few for a claim.")
 
@@ -150,7 +166,7 @@ def test_without_labels_there_is_no_verdict() -> None:
 
 def test_test_images_come_before_held_out_before_validation_images() -> None:
     assert verdict.TRUST == SCORED
-    sizes = {"test": SplitSize(20, 20), "holdout": SplitSize(4, 4), "val": SplitSize(4, 4)}
+    sizes = {"test": SplitSize(20, 20, 20), "holdout": SplitSize(4, 4, 4), "val": SplitSize(4, 4, 4)}
     for scored in (["val", "holdout", "test"], ["val", "holdout"], ["val"]):
         chosen = verdict.choose_basis(scored, sizes)
         assert chosen is not None
@@ -158,10 +174,10 @@ def test_test_images_come_before_held_out_before_validation_images() -> None:
 
 
 def test_the_choice_of_images_is_explained() -> None:
-    sizes = {"test": SplitSize(20, 0), "holdout": SplitSize(4, 4), "val": SplitSize(3, 3)}
+    sizes = {"test": SplitSize(20, 0, 0), "holdout": SplitSize(4, 4, 4), "val": SplitSize(3, 3, 3)}
     holdout = verdict.choose_basis(["holdout", "val"], sizes)
     val = verdict.choose_basis(["val"], sizes)
-    part = verdict.choose_basis(["test"], {"test": SplitSize(20, 5)})
+    part = verdict.choose_basis(["test"], {"test": SplitSize(20, 5, 5)})
     assert holdout is not None
     assert val is not None
     assert part is not None
@@ -175,7 +191,7 @@ def test_the_choice_of_images_is_explained() -> None:
 
 def said(n: int, split: str = "test", students: int = 1, origin: str = "real") -> str:
     found = [student(0.1, 0.2, n, num_compared=students) for _ in range(students)]
-    return " ".join(verdict.decide(Basis(split, n, ""), found, None, {origin}).caveats)
+    return " ".join(verdict.decide(Basis(split, n, n, ""), found, None, {origin}).caveats)
 
 
 def test_few_images_are_warned_about() -> None:

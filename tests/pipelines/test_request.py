@@ -68,6 +68,7 @@ def test_a_second_student_leaves_the_first_one_alone(tmp_path: Path, config: Pat
         "runtime.num_nodes=2",
         "runtime.num_workers=4",
         "runtime.tracker=none",
+        "runtime.share_images=true",
         "runtime.strategy=ddp",
         "runtime.accelerator=auto",
         "runtime.wandb_project=other",
@@ -178,6 +179,6 @@ def test_a_mistake_in_a_stage_file_is_named(tmp_path: Path, text: str, complaint
 def test_the_command_of_a_stage_names_its_file_its_inputs_and_its_folder() -> None:
     command = stage_command(Path("r.yaml"), REQUEST, {"data": Path("/d"), "synthetic": Path("/s")}, Path("/o"))
     assert command[1:] == [
-        "-m", "segkit", "stage", "mixed", "-c", "r.yaml",
+        "-P", "-m", "segkit", "stage", "mixed", "-c", "r.yaml",
         "--input", "data=/d", "--input", "synthetic=/s", "--out", "/o",
     ]  # fmt: skip

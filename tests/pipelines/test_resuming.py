@@ -86,6 +86,10 @@ def in_another_order(kept: dict[str, Any]) -> None:
     kept["state_dict"] = OrderedDict(reversed(kept["state_dict"].items()))
 
 
+def of_correlating_layers(kept: dict[str, Any]) -> None:
+    del kept[callbacks.TASK_FORMAT_KEY]
+
+
 def of_a_later_format(kept: dict[str, Any]) -> None:
     kept[callbacks.FORMAT_KEY] = callbacks.CHECKPOINT_FORMAT + 1
 
@@ -97,6 +101,7 @@ def of_a_later_format(kept: dict[str, Any]) -> None:
         ("gan", "last.ckpt", with_one_more, "(old.filter is unknown here)"),
         ("gan", "last.ckpt", in_another_order, "(its tensors are in another order)"),
         ("gan", "last.ckpt", of_a_later_format, "(its format is 2, here it is 1)"),
+        ("gan", "last.ckpt", of_correlating_layers, "(its format is 1, here it is 2)"),
         ("teacher", "phase-0.pt", without_first, " is not in it)"),
         ("teacher", "phase-0.pt", of_another_shape, " is (1, 2, 3), here it is ("),
     ],

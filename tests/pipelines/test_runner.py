@@ -23,7 +23,7 @@ class FakeLauncher:
         self.commands: list[Sequence[str]] = []
 
     def __call__(self, command: Sequence[str]) -> int:
-        name, out = command[4], Path(command[command.index("--out") + 1])
+        name, out = command[command.index("stage") + 1], Path(command[command.index("--out") + 1])
         stage_file = Path(command[command.index("-c") + 1])
         assert read_request(stage_file).name == name
         inputs = [text.split("=")[1] for text in command if "=" in text]

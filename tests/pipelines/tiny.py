@@ -99,9 +99,9 @@ def run_here(config: Path, runs: Path, *overrides: str, **given: Any) -> list[st
 
 
 def launch_here(command: Sequence[str]) -> int:
-    """Carry out `python -m segkit ...` in this process."""
-    assert list(command[:3]) == [sys.executable, "-m", "segkit"]
-    return segkit_here(*command[3:])
+    """Carry out `python -P -m segkit ...` in this process."""
+    assert list(command[:4]) == [sys.executable, "-P", "-m", "segkit"]
+    return segkit_here(*command[4:])
 
 
 def segkit_here(*args: str) -> int:

@@ -91,3 +91,39 @@ def closeness(distances, num_next=5):
     nearest, *others = sorted(distances)
     following = others[:num_next]
     return nearest / (sum(following) / len(following))
+
+
+def kid_of_patients(real, drawn, real_groups, drawn_groups):
+    """Gretton 2012, Eq. 3, over pairs of different patients only."""
+
+    def kernel(a, b):
+        return (a @ b / len(a) + 1) ** 3
+
+    def mean_within(side, groups):
+        pairs = [(i, j) for i in range(len(side)) for j in range(len(side)) if groups[i] != groups[j]]
+        return np.mean([kernel(side[i], side[j]) for i, j in pairs])
+
+    across = np.mean([kernel(x, y) for x in real for y in drawn])
+    return mean_within(real, real_groups) + mean_within(drawn, drawn_groups) - 2 * across
+
+
+def jackknife_of_patients(real, drawn, real_groups, drawn_groups):
+    """Variance of `kid_of_patients` by leaving out one patient of either side at a time (Arvesen 1969)."""
+    total = 0.0
+    for side in range(2):
+        values = []
+        for patient in sorted(set((real_groups, drawn_groups)[side])):
+            sides = []
+            for number, (points, groups) in enumerate(((real, real_groups), (drawn, drawn_groups))):
+                kept = [i for i, group in enumerate(groups) if number != side or group != patient]
+                sides.append((points[kept], [groups[i] for i in kept]))
+            values.append(kid_of_patients(sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
+        total += (len(values) - 1) * np.var(values)
+    return total
+
+
+def closeness_of_patients(distances, groups, num_next=5):
+    """Nearest over the mean of those of other patients that come next."""
+    nearest = min(range(len(distances)), key=lambda index: distances[index])
+    following = sorted(d for d, group in zip(distances, groups, strict=True) if group != groups[nearest])[:num_next]
+    return distances[nearest] / (sum(following) / len(following))

@@ -35,10 +35,13 @@ TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8
 
 
 def conv_up(image, weight):
-    """Zero insertion, filter, 3x3 correlation on one image, the order in which the paper tells it."""
+    """Zero insertion, filter, 3x3 convolution on one image, the order in which the paper tells it.
+
+    A true convolution, with the kernel turned by 180 degrees: tests/reference/official/README.md.
+    """
     # the plane is padded once, before filtering, so that nothing the filter spreads is cut off in between
     spread = upfirdn(image[None], 2 * TAPS, up=2, pad=(3, 2))[0]
-    return correlate(spread, weight)
+    return correlate(spread, weight[:, :, ::-1, ::-1])
 
 
 def conv_down(image, weight):
@@ -78,18 +81,15 @@ def bilinear(image, xs, ys):
     """Sample (h, w) at pixel coordinates; zeros outside."""
     height, width = image.shape
 
-    def at(row, column):
-        return image[row, column] if 0 <= row < height and 0 <= column < width else 0.0
+    def at(rows, columns):
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        return np.where(inside, image[rows.clip(0, height - 1), columns.clip(0, width - 1)], 0.0)
 
-    out = np.zeros(xs.shape)
-    for index in np.ndindex(xs.shape):
-        x, y = xs[index], ys[index]
-        left, top = int(np.floor(x)), int(np.floor(y))
-        fx, fy = x - left, y - top
-        upper = (1 - fx) * at(top, left) + fx * at(top, left + 1)
-        lower = (1 - fx) * at(top + 1, left) + fx * at(top + 1, left + 1)
-        out[index] = (1 - fy) * upper + fy * lower
-    return out
+    left, top = np.floor(xs).astype(int), np.floor(ys).astype(int)
+    fx, fy = xs - left, ys - top
+    upper = (1 - fx) * at(top, left) + fx * at(top, left + 1)
+    lower = (1 - fx) * at(top + 1, left) + fx * at(top + 1, left + 1)
+    return (1 - fy) * upper + fy * lower
 
 
 def finite_difference(function, x, step=1e-6):

@@ -60,13 +60,14 @@ def _nested(items, values=None) -> dict:
 def read_run(folder: Path) -> dict:
     """What the one offline run under `folder` says: who it is, its config, history, summary, files and artifacts."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    run = {"config": {}, "history": [], "summary": {}, "artifacts": [], "ended": False, "files": path.parent / "files"}
+    run = {"config": {}, "history": [], "summary": {}, "artifacts": [], "clocks": {}, "ended": False}
+    run["files"] = path.parent / "files"
     for record in records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             said = record.run
             run |= {"id": said.run_id, "name": said.display_name, "group": said.run_group, "job_type": said.job_type}
-            run["project"] = said.project
+            run |= {"project": said.project, "tags": list(said.tags)}
             _nested(said.config.update, run["config"])
         elif kind == "config":
             _nested(record.config.update, run["config"])
@@ -78,6 +79,8 @@ def read_run(folder: Path) -> dict:
             run["artifacts"].append(record.artifact)
         elif kind == "request" and record.request.HasField("log_artifact"):
             run["artifacts"].append(record.request.log_artifact.artifact)
+        elif kind == "metric":
+            run["clocks"][record.metric.glob_name or record.metric.name] = record.metric.step_metric
         elif kind == "exit":
             run["ended"] = True
     return run

@@ -14,7 +14,7 @@ from segkit.data import phantom
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import ProbsWriter, image_loader
+from segkit.tasks.prediction import MapWriter, image_loader
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.tasks.settings import InferenceSettings, PhaseSettings, RuntimeSettings, TrainSettings
 from segkit.tasks.trainer import build_trainer
@@ -117,7 +117,7 @@ class _StopAfter(L.Callback):
 
 def predict(folder, model, manifest, runtime=FP32):
     """Write each row's probabilities into `folder`, by the rank whose turn it is."""
-    trainer = build_trainer(runtime, folder, "small", callbacks=[ProbsWriter(folder)])
+    trainer = build_trainer(runtime, folder, "small", callbacks=[MapWriter(folder)])
     loader = image_loader(manifest.rows, trainer.global_rank, trainer.world_size)
     trainer.predict(
         EnsembleTask(load_predictor(model), InferenceSettings(tta="flips")), loader, return_predictions=False

@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from segkit import models
+from segkit.models import settings as model_settings
+from segkit.models.settings import SAUNetSettings
 from segkit.tasks import benchmark
 from segkit.tasks.benchmark import measure
+from tests.pipelines.tiny import segkit_here
 
 
 def test_each_mode_and_precision_is_measured():
-    found = measure("sa-unet", 32, 1, ["32-true", "bf16-mixed"], 3)
+    found = measure(SAUNetSettings(), 32, 1, ["32-true", "bf16-mixed"], 3)
     assert [(row["mode"], row["precision"]) for row in found["rows"]] == [
         ("train", "32-true"),
         ("train", "bf16-mixed"),
@@ -27,20 +31,20 @@ def test_rates_and_ratios_come_from_rounds_timed_in_turn(monkeypatch):
     seconds = {"slow": [9.0, 2.0, 2.0, 4.0], "fast": [9.0, 1.0, 2.0, 1.0]}  # the first of each is the warm-up
     order, now = [], [0.0]
 
-    def training(size, batch, kind, device):
+    def training(settings, size, batch, kind, device):
         def step():
             order.append(kind)
             now[0] += seconds[kind][order.count(kind) - 1]
 
         return step
 
-    def inference(size, batch, kind, device):
+    def inference(settings, size, batch, kind, device):
         return lambda: now.append(now.pop() + 1)
 
     monkeypatch.setattr(benchmark.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(benchmark, "_training", training)
     monkeypatch.setattr(benchmark, "_inference", inference)
-    rows = measure("sa-unet", 32, 2, ["slow", "fast"], 3)["rows"]
+    rows = measure(SAUNetSettings(), 32, 2, ["slow", "fast"], 3)["rows"]
     assert order == ["slow", "fast"] * 4
     for row, kind in zip(rows[:2], seconds, strict=True):
         assert row["images_per_second"] == np.median([2 / each for each in seconds[kind][1:]])
@@ -53,7 +57,7 @@ def test_a_training_step_trains(monkeypatch):
     build = benchmark._network
     monkeypatch.setattr(benchmark, "_network", lambda *args: made.append(build(*args)) or made[-1])
     for precision in ("32-true", "bf16-mixed"):
-        step = benchmark._training(16, 1, precision, torch.device("cpu"))
+        step = benchmark._training(SAUNetSettings(), 16, 1, precision, torch.device("cpu"))
         network = made[-1]
         before = network.head.weight.detach().clone()
         step()
@@ -75,5 +79,41 @@ def test_an_inference_step_predicts_in_its_precision(monkeypatch, precision):
         return network
 
     monkeypatch.setattr(benchmark, "_network", watched)
-    benchmark._inference(16, 1, precision, torch.device("cpu"))()
+    benchmark._inference(SAUNetSettings(), 16, 1, precision, torch.device("cpu"))()
     assert seen == [(False, torch.float32 if precision == "32-true" else torch.bfloat16)]
+
+
+class OtherSettings(SAUNetSettings):
+    """A second network's settings."""
+
+    name: str = "other"
+
+    @property
+    def stride(self):
+        return 2
+
+
+class Other(torch.nn.Module):
+    """A second network."""
+
+    forwards = 0
+
+    def __init__(self, settings):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(settings.image_channels, 1, 1)
+
+    def forward(self, image):
+        Other.forwards += 1
+        return self.conv(image)
+
+
+def test_the_named_network_is_the_one_that_is_measured(monkeypatch, capsys):
+    monkeypatch.setitem(models.MODELS, "other", f"{__name__}:Other")
+    monkeypatch.setitem(model_settings.MODEL_SETTINGS, "other", OtherSettings)
+    assert segkit_here("bench", "--model", "other", "--size", "18", "--repeats", "3", "--precision", "32-true") == 0
+    assert capsys.readouterr().out.startswith("other, 18x18")
+    assert Other.forwards == 2 * (1 + 3)  # train and predict, each with a warm-up
+    assert segkit_here("models") == 0
+    assert "other: A second network's settings." in capsys.readouterr().out
+    assert segkit_here("bench", "--model", "unknown") == 2
+    assert "no network is called 'unknown'; there are: other, sa-unet" in capsys.readouterr().err

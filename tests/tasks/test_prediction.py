@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from segkit.core import images
+from segkit.core.errors import ImageError
 from segkit.core.manifest import Manifest, Row
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor, ProbsWriter, image_loader
+from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor, image_loader
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.trainer import build_trainer
 from tests.reference.metrics_pixels import rates
@@ -70,6 +72,16 @@ def test_views_and_tiles_reach_the_network():
         assert 1e-4 < np.abs(look(model, image, **inference) - plain).max() < 1
 
 
+def test_a_tile_is_rounded_up_to_the_networks_stride():
+    image = picture(150, 90)
+    for geometry in ({}, {"mode": "resize", "size": 96}):
+        model = predictor(widths=(4, 8, 8), **geometry)
+        rounded = look(model, image, tile=68)
+        for tile in (65, 67):
+            np.testing.assert_array_equal(look(model, image, tile=tile), rounded)
+        assert not np.array_equal(look(model, image, tile=69), rounded)
+
+
 def test_an_ensemble_combines_its_members_at_the_images_size():
     members, image = [predictor(0), predictor(1, mode="resize", size=16), predictor(2, widths=(4, 8))], picture(23, 31)
     maps = np.stack([look(member, image) for member in members])
@@ -95,7 +107,7 @@ def rows(tmp_path):
 def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows):
     model = predictor()
     out = tmp_path / "out"
-    trainer = build_trainer(FP32, tmp_path, "test", callbacks=[ProbsWriter(out)])
+    trainer = build_trainer(FP32, tmp_path, "test", callbacks=[MapWriter(out)])
     trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
     assert sorted(path.name for path in out.iterdir()) == [f"n{number}.png" for number in range(5)]
     for row in rows.rows:
@@ -118,6 +130,57 @@ def test_on_a_gpu_a_prediction_is_not_rounded_to_tf32(monkeypatch):
     monkeypatch.setattr(EnsembleTask, "device", torch.device("cuda"))
     task.predict_step({"name": "a", "image": picture(8, 8), "fov": np.ones((8, 8), bool)}, 0)
     assert unrounded == [True]
+
+
+def odd_pictures(folder):
+    """Pictures of unusual kinds, and what is warned of each."""
+    colour = picture(40, 50)
+    gray = Image.fromarray(colour[:, :, 0])
+    label = Image.fromarray(np.where(colour[:, :, 0] > 99, 255, 0).astype(np.uint8))
+    animation = {"save_all": True, "append_images": [Image.fromarray(255 - colour)]}
+    alpha = Image.fromarray(np.dstack([colour, colour[:, :, 0]]))
+    kinds = {
+        "colour.png": (Image.fromarray(colour), {}, []),
+        "alpha.png": (alpha, {}, []),
+        "cmyk.jpg": (Image.fromarray(colour).convert("CMYK"), {}, []),
+        "colour.webp": (Image.fromarray(colour), {}, []),
+        "colour.bmp": (Image.fromarray(colour), {}, []),
+        "gray.png": (gray, {}, ["gray, not in colour"]),
+        "deep.png": (Image.fromarray(colour[:, :, 0].astype(np.uint16) * 257), {}, ["gray, not in colour"]),
+        "label.png": (label, {}, ["only 2 gray levels, as in a label map"]),
+        "moving.gif": (Image.fromarray(colour), animation, ["the first of 2 frames is used"]),
+        "pages.tif": (Image.fromarray(colour), animation, ["the first of 2 frames is used"]),
+        "one.png": (Image.fromarray(colour[:1, :1]), {}, ["only 1x1 pixels"]),
+        "dark.png": (Image.fromarray(colour // 16), {}, ["nearly black, its brightest level is 15 of 255"]),
+        "black.png": (Image.fromarray(colour * 0), {}, ["only 1 gray level, as in a label map"]),
+    }
+    for name, (made, options, _) in kinds.items():
+        made.save(folder / name, **options)
+    return {name: warnings for name, (_, _, warnings) in kinds.items()}
+
+
+def test_pictures_that_may_be_no_photographs_are_predicted_with_a_warning(tmp_path):
+    expected, reported = odd_pictures(tmp_path), {}
+    loader = ImageLoader(
+        [Row(name, "test", tmp_path / name) for name in expected],
+        lambda row, kind, text: reported.setdefault(row.name, []).append((kind, text)),
+    )
+    assert [item["name"] for item in loader] == list(expected)
+    assert reported == {name: [("warning", text) for text in texts] for name, texts in expected.items() if texts}
+
+
+def test_an_image_that_cannot_be_read_is_reported_or_raised(tmp_path, rows):
+    (tmp_path / "bad.png").write_text("hello")
+    images.write_mask(tmp_path / "small.png", np.ones((3, 3), bool))
+    bad = Row("bad", "test", tmp_path / "bad.png")
+    other = Row("other", "test", rows.rows[0].image, fov=tmp_path / "small.png")
+    reported = []
+    loader = ImageLoader([bad, rows.rows[0], other], lambda row, kind, text: reported.append((row.name, kind)))
+    assert [item["name"] for item in loader] == ["n0"]
+    assert ("bad", "error") in reported
+    assert ("other", "error") in reported
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        list(ImageLoader([bad]))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])

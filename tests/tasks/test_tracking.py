@@ -11,14 +11,16 @@ import wandb
 from lightning.pytorch.utilities import rank_zero_only
 
 from segkit.core import images
-from segkit.tasks import tracking
+from segkit.tasks import wandb_runs
 from segkit.tasks.settings import RuntimeSettings
-from segkit.tasks.tracking import Tracker, WandbTracker, logged_in, open_tracker
+from segkit.tasks.tracking import Tracker, WandbTracker, open_tracker
+from segkit.tasks.wandb_runs import RunLabel, logged_in
 from tests.reference.tasks_wandb import BLOCK, payloads, read_run
 from tests.tasks import tracked
 
 ROOT = Path(__file__).resolve().parents[2]
-WANDB = RuntimeSettings(tracker="wandb")
+WANDB = RuntimeSettings(tracker="wandb", share_images=True)
+LABEL = RunLabel("teacher-1", "teacher 1", "teacher")
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,11 @@ def processes_of(session):
 @pytest.mark.slow
 def test_without_a_login_a_run_is_written_offline_and_says_what_it_is(stage):
     run = stage.run
-    assert (run["id"], run["name"], run["job_type"]) == ("teacher-0123abcd", "teacher", "teacher")
+    assert (run["id"], run["name"], run["job_type"]) == ("teacher-0123abcd", "teacher 0123", "teacher")
     assert (run["group"], run["project"]) == ("run-7", "vessels")
     assert run["config"]["fingerprint"] == "0123abcd"
-    assert run["config"]["settings"]["phases"][0]["schedule"]["name"] == "cosine"
+    assert run["tags"] == ["drive", "sa-unet"]
+    assert run["config"]["settings"]["phases"]["0"]["schedule"]["name"] == "cosine"
     assert run["ended"]
 
 
@@ -90,8 +93,10 @@ def test_its_images_are_kept_with_their_captions(stage):
 def test_its_result_is_an_artifact_without_scratch_files(stage):
     (artifact,) = stage.run["artifacts"]
     assert (artifact.name, artifact.type) == ("teacher", "train")
-    assert json.loads(artifact.metadata) == {"seconds": 3}
-    assert sorted(entry.path for entry in artifact.manifest.contents) == ["model.json", "predictions/21.png"]
+    assert json.loads(artifact.metadata)["seconds"] == 3
+    assert sorted(entry.path for entry in artifact.manifest.contents) == [
+        "model.json", "predictions/21.png", "record.json",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -133,7 +138,7 @@ def written(records):
 
 
 def open_here(out, runtime=WANDB):
-    return open_tracker(runtime, out, "teacher", "teacher-1", None, {})
+    return open_tracker(runtime, out, LABEL, {})
 
 
 def test_other_ranks_and_other_trackers_track_nothing(tmp_path, monkeypatch):
@@ -208,28 +213,27 @@ def test_a_server_that_does_not_answer_leaves_the_run_offline(nobody, monkeypatc
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setattr(wandb, "teardown", lambda: calls.append("teardown"))
     monkeypatch.setenv("WANDB_API_KEY", "123")
-    assert tracking._begin({"id": "teacher-1"}) == ("run", False)
+    assert wandb_runs.begin("vessels", LABEL, nobody / "runs", {}) == ("run", False)
     assert calls == [("online", "teacher-1"), "teardown", ("offline", "teacher-1")]
-    said = capsys.readouterr().out
-    assert said == "W&B: no route to host; the run is written offline, `wandb sync` uploads it later\n"
+    assert capsys.readouterr().out.startswith("W&B: no route to host; runs are written offline")
 
 
 @pytest.mark.parametrize("online", [True, False])
 def test_inputs_are_declared_where_they_can_be_looked_up(tmp_path, monkeypatch, online):
     run = FakeRun()
-    monkeypatch.setattr(tracking, "_begin", lambda about: (run, online))
-    monkeypatch.setattr(tracking, "MAX_ARTIFACT_BYTES", 100)
+    monkeypatch.setattr(wandb_runs, "begin", lambda *_: (run, online))
+    monkeypatch.setattr(wandb_runs, "MAX_ARTIFACT_BYTES", 300)
     tracker = open_here(tmp_path)
     assert isinstance(tracker, WandbTracker)
-    for name, size in (("model.json", 10), ("huge.pt", 101), ("work/last.ckpt", 1), ("wandb/x", 1), ("a/b.png", 100)):
+    for name, size in (("model.json", 10), ("huge.pt", 301), ("work/last.ckpt", 1), ("wandb/x", 1), ("a/b.png", 100)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(bytes(size))
-    tracker.output("teacher", "train", tmp_path, {"seconds": 3}, ["data", "gan"])
+    tracker.output("teacher", "train", tmp_path, {"fingerprint": "f" * 64}, [f"data:{'d' * 64}", f"gan:{'e' * 64}"])
     used = [args[0] for name, args in run.asked if name == "use_artifact"]
-    assert used == (["data:latest", "gan:latest"] if online else [])
+    assert used == ([f"data:{'d' * 12}", f"gan:{'e' * 12}"] if online else [])
     ((artifact,),) = [args for name, args in run.asked if name == "log_artifact"]
-    assert sorted(artifact.manifest.entries) == ["a/b.png", "model.json"]
-    assert artifact.metadata == {"seconds": 3}
+    assert sorted(artifact.manifest.entries) == ["a/b.png", "model.json", "record.json"]
+    assert artifact.metadata["fingerprint"] == "f" * 64
     tracker.summary({"dice": 0.8})
     assert run.summary == {"dice": 0.8}
     tracker.close()

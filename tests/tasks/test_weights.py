@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 
@@ -11,7 +12,15 @@ from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.settings import InferenceSettings
-from segkit.tasks.weights import copy_model, load_encoder, load_predictor, read_card, save_ensemble, save_network
+from segkit.tasks.weights import (
+    copy_model,
+    describe_model,
+    load_encoder,
+    load_predictor,
+    read_card,
+    save_ensemble,
+    save_network,
+)
 
 MODEL, PAD, PLAIN = SAUNetSettings(widths=(4, 8)), GeometrySettings(), InferenceSettings()
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 27, 3), dtype=np.uint8)
@@ -139,6 +148,36 @@ def test_a_copy_takes_the_model_and_nothing_beside_it(tmp_path, folder):
     copy_model(folder, tmp_path / "copy")
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["model.json", "model.safetensors"]
     np.testing.assert_array_equal(look(load_predictor(tmp_path / "copy")), look(load_predictor(folder)))
+
+
+def test_a_model_is_identified_by_the_content_of_its_files_wherever_it_lies(tmp_path, folder):
+    described = describe_model(folder)
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in described["files"]}
+    assert described["files"] == digests
+    assert set(digests) == {"model.json", "model.safetensors"}
+    assert (described["stage"], described["fingerprint"], described["images"]) == (None, None, None)
+    copy_model(folder, tmp_path / "copy")
+    assert describe_model(tmp_path / "copy")["weights_sha256"] == described["weights_sha256"]
+    network(tmp_path / "other", seed=1)
+    assert describe_model(tmp_path / "other")["weights_sha256"] != described["weights_sha256"]
+    (tmp_path / "copy" / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"copy/model\.safetensors does not exist"):
+        describe_model(tmp_path / "copy")
+
+
+def test_an_ensemble_was_trained_on_what_any_member_was_trained_on(tmp_path):
+    network(tmp_path / "a", images={"train": ["1", "2"], "val": ["3"]})
+    network(tmp_path / "b", images={"train": ["3"], "val": ["1", "4"]})
+    members = {name: tmp_path / name for name in "ab"}
+    save_ensemble(tmp_path / "e", members, "mean", [0.5, 0.5], 0.5, "fixed-0.5", None)
+    described = describe_model(tmp_path / "e")
+    assert described["images"] == {"1": "train", "2": "train", "3": "train", "4": "val"}
+    assert set(described["files"]) == {"model.json"} | {
+        f"members/{name}/{file}" for name in "ab" for file in ("model.json", "model.safetensors")
+    }
+    network(tmp_path / "b")
+    save_ensemble(tmp_path / "e", members, "mean", [0.5, 0.5], 0.5, "fixed-0.5", None)
+    assert describe_model(tmp_path / "e")["images"] is None
 
 
 def complaint(folder):

@@ -10,6 +10,7 @@ from segkit.core.manifest import read_manifest
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.tracking import open_tracker
 from segkit.tasks.trainer import quiet
+from segkit.tasks.wandb_runs import RunLabel
 from tests.tasks import small
 
 
@@ -22,17 +23,20 @@ def pictures():
 def main(data, out):
     quiet()  # as the command line does
     out = Path(out)
-    runtime = RuntimeSettings(accelerator="cpu", precision="32-true", tracker="wandb", wandb_project="vessels")
+    runtime = RuntimeSettings(
+        accelerator="cpu", precision="32-true", tracker="wandb", wandb_project="vessels", share_images=True
+    )
     wanted = small.settings(epochs=3, schedule={"name": "cosine"})
     config = {"settings": wanted.model_dump(mode="json"), "fingerprint": "0123abcd"}
-    tracker = open_tracker(runtime, out, "teacher", "teacher-0123abcd", "run-7", config)
+    label = RunLabel("teacher-0123abcd", "teacher 0123", "teacher", "run-7", ("drive", "sa-unet"))
+    tracker = open_tracker(runtime, out, label, config)
     _, _, best, curves = small.fit(out / "work", read_manifest(Path(data)), wanted, logger=tracker.logger)
     tracker.images("val/overlays", pictures())
     tracker.summary({"val/best-dice": best.score})
     (out / "model.json").write_text("{}")
     (out / "predictions").mkdir()
     (out / "predictions" / "21.png").write_bytes(b"pixels")
-    tracker.output("teacher", "train", out, {"seconds": 3}, ["data"])
+    tracker.output("teacher", "train", out, {"fingerprint": "0123abcd", "seconds": 3}, ["data:4567"])
     tracker.close()
     print(json.dumps(curves.rows))
 

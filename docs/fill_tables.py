@@ -1,0 +1,160 @@
+"""Fill the tables about GPUs in these pages from `gpu.json`, which `segkit bench gpu` writes.
+
+    python docs/fill_tables.py runs/gpu/gpu.json    # takes the file over as docs/gpu.json, then fills the tables
+    python docs/fill_tables.py                      # fills them from docs/gpu.json; does nothing if there is none
+
+A table stands between the lines `<!-- NAME begin -->` and `<!-- NAME end -->`; what was not measured stays empty.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+FIGURES = DOCS / "gpu.json"
+Steps = Mapping[str, Mapping[str, Any]]
+
+
+def _origin(step: Mapping[str, Any]) -> str:
+    """GPU, versions, commit and date of a step."""
+    m = step["machine"]
+    versions = f"driver {m['driver']}, torch {m['torch']}, CUDA {m['cuda']}"
+    return f"{m['gpu']}, {versions}; commit {m['commit']}, {step['date']}"
+
+
+def _quartiles(row: Mapping[str, float], key: str, prefix: str = "") -> str:
+    return f"{row[key]:.2f} ({row[f'{prefix}low']:.2f} to {row[f'{prefix}high']:.2f})"
+
+
+def _interval(value: Mapping[str, float | None], digits: int) -> str:
+    """A value with its 95 % interval where there is one."""
+    if value["low"] is None or value["high"] is None:
+        return f"{value['value']:.{digits}g}"
+    return f"{value['value']:.{digits}g} [{value['low']:.{digits}g}, {value['high']:.{digits}g}]"
+
+
+def _steps(steps: Steps) -> Iterator[list[str]]:
+    yield ["step", "result", "seconds", "measured on"]
+    tests, demo = steps.get("tests", {}), steps.get("demo", {})
+    counts, dice = tests.get("figures"), demo.get("figures", {}).get("dice")
+    passed = f"{counts['passed']} passed, {counts['failures'] + counts['errors']} failed" if counts else ""
+    reached = f"teacher's test Dice {_interval(dice['teacher'], 3)}" if dice else ""
+    for name, step, result in (("tests that need a GPU", tests, passed), ("demo recipe", demo, reached)):
+        yield [name, result, f"{step['seconds']:.0f}" if result else "", _origin(step) if result else ""]
+
+
+def _segmenter(steps: Steps) -> Iterator[list[str]]:
+    yield ["image", "batch", "", "precision", "images/s (quartiles)", "x 32-true", "measured on"]
+    for size in (512, 592):
+        step = steps.get(f"bench-{size}", {})
+        figures = step.get("figures", {"rows": [], "batch": ""})
+        for row in figures["rows"]:
+            rate = _quartiles(row, "images_per_second")
+            kind = [str(figures["batch"]), row["mode"], row["precision"]]
+            yield [f"{size}x{size}", *kind, rate, f"{row['ratio']:.2f}", _origin(step)]
+        if not figures["rows"]:
+            yield [f"{size}x{size}", "", "", "", "", "", ""]
+
+
+def _gan(steps: Steps) -> Iterator[list[str]]:
+    yield ["networks, batch", "kind", "s/kimg (quartiles)", "x the straightforward path", "memory, GB", "measured on"]
+    kinds = [("gan", kind) for kind in ("reference", "fp32", "bf16", "fp16")]
+    kinds += [(f"gan-compiled-{precision}", f"{precision} compiled") for precision in ("fp32", "bf16", "fp16")]
+    for name, kind in kinds:
+        step = steps.get(name, {})
+        title = "straightforward, fp32" if kind == "reference" else kind
+        if "figures" not in step:
+            yield ["paper512, 8", title, "", "", "", ""]
+            continue
+        figures = step["figures"]
+        row = next(row for row in figures["rows"] if (row["kind"], row["phase"]) == (kind, "iteration"))
+        memory = f"{figures['memory_mb'][kind] / 1000:.1f}"
+        cells = [_quartiles(row, "s_per_kimg"), _quartiles(row, "ratio", "ratio_"), memory, _origin(step)]
+        yield ["paper512, 8", title, *cells]
+
+
+def _drive(steps: Steps) -> Iterator[list[str]]:
+    yield [
+        "GPU run on DRIVE",
+        "kimg",
+        "s/kimg",
+        "KID",
+        "share of copies",
+        "vessel area, drawn (photographs)",
+        "measured on",
+    ]
+    trained, judged = steps.get("drive-gan", {}), steps.get("drive-fidelity", {})
+    cells = [""] * 6
+    if "figures" in trained:
+        figures = trained["figures"]
+        cells[0], cells[1], cells[5] = f"{figures['kimg']:g}", f"{figures['s_per_kimg']:.2f}", _origin(trained)
+    if "figures" in judged:
+        drawn = judged["figures"]["sets"]["drawn"]
+        kid = next(measured for measured in drawn["measures"] if measured["measure"] == "kid")
+        area = next(row for row in drawn["vessels"] if row["statistic"] == "area_share")
+        shares = [f"{100 * area[key]['mean']:.1f} %" for key in ("other", "reference")]
+        cells[2:5] = [_interval(kid, 3), _interval(drawn["copies"], 3), f"{shares[0]} ({shares[1]})"]
+    yield ["256x256, `configs/gan-drive-256.yaml`", *cells]
+    yield ["512x512, `configs/gan-drive-512.yaml`", *[""] * 6]
+
+
+TABLES: Mapping[str, Mapping[str, Callable[[Steps], Iterator[list[str]]]]] = {
+    "performance.md": {"gpu-steps": _steps, "gpu-segmenter": _segmenter, "gpu-gan": _gan},
+    "gan.md": {"gpu-drive": _drive},
+}
+"""The tables of each page, by the names in its markers."""
+
+
+def fill(page: str, text: str, steps: Steps) -> str:
+    """A page's text with its tables made anew.
+
+    Args:
+        page: its file name.
+        steps: the records of `gpu.json` by step.
+
+    Raises:
+        ValueError: a table's markers are not in the text once each.
+    """
+    for name, rows in TABLES[page].items():
+        head, *body = rows(steps)
+        lines = [head, ["---"] * len(head), *body]
+        table = "\n".join(f"| {' | '.join(cells)} |".replace("  ", " ") for cells in lines)
+        begin, end = f"<!-- {name} begin -->\n", f"\n<!-- {name} end -->"
+        block = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
+        if len(block.findall(text)) != 1:
+            raise ValueError(f"{page} needs the lines {begin.strip()!r} and {end.strip()!r} once each")
+        text = block.sub(lambda _, table=table: table, text)
+    return text
+
+
+def take_over(path: Path) -> None:
+    """Keep the finished steps of a `gpu.json` as docs/gpu.json; logs stay behind.
+
+    Raises:
+        SystemExit: it is of a rehearsal.
+    """
+    book = json.loads(path.read_text(encoding="utf-8"))
+    if book["rehearsal"]:
+        raise SystemExit(f"{path} is of a rehearsal, whose figures mean nothing; run `make gpu` on a GPU")
+    done = {name: step for name, step in book["steps"].items() if step["state"] == "done"}
+    FIGURES.write_text(json.dumps(book | {"steps": done}, indent=1) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str]) -> None:
+    """Fill the tables of all pages."""
+    if arguments:
+        take_over(Path(arguments[0]))
+    if not FIGURES.is_file():
+        print(f"there is no {FIGURES}; the tables stay as they are")
+        return
+    steps = json.loads(FIGURES.read_text(encoding="utf-8"))["steps"]
+    for page in TABLES:
+        path = DOCS / page
+        path.write_text(fill(page, path.read_text(encoding="utf-8"), steps), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

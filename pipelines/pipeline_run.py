@@ -1,0 +1,153 @@
+"""The W&B run of a whole pipeline run: configuration, final numbers, verdict, and the stages they come from.
+
+It is what users sort, filter and plot. It exists for finished pipelines only: one that stopped early, at `--upto` or by
+a failure, has no final numbers, and its stage runs show how far it came. Its id is made of the last result's
+fingerprint, so the same pipeline is always the same run.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.final_numbers import Numbers, of_evaluation, of_fidelity, of_verdict
+from pipelines.settings import SyntheticAugSettings
+from segkit.core.files import read_json, write_json
+from segkit.core.versions import git_commit
+from segkit.tasks.settings import RuntimeSettings
+from segkit.tasks.wandb_runs import RunLabel, begin, may_track, one_decision
+
+if TYPE_CHECKING:
+    from pipelines.runner import Planned
+
+RECORD = "pipeline.json"
+"""Written last into the pipeline's folder: its W&B run is complete."""
+LAST = "report"
+"""The verb of a whole pipeline's last stage."""
+MAX_TITLE = 100
+
+
+def tags(recipe: str, settings: SyntheticAugSettings) -> tuple[str, ...]:
+    """Recipe, data set, networks and segkit's commit; none if nothing is tracked by W&B."""
+    if settings.runtime.tracker != "wandb":
+        return ()
+    networks = sorted({settings.teacher.model.name, *(student.model.name for student in settings.students.values())})
+    dataset = (settings.data.source or "no-data").partition(":")[0]
+    commit = git_commit()
+    return (recipe, dataset, *networks, *([f"segkit-{commit[:7]}"] if commit else []))
+
+
+def readable_title(base: str, overrides: Sequence[str]) -> str:
+    """As in `drive-cpu kimg=200 truncation_psi=0.5`: the settings file, and what `--set` changed.
+
+    A setting goes by the last part of its key, or by the whole key if two would be alike. What cannot change a result
+    is left out.
+    """
+    given = dict(override.split("=", 1) for override in overrides)
+    shown = {key: value.strip() for key, value in given.items() if _matters(key)}
+    last = [key.rpartition(".")[2] for key in shown]
+    parts = [
+        f"{name if last.count(name) == 1 else key}={value}"
+        for (key, value), name in zip(shown.items(), last, strict=True)
+    ]
+    text = " ".join([base, *parts])
+    return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
+
+
+def _matters(key: str) -> bool:
+    section, _, name = key.partition(".")
+    if section == "runtime":
+        return name in RuntimeSettings().identity()
+    return key not in {"data.source", "gan.init_from"}
+
+
+@contextmanager
+def tracked(
+    recipe: str, title: str, settings: SyntheticAugSettings, planned: Sequence["Planned"], say: Callable[[str], None]
+) -> Iterator[list[str]]:
+    """Write the pipeline's run when the stages have run inside; the caller adds the names of those that did.
+
+    Whether W&B's server answers is tried once, here, for all stages. Nothing is tried and nothing is written if W&B is
+    not asked for, or if the run was written before and no stage has run since.
+    """
+    launched: list[str] = []
+    wanted = may_track(settings.runtime)
+    if not wanted or (all(item.done for item in planned) and not _missing(planned)):
+        yield launched
+        return
+    with one_decision(say):
+        yield launched
+        if launched or _missing(planned):
+            _write(recipe, title, settings, planned, launched, say)
+
+
+def _folder(planned: Sequence["Planned"]) -> Path:
+    return planned[-1].folder.parent / f"pipeline-{planned[-1].fingerprint[:12]}"
+
+
+def _missing(planned: Sequence["Planned"]) -> bool:
+    """Whether these stages are a whole pipeline whose run is not written yet."""
+    return planned[-1].request.verb == LAST and not (_folder(planned) / RECORD).exists()
+
+
+def _write(
+    recipe: str,
+    title: str,
+    settings: SyntheticAugSettings,
+    planned: Sequence["Planned"],
+    launched: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    last, folder = planned[-1], _folder(planned)
+    if last.request.verb != LAST:
+        return
+    name = f"{title} {last.fingerprint[:4]}"
+    label = RunLabel(folder.name, name, "pipeline", last.request.group, last.request.tags)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # an offline run of the same id, which this one replaces
+        config = configuration(recipe, settings, planned, launched)
+        run, online = begin(settings.runtime.wandb_project, label, folder, config)
+        run.summary.update(final_numbers(planned))
+        run.finish()
+        write_json(folder / RECORD, {"wandb_run": label.run_id, "name": name, "online": online})
+        say(f"W&B: {run.url}" if online else f"W&B: upload with `wandb sync {folder.parent}/*/wandb/offline-run-*`")
+    except Exception as error:  # the results are complete without it
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        say(f"warning: the pipeline's W&B run was not written ({reason}); the same command tries it again")
+
+
+def configuration(
+    recipe: str, settings: SyntheticAugSettings, planned: Sequence["Planned"], launched: Sequence[str]
+) -> dict[str, Any]:
+    """Every setting, the code's and the data's identity, and for each stage its result and its own W&B run."""
+    records = {item.request.name: item.done or {} for item in planned}
+    return {
+        **settings.model_dump(mode="json"),
+        "recipe": recipe,
+        "fingerprint": planned[-1].fingerprint,
+        "dataset_sha256": records[planned[0].request.name].get("contents", {}).get("data"),
+        "segkit": {"version": records[LAST].get("versions", {}).get("segkit"), "commit": git_commit()},
+        "stages": {
+            item.request.name: {
+                "fingerprint": item.fingerprint,
+                "folder": item.folder.name,
+                "wandb_run": records[item.request.name].get("wandb_run"),
+                "state": "run" if item.request.name in launched else "cached",
+                "seconds": records[item.request.name].get("seconds"),
+            }
+            for item in planned
+        },
+    }
+
+
+def final_numbers(planned: Sequence["Planned"]) -> Numbers:
+    """Scores, verdict and the GAN's measures, the latter below the name of the stage that measured them."""
+    folders: Mapping[str, Path] = {item.request.name: item.folder for item in planned}
+    numbers = of_evaluation(read_json(folders["evaluate"] / "measurements.json"))
+    numbers |= of_verdict(read_json(folders["report"] / "verdict.json"))
+    for item in planned:
+        if item.request.verb == "fidelity":
+            measured = of_fidelity(item.folder / "fidelity.csv")
+            numbers |= {f"{item.request.name}/{key}": value for key, value in measured.items()}
+    return numbers

@@ -1,0 +1,38 @@
+"""Which code and which libraries computed a result."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+RECORDED_PACKAGES = ("segkit", "torch", "lightning", "numpy", "albumentations", "pillow")
+
+
+def installed_versions() -> dict[str, str]:
+    """Version of Python and of each recorded package that is installed."""
+    return {"python": platform.python_version()} | {
+        name: metadata.version(name) for name in RECORDED_PACKAGES if _is_installed(name)
+    }
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def git_commit() -> str | None:
+    """The commit of the running code, `+` appended when it has changes; None outside a checkout of it."""
+    try:
+        _git("ls-files", "--error-unmatch", __file__)  # pip may have put us into a folder of another checkout
+        return _git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    here = Path(__file__).parent
+    return subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

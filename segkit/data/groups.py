@@ -1,0 +1,75 @@
+"""Which images belong to one patient, from their names or from a file that the user writes."""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from segkit.core.errors import DatasetError
+
+FILE_NAME = "groups.csv"
+"""In the folder of a data set: columns `image` and `group`, a row for each image."""
+
+CHASE_NAME = re.compile(r"(Image_\d+)[LR]")
+"""CHASE_DB1 photographed both eyes of 14 children: Image_01L and Image_01R are of the same child (Fraz 2012)."""
+
+
+def of_names(names: Sequence[str]) -> dict[str, str]:
+    """The group of each image by its name alone: the child in CHASE_DB1's names, the image itself in all others."""
+    return {name: match[1] if (match := CHASE_NAME.fullmatch(name)) else name for name in names}
+
+
+def by_pattern(names: Sequence[str], pattern: str) -> dict[str, str]:
+    """What the one capture group of `pattern`, searched in each name, matches.
+
+    Raises:
+        DatasetError: the pattern has not exactly one capture group, or does not match a name.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DatasetError(f"group_pattern {pattern!r} is not a regular expression: {error}") from error
+    if compiled.groups != 1:
+        raise DatasetError(
+            f"group_pattern {pattern!r} has {compiled.groups} capture groups; put what names the patient, and only"
+            " that, in parentheses, as in '^(p[0-9]+)_'"
+        )
+    matches = {name: compiled.search(name) for name in names}
+    unmatched = [name for name, match in matches.items() if match is None or not match[1]]
+    if unmatched:
+        raise DatasetError(
+            f"group_pattern {pattern!r} finds no patient in {listed(unmatched)}; it must match every image's name"
+        )
+    return {name: match[1] for name, match in matches.items() if match is not None}
+
+
+def from_file(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """What `groups.csv` says; images are named with or without their suffix.
+
+    Raises:
+        DatasetError: a column is missing, or an image is missing, unknown or listed twice.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"image", "group"} <= set(reader.fieldnames or ()):
+            columns = ", ".join(reader.fieldnames or ()) or "none"
+            raise DatasetError(f"{path} has the columns {columns}; expected image and group")
+        rows = [((row["image"] or "").strip(), (row["group"] or "").strip()) for row in reader]
+    groups: dict[str, str] = {}
+    for image, group in rows:
+        name = image if image in names else Path(image).stem
+        if name not in names:
+            raise DatasetError(f"{path} lists {image!r}, which is not an image of this data set; remove the row")
+        if name in groups or not group:
+            problem = "lists twice" if name in groups else "gives no group for"
+            raise DatasetError(f"{path} {problem} {image!r}; expected one row with a group for each image")
+        groups[name] = group
+    if missing := [name for name in names if name not in groups]:
+        raise DatasetError(f"{path} does not list {listed(missing)}; add a row for each image")
+    return groups
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """ "a, b and c", "a, b, c, d, e and 7 more"."""
+    shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -1,0 +1,96 @@
+"""Batch norm over the global batch, in one process or several.
+
+`torch.nn.SyncBatchNorm` does the same on GPUs, and Lightning puts it in this layer's place there; it refuses CPUs.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, distributed, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from segkit.models.ranks import rank_and_world_size
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` whose mean and variance in training are those of the images of all ranks together.
+
+    Output, gradient and running statistics equal those of one process with the whole batch, up to rounding; ranks may
+    hold different numbers of images. Without other ranks it is `nn.BatchNorm2d`, as is its state dict always.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
+    def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        _, world_size = rank_and_world_size()
+        if not self.training or world_size == 1:
+            return super().forward(features)
+        mean, var, count = _global_moments(features.detach(), world_size)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)  # unbiased, as nn.BatchNorm2d keeps it
+        normalised: Tensor = _Normalise.apply(features, self.weight, self.bias, mean, var, count, self.eps)
+        return normalised
+
+
+def _global_moments(
+    features: Float[Tensor, "n c h w"], world_size: int
+) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, ""]]:
+    """Mean and biased variance of each channel, and the number of values, over all ranks; float32, float32, float64."""
+    channels = features.shape[1]
+    # bf16 features are summed in the type of the two buffers, which the function only reads the type of.
+    like = torch.zeros(channels, device=features.device)
+    mean, var = torch.batch_norm_update_stats(features, like, like.clone(), 0.0)  # type: ignore[attr-defined]
+    count = torch.full((1,), features.numel() // channels, dtype=torch.float64, device=features.device)
+    local = torch.cat([count, mean.double(), var.double()])
+    gathered = [torch.empty_like(local) for _ in range(world_size)]
+    distributed.all_gather(gathered, local)
+    counts, means, variances = torch.stack(gathered).split([1, channels, channels], dim=1)
+    # Chan 1983, "Algorithms for computing the sample variance", Eq. 2.1, for any number of parts
+    total = counts.sum()
+    global_mean = (counts * means).sum(0) / total
+    global_var = (counts * (variances + (means - global_mean) ** 2)).sum(0) / total
+    return global_mean.float(), global_var.float(), total
+
+
+class _Normalise(torch.autograd.Function):
+    """Normalise by the global moments; the gradient also passes through them, to the features of every rank."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        count: Tensor,
+        eps: float,
+    ) -> Tensor:
+        ctx.save_for_backward(features, weight, mean, var, count)
+        ctx.eps = eps
+        return F.batch_norm(features, mean, var, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, mean, var, count = ctx.saved_tensors
+        # With fixed moments: grad * scale, sum of grad * normalised, sum of grad.
+        grad_features, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
+            grad, features, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = torch.cat([grad_weight, grad_bias]).double()
+        distributed.all_reduce(sums)
+        mean_weight, mean_bias = (sums / count).float().chunk(2)
+        # Through the moments: - scale * (mean of grad + normalised * mean of grad * normalised)  (Ioffe 2015, section 3)
+        inverse_std = (var + ctx.eps).rsqrt()
+        scale = weight * inverse_std
+        slope = scale * inverse_std * mean_weight
+        offset = scale * mean_bias - slope * mean
+        grad_features -= features * slope[:, None, None] + offset[:, None, None]
+        # Those of weight and bias stay local: DDP adds up every parameter's.
+        return grad_features, grad_weight, grad_bias, None, None, None, None

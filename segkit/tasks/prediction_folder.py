@@ -1,0 +1,159 @@
+"""A folder of predictions, `probs/` and `binary/`, with a record of the model and the images: `predictions.json`."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from segkit.core.errors import RequestError
+from segkit.core.files import read_json, sha256_file, write_json
+from segkit.core.manifest import Row
+from segkit.core.recorded_folder import RecordedFolder
+from segkit.tasks.settings import InferenceSettings
+
+RECORD = "predictions.json"
+KINDS = ("probs", "binary")
+
+Remark = tuple[str, str, str]
+"""Name of an image, "error" or "warning", text."""
+
+Record = dict[str, Any]
+"""Keys of `predictions.json`: those of `segkit.tasks.weights.describe_model` but `images`; `tta`, `tile`; `runs`, one
+entry for each command that predicted something; and `images`, an entry for each image by name."""
+
+
+def prediction_record(model: Mapping[str, Any], rows: Iterable[Row], inference: InferenceSettings) -> Record:
+    """The record of a model's predictions for `rows`; nothing in it depends on the day or the machine.
+
+    Args:
+        model: as `segkit.tasks.weights.describe_model` gives it; its threshold is the one that is applied.
+        rows: the images.
+        inference: test-time augmentation and tiles.
+    """
+    splits = model["images"]
+    about_model = {key: value for key, value in model.items() if key != "images"}
+    images = {row.name: _image_entry(row, splits) for row in rows}
+    return {**about_model, **inference.model_dump(mode="json"), "images": images}
+
+
+def _image_entry(row: Row, splits: Mapping[str, str] | None) -> dict[str, Any]:
+    """What is known of an image before it is predicted.
+
+    `model_split` is "train" or "val" for an image the model was trained on or chosen with, None for any other; it is
+    absent if the model does not record its images.
+    """
+    entry: dict[str, Any] = {"file": row.image.name}
+    try:
+        entry |= {"bytes": row.image.stat().st_size, "sha256": sha256_file(row.image)}
+        entry["fov"] = "estimated" if row.fov is None else "given"
+        if row.fov is not None:
+            entry["fov_sha256"] = sha256_file(row.fov)
+    except OSError:  # reading the image will say why
+        return entry
+    return entry if splits is None else entry | {"model_split": splits.get(entry["sha256"])}
+
+
+class PredictionFolder:
+    """Where `segkit predict` writes: maps of one model, at one threshold, augmentation and tile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._recorded = RecordedFolder(folder, RECORD, "probs/**/*.png", "predictions", "made")
+
+    @property
+    def kind_dirs(self) -> tuple[Path, Path]:
+        """The folders of the probabilities (16 bit) and of the maps at the threshold (0 and 255)."""
+        probs, binary = KINDS
+        return self.folder / probs, self.folder / binary
+
+    def maps(self, name: str) -> dict[str, Path]:
+        """The files of an image, "probs" and "binary"."""
+        return {kind: self.folder / kind / f"{name}.png" for kind in KINDS}
+
+    def held(self, say: Callable[[str], None], rows: Iterable[Row]) -> AbstractContextManager[None]:
+        """Be the only one who writes into the folder; as `RecordedFolder.held`."""
+        return self._recorded.held(say, {(Path(kind) / row.name).parent.as_posix() for row in rows for kind in KINDS})
+
+    def claim(self, record: Record, rows: Sequence[Row], run: Mapping[str, Any]) -> None:
+        """Make the folder one for these predictions: new, or as a command with the same model and settings left it.
+
+        Maps of an image whose file or field of view has changed are removed, so that it is predicted again.
+
+        Args:
+            record: as `prediction_record`.
+            rows: the images.
+            run: versions, device and the like of this command. `images` is added to it: the names it is to predict. An
+                image was predicted by the last run that lists it.
+
+        Raises:
+            RequestError: it holds predictions that were made otherwise, or of another image under the same name.
+        """
+        decisive = {key: record[key] for key in ("weights_sha256", "threshold", "tta", "tile")}
+        self._recorded.claim(decisive, {"weights": Path(record["weights"])})
+        before = self.read()
+        known: dict[str, Any] = before.get("images", {})
+        entries, missing = {}, []
+        for row in rows:
+            old = known.get(row.name, {})
+            new = {**record["images"][row.name], "path": str(row.image.absolute())}
+            maps = self.maps(row.name).values()
+            predicted = [path for path in maps if path.exists()]
+            if _same_input(old, new):
+                new |= {key: old[key] for key in ("warnings",) if key in old}
+            else:
+                if predicted and old.get("path", new["path"]) != new["path"]:
+                    raise RequestError(
+                        f"{self.folder} holds the prediction of {old['path']}, which has the name of {row.image}; "
+                        "choose another folder"
+                    )
+                for path in predicted:
+                    path.unlink()
+            if not all(path.exists() for path in maps):
+                missing.append(row.name)
+            entries[row.name] = new
+        runs = before.get("runs", []) + ([{**run, "images": missing}] if missing else [])
+        self._write({**before, **record, "runs": runs, "images": {**known, **entries}})
+
+    def read(self) -> Record:
+        """The record."""
+        record: Record = read_json(self.folder / RECORD)
+        return record
+
+    def finish(self, remarks: Iterable[Remark]) -> None:
+        """Add to the record what was found in the images of this command, and which maps there are now."""
+        record = self.read()
+        for name, kind, text in remarks:
+            entry = record["images"][name]
+            if kind == "error":
+                entry["error"] = text
+            else:
+                entry["warnings"] = [*entry.get("warnings", ()), text]
+        for name, entry in record["images"].items():
+            entry |= {kind: f"{kind}/{name}.png" for kind, path in self.maps(name).items() if path.exists()}
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
+        write_json(self.folder / RECORD, record)
+
+
+def _same_input(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return "sha256" in new and all(old.get(key) == new.get(key) for key in ("sha256", "fov", "fov_sha256"))
+
+
+def find_record(maps: Path) -> tuple[Record, Path] | None:
+    """The record in or above a folder of maps, and where it lies; None if there is none.
+
+    Raises:
+        RequestError: it is damaged.
+    """
+    path = next((folder / RECORD for folder in (maps, maps.absolute().parent) if (folder / RECORD).is_file()), None)
+    if path is None:
+        return None
+    try:
+        record: Record = read_json(path)
+        float(record["threshold"]), str(record["threshold_source"]), dict(record["images"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"{path} is damaged ({error!r}); predict again, or move it away and give --threshold"
+        ) from error
+    return record, path

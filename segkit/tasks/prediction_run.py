@@ -1,0 +1,115 @@
+"""`segkit predict` below its options: a model's maps of many images, in a folder that records how they were made."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from segkit.core.errors import SegkitError
+from segkit.core.manifest import Row
+from segkit.core.versions import git_commit, installed_versions
+from segkit.core.wording import counted
+from segkit.tasks.ensemble import predict
+from segkit.tasks.prediction import MapWriter
+from segkit.tasks.prediction_folder import RECORD, PredictionFolder, Record, Remark, prediction_record
+from segkit.tasks.settings import InferenceSettings, RuntimeSettings
+from segkit.tasks.weights import describe_model, load_predictor
+
+MAX_NAMED = 8
+"""Files named in an error."""
+
+
+def predict_folder(
+    weights: Path,
+    rows: Sequence[Row],
+    out: Path,
+    inference: InferenceSettings,
+    runtime: RuntimeSettings,
+    threshold: float | None = None,
+    *,
+    first_rank: bool,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Predict rows into `out`, unless their maps are there; an image that cannot be read is left out.
+
+    Args:
+        weights: the model's folder.
+        rows: the images.
+        out: as `PredictionFolder`.
+        inference: test-time augmentation and tiles.
+        runtime: where to compute.
+        threshold: of the binary maps; the model's own by default.
+        first_rank: whether this process keeps the record.
+        say: takes each line of the outcome.
+        warn: takes a line for each image that cannot be read, or that may be no fundus photograph.
+
+    Raises:
+        WeightsError: `weights` holds no whole model.
+        RequestError: `out` holds predictions that were made otherwise.
+        SegkitError: at the end, if an image could not be read.
+    """
+    model = describe_model(weights)
+    if threshold is not None:
+        model |= {"threshold": threshold, "threshold_source": "given"}
+    folder = PredictionFolder(out)
+    writer = MapWriter(*folder.kind_dirs, model["threshold"])
+    remarks: list[Remark] = []
+
+    def report(row: Row, kind: str, text: str) -> None:
+        remarks.append((row.name, kind, text))
+        warn(f"left out: {text}" if kind == "error" else f"warning: {row.image}: {text}")
+
+    with TemporaryDirectory() as scratch, folder.held(say, rows) if first_rank else nullcontext():
+        if first_rank:
+            folder.claim(prediction_record(model, rows, inference), rows, _run())
+        num_missing = len(writer.missing(rows))
+        trainer = predict(
+            partial(load_predictor, weights), rows, writer, inference, runtime, Path(scratch), "predict", report
+        )
+        remarks = gather(remarks, trainer.world_size)
+        if first_rank:
+            folder.finish(remarks)
+            record = folder.read()
+    if first_rank:
+        _conclude(folder, rows, record, num_missing, say)
+
+
+def gather(remarks: list[Remark], world_size: int) -> list[Remark]:
+    """The remarks of all ranks, each once."""
+    if world_size == 1 or not torch.distributed.is_initialized():
+        return remarks
+    of_ranks: list[list[Remark]] = [[] for _ in range(world_size)]
+    torch.distributed.all_gather_object(of_ranks, remarks)
+    return list(dict.fromkeys(remark for of_rank in of_ranks for remark in of_rank))
+
+
+def _run() -> dict[str, object]:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return {"started": started, "device": device, "git_commit": git_commit(), "versions": installed_versions()}
+
+
+def _conclude(
+    folder: PredictionFolder, rows: Sequence[Row], record: Record, num_missing: int, say: Callable[[str], None]
+) -> None:
+    """Say where the maps are, and fail if one is missing."""
+    probs_dir, binary_dir = folder.kind_dirs
+    failed = [row for row in rows if "binary" not in record["images"][row.name]]
+    kept = len(rows) - num_missing
+    before = f" ({kept} of them from an earlier run)" if kept else ""
+    say(
+        f"{counted(len(rows) - len(failed), 'image')}{before}: probabilities in {probs_dir}, vessels (threshold "
+        f"{record['threshold']:.3f}, {record['threshold_source']}) in {binary_dir}"
+    )
+    if failed:
+        names = ", ".join(str(row.image) for row in failed[:MAX_NAMED])
+        more = f" and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""
+        raise SegkitError(
+            f"{len(failed)} of {counted(len(rows), 'image')} could not be predicted: {names}{more}; the reasons are "
+            f"above and in {folder.folder / RECORD}. Replace or remove these files and run the same command again"
+        )

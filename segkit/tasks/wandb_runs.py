@@ -1,0 +1,192 @@
+"""W&B runs: how one begins, what may be sent, and whether the server answers. Free of torch; wandb is imported late."""
+
+import configparser
+import http.client
+import netrc
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from segkit.tasks.settings import RuntimeSettings
+
+MAX_ARTIFACT_BYTES = 64 * 2**20
+"""Larger files are recorded by checksum and stay where they are."""
+
+SHARED_FILES = (
+    "record.json",
+    "curves*.csv",
+    "model.json",
+    "model.safetensors",
+    "selection.json",
+    "fidelity.csv",
+    "measurements.json",
+    "tables.txt",
+    "comparisons.json",
+    "verdict.json",
+)
+"""Names of the files that may be uploaded without `runtime.share_images`: numbers, and the weights of segmentation
+networks. Every other file stays here, also one that a later version of segkit adds: pictures, reports with pictures in
+them, weights of a GAN, which can memorise its photographs, and lists of file names, which may name patients."""
+
+INIT_TIMEOUT_S, PROBE_TIMEOUT_S = 20, 5
+FINISH_TIMEOUT_S = 60
+"""How long a finished stage waits for its upload; the rest stays on disk for `wandb sync`."""
+
+
+@dataclass(frozen=True)
+class RunLabel:
+    """What a W&B run is called and filed under."""
+
+    run_id: str
+    name: str
+    job_type: str
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+def begin(project: str, label: RunLabel, folder: Path, config: Mapping[str, Any]) -> tuple[Any, bool]:
+    """Begin a run in `folder`/wandb, and return it and whether it is online.
+
+    Without a login, or if the server does not accept the run, it is written offline. W&B does not record the command
+    line, which names folders, nor the git repository around the working folder, which is not segkit's.
+    """
+    import wandb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = {
+        "project": project,
+        "id": label.run_id,
+        "name": label.name,
+        "job_type": label.job_type,
+        "group": label.group,
+        "tags": list(label.tags),
+        "dir": str(folder),
+        "config": without_folders(config),
+    }
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        disable_git=True,
+        x_disable_meta=True,
+        init_timeout=INIT_TIMEOUT_S,
+        finish_timeout=FINISH_TIMEOUT_S,
+        finish_timeout_raises=True,
+    )
+    if logged_in():
+        try:
+            return wandb.init(**arguments, mode="online", resume="allow", settings=settings), True
+        except wandb.Error as error:
+            print(offline_notice(" ".join(str(error).split())), flush=True)
+            wandb.teardown()  # or its service holds the run's name to be taken
+    return wandb.init(**arguments, mode="offline", settings=settings), False
+
+
+def offline_notice(reason: str) -> str:
+    """The one line that is printed where a run should be online and is not."""
+    return f"W&B: {reason}; runs are written offline, to be uploaded with `wandb sync RUNS/*/wandb/offline-run-*`"
+
+
+def may_upload(path: str, share_images: bool) -> bool:
+    """Whether the file at this path below a stage's folder may become part of an artifact."""
+    *folders, name = path.split("/")
+    if folders and folders[0] in {"work", "wandb"}:
+        return False
+    return share_images or any(fnmatchcase(name, pattern) for pattern in SHARED_FILES)
+
+
+def without_folders(config: Any) -> Any:
+    """The configuration as W&B can flatten it, without places on this machine.
+
+    A list of sections becomes a section with the keys "0", "1", ..., so that `teacher.phases.0.epochs` is a key of its
+    own. Of `source` the reader's name stays (`drive:/data/DRIVE` becomes `drive`), of `init_from` the file's.
+    """
+    if isinstance(config, Mapping):
+        return {key: _without_folder(key, value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        items = [without_folders(item) for item in config]
+        sections = bool(items) and all(isinstance(item, dict) for item in items)
+        return {str(number): item for number, item in enumerate(items)} if sections else items
+    return config
+
+
+def _without_folder(key: str, value: Any) -> Any:
+    if key == "source" and isinstance(value, str):
+        return value.partition(":")[0]
+    if key == "init_from" and isinstance(value, str):
+        return Path(value).name
+    return without_folders(value)
+
+
+def may_track(runtime: RuntimeSettings) -> bool:
+    """Whether W&B runs are asked for; WANDB_MODE=disabled switches them off."""
+    return runtime.tracker == "wandb" and os.environ.get("WANDB_MODE") != "disabled"
+
+
+def logged_in() -> bool:
+    """Whether W&B runs can go online: a key in the environment or in netrc, and no mode that says otherwise."""
+    if os.environ.get("WANDB_MODE", "online") not in {"online", "shared"}:
+        return False
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = server().split("//")[-1].split("/")[0]
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def server() -> str:
+    """The address of W&B's server: WANDB_BASE_URL, else what `wandb login --host` has saved, else the public one."""
+    if "WANDB_BASE_URL" in os.environ:
+        return os.environ["WANDB_BASE_URL"]
+    saved = configparser.ConfigParser()
+    folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
+    try:
+        saved.read(Path(folder) / "settings")
+    except (configparser.Error, UnicodeDecodeError):
+        saved.clear()
+    return saved.get("default", "base_url", fallback="https://api.wandb.ai")
+
+
+@contextmanager
+def one_decision(say: Callable[[str], None]) -> Iterator[None]:
+    """Set WANDB_MODE=offline for the processes started inside if W&B's server does not answer.
+
+    Without it each stage of a pipeline would wait for the server's timeout by itself.
+    """
+    reason = connection_error(server()) if logged_in() else None
+    if reason is None:
+        yield
+        return
+    say(offline_notice(f"{server()} does not answer ({reason})"))
+    before = os.environ.get("WANDB_MODE")
+    os.environ["WANDB_MODE"] = "offline"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["WANDB_MODE"]
+        else:
+            os.environ["WANDB_MODE"] = before
+
+
+def connection_error(url: str, timeout_s: float = PROBE_TIMEOUT_S) -> str | None:
+    """Why no HTTP server can be reached at `url`, through a proxy if the environment names one; None if one answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s):
+            return None
+    except urllib.error.HTTPError as error:
+        error.close()
+        return None  # any answer is one
+    except urllib.error.URLError as error:
+        # W&B may trust a certificate that Python does not
+        return None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
