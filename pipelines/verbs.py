@@ -135,7 +135,7 @@ VERBS: Mapping[str, Verb] = {
     "data": Verb(
         "pipelines.stages.data", DataSettings, version=2, contents=_data_contents, paths=frozenset({"source"})
     ),
-    "train": Verb("pipelines.stages.train", TrainSettings, obstacle=_train_obstacle),
+    "train": Verb("pipelines.stages.train", TrainSettings, version=2, obstacle=_train_obstacle),
     "gan": Verb(
         "pipelines.stages.gan",
         GanStageSettings,

@@ -21,6 +21,11 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     hold different numbers of images. Without other ranks it is `nn.BatchNorm2d`, as is its state dict always.
     """
 
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
 
@@ -28,33 +33,31 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         _, world_size = rank_and_world_size()
         if not self.training or world_size == 1:
             return super().forward(features)
-        mean, var, count = _global_moments(features.detach(), world_size)
         with torch.no_grad():
+            mean, var, count = self._global_moments(features, world_size)
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)  # unbiased, as nn.BatchNorm2d keeps it
+            unbiased = var * count.div(count - 1).to(var.dtype)  # as nn.BatchNorm2d keeps it
+            self.running_var.lerp_(unbiased, self.momentum)
         normalised: Tensor = _Normalise.apply(features, self.weight, self.bias, mean, var, count, self.eps)
         return normalised
 
-
-def _global_moments(
-    features: Float[Tensor, "n c h w"], world_size: int
-) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, ""]]:
-    """Mean and biased variance of each channel, and the number of values, over all ranks; float32, float32, float64."""
-    channels = features.shape[1]
-    # bf16 features are summed in the type of the two buffers, which the function only reads the type of.
-    like = torch.zeros(channels, device=features.device)
-    mean, var = torch.batch_norm_update_stats(features, like, like.clone(), 0.0)  # type: ignore[attr-defined]
-    count = torch.full((1,), features.numel() // channels, dtype=torch.float64, device=features.device)
-    local = torch.cat([count, mean.double(), var.double()])
-    gathered = [torch.empty_like(local) for _ in range(world_size)]
-    distributed.all_gather(gathered, local)
-    counts, means, variances = torch.stack(gathered).split([1, channels, channels], dim=1)
-    # Chan 1983, "Algorithms for computing the sample variance", Eq. 2.1, for any number of parts
-    total = counts.sum()
-    global_mean = (counts * means).sum(0) / total
-    global_var = (counts * (variances + (means - global_mean) ** 2)).sum(0) / total
-    return global_mean.float(), global_var.float(), total
+    def _global_moments(
+        self, features: Float[Tensor, "n c h w"], world_size: int
+    ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, ""]]:
+        """Mean and biased variance of each channel, and the number of its values, over all ranks."""
+        # At momentum 0 the running statistics stay as they are and only give the type of the sums.
+        mean, var = torch.batch_norm_update_stats(features, self.running_mean, self.running_var, 0.0)
+        count = mean.new_full((1,), features.numel() // self.num_features, dtype=torch.float64)
+        local = torch.cat([count, mean.double(), var.double()])
+        gathered = [torch.empty_like(local) for _ in range(world_size)]
+        distributed.all_gather(gathered, local)
+        counts, means, variances = torch.stack(gathered).split([1, self.num_features, self.num_features], dim=1)
+        # Chan 1983, "Algorithms for computing the sample variance", Eq. 2.1, for any number of parts
+        total = counts.sum()
+        global_mean = (counts * means).sum(0) / total
+        global_var = (counts * (variances + (means - global_mean) ** 2)).sum(0) / total
+        return global_mean.to(mean.dtype), global_var.to(mean.dtype), total
 
 
 class _Normalise(torch.autograd.Function):
@@ -85,8 +88,8 @@ class _Normalise(torch.autograd.Function):
         )
         sums = torch.cat([grad_weight, grad_bias]).double()
         distributed.all_reduce(sums)
-        mean_weight, mean_bias = (sums / count).float().chunk(2)
-        # Through the moments: - scale * (mean of grad + normalised * mean of grad * normalised)  (Ioffe 2015, section 3)
+        mean_weight, mean_bias = (sums / count).to(mean.dtype).chunk(2)
+        # Through the moments: -scale * (mean of grad + normalised * mean of grad * normalised); Ioffe 2015, section 3.
         inverse_std = (var + ctx.eps).rsqrt()
         scale = weight * inverse_std
         slope = scale * inverse_std * mean_weight

@@ -2,8 +2,8 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -44,14 +44,9 @@ def test_samples_pseudo_labels_and_scores_are_the_same_byte_for_byte(
 
 
 def test_a_network_trained_by_two_is_the_one_trained_by_one(tmp_path: Path) -> None:
-    """Group norm, no DropBlock, no augmentation, equal global batch: steps of 1e-4 that are the same."""
-    plain: dict[str, Any] = {
-        "teacher.model": {"widths": [4, 8], "norm": "group", "drop_prob": 0},
-        "teacher.phases": [
-            {"data": "real", "epochs": 1, "batch_size": 2, "augmentation": "none", "optimizer": {"learning_rate": 1e-4}}
-        ],
-    }
-    config = write_config(tmp_path / "plain.yaml", plain)
+    """The shipped form, with batch norm, DropBlock and flips: eight steps whose curves and scores agree."""
+    phase = {"data": "real", "epochs": 4, "batch_size": 2, "augmentation": "flips"}
+    config = write_config(tmp_path / "teacher.yaml", {"teacher.model": {"widths": [8, 16]}, "teacher.phases": [phase]})
     one, two = tmp_path / "one", tmp_path / "two"
     run_here(config, one, upto="teacher")
     shutil.copytree(next(one.glob("data-*")), two / next(one.glob("data-*")).name)
@@ -59,12 +54,15 @@ def test_a_network_trained_by_two_is_the_one_trained_by_one(tmp_path: Path) -> N
     teachers = [next(runs.glob("teacher-*")) for runs in (one, two)]
     assert teachers[0].name == teachers[1].name
     assert files_below(teachers[0]) == files_below(teachers[1])
+    curves = [np.genfromtxt(folder / "curves-0.csv", delimiter=",", names=True) for folder in teachers]
+    assert len(curves[0]) == 4
+    for name in curves[0].dtype.names:
+        np.testing.assert_allclose(curves[1][name], curves[0][name], rtol=0, atol=1e-3, err_msg=name)
     weights: list[dict[str, Tensor]] = [load_file(folder / "model.safetensors") for folder in teachers]
     assert weights[0].keys() == weights[1].keys()
-    # Adam makes whole steps of gradients that are nothing but rounding, as those of biases that a norm takes away;
-    # tests/tasks/test_sharding.py compares every weight of a network without such.
+    # A few weights may differ by more: Adam makes whole steps, here of 1e-3, of gradients that are only rounding.
+    # tests/tasks/test_sharding.py compares every weight in float64.
     apart = torch.cat([(weights[0][name] - weights[1][name]).abs().flatten() for name in weights[0]])
-    assert (apart > 1e-5).float().mean() < 0.03
-    assert apart.max() < 4e-4
+    assert (apart > 1e-5).float().mean() < 0.01
     scores = [read_card(folder).val_dice for folder in teachers]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)

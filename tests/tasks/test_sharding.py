@@ -1,4 +1,4 @@
-"""Two processes, started by Lightning's own `ddp`, do what one does."""
+"""Two processes, started by Lightning's own `ddp`, train the network with batch norm and DropBlock as one does."""
 
 import os
 import subprocess
@@ -19,6 +19,8 @@ WANTED = small.settings(
     batch_size=4,
     epochs=2,
     images_per_epoch=8,
+    augmentation="flips",
+    ema_decay=0.5,
     optimizer={"learning_rate": 1e-4},
 )
 
@@ -53,17 +55,17 @@ def together(tmp_path_factory, pictures):
 def test_two_processes_train_validate_and_predict_as_one_does(together, pictures, one_thread):
     folder, ranks = together
     alone = small.fit_thrice(folder / "one", pictures, WANTED)
-    for name, moved in (("adam", 2e-4), ("descent", 5e-3), ("lone", 2e-4)):
+    for name, moved, tolerance in (("adam", 2e-4, 1e-8), ("descent", 1e-3, 1e-5), ("lone", 2e-4, 1e-8)):
         one, first, second = (run[name] for run in (alone, *ranks))
         assert distance(first["weights"]["last"], second["weights"]["last"]) == 0
         assert distance(one["weights"]["first"], one["weights"]["last"]) > moved
         for moment in ("first", "last", "best"):
-            assert distance(one["weights"][moment], first["weights"][moment]) < 1e-5, (name, moment)
+            assert distance(one["weights"][moment], first["weights"][moment]) < tolerance, (name, moment)
         assert len(first["val"]) == 2
         assert first["val"] == second["val"]
         for ours, theirs in ((one["val"], first["val"]), (one["curves"], first["curves"])):
             for expected, seen in zip(ours, theirs, strict=True):
-                assert seen == pytest.approx(expected, abs=2e-3)
+                assert seen == pytest.approx(expected, abs=1e-4)
     small.predict(folder / "one", folder / "model", pictures)
     for row in pictures.rows:
         ours, theirs = (folder / place / f"{row.name}.png" for place in ("one", "two/predictions"))
