@@ -147,7 +147,7 @@ class StyleGAN2Task(L.LightningModule):
         torch.manual_seed(derive_seed(self.seed, iteration, _LAYER_NOISE, rank()))  # for the noise inside the layers
         adam_g, adam_d = cast(list[LightningOptimizer], self.optimizers())
         # the networks choose their own precision, whatever the Trainer was given
-        optimizers = {
+        optimizers: dict[str, Optimizer | LightningOptimizer] = {
             "Gmain": adam_g.optimizer,
             "Greg": adam_g.optimizer,
             "Dmain": adam_d,  # through Lightning, which counts its steps

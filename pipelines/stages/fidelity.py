@@ -58,7 +58,7 @@ def _samples(folder: Path) -> SubjectSet:
     """The samples as they are labelled."""
     psi = (read_done(folder) or {}).get("settings", {}).get("truncation_psi")
     title = "samples" if psi is None else f"samples, psi {psi:g}"
-    return SubjectSet(SAMPLES, title, of_files([row.image for row in read_manifest(folder).rows]))
+    return SubjectSet(SAMPLES, title, of_files([row.image.path for row in read_manifest(folder).rows]))
 
 
 def _leave_out(context: Context, photographs: Photographs) -> None:

@@ -139,8 +139,7 @@ def compare(
         RequestError: the runs do not hold the same images with the same labels and patients.
     """
     scores_a, scores_b = _in_one_order(scores_a, scores_b, region)
-    names = scores_a[0].class_names
-    name = class_name or (names[0] if len(names) == 1 else ALL)
+    name = class_name or summary_class(scores_a)
     n, groups = len(scores_a), [score.group for score in scores_a]
     a = pooled_statistic(scores_a, metric, region, cut_a, name)
     b = pooled_statistic(scores_b, metric, region, cut_b, name)
@@ -189,6 +188,17 @@ def _mean_over(statistics: Sequence[Statistic]) -> Statistic:
         return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
     return mean
+
+
+def summary_class(scores: Sequence[ImageScore]) -> str:
+    """The class name whose numbers sum up a run: the only class, or all of several."""
+    names = scores[0].class_names
+    return names[0] if len(names) == 1 else ALL
+
+
+def pooled_value(scores: Sequence[ImageScore], metric: str, cut: Cut, region: Region = "fov") -> float:
+    """The metric of all images together, of the only class or of all classes."""
+    return on_all(pooled_statistic(scores, metric, region, cut, summary_class(scores)), len(scores))
 
 
 def image_values(

@@ -90,12 +90,15 @@ class ImageScore:
         return as_level_counts(self.arrays[Key(class_name, region, "levels", None)])
 
 
-def score_image(image: ScoredImage, thresholds: Sequence[float] = (0.5,)) -> ImageScore:
+def score_image(
+    image: ScoredImage, thresholds: Sequence[float] = (0.5,), reductions: Sequence[str] = tuple(REDUCTIONS)
+) -> ImageScore:
     """Reduce one image to arrays.
 
     Args:
         image: prediction and truth.
         thresholds: binary tasks: where probabilities are cut for what depends on the shape of the prediction (clDice).
+        reductions: which to compute; metrics of the others are left out.
 
     Raises:
         RequestError: the arrays differ in size, or `probs` is not 16 bit.
@@ -108,7 +111,8 @@ def score_image(image: ScoredImage, thresholds: Sequence[float] = (0.5,)) -> Ima
         if not binary:
             pixels &= image.classes.counted(image.labels)
         for class_name, levels, truth, predictions in _classes(image, thresholds):
-            for name, reduction in REDUCTIONS.items():
+            for name in reductions:
+                reduction = REDUCTIONS[name]
                 if binary and name == "confusion":
                     continue  # it follows from the levels, at any threshold
                 if not reduction.needs_prediction:
@@ -170,6 +174,17 @@ def choose_threshold(scores: Sequence[ImageScore], region: Region = "fov") -> fl
             "threshold"
         )
     return best_dice_threshold(pooled)
+
+
+def choose_cut(scores: Sequence[ImageScore]) -> tuple[Cut, str]:
+    """What makes probabilities a prediction, and its source: the best threshold on validation images, or the argmax.
+
+    Raises:
+        RequestError: as `choose_threshold`.
+    """
+    if len(scores[0].class_names) > 1:
+        return ARGMAX, ARGMAX
+    return choose_threshold(scores), "val-best-dice"
 
 
 def pool(scores: Sequence[ImageScore], region: Region, class_name: str | None = None) -> LevelCounts:

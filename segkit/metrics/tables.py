@@ -55,20 +55,20 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
 
 
 def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
-    """Tables of one run, a row for each metric and a column for each averaging: one table for each region.
+    """Tables of one run, a row for each metric and a column for each averaging: one table per class and region.
 
     A mean over fewer images than the heading names says over how many.
 
     Raises:
-        ValueError: the numbers belong to several classes or thresholds.
+        ValueError: the numbers belong to several thresholds.
     """
     measurements = list(measurements)
-    cuts = {(m.class_name, m.threshold, m.threshold_source) for m in measurements if m.threshold is not None}
+    cuts = {(m.threshold, m.threshold_source) for m in measurements if m.threshold is not None}
     if len(cuts) > 1:
         raise ValueError(f"numbers of one run at one threshold make a table, not of {sorted(cuts)}")
     tables = []
-    for region in dict.fromkeys(m.region for m in measurements):
-        inside = [m for m in measurements if m.region == region]
+    for class_name, region in dict.fromkeys((m.class_name, m.region) for m in measurements):
+        inside = [m for m in measurements if (m.class_name, m.region) == (class_name, region)]
         averagings = dict.fromkeys(m.averaging for m in inside)
         suffix = " [95 % interval]" if any(_has_interval(m) for m in inside) else ""
         columns = {averaging: AVERAGING_HEADINGS[averaging] + suffix for averaging in averagings}
@@ -79,8 +79,8 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
             | {columns[averaging]: cells.get((metric, averaging), "") for averaging in averagings}
             for metric in dict.fromkeys(m.metric for m in inside)
         ]
-        cut = "".join(f" | threshold {threshold:.4f} ({source})" for _, threshold, source in cuts)
-        heading = f"class {inside[0].class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
+        cut = "".join(f" | threshold {threshold:.4f} ({source})" for threshold, source in cuts)
+        heading = f"class {class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
         tables.append(Table(heading, ("Metric", *columns.values()), rows))
     return tables
 

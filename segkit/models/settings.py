@@ -22,6 +22,8 @@ class NetworkSettings(Settings):
     name: str
     image_channels: int = Field(3, ge=1)
     """Channels of the input image."""
+    auxiliary_weight: float = Field(0.0, ge=0)
+    """Weight of the mean loss of a network's auxiliary outputs, beside that of its main output."""
 
     @property
     @abstractmethod
@@ -91,7 +93,7 @@ def default_settings(name: str) -> NetworkSettings:
     by_name = {kind.model_fields["name"].default: kind for kind in MODELS}
     if name not in by_name:
         raise RequestError(f"no network is called {name!r}; there are: {', '.join(sorted(by_name))}")
-    return by_name[name]()
+    return by_name[name](name=name)
 
 
 class LossTerm(Settings):

@@ -107,7 +107,7 @@ class TrainSettings(Settings):
 
 
 class InferenceSettings(Settings):
-    """How a trained network looks at an image."""
+    """How a trained network predicts an image."""
 
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) views."""
