@@ -42,7 +42,11 @@ def _dataset(settings: DataSettings, work: Path) -> Dataset:
     drawn = settings.phantom
     root = work / "phantom"
     shutil.rmtree(root, ignore_errors=True)
-    phantom.write_dataset(root, drawn.num_train, drawn.num_test, drawn.height, drawn.width, drawn.seed)
+    size = (drawn.num_train, drawn.num_test, drawn.height, drawn.width, drawn.seed)
+    if drawn.classes == "multiclass":
+        phantom.write_multiclass_dataset(root, *size)
+        return replace(readers.open_dataset(f"folder:{root}", settings.group_pattern), phantom=True)
+    phantom.write_dataset(root, *size)
     return readers.open_dataset(f"drive:{root}", settings.group_pattern)
 
 
