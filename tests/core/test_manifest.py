@@ -4,15 +4,31 @@ from pathlib import Path
 import pytest
 
 from segkit.core.errors import DatasetError
-from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
+from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest
 
 
 def rows(folder):
     return (
-        Row("21", "train", folder / "images" / "21.tif", folder / "manual" / "21.gif", folder / "fov" / "21.gif"),
-        Row("01", "test", folder / "images" / "01.tif", observer2=folder / "2nd" / "01.gif"),
-        Row("s7", "train", folder / "7.png", folder / "p" / "7.png", origin="synthetic", weight=0.5, threshold=0.3),
-        Row("22", "val", folder / "images" / "22.tif", folder / "manual" / "22.gif"),
+        Row(
+            "21",
+            "train",
+            Source(folder / "images" / "21.tif"),
+            {"reference": Source(folder / "manual" / "21.gif")},
+            Source(folder / "fov" / "21.gif"),
+        ),
+        Row("01", "test", Source(folder / "images" / "01.tif"), {"observer2": Source(folder / "2nd" / "01.gif")}),
+        Row(
+            "s7",
+            "train",
+            Source(folder / "7.png"),
+            {"pseudo": Source(folder / "p" / "7.png")},
+            origin="synthetic",
+            weight=0.5,
+            threshold=0.3,
+        ),
+        Row(
+            "22", "val", Source(folder / "images" / "22.tif", 3), {"reference": Source(folder / "manual" / "22.gif", 1)}
+        ),
     )
 
 
@@ -23,7 +39,10 @@ def test_rows_are_read_as_they_were_written(tmp_path):
 
 
 def test_a_row_keeps_its_group_and_without_one_is_its_own(tmp_path):
-    written = (Row("1L", "train", tmp_path / "1L.png", group="child 1"), Row("2L", "val", tmp_path / "2L.png"))
+    written = (
+        Row("1L", "train", Source(tmp_path / "1L.png"), group="child 1"),
+        Row("2L", "val", Source(tmp_path / "2L.png")),
+    )
     write_manifest(written, tmp_path)
     assert [row.group for row in read_manifest(tmp_path).rows] == ["child 1", "2L"]
     assert read_manifest(tmp_path).num_groups == 2
@@ -37,8 +56,9 @@ def test_a_row_keeps_its_group_and_without_one_is_its_own(tmp_path):
 def test_paths_are_relative_on_disk_so_that_runs_can_be_moved(tmp_path):
     write_manifest(rows(tmp_path / "a" / "data"), tmp_path / "a" / "runs" / "one")
     raw = json.loads((tmp_path / "a" / "runs" / "one" / "manifest.json").read_text())["rows"]
-    assert raw[0]["image"] == "../../data/images/21.tif"
-    assert raw[1]["vessels"] is None
+    assert raw[0]["image"] == ["../../data/images/21.tif", 0]
+    assert raw[3]["labels"] == {"reference": ["../../data/manual/22.gif", 1]}
+    assert raw[1]["region"] is None
     (tmp_path / "a").rename(tmp_path / "b")
     assert read_manifest(tmp_path / "b" / "runs" / "one").rows == rows(tmp_path / "b" / "data")
 
@@ -55,17 +75,17 @@ def test_a_linked_runs_folder_leads_to_the_same_images(tmp_path):
     (tmp_path / "home" / "user" / "runs").symlink_to(tmp_path / "scratch" / "deep" / "er")
     image = tmp_path / "data" / "1.png"
     image.write_text("pixels")
-    write_manifest([Row("1", "test", image)], tmp_path / "home" / "user" / "runs" / "one")
+    write_manifest([Row("1", "test", Source(image))], tmp_path / "home" / "user" / "runs" / "one")
     for folder in ("home/user/runs/one", "scratch/deep/er/one"):
-        assert read_manifest(tmp_path / folder).rows[0].image.read_text() == "pixels"
+        assert read_manifest(tmp_path / folder).rows[0].image.path.read_text() == "pixels"
 
 
 def test_a_linked_image_keeps_its_own_name(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "ab12").write_text("pixels")
     (tmp_path / "1.png").symlink_to(tmp_path / "store" / "ab12")
-    write_manifest([Row("1", "test", tmp_path / "1.png")], tmp_path / "runs")
-    assert read_manifest(tmp_path / "runs").rows[0].image == tmp_path / "1.png"
+    write_manifest([Row("1", "test", Source(tmp_path / "1.png"))], tmp_path / "runs")
+    assert read_manifest(tmp_path / "runs").rows[0].image == Source(tmp_path / "1.png")
 
 
 def test_splits_and_labelled_rows_keep_their_order(tmp_path):
@@ -78,7 +98,7 @@ def test_splits_and_labelled_rows_keep_their_order(tmp_path):
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
-    with pytest.raises(DatasetError, match="two images are called '21'"):
+    with pytest.raises(DatasetError, match="two images have the name '21'"):
         write_manifest([*rows(tmp_path), *rows(tmp_path)[:1]], tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -45,7 +45,7 @@ def test_a_multiple_of_the_stride_stays_as_it_is() -> None:
 @pytest.mark.parametrize("pad_mode", ["zero", "reflect"])
 def test_padding_is_never_field_of_view(pad_mode: str) -> None:
     plan = Geometry.pad(20, 21, 16, pad_mode)  # type: ignore[arg-type]
-    fov = plan.fov(np.ones((20, 21), dtype=bool))
+    fov = plan.region(np.ones((20, 21), dtype=bool))
     assert fov.sum() == 20 * 21
     assert not fov[: plan.top].any()
 
@@ -91,7 +91,7 @@ def test_a_square_keeps_the_aspect() -> None:
     y, x = np.mgrid[:60, :90]
     disc = np.hypot(y - 29.5, x - 44.5) <= 25
     plan = Geometry.square(60, 90, 45)
-    shrunk = plan.fov(disc)
+    shrunk = plan.region(disc)
     assert shrunk.shape == (45, 45)
     assert np.ptp(np.flatnonzero(shrunk.any(axis=0))) == np.ptp(np.flatnonzero(shrunk.any(axis=1)))
     assert plan.probs_back(shrunk.astype(np.float32)).shape == (60, 90)

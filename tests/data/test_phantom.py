@@ -53,7 +53,7 @@ def test_vessels_hang_together(samples: list[phantom.PhantomSample]) -> None:
 
 
 def test_the_picture_shows_what_the_map_says(samples: list[phantom.PhantomSample]) -> None:
-    for image, vessels, fov in samples:
+    for image, vessels, fov, _ in samples:
         green = image[..., 1].astype(float)
         darkness = ndimage.uniform_filter(green, 25) - green
         inner = ndimage.binary_erosion(fov, iterations=12)
@@ -64,7 +64,7 @@ def test_the_picture_shows_what_the_map_says(samples: list[phantom.PhantomSample
 
 
 def test_colours_are_those_of_a_fundus(samples: list[phantom.PhantomSample]) -> None:
-    for image, _, fov in samples:
+    for image, _, fov, _ in samples:
         red, green, blue = image[fov].mean(axis=0)
         assert 110 < red < 250
         assert 50 < green < 130
@@ -132,8 +132,8 @@ def test_a_phantom_data_set_is_read_as_drive_and_checked(tmp_path: Path) -> None
     phantom.write_dataset(tmp_path, 2, 1, 48, 40, seed=4, progress=lambda done, total: seen.append((done, total)))
     dataset = readers.open_dataset(f"drive:{tmp_path}")
     assert dataset.phantom
-    assert [item.name for item in dataset.items] == ["01_test", "21_training", "22_training"]
-    assert all(item.vessels is not None for item in dataset.items)
+    assert [row.name for row in dataset.rows] == ["01_test", "21_training", "22_training"]
+    assert all(row.reference is not None for row in dataset.rows)
     assert {(report.height, report.width) for report in readers.check(dataset).reports} == {(48, 40)}
     assert seen == [(1, 3), (2, 3), (3, 3)]
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
@@ -153,17 +153,17 @@ def test_the_same_data_set_has_the_same_digest_and_another_seed_another(tmp_path
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         phantom.write_dataset(tmp_path / name, 1, 1, 32, 32, seed=seed, test_labels=False)
         digests.append(drive.read(tmp_path / name).digest)
-        assert drive.read(tmp_path / name).items[0].vessels is None
+        assert drive.read(tmp_path / name).rows[0].reference is None
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_the_files_hold_the_sample_bit_for_bit(tmp_path: Path) -> None:
     phantom.write_dataset(tmp_path, 1, 0, 32, 40, seed=0)
     sample = phantom.draw(21, 32, 40)
-    item = drive.read(tmp_path).items[0]
-    assert item.vessels is not None
-    np.testing.assert_array_equal(images.read_image(item.image), sample.image)
-    np.testing.assert_array_equal(images.read_mask(item.vessels), sample.vessels)
+    row = drive.read(tmp_path).rows[0]
+    assert row.reference is not None
+    np.testing.assert_array_equal(images.read_image(*row.image), sample.image)
+    np.testing.assert_array_equal(images.read_mask(*row.reference), sample.vessels)
 
 
 def test_a_real_data_set_is_not_written_over(tmp_path: Path) -> None:
