@@ -14,7 +14,7 @@ from pipelines.execution import execute
 from pipelines.request import StageRequest, read_request
 from pipelines.store import DONE, REQUEST, WORK, MissingResultError, read_done
 from pipelines.verbs import VERBS, Verb
-from segkit.core import commit as commit_module
+from segkit.core import versions
 from segkit.core.errors import RequestError
 from segkit.tasks.settings import RuntimeSettings
 from tests.pipelines import fake_stage
@@ -193,11 +193,11 @@ def test_the_commit_of_the_code_is_recorded_and_that_of_another_checkout_is_not(
         ("clean", "tracked.py", commit),
         ("installed", "site-packages/untracked.py", None),
     ):
-        monkeypatch.setattr(commit_module, "__file__", str(ours / file))
+        monkeypatch.setattr(versions, "__file__", str(ours / file))
         execute(REQUESTED, {}, tmp_path / module)
         assert json.loads((tmp_path / module / DONE).read_text())["git_commit"] == recorded
     (ours / "tracked.py").write_text("changed")
-    monkeypatch.setattr(commit_module, "__file__", str(ours / "tracked.py"))
+    monkeypatch.setattr(versions, "__file__", str(ours / "tracked.py"))
     execute(REQUESTED, {}, tmp_path / "changed")
     assert json.loads((tmp_path / "changed" / DONE).read_text())["git_commit"] == commit + "+"
 
