@@ -218,13 +218,15 @@ def write_pages(path: Path, pages: npt.NDArray[np.uint16]) -> None:
 
 
 def write_indices(path: Path, indices: npt.NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> None:
-    """Write class indices (h, w) as a PNG whose palette shows each class in its colour.
+    """Write class indices (h, w) as a PNG whose palette shows each class in its colour; what is no class is gray.
 
     Raises:
         SegkitError: as `write_image`.
     """
     picture = Image.fromarray(indices)
-    picture.putpalette([level for color in colors for level in color])
+    # With fewer than 256 colours Pillow would store fewer bits, and lose the indices above.
+    palette = [*colors, *[(128, 128, 128)] * (256 - len(colors))]
+    picture.putpalette([level for color in palette for level in color])
     write_bytes(path, _encode(picture, "PNG"))
 
 

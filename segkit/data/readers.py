@@ -315,7 +315,10 @@ def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None 
     for role, source in row.labels.items():
         labels = read_labels(source, classes)
         _check_map(row, source, labels, (height, width))
-        targets = target_maps(labels, classes)
+        try:
+            targets = target_maps(labels, classes)
+        except DatasetError as error:
+            raise DatasetError(f"{source}: {error}") from error
         if role == "reference":
             shares = {name: float(target[inside].mean()) for name, target in zip(classes.names, targets, strict=True)}
     return RowReport(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError
 from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest
 
@@ -36,6 +37,40 @@ def test_rows_are_read_as_they_were_written(tmp_path):
     written = rows(tmp_path / "DRIVE")
     assert write_manifest(written, tmp_path / "runs" / "data") == tmp_path / "runs" / "data" / "manifest.json"
     assert read_manifest(tmp_path / "runs" / "data").rows == written
+
+
+def test_classes_travel_with_the_rows_and_are_vessels_by_default(tmp_path):
+    classes = Classes(kind="multiclass", names=("background", "artery", "vein"), ignored=255)
+    write_manifest(rows(tmp_path), tmp_path / "a", classes)
+    write_manifest(rows(tmp_path), tmp_path / "b")
+    assert read_manifest(tmp_path / "a").classes == classes
+    assert read_manifest(tmp_path / "a").split("train").labelled().classes == classes
+    assert read_manifest(tmp_path / "b").classes == VESSEL
+
+
+def test_a_network_is_trained_with_the_reference_and_else_with_pseudo_labels(tmp_path):
+    manual, pseudo, second = (Source(tmp_path / name) for name in ("m.png", "p.png", "s.png"))
+    labels = {"pseudo": pseudo, "reference": manual, "observer2": second}
+    for left, target in (
+        (labels, manual),
+        ({"pseudo": pseudo, "observer2": second}, pseudo),
+        ({"observer2": second}, None),
+    ):
+        row = Row("1", "train", Source(tmp_path / "1.png"), left)
+        assert row.target == target
+        assert row.reference == left.get("reference")
+        assert len(Manifest((row,)).labelled()) == (target is not None)
+
+
+def test_pages_of_one_file_are_images_of_their_own(tmp_path):
+    stack = tmp_path / "stack.tif"
+    write_manifest([Row(f"{page}", "test", Source(stack, page)) for page in range(3)], tmp_path)
+    assert [row.image for row in read_manifest(tmp_path).rows] == [Source(stack, page) for page in range(3)]
+    assert [str(row.image) for row in read_manifest(tmp_path).rows] == [
+        str(stack),
+        f"{stack}, page 1",
+        f"{stack}, page 2",
+    ]
 
 
 def test_a_row_keeps_its_group_and_without_one_is_its_own(tmp_path):
@@ -112,6 +147,17 @@ def test_a_folder_without_a_manifest_is_named(tmp_path):
         read_manifest(tmp_path / "file")
 
 
+def whole(classes=None, **changes):
+    """A manifest of one row that can be read, but for `changes`."""
+    row = {"name": "1", "split": "train", "image": ["1.png", 0], "labels": {}, "region": None} | changes
+    return json.dumps({"classes": classes or {}, "rows": [row]})
+
+
+def test_the_manifest_that_is_damaged_below_is_whole_without_the_damage(tmp_path):
+    (tmp_path / "manifest.json").write_text(whole())
+    assert read_manifest(tmp_path).rows == (Row("1", "train", Source(tmp_path / "1.png")),)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -120,11 +166,18 @@ def test_a_folder_without_a_manifest_is_named(tmp_path):
         "[]",
         '{"rows": 3}',
         '{"rows": [3]}',
-        '{"rows": [{"name": "1"}]}',
-        '{"rows": [{"name": "1", "split": "train", "image": 3}]}',
-        '{"rows": [{"name": "1", "split": "train", "image": "1.png", "colour": "red"}]}',
-        '{"rows": [{"name": "1", "split": "training", "image": "1.png"}]}',
-        '{"rows": [{"name": "1", "split": "train", "image": "1.png", "origin": "fake"}]}',
+        '{"rows": [{"name": "1"}], "classes": {}}',
+        whole(image=3),
+        whole(image=["1.png"]),
+        whole(image="1.png"),
+        whole(colour="red"),
+        whole(split="training"),
+        whole(origin="fake"),
+        whole(labels={"truth": ["1.png", 0]}),
+        whole(labels=["1.png", 0]),
+        whole(region="fov.png"),
+        whole({"kind": "multiclass"}),
+        whole({"kind": "binary", "names": ["a", "b"]}),
         b"\xff\xfe\x00",
     ],
 )

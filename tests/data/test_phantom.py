@@ -170,3 +170,50 @@ def test_a_real_data_set_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     with pytest.raises(FileExistsError, match="no phantom"):
         phantom.write_dataset(tmp_path, 1, 1, 32, 32)
+
+
+def test_a_multiclass_phantom_shows_vessels_the_disc_and_the_rest(samples: list[phantom.PhantomSample]) -> None:
+    assert phantom.CLASSES.names == ("background", "vessel", "disc")
+    for sample in samples:
+        np.testing.assert_array_equal(sample.labels == 1, sample.vessels)
+        np.testing.assert_array_equal(sample.labels == 2, sample.disc & ~sample.vessels)
+        assert set(np.unique(sample.labels)) == {0, 1, 2}
+        assert not sample.labels[~sample.fov].any()
+        # the disc is the brightest part of the photograph, and an eighth to a sixth of its radius
+        brightness = sample.image.mean(axis=2)
+        assert brightness[sample.labels == 2].mean() > 1.3 * brightness[sample.fov & (sample.labels == 0)].mean()
+        assert 0.005 < sample.disc[sample.fov].mean() < 0.04
+
+
+def test_a_multiclass_data_set_is_read_as_a_folder_and_checked(tmp_path: Path) -> None:
+    phantom.write_multiclass_dataset(tmp_path, 2, 1, 48, 40, seed=4)
+    dataset = readers.open_dataset(f"folder:{tmp_path}")
+    assert dataset.classes == phantom.CLASSES
+    assert [(row.name, row.split) for row in dataset.rows] == [("01", "test"), ("21", "train"), ("22", "train")]
+    reports = readers.check(dataset).reports
+    for row, report in zip(dataset.rows, reports, strict=True):
+        sample = phantom.draw(4 * 100_003 + int(row.name), 48, 40)
+        np.testing.assert_array_equal(images.read_image(*row.image), sample.image)
+        assert row.reference is not None
+        np.testing.assert_array_equal(images.read_indices(*row.reference), sample.labels)
+        assert row.region is not None
+        np.testing.assert_array_equal(images.read_mask(*row.region), sample.fov)
+        shares = [(sample.labels[sample.fov] == index).mean() for index in range(3)]
+        assert list(report.class_shares.values()) == pytest.approx(shares)
+        assert list(report.class_shares) == ["background", "vessel", "disc"]
+
+
+def test_binary_and_multiclass_phantoms_of_a_seed_are_the_same_photographs(tmp_path: Path) -> None:
+    phantom.write_dataset(tmp_path / "binary", 2, 1, 32, 40, seed=2)
+    phantom.write_multiclass_dataset(tmp_path / "several", 2, 1, 32, 40, seed=2)
+    binary, several = (
+        readers.open_dataset(text).rows for text in (f"drive:{tmp_path / 'binary'}", f"folder:{tmp_path / 'several'}")
+    )
+    for a, b in zip(binary, several, strict=True):
+        np.testing.assert_array_equal(images.read_image(*a.image), images.read_image(*b.image))
+
+
+def test_multiclass_phantoms_are_not_written_over_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    with pytest.raises(FileExistsError, match="already holds"):
+        phantom.write_multiclass_dataset(tmp_path, 1, 1, 32, 32)

@@ -206,3 +206,44 @@ def test_a_transform_can_be_sent_to_a_worker() -> None:
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ConfigError, match="there are: none, flips, paper, strong"):
         transforms.build("heavy")
+
+
+def _one_hot(seed: int = 3) -> np.ndarray:
+    indices = np.random.default_rng(seed).integers(0, 3, (60, 50))
+    return (indices == np.arange(3)[:, None, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("crop_size", [None, 32])
+def test_each_class_moves_as_if_it_were_the_only_one(preset: str, crop_size: int | None) -> None:
+    image, _, fov = _sample()
+    target, confidence = _one_hot(), np.random.default_rng(4).random(fov.shape, dtype=np.float32)
+    transform = transforms.build(preset, crop_size)
+    for seed in range(6):
+        together = transform(image, target, fov, confidence, seed)
+        for index in range(3):
+            alone = transform(image, target[index : index + 1], fov, confidence, seed)
+            np.testing.assert_array_equal(together.target[index], alone.target[0])
+            np.testing.assert_array_equal(together.image, alone.image)
+            np.testing.assert_array_equal(together.region, alone.region)
+            np.testing.assert_array_equal(together.confidence, alone.confidence)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_pixel_inside_the_region_belongs_to_one_class_before_and_after(preset: str) -> None:
+    image, _, fov = _sample()
+    everywhere = np.ones_like(fov)
+    for seed in range(8):
+        moved = transforms.build(preset, 32)(image, _one_hot(), everywhere, None, seed)
+        assert moved.target.shape == (3, 32, 32)
+        assert set(np.unique(moved.target)) == {0, 1}
+        assert (moved.target.sum(axis=0)[moved.region] == 1).all()
+
+
+def test_soft_probabilities_of_several_classes_still_sum_to_one_inside_the_region() -> None:
+    image, _, fov = _sample()
+    probs = np.random.default_rng(5).dirichlet(np.ones(4), fov.shape).transpose(2, 0, 1).astype(np.float32)
+    for seed in range(8):
+        moved = transforms.build("strong")(image, probs, np.ones_like(fov), None, seed)
+        assert moved.target.min() >= 0
+        assert moved.target.sum(axis=0)[moved.region] == pytest.approx(1, abs=0.011)

@@ -42,7 +42,10 @@ def complaint(capsys: pytest.CaptureFixture[str], config: Path, tmp_path: Path, 
         ({"techer": {}}, "unknown key 'techer' (value {}); did you mean 'teacher'?"),
         ({"teacher.phases": [{"epoch": 1}]}, "unknown key 'teacher.phases.0.epoch' (value 1); did you mean 'epochs'?"),
         ({"samples.truncation_psi": 7}, "samples.truncation_psi = 7: input should be less than or equal to 2"),
-        ({"teacher.loss": "bcee"}, "teacher.loss = 'bcee': input should be 'bce', 'dice', 'bce-dice' or 'bce-mcc'"),
+        (
+            {"teacher.loss": "bcee"},
+            "teacher.loss = 'bcee': input should be bce, dice, bce-dice, bce-mcc, or a list of terms",
+        ),
         ({"data.num_val": "many"}, "data.num_val = 'many': input should be a valid integer"),
         ({"students": {}}, "students = {}"),
         ({"runtime.devices": 0}, "runtime.devices"),
@@ -68,7 +71,7 @@ def test_a_wrong_setting_is_named_before_anything_is_started(
         (["--data", "drvie:x"], "no data set reader is called 'drvie'; there are: drive, folder; did you mean drive?"),
         (["--data", "drive:no/where"], "no/where does not exist; give the folder that holds the data set"),
         (["--dat", "x"], "No such option '--dat'"),
-        (["--set", "gan.init_from=no.pkl"], "gan.init_from = no.pkl does not exist. Get ffhq-res512"),
+        (["--set", "gan.init_from=no.pkl"], "gan.init_from = no.pkl does not exist; train from scratch with"),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_is_started(
