@@ -6,7 +6,7 @@ The phases are those of `StyleGAN2Task.training_step`, so that what is timed is 
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,13 +18,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gan import task as training
 from gan.convolution import correlate
 from gan.ema import update_ema
 from gan.generator import low_dtype
 from gan.memory import keep_freed_memory
 from gan.reference_path import ReferenceTask
-from gan.settings import GanSettings
+from gan.settings import GanSettings, phase_intervals
 from gan.task import StyleGAN2Task
 
 CONVOLUTION = "one convolution"
@@ -74,15 +73,13 @@ class Kind(NamedTuple):
     num_threads: int
 
 
+EMA = "EMA"
+"""Beside the task's phases: the update of the averaged generator, in every iteration."""
+
+
 def intervals(settings: GanSettings) -> dict[str, int]:
-    """The phases of a training with these settings, and in every how many iterations each takes place."""
-    found = {"Gmain": 1}
-    if settings.pl_weight > 0:
-        found["Greg"] = settings.pl_interval
-    found["Dmain"] = 1
-    if settings.r1_gamma > 0:
-        found["Dreg"] = settings.r1_interval
-    return found | {"EMA": 1}
+    """What is timed of a training with these settings, and in every how many iterations each takes place."""
+    return phase_intervals(settings) | {EMA: 1}
 
 
 class Phases:
@@ -90,26 +87,19 @@ class Phases:
 
     def __init__(self, task: StyleGAN2Task, images: Tensor) -> None:
         self.task = task
-        self.for_g, self.for_d = task.configure_optimizers()
+        self.by_name = {phase.name: phase for phase in task.phases}
+        adam_g, adam_d = task.configure_optimizers()
+        self.optimizers = {
+            name: adam_g if phase.network is task.generator else adam_d for name, phase in self.by_name.items()
+        }
         self.real_pm1 = (images.to(task.device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
-    def run(self, phase: str, iteration: int) -> None:
+    def run(self, name: str, iteration: int) -> None:
         """Carry out a phase with the random numbers of an iteration."""
-        task = self.task
-        if phase == "EMA":
-            update_ema(task.generator_ema, task.generator, 0.999)
-            return
-        steps: dict[str, tuple[int, Callable[[Any], object]]] = {
-            "Gmain": (training._G_MAIN, task._generator_main),
-            "Greg": (training._G_REG, task._generator_regularisation),
-            "Dmain": (training._D_MAIN, lambda draws: task._discriminator_main(self.real_pm1, draws)),
-            "Dreg": (training._D_REG, lambda draws: task._discriminator_regularisation(self.real_pm1, draws)),
-        }
-        network, optimizer = (task.generator, self.for_g) if phase.startswith("G") else (task.discriminator, self.for_d)
-        stream, step = steps[phase]
-        task._train_only(network)
-        step(task._draws(iteration, stream))
-        task._update(network, optimizer)
+        if name == EMA:
+            update_ema(self.task.generator_ema, self.task.generator, 0.999)
+        else:
+            self.task.run_phase(self.by_name[name], iteration, self.real_pm1, self.optimizers[name])
 
 
 class _FlopCount(TorchDispatchMode):

@@ -2,7 +2,8 @@
 
 import copy
 import warnings
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import lightning as L
 import torch
@@ -32,13 +33,26 @@ from gan.losses import (
 from gan.memory import keep_freed_memory
 from gan.noise import noise_of_images
 from gan.sampling import draw
-from gan.settings import GanSettings, SamplingSettings
+from gan.settings import GanSettings, SamplingSettings, phase_intervals
 from gan.sharing import num_passes, obstacle, path_length_batch
 from segkit.core.errors import RequestError
 from segkit.tasks.callbacks import TASK_FORMAT_KEY
 
-# Which numbers are drawn from: each phase of an iteration has a stream of its own.
-_G_MAIN, _G_REG, _D_MAIN, _D_REG = range(4)
+# Each phase of an iteration draws random numbers from a stream of its own.
+_STREAMS = {"Gmain": 0, "Greg": 1, "Dmain": 2, "Dreg": 3}
+
+
+class Phase(NamedTuple):
+    """A part of an iteration, after which one network makes a step."""
+
+    name: str
+    """Gmain, Greg, Dmain or Dreg, as in the paper's code."""
+    interval: int
+    """It runs in every `interval`-th iteration."""
+    network: nn.Module
+    """The network that learns."""
+    gradients: Callable[[Tensor, BatchDraws], dict[str, Tensor]]
+    """From this rank's photographs (n, c, r, r) and random numbers: adds gradients, returns what is logged."""
 
 
 class StyleGAN2Task(L.LightningModule):
@@ -133,19 +147,17 @@ class StyleGAN2Task(L.LightningModule):
         real_pm1 = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         adam_g, adam_d = cast(list[LightningOptimizer], self.optimizers())
         # the networks choose their own precision, whatever the Trainer was given
+        optimizers: dict[str, Optimizer | LightningOptimizer] = {
+            "Gmain": adam_g.optimizer,
+            "Greg": adam_g.optimizer,
+            "Dmain": adam_d,  # through Lightning, which counts its steps
+            "Dreg": adam_d.optimizer,
+        }
+        stats: dict[str, Tensor] = {}
         with torch.autocast(self.device.type, enabled=False):
-            self._train_only(self.generator)
-            stats = self._generator_main(self._draws(iteration, _G_MAIN))
-            self._update(self.generator, adam_g.optimizer)
-            if s.pl_weight > 0 and iteration % s.pl_interval == 0:
-                stats |= self._generator_regularisation(self._draws(iteration, _G_REG))
-                self._update(self.generator, adam_g.optimizer)
-            self._train_only(self.discriminator)
-            stats |= self._discriminator_main(real_pm1, self._draws(iteration, _D_MAIN))
-            self._update(self.discriminator, adam_d)  # through Lightning, which counts it
-            if s.r1_gamma > 0 and iteration % s.r1_interval == 0:
-                stats |= self._discriminator_regularisation(real_pm1, self._draws(iteration, _D_REG))
-                self._update(self.discriminator, adam_d.optimizer)
+            for phase in self.phases:
+                if iteration % phase.interval == 0:
+                    stats |= self.run_phase(phase, iteration, real_pm1, optimizers[phase.name])
         self._train_only(self.generator, self.discriminator)
         update_ema(
             self.generator_ema,
@@ -158,8 +170,31 @@ class StyleGAN2Task(L.LightningModule):
         self.latest |= stats
         self._log_progress()
 
-    def _generator_main(self, draws: BatchDraws) -> dict[str, Tensor]:
-        """Make the discriminator take drawn images for photographs."""
+    @property
+    def phases(self) -> list[Phase]:
+        """What an iteration consists of, in order."""
+        parts = {
+            "Gmain": (self.generator, self._generator_main),
+            "Greg": (self.generator, self._generator_regularisation),
+            "Dmain": (self.discriminator, self._discriminator_main),
+            "Dreg": (self.discriminator, self._discriminator_regularisation),
+        }
+        return [Phase(name, interval, *parts[name]) for name, interval in phase_intervals(self.settings).items()]
+
+    def run_phase(
+        self, phase: Phase, iteration: int, real_pm1: Tensor, optimizer: Optimizer | LightningOptimizer
+    ) -> dict[str, Tensor]:
+        """Compute a phase's gradients and let its network make a step; returns what is logged."""
+        self._train_only(phase.network)
+        draws = BatchDraws(
+            self.seed, iteration, _STREAMS[phase.name], rank=rank(), world=world_size(), device=self.device
+        )
+        stats = phase.gradients(real_pm1, draws)
+        self._update(phase.network, optimizer)
+        return stats
+
+    def _generator_main(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
+        """Make the discriminator take generated images for photographs."""
         count = self.settings.batch_size
         z, z_mixed, cutoff = self._latents(draws, count)
         augmentation = draws.augment(count)
@@ -178,7 +213,7 @@ class StyleGAN2Task(L.LightningModule):
         return {"gan/loss_g": total}
 
     @torch.compiler.set_stance("force_eager")
-    def _generator_regularisation(self, draws: BatchDraws) -> dict[str, Tensor]:
+    def _generator_regularisation(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
         """Keep the lengths of paths through W even (Karras 2020a, section 3.2).
 
         The target is the running mean before this step, so that it does not depend on how the batch is shared out.
@@ -201,7 +236,7 @@ class StyleGAN2Task(L.LightningModule):
         return {"gan/path_length": mean_length}
 
     def _discriminator_main(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
-        """Tell photographs from drawn images."""
+        """Separate photographs from generated images."""
         count = self.settings.batch_size
         z, z_mixed, cutoff = self._latents(draws, count)
         augment_fake, augment_real = draws.augment(count), draws.augment(count)
@@ -237,9 +272,6 @@ class StyleGAN2Task(L.LightningModule):
         return {"gan/r1": total}
 
     # its parts ----------------------------------------------------------------------------------------------------
-
-    def _draws(self, iteration: int, phase: int) -> BatchDraws:
-        return BatchDraws(self.seed, iteration, phase, rank=rank(), world=world_size(), device=self.device)
 
     def _latents(self, draws: BatchDraws, num_images: int) -> tuple[Tensor, Tensor, int]:
         s = self.settings

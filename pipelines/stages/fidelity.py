@@ -56,7 +56,7 @@ def _samples(folder: Path) -> ImageSet:
     """The samples that are labelled."""
     psi = (read_done(folder) or {}).get("settings", {}).get("truncation_psi")
     title = "samples" if psi is None else f"samples, psi {psi:g}"
-    return set_of_files(SAMPLES, title, [row.image for row in read_manifest(folder).rows])
+    return set_of_files(SAMPLES, title, [row.image.path for row in read_manifest(folder).rows])
 
 
 def _skip(context: Context[FidelitySettings], photographs: Photographs) -> None:

@@ -49,7 +49,7 @@ def run(context: Context[GanStageSettings]) -> None:
         max_steps=steps,
         max_epochs=-1,
     )
-    data = GanImages(load_images([row.image for row in rows], settings), settings, seed)
+    data = GanImages(load_images([row.image.path for row in rows], settings), settings, seed)
     fit(trainer, task, data, context.work / "last.ckpt")
     if context.first_rank:
         weights.save(context.out, task.networks, settings)

@@ -52,7 +52,7 @@ def test_images_without_labels_are_test_images_where_the_folder_is_divided(tmp_p
         chase.draw(tmp_path / "test" / "images" / f"{name}.png", 50 + number)
     dataset = readers.open_dataset(f"folder:{tmp_path}")
     assert readers.check(dataset).findings == ()
-    assert [item.name for item in dataset.items if item.part == "test"] == chase.NAMES[20:]
+    assert [row.name for row in dataset.rows if row.split == "test"] == chase.NAMES[20:]
     (tmp_path / "training" / "masks" / "Image_01L.png").unlink()
     [(severity, message)] = findings(tmp_path)
     assert severity == "error"

@@ -35,7 +35,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_eyes_of_a_chase_child_are_one_group(chase_dir: Path) -> None:
     dataset = readers.open_dataset(f"folder:{chase_dir}")
-    assert len(dataset.items) == 28
+    assert len(dataset.rows) == 28
     assert dataset.num_groups == 14
     by_name = dataset.training_groups
     for number in range(1, 15):
@@ -103,13 +103,13 @@ def test_three_patients_with_two_images_each_allow_only_two_to_be_set_aside(num_
 def test_the_images_of_drive_and_of_other_names_are_their_own_groups(phantoms: Path, tmp_path: Path) -> None:
     chase.write(tmp_path, ["p1_left", "p1_right", "Image_1", "xImage_01L"])
     for text in (f"drive:{phantoms}", f"folder:{tmp_path}"):
-        assert all(item.group == item.name for item in readers.open_dataset(text).items)
+        assert all(row.group == row.name for row in readers.open_dataset(text).rows)
 
 
 def test_a_pattern_finds_the_patient_in_the_names(tmp_path: Path, phantoms: Path) -> None:
     chase.write(tmp_path, ["p1_left", "p1_right", "p20_left"])
     dataset = readers.open_dataset(f"folder:{tmp_path}", "^(p[0-9]+)_")
-    assert [item.group for item in dataset.items] == ["p1", "p1", "p20"]
+    assert [row.group for row in dataset.rows] == ["p1", "p1", "p20"]
     assert readers.open_dataset(f"drive:{phantoms}", "(training|0.)").num_groups == 3
     with pytest.raises(DatasetError, match="p20_left"):
         readers.open_dataset(f"folder:{tmp_path}", "(p1)")
@@ -128,7 +128,7 @@ def test_a_table_beside_the_images_gives_the_patients_and_changes_the_digest(tmp
     plain = readers.open_dataset(f"folder:{tmp_path}")
     (tmp_path / "groups.csv").write_text("group,image\nann,b\nbob,a.png\nann,c.png\n")
     dataset = readers.open_dataset(f"folder:{tmp_path}")
-    assert [item.group for item in dataset.items] == ["bob", "ann", "ann"]
+    assert [row.group for row in dataset.rows] == ["bob", "ann", "ann"]
     assert dataset.digest != plain.digest
     with pytest.raises(DatasetError, match="keep one"):
         readers.open_dataset(f"folder:{tmp_path}", "(.)")

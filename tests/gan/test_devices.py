@@ -49,7 +49,7 @@ def test_every_phase_keeps_to_one_device_and_reads_nothing_back(meta_device, cha
     settings = tiny(**changes)
     task = StyleGAN2Task(settings).to(meta_device)
     phases = Phases(task, torch.zeros(settings.batch_size, 3, 16, 16, dtype=torch.uint8))
-    phases.for_g = phases.for_d = Still(task.parameters())
+    phases.optimizers = dict.fromkeys(phases.by_name, Still(task.parameters()))
     for phase in ("Gmain", "Greg", "Dmain", "Dreg", "EMA"):
         phases.run(phase, 0)
 

@@ -199,7 +199,7 @@ def strides_at_each_step(task, batch):
             found.append([each.stride() for each in (parameter, parameter.grad, *averages)])
 
     phases = Phases(task, batch)
-    for optimizer in (phases.for_g, phases.for_d):
+    for optimizer in set(phases.optimizers.values()):
         optimizer.register_step_post_hook(look)
     for phase in ("Gmain", "Greg", "Dmain", "Dreg"):
         phases.run(phase, 0)

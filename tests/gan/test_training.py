@@ -86,6 +86,12 @@ def assert_gradients(parameters, slopes):
         assert found == pytest.approx(slope, rel=1e-4, abs=1e-6 * scale), name
 
 
+def gradients_of(task, name, real_pm1, draws):
+    """Add the gradients of a phase to the networks; what the phase logs."""
+    phase = {phase.name: phase for phase in task.phases}[name]
+    return phase.gradients(real_pm1, draws)
+
+
 def in_double(settings):
     """A task in float64 in which everything matters: noise strengths and biases too."""
     task = StyleGAN2Task(settings, SEED).double()
@@ -121,7 +127,7 @@ def test_r1_gradient_through_augmentation_agrees_with_finite_differences(passes)
 
     parameters = list(task.discriminator.named_parameters())
     slopes = directional(lambda: 3 * penalty(), parameters)  # every third iteration, thrice the weight
-    stats = task._discriminator_regularisation(real.clone(), BatchDraws(SEED, 5, 3))
+    stats = gradients_of(task, "Dreg", real.clone(), BatchDraws(SEED, 5, 3))
     assert_gradients(parameters, slopes)
     assert stats["gan/r1"].item() == pytest.approx(penalty() * 2 / 3.0)
 
@@ -146,7 +152,7 @@ def test_path_length_gradient_agrees_with_finite_differences(passes):
     parameters = list(generator.named_parameters())
     weight = 2 * 2.0  # every second iteration, twice the weight
     slopes = directional(lambda: weight * (lengths() - 0.2).square().mean().item(), parameters)
-    stats = task._generator_regularisation(BatchDraws(SEED, 4, 1))
+    stats = gradients_of(task, "Greg", torch.empty(0), BatchDraws(SEED, 4, 1))
     assert_gradients(parameters, slopes)
     mean = lengths().mean().item()
     assert stats["gan/path_length"].item() == pytest.approx(mean)
@@ -167,7 +173,7 @@ def test_a_path_length_that_is_not_finite_does_not_spoil_the_mean_of_all_later_o
     task = StyleGAN2Task(tiny(train_noise="const"), SEED)
     task.pl_mean.fill_(0.2)
     task.generator.synthesis.b4.const.data[0, 0, 0] = float("inf")
-    stats = task._generator_regularisation(BatchDraws(SEED, 4, 1))
+    stats = gradients_of(task, "Greg", torch.empty(0), BatchDraws(SEED, 4, 1))
     assert not torch.isfinite(stats["gan/path_length"])
     assert task.pl_mean == torch.tensor(0.2)
 

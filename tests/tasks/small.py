@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from segkit.core import images
-from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
+from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest
 from segkit.data import phantom
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
@@ -28,12 +28,13 @@ def draw(folder, splits, height=60, width=52, grain=0):
     rows = []
     for number, split in enumerate(splits):
         drawn = phantom.draw(number, height, width)
-        paths = {kind: folder / f"{number}-{kind}.png" for kind in ("image", "vessels", "fov")}
+        paths = {kind: folder / f"{number}-{kind}.png" for kind in ("image", "labels", "region")}
         noise = np.random.default_rng(number).integers(0, grain + 1, drawn.image.shape)
         images.write_image(paths["image"], np.minimum(drawn.image + noise, 255).astype(np.uint8))
-        images.write_mask(paths["vessels"], drawn.vessels)
-        images.write_mask(paths["fov"], drawn.fov)
-        rows.append(Row(f"{number}", split, **paths))
+        images.write_mask(paths["labels"], drawn.vessels)
+        images.write_mask(paths["region"], drawn.fov)
+        image, labels, region = (Source(path) for path in paths.values())
+        rows.append(Row(f"{number}", split, image, {"reference": labels}, region))
     write_manifest(rows, folder)
     return read_manifest(folder)
 

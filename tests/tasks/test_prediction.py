@@ -5,7 +5,7 @@ from PIL import Image
 
 from segkit.core import images
 from segkit.core.errors import ImageError
-from segkit.core.manifest import Manifest, Row
+from segkit.core.manifest import Manifest, Row, Source
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
@@ -14,7 +14,6 @@ from segkit.tasks.ensemble import EnsembleTask
 from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor, image_loader
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.trainer import build_trainer
-from tests.reference.metrics_pixels import rates
 from tests.tasks.small import FP32
 
 PLAIN = InferenceSettings()
@@ -42,7 +41,7 @@ def look(model, image, **inference):
 @pytest.mark.parametrize("geometry", [{}, {"mode": "resize", "size": 16}])
 def test_an_image_of_any_size_gives_a_map_of_that_size(size, geometry):
     probs = look(predictor(**geometry), picture(*size))
-    assert probs.shape == size
+    assert probs.shape == (1, *size)
     assert probs.dtype == np.float32
     assert probs.min() >= 0
     assert probs.max() <= 1
@@ -55,7 +54,7 @@ def test_a_map_is_what_the_network_says_of_the_padded_image_cut_back():
     with torch.no_grad():
         logits = model.network(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0, 0].numpy()
     expected = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    np.testing.assert_allclose(look(model, image), expected[0:23, 1:31], atol=1e-5)
+    np.testing.assert_allclose(look(model, image), expected[None, 0:23, 1:31], atol=1e-5)
 
 
 def test_prediction_drops_nothing_and_repeats_exactly():
@@ -100,7 +99,7 @@ def rows(tmp_path):
         fov = np.zeros((20 + number, 31 - number), bool)
         fov[3:-3, 2:-2] = True
         images.write_mask(tmp_path / "fov" / f"{number}.png", fov)
-        made.append(Row(f"n{number}", "test", path, fov=tmp_path / "fov" / f"{number}.png"))
+        made.append(Row(f"n{number}", "test", Source(path), region=Source(tmp_path / "fov" / f"{number}.png")))
     return Manifest(tuple(made))
 
 
@@ -111,8 +110,8 @@ def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows
     trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
     assert sorted(path.name for path in out.iterdir()) == [f"n{number}.png" for number in range(5)]
     for row in rows.rows:
-        fov = images.read_mask(row.fov)
-        probs = np.where(fov, look(model, images.read_image(row.image)), 0)
+        fov = images.read_mask(*row.region)
+        probs = np.where(fov, look(model, images.read_image(*row.image))[0], 0)
         levels = images.read_levels(out / f"{row.name}.png")
         np.testing.assert_allclose(levels, probs * 65535, atol=1.5)
         assert (levels[~fov] == 0).all()
@@ -123,12 +122,12 @@ def test_on_a_gpu_a_prediction_is_not_rounded_to_tf32(monkeypatch):
     class Watched(NetworkPredictor):
         def forward(self, image, inference):
             unrounded.append(not torch.backends.cudnn.allow_tf32)
-            return np.zeros(image.shape[:2], np.float32)
+            return np.zeros((1, *image.shape[:2]), np.float32)
 
     unrounded, plain = [], predictor()
     task = EnsembleTask(Watched(plain.network, GeometrySettings(), 1, 0.5), PLAIN)
     monkeypatch.setattr(EnsembleTask, "device", torch.device("cuda"))
-    task.predict_step({"name": "a", "image": picture(8, 8), "fov": np.ones((8, 8), bool)}, 0)
+    task.predict_step({"name": "a", "image": picture(8, 8), "region": np.ones((8, 8), bool)}, 0)
     assert unrounded == [True]
 
 
@@ -162,7 +161,7 @@ def odd_pictures(folder):
 def test_pictures_that_may_be_no_photographs_are_predicted_with_a_warning(tmp_path):
     expected, reported = odd_pictures(tmp_path), {}
     loader = ImageLoader(
-        [Row(name, "test", tmp_path / name) for name in expected],
+        [Row(name, "test", Source(tmp_path / name)) for name in expected],
         lambda row, kind, text: reported.setdefault(row.name, []).append((kind, text)),
     )
     assert [item["name"] for item in loader] == list(expected)
@@ -172,8 +171,8 @@ def test_pictures_that_may_be_no_photographs_are_predicted_with_a_warning(tmp_pa
 def test_an_image_that_cannot_be_read_is_reported_or_raised(tmp_path, rows):
     (tmp_path / "bad.png").write_text("hello")
     images.write_mask(tmp_path / "small.png", np.ones((3, 3), bool))
-    bad = Row("bad", "test", tmp_path / "bad.png")
-    other = Row("other", "test", rows.rows[0].image, fov=tmp_path / "small.png")
+    bad = Row("bad", "test", Source(tmp_path / "bad.png"))
+    other = Row("other", "test", rows.rows[0].image, region=Source(tmp_path / "small.png"))
     reported = []
     loader = ImageLoader([bad, rows.rows[0], other], lambda row, kind, text: reported.append((row.name, kind)))
     assert [item["name"] for item in loader] == ["n0"]
@@ -189,22 +188,3 @@ def test_ranks_share_the_images_among_them(rows, world_size):
     seen = [item["name"] for loader in loaders for item in loader]
     assert sorted(seen) == [row.name for row in rows.rows]
     assert max(map(len, loaders)) - min(map(len, loaders)) <= 1
-
-
-def test_a_test_scores_the_predictions_inside_the_fov_at_the_models_threshold(tmp_path, rows):
-    model = predictor(threshold=0.37)
-    rng = np.random.default_rng(0)
-    batches, every = [], {"probs": [], "vessels": []}
-    for row in rows.rows:
-        image, fov = images.read_image(row.image), images.read_mask(row.fov)
-        vessels = rng.random(fov.shape) < 0.3
-        batches.append({"name": row.name, "image": image, "fov": fov, "vessels": vessels})
-        every["probs"].append(look(model, image)[fov])
-        every["vessels"].append(vessels[fov])
-    trainer = build_trainer(FP32, tmp_path, "test")
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, collate_fn=lambda item: item)
-    (scores,) = trainer.test(EnsembleTask(model, PLAIN), loader, verbose=False)
-    probs, vessels = np.concatenate(every["probs"]), np.concatenate(every["vessels"])
-    expected = rates(probs, vessels, np.ones_like(vessels), 0.37)
-    for name in ("dice", "sensitivity", "specificity", "precision", "accuracy", "mcc"):
-        assert scores[f"test/{name}"] == pytest.approx(expected[name], abs=1e-4), name

@@ -10,8 +10,9 @@ import torch.multiprocessing as mp
 from sklearn import metrics as sk
 
 from segkit.core.errors import SegkitError
-from segkit.metrics.score import ScoredImage, measure, score_images
-from segkit.metrics.vessel import VesselMetrics
+from segkit.metrics.epoch import SegmentationMetrics
+from segkit.metrics.measure import measure
+from segkit.metrics.score import ScoredImage, score_images
 from tests.reference.metrics_pixels import rates, retina
 
 
@@ -23,7 +24,7 @@ def batch(seed: int, num_images: int = 5) -> tuple[torch.Tensor, torch.Tensor, t
 
 def test_epoch_numbers_equal_plain_numpy_inside_the_fov():
     probs, vessels, fov = batch(40)
-    metrics = VesselMetrics()
+    metrics = SegmentationMetrics()
     metrics.update(probs, vessels, fov)
     found = {name: float(value) for name, value in metrics.compute().items()}
     inside, truth = probs[fov].double().numpy(), vessels[fov].numpy() > 0.5
@@ -32,14 +33,14 @@ def test_epoch_numbers_equal_plain_numpy_inside_the_fov():
     assert set(found) == {*expected, "log_loss", "ece", "best_dice_threshold"}
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-9), name
-    at_best = VesselMetrics(threshold=found["best_dice_threshold"])
+    at_best = SegmentationMetrics(threshold=found["best_dice_threshold"])
     at_best.update(probs, vessels, fov)
     assert at_best.compute()["dice"] > found["dice"]
 
 
 def test_an_epoch_scores_like_the_files_written_from_it():
     probs, vessels, fov = batch(41)
-    metrics = VesselMetrics()
+    metrics = SegmentationMetrics()
     metrics.update(probs, vessels, fov)
     levels = (probs * 65535).round().numpy().astype(np.uint16)
     arrays = zip(levels[:, 0], vessels[:, 0].numpy() > 0.5, fov[:, 0].numpy(), strict=True)
@@ -52,7 +53,7 @@ def test_an_epoch_scores_like_the_files_written_from_it():
 
 def test_the_order_and_size_of_batches_change_no_digit():
     probs, vessels, fov = batch(42)
-    whole, parts = VesselMetrics(), VesselMetrics()
+    whole, parts = SegmentationMetrics(), SegmentationMetrics()
     whole.update(probs, vessels, fov)
     for chosen in ([4, 0], [2], [1, 3]):
         parts.update(probs[chosen], vessels[chosen], fov[chosen])
@@ -61,7 +62,7 @@ def test_the_order_and_size_of_batches_change_no_digit():
 
 def test_pixels_outside_the_fov_do_not_count():
     probs, vessels, fov = batch(43)
-    clean, dirty = VesselMetrics(), VesselMetrics()
+    clean, dirty = SegmentationMetrics(), SegmentationMetrics()
     clean.update(probs, vessels, fov)
     dirty.update(torch.where(fov, probs, torch.nan), torch.where(fov, vessels, 1 - vessels), fov)
     assert clean.compute() == dirty.compute()
@@ -70,7 +71,7 @@ def test_pixels_outside_the_fov_do_not_count():
 def test_float32_just_below_one_half_is_background():
     below, half = np.nextafter(np.float32(0.5), np.float32(0)), np.float32(0.5)
     probs = torch.tensor([[[[below, half]]]])
-    metrics = VesselMetrics()
+    metrics = SegmentationMetrics()
     metrics.update(probs, torch.tensor([[[[0.0, 1.0]]]]), torch.ones(1, 1, 1, 2, dtype=torch.bool))
     assert metrics.compute()["accuracy"] == 1
 
@@ -80,11 +81,11 @@ def test_logits_and_nan_are_refused(wrong):
     probs, vessels, fov = batch(44)
     probs[0, 0, 12, 15] = wrong
     with pytest.raises(SegkitError, match=r"not in \[0, 1\]"):
-        VesselMetrics().update(probs, vessels, fov)
+        SegmentationMetrics().update(probs, vessels, fov)
 
 
 def test_reset_forgets():
-    metrics = VesselMetrics()
+    metrics = SegmentationMetrics()
     metrics.update(*batch(45))
     first = metrics.compute()
     metrics.reset()
@@ -97,7 +98,7 @@ def test_reset_forgets():
 
 def test_an_epoch_without_vessels_ends_in_nan_not_in_an_error():
     probs, vessels, fov = batch(47)
-    metrics = VesselMetrics()
+    metrics = SegmentationMetrics()
     metrics.update(probs, torch.zeros_like(vessels), fov)
     found = metrics.compute()
     assert all(found[name].isnan() for name in ("sensitivity", "auroc", "auprc", "best_dice_threshold"))
@@ -115,7 +116,7 @@ def _score_on_rank(rank: int, port: int, out: str) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=2)
     probs, vessels, fov = batch(48)
     mine = [[0, 1, 2, 3], [4]][rank]  # an uneven share
-    metrics = VesselMetrics()
+    metrics = SegmentationMetrics()
     metrics.update(probs[mine], vessels[mine], fov[mine])
     torch.save(metrics.compute(), f"{out}/{rank}.pt")
     dist.destroy_process_group()
@@ -124,7 +125,7 @@ def _score_on_rank(rank: int, port: int, out: str) -> None:
 @pytest.mark.slow
 def test_two_processes_equal_one_exactly(tmp_path):
     mp.spawn(_score_on_rank, args=(_free_port(), str(tmp_path)), nprocs=2)
-    alone = VesselMetrics()
+    alone = SegmentationMetrics()
     alone.update(*batch(48))
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt") == alone.compute()

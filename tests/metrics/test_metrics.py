@@ -2,14 +2,22 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from segkit.metrics import pooling
-from segkit.metrics.curves import count_levels
+from segkit.metrics import metrics, reductions
+from segkit.metrics.metrics import METRICS
+from segkit.metrics.reductions import ClassMaps
 from segkit.metrics.significance import resample_multiplicities
-from segkit.metrics.topology import cldice, skeleton_counts
-from tests.reference.metrics_pixels import calibration_error, rates, retina
+from tests.reference.metrics_pixels import calibration_error, cldice, rates, retina
 
 LEVELS, VESSELS, FOV = retina(20, num_images=5)
-IMAGES = [count_levels(*image) for image in zip(LEVELS, VESSELS, FOV, strict=True)]
+
+
+def reduced(reduction, cut=32768, truths=VESSELS):
+    """The reduction's array of each image, stacked."""
+    images = zip(LEVELS, truths, FOV, strict=True)
+    return np.stack([reduction(ClassMaps(levels, levels >= cut, truth, fov)) for levels, truth, fov in images])
+
+
+IMAGES = reduced(reductions.levels)
 DRAWN = np.vstack([np.ones((1, 5), dtype=np.int64), np.eye(5, dtype=np.int64), resample_multiplicities(5, 6, seed=0)])
 
 
@@ -27,10 +35,10 @@ def clipped_log_loss(probs, truth):
 @pytest.mark.parametrize(
     ("statistic", "on_pixels"),
     [
-        (pooling.auroc, lambda probs, truth: sk.roc_auc_score(truth, probs)),
-        (pooling.auprc, lambda probs, truth: sk.average_precision_score(truth, probs)),
-        (pooling.log_loss, clipped_log_loss),
-        (pooling.ece, lambda probs, truth: calibration_error(probs, truth, 15)),
+        (metrics.auroc, lambda probs, truth: sk.roc_auc_score(truth, probs)),
+        (metrics.auprc, lambda probs, truth: sk.average_precision_score(truth, probs)),
+        (metrics.log_loss, clipped_log_loss),
+        (metrics.ece, lambda probs, truth: calibration_error(probs, truth, 15)),
     ],
     ids=["auroc", "auprc", "log_loss", "ece"],
 )
@@ -42,13 +50,15 @@ def test_resampled_counts_equal_resampled_pixels(statistic, on_pixels):
 @pytest.mark.parametrize("name", ["dice", "mcc", "precision"])
 def test_resampled_rates_equal_resampled_pixels(name):
     expected = [rates(probs, truth, np.ones_like(truth), 0.4)[name] for probs, truth in resampled_pixels()]
-    np.testing.assert_allclose(pooling.confusion_metric(name, IMAGES, 0.4)(DRAWN), expected, rtol=1e-10)
+    np.testing.assert_allclose(
+        METRICS[name].statistic(reduced(reductions.confusion, cut=0.4 * 65535))(DRAWN), expected, rtol=1e-10
+    )
 
 
 def test_cutting_the_resamples_in_chunks_changes_nothing(monkeypatch):
-    whole = pooling.auprc(IMAGES)(DRAWN)
-    monkeypatch.setattr(pooling, "RESAMPLES_AT_ONCE", 5)
-    np.testing.assert_allclose(pooling.auprc(IMAGES)(DRAWN), whole, rtol=1e-13)
+    whole = metrics.auprc(IMAGES)(DRAWN)
+    monkeypatch.setattr(metrics, "RESAMPLES_AT_ONCE", 5)
+    np.testing.assert_allclose(metrics.auprc(IMAGES)(DRAWN), whole, rtol=1e-13)
 
 
 def test_pooled_cldice_is_that_of_the_images_laid_side_by_side():
@@ -57,13 +67,14 @@ def test_pooled_cldice_is_that_of_the_images_laid_side_by_side():
         np.hstack([np.hstack([image & fov, gap]) for image, fov in zip(maps, FOV, strict=True)])
         for maps in (LEVELS >= 32768, VESSELS, FOV)
     )
-    skeletons = [skeleton_counts(p >= 32768, v, f) for p, v, f in zip(LEVELS, VESSELS, FOV, strict=True)]
-    assert pooling.cldice(skeletons)(DRAWN[:1])[0] == pytest.approx(cldice(predictions, truths, regions), rel=1e-12)
+    assert metrics.cldice(reduced(reductions.skeletons))(DRAWN[:1])[0] == pytest.approx(
+        cldice(predictions, truths, regions), rel=1e-12
+    )
 
 
 def test_images_without_vessels_have_no_ranking_by_themselves():
-    bare = [count_levels(LEVELS[0], np.zeros_like(VESSELS[0]), FOV[0]), IMAGES[1]]
-    for statistic in (pooling.auroc(bare), pooling.auprc(bare)):
+    bare = reduced(reductions.levels, truths=[np.zeros_like(VESSELS[0]), *VESSELS[1:]])[:2]
+    for statistic in (metrics.auroc(bare), metrics.auprc(bare)):
         alone, other, both = statistic(np.array([[2, 0], [0, 1], [1, 1]]))
         assert np.isnan(alone)
         assert np.isfinite([other, both]).all()
