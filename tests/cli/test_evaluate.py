@@ -87,10 +87,10 @@ def test_intervals_are_over_patients_where_the_data_set_has_some(
         )
 
     by_child = scores()
-    assert "n = 6 images of 3 patients | 95 % intervals over patients" in capsys.readouterr().out
+    assert "n = 6 images of 3 patients | 95 % intervals over patients" in " ".join(capsys.readouterr().out.split())
     assert (by_child["n"], by_child["num_groups"]) == (6, 3)
     by_image = scores("--group-pattern", "(.*)")
-    assert "n = 6 images | 95 % intervals over images" in capsys.readouterr().out
+    assert "n = 6 images | 95 % intervals over images" in " ".join(capsys.readouterr().out.split())
     assert (by_image["value"], by_image["num_groups"]) == (by_child["value"], 6)
     assert (by_image["low"], by_image["high"]) != (by_child["low"], by_child["high"])
 
