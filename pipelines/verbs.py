@@ -133,9 +133,9 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "data": Verb(
-        "pipelines.stages.data", DataSettings, version=2, contents=_data_contents, paths=frozenset({"source"})
+        "pipelines.stages.data", DataSettings, version=3, contents=_data_contents, paths=frozenset({"source"})
     ),
-    "train": Verb("pipelines.stages.train", TrainSettings, version=2, obstacle=_train_obstacle),
+    "train": Verb("pipelines.stages.train", TrainSettings, version=3, obstacle=_train_obstacle),
     "gan": Verb(
         "pipelines.stages.gan",
         GanStageSettings,
@@ -147,9 +147,9 @@ VERBS: Mapping[str, Verb] = {
     ),
     "sample": Verb("pipelines.stages.sample", SampleSettings, version=2),
     "fidelity": Verb("pipelines.stages.fidelity", FidelitySettings, version=2),
-    "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings),
+    "pseudo-label": Verb("pipelines.stages.pseudo_label", PseudoLabelSettings, version=2),
     "select": Verb("pipelines.stages.select", SelectSettings),
-    "ensemble": Verb("pipelines.stages.ensemble", EnsembleSettings),
-    "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings, version=2),
+    "ensemble": Verb("pipelines.stages.ensemble", EnsembleSettings, version=2),
+    "evaluate": Verb("pipelines.stages.evaluate", EvaluateSettings, version=3),
     "report": Verb("pipelines.stages.report", ReportRequest),
 }
