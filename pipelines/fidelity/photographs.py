@@ -12,7 +12,7 @@ from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json
 from segkit.core.manifest import FILE_NAME, read_manifest
 from segkit.core.outputs import FINISHED
-from segkit.data.readers import image_files, open_dataset
+from segkit.data.readers import image_files, open_dataset, part_of
 
 HELDOUT = ("val", "holdout", "test")
 

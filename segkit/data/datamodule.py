@@ -175,6 +175,11 @@ class SegmentationDataModule(L.LightningDataModule):
         self.train_pictures: list[Picture] = []
         self.val_pictures: list[Picture] = []
         self.pools = pools(feed, len(self.train_rows), wanted, synthetic_replaced)
+        if len(synthetic) and synthetic.classes.names != real.classes.names:
+            raise ConfigError(
+                f"the pseudo-labels are of {', '.join(synthetic.classes.names)}, the labels of "
+                f"{', '.join(real.classes.names)}; predict them with a model that was trained on the same classes"
+            )
         if not self.val_rows:
             raise ConfigError("there is no labelled validation image; raise data.num_val")
         if feed.crop_size is not None and feed.crop_size % stride:

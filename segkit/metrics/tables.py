@@ -81,9 +81,7 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
         ]
         cut = "".join(f" | threshold {threshold:.4f} ({source})" for threshold, source in cuts)
         heading = f"class {class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
-        over = "patients" if num_groups < n else "images"
-        heading += f" | 95 % intervals over {over}" if suffix else ""
-        tables.append(Table(heading, ("Metric", *columns.values()), rows))
+        tables.append(Table(heading + _intervals_over(inside), ("Metric", *columns.values()), rows))
     return tables
 
 
@@ -146,9 +144,13 @@ def _table(
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
     n = images_text(everything)
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
-    over = "patients" if any(m.num_groups < m.n for m in everything) else "images"
-    intervals = f" | 95 % intervals over {over}" if any(_has_interval(m) for m in everything) else ""
-    return Table(heading + intervals, columns, rows)
+    return Table(heading + _intervals_over(everything), columns, rows)
+
+
+def _intervals_over(measurements: Sequence[Measurement]) -> str:
+    """What the intervals resample, as the end of a heading; empty where there are none."""
+    over = "patients" if any(m.num_groups < m.n for m in measurements) else "images"
+    return f" | 95 % intervals over {over}" if any(_has_interval(m) for m in measurements) else ""
 
 
 def _has_interval(measurement: Measurement) -> bool:

@@ -32,7 +32,7 @@ from segkit.metrics.score import (
     score_images,
 )
 from segkit.metrics.tables import MAX_WIDTH, metric_tables, render
-from segkit.tasks.prediction_folder import KINDS, Record, find_record
+from segkit.tasks.prediction_folder import KINDS, Record, find_record, refuse_threshold
 
 PARTS: tuple[Part, ...] = ("test", "training")
 """In the order they are printed."""
@@ -250,6 +250,7 @@ def evaluate(
     located = find_record(predictions)
     record = None if located is None else located[0]
     cut = _threshold(threshold, located, dataset.classes)
+    _check_classes(record, dataset.classes, data)
     maps_dir = predictions / KINDS[0] if located and (predictions / KINDS[0]).is_dir() else predictions
     labelled = [row for row in dataset.rows if split in {"all", part_of(row)} and row.reference is not None]
     if not labelled:
@@ -278,14 +279,24 @@ def evaluate(
 
 
 def _threshold(threshold: float | None, located: tuple[Record, Path] | None, classes: Classes) -> Threshold:
-    if classes.kind == "multiclass":
-        return Threshold(None, "argmax", "the classes")
     if threshold is not None:
+        refuse_threshold(classes)
         return Threshold(threshold, "fixed-0.5" if threshold == 0.5 else "given", "--threshold")
+    if classes.kind == "multiclass":
+        return Threshold(None, ARGMAX, "the classes")
     if located is not None:
         record, path = located
         return Threshold(float(record["threshold"]), str(record["threshold_source"]), str(path))
     return Threshold(0.5, "fixed-0.5", "the default, as there is no predictions.json")
+
+
+def _check_classes(record: Record | None, classes: Classes, data: str) -> None:
+    predicted = classes.names if record is None else tuple(record.get("classes", {}).get("names", classes.names))
+    if predicted != classes.names:
+        raise RequestError(
+            f"the maps are of {', '.join(predicted)}, and {data} has labels of {', '.join(classes.names)}; "
+            "give maps of a model that was trained on the same classes"
+        )
 
 
 def _maps(folder: Path, rows: list[Row], recursive: bool) -> dict[str, Path]:

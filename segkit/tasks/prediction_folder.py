@@ -55,6 +55,13 @@ def _image_entry(row: Row, splits: Mapping[str, str] | None) -> dict[str, Any]:
     return entry if splits is None else entry | {"model_split": splits.get(entry["sha256"])}
 
 
+def refuse_threshold(classes: Classes) -> None:
+    """Raise RequestError where predictions do not depend on a threshold that was given."""
+    if classes.kind == "multiclass":
+        names = ", ".join(classes.names)
+        raise RequestError(f"--threshold is for one class; of {names} the most probable one is predicted: leave it out")
+
+
 class PredictionFolder:
     """Where `segkit predict` writes: maps of one model, at one threshold, augmentation and tile."""
 
@@ -135,7 +142,8 @@ class PredictionFolder:
             else:
                 entry["warnings"] = [*entry.get("warnings", ()), text]
         for name, entry in record["images"].items():
-            entry |= {kind: f"{kind}/{name}.png" for kind, path in self.maps(name).items() if path.exists()}
+            maps = {kind: path for kind, path in self.maps(name).items() if path.exists()}
+            entry |= {kind: path.relative_to(self.folder).as_posix() for kind, path in maps.items()}
         self._write(record)
 
     def _write(self, record: Record) -> None:

@@ -15,7 +15,14 @@ from segkit.core.versions import git_commit, installed_versions
 from segkit.core.wording import counted
 from segkit.tasks.ensemble import predict
 from segkit.tasks.prediction import MapWriter
-from segkit.tasks.prediction_folder import RECORD, PredictionFolder, Record, Remark, prediction_record
+from segkit.tasks.prediction_folder import (
+    RECORD,
+    PredictionFolder,
+    Record,
+    Remark,
+    prediction_record,
+    refuse_threshold,
+)
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.weights import describe_model, load_predictor, read_card
 
@@ -50,13 +57,14 @@ def predict_folder(
 
     Raises:
         WeightsError: `weights` holds no whole model.
-        RequestError: `out` holds predictions that were made otherwise.
+        RequestError: `out` holds predictions that were made otherwise, or a threshold is given for several classes.
         SegkitError: at the end, if an image could not be read.
     """
     model = describe_model(weights)
-    if threshold is not None:
-        model |= {"threshold": threshold, "threshold_source": "given"}
     classes = read_card(weights).classes
+    if threshold is not None:
+        refuse_threshold(classes)
+        model |= {"threshold": threshold, "threshold_source": "given"}
     folder = PredictionFolder(out, classes)
     probs_dir, labels_dir = folder.kind_dirs
     writer = MapWriter(probs_dir, classes, labels_dir, model["threshold"])

@@ -187,8 +187,8 @@ def describe_model(folder: Path) -> dict[str, Any]:
     """What identifies the model in `folder`, as JSON.
 
     Keys: `weights` (the folder), `weights_sha256` (of all its files), `kind`, `stage` and `fingerprint` (None outside a
-    finished stage), `classes`, `threshold`, `threshold_source`, `files` (sha256 by path), and `images`: "train" or "val"
-    by the sha256 of each image file that the model was trained on or chosen with, None if the model does not record it.
+    finished stage), `classes`, `threshold`, `threshold_source`, `files` (sha256 by path), and `images`: "train" or
+    "val" by the sha256 of each image file that the model was trained on or chosen with, None if it does not record it.
 
     Raises:
         WeightsError: as `read_card`, or a file of the model is missing.

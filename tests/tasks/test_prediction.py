@@ -4,11 +4,13 @@ import torch
 from PIL import Image
 
 from segkit.core import images
+from segkit.core.classes import Classes
 from segkit.core.errors import ImageError
 from segkit.core.manifest import Manifest, Row, Source
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
-from segkit.models.settings import SAUNetSettings
+from segkit.models.heads import Outputs
+from segkit.models.settings import SAUNetSettings, UNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
 from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor, image_loader
@@ -129,6 +131,77 @@ def test_on_a_gpu_a_prediction_is_not_rounded_to_tf32(monkeypatch):
     monkeypatch.setattr(EnsembleTask, "device", torch.device("cuda"))
     task.predict_step({"name": "a", "image": picture(8, 8), "region": np.ones((8, 8), bool)}, 0)
     assert unrounded == [True]
+
+
+class WithAuxiliary(torch.nn.Module):
+    """Returns its network's logits, and others beside them."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image):
+        logits = self.network(image)
+        return Outputs(logits, (logits + 5, logits - 5))
+
+
+@pytest.mark.parametrize("inference", [{}, {"tta": "d4"}, {"tile": 64}])
+def test_auxiliary_outputs_leave_the_prediction_alone(inference):
+    plain = predictor()
+    further = NetworkPredictor(WithAuxiliary(plain.network), GeometrySettings(), plain.stride)
+    image = picture(90, 70)
+    np.testing.assert_array_equal(look(further, image, **inference), look(plain, image, **inference))
+
+
+def of_classes(num_channels, seed=0, **geometry):
+    torch.manual_seed(seed)
+    settings = UNetSettings(widths=(4, 8, 8))
+    network = build_model(settings, num_channels)
+    return NetworkPredictor(network, GeometrySettings(**geometry), settings.stride)
+
+
+@pytest.mark.parametrize("geometry", [{}, {"mode": "resize", "size": 16}])
+@pytest.mark.parametrize("inference", [{}, {"tta": "flips"}])
+def test_several_classes_give_probabilities_that_sum_to_one_at_the_images_size(geometry, inference):
+    probs = look(of_classes(4, **geometry), picture(23, 31), **inference)
+    assert probs.shape == (4, 23, 31)
+    np.testing.assert_allclose(probs.sum(axis=0), 1, atol=1e-5)
+
+
+def test_the_map_of_several_classes_is_the_softmax_of_the_padded_image_cut_back():
+    model, image = of_classes(3), picture(23, 30)
+    padded = np.zeros((24, 32, 3), np.uint8)
+    padded[0:23, 1:31] = image
+    with torch.no_grad():
+        logits = model.network(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0].double().numpy()
+    expected = np.exp(logits) / np.exp(logits).sum(axis=0)
+    np.testing.assert_allclose(look(model, image), expected[:, 0:23, 1:31], atol=1e-5)
+
+
+def test_an_ensemble_of_several_classes_combines_members_of_different_geometries():
+    members, image = [of_classes(3, 0), of_classes(3, 1, mode="resize", size=16)], picture(23, 31)
+    maps = np.stack([look(member, image) for member in members])
+    for rule in ("mean", "vote"):
+        ensemble = EnsemblePredictor(members, rule, [0.5, 0.5], [0.5, 0.5])
+        np.testing.assert_array_equal(look(ensemble, image), combine(maps, rule, [0.5, 0.5], [0.5, 0.5]))
+
+
+def test_maps_of_several_classes_are_written_as_pages_and_as_an_index_map(tmp_path, rows):
+    model, classes = of_classes(3), Classes(kind="multiclass", names=("a", "b", "c"))
+    writer = MapWriter(tmp_path / "probs", classes, tmp_path / "labels")
+    assert writer.missing(rows.rows) == list(rows.rows)
+    trainer = build_trainer(FP32, tmp_path, "test", callbacks=[writer])
+    trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
+    assert writer.missing(rows.rows) == []
+    assert sorted(path.name for path in (tmp_path / "probs").iterdir()) == [f"n{number}.tif" for number in range(5)]
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [f"n{number}.png" for number in range(5)]
+    for row in rows.rows:
+        region = images.read_mask(*row.region)
+        probs = np.where(region, look(model, images.read_image(*row.image)), 0)
+        levels = np.stack([images.read_levels(tmp_path / "probs" / f"{row.name}.tif", page) for page in range(3)])
+        np.testing.assert_allclose(levels, probs * 65535, atol=1.5)
+        indices = images.read_indices(tmp_path / "labels" / f"{row.name}.png")
+        np.testing.assert_array_equal(indices, levels.argmax(axis=0))
 
 
 def odd_pictures(folder):
