@@ -1,7 +1,9 @@
 """Predictions on images: overlays of scored ones, probabilities of those without labels."""
 
 from collections.abc import Mapping
-from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from pipelines.report.album import (
     FALSE_NEGATIVE,
@@ -18,10 +20,11 @@ from pipelines.report.album import (
 from pipelines.report.evidence import Evidence
 from segkit.core import images
 from segkit.core.classes import Classes
-from segkit.core.manifest import Row, Source
+from segkit.core.manifest import Row
 from segkit.data.fov import read_region
-from segkit.data.labels import read_labels
+from segkit.data.labels import predicted, probs_path, read_labels, read_probs
 from segkit.metrics.measure import image_values, summary_class
+from segkit.metrics.score import ARGMAX
 
 
 def _colours(classes: Classes) -> dict[str, tuple[int, int, int]]:
@@ -83,7 +86,8 @@ def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, f
     if classes.kind == "multiclass":
         shown.append(album.add(colored(image, labels, classes), f"Labels of image {row.name}", "the labels"))
     for name, values in dice.items():
-        prediction = read_labels(Source(_map_path(evidence, name, "binary", row)), classes)
+        cut = evidence.runs[name].cut
+        prediction = predicted(_probs(evidence, name, row), classes, 0.5 if cut == ARGMAX else cut)
         score = f"Dice {values[row.name]:.4f}"
         alt = f"Image {row.name}, overlay of {name}, {score}"
         binary = classes.kind == "binary"
@@ -97,8 +101,8 @@ def _unlabelled(evidence: Evidence, album: Album) -> dict[str, object] | None:
     rows = [row for row in evidence.manifest.split("test").rows if row.reference is None]
     model, pairs = evidence.shown_model, []
     for row in rows[: evidence.request.report.num_overlays]:
-        predicted = album.add(_predicted(evidence, model, row), f"Prediction of test image {row.name} by the {model}")
-        pairs.append((album.add(images.read_image(*row.image), f"Test image {row.name}", row.name), predicted))
+        shown = album.add(_predicted(evidence, model, row), f"Prediction of test image {row.name} by the {model}")
+        pairs.append((album.add(images.read_image(*row.image), f"Test image {row.name}", row.name), shown))
     folder = f"{evidence.inputs['evaluate'].name}/predictions"
     return {"pairs": pairs, "total": len(rows), "folder": folder} if rows else None
 
@@ -106,10 +110,12 @@ def _unlabelled(evidence: Evidence, album: Album) -> dict[str, object] | None:
 def _predicted(evidence: Evidence, model: str, row: Row) -> Pixels:
     classes = evidence.manifest.classes
     if classes.kind == "binary":
-        return grey(images.read_probs(_map_path(evidence, model, "probs", row)) * read_region(row))
-    labels = read_labels(Source(_map_path(evidence, model, "binary", row)), classes)
+        return grey(_probs(evidence, model, row)[0] * read_region(row))
+    labels = predicted(_probs(evidence, model, row), classes, threshold=0.5)
     return colored(images.read_image(*row.image), labels, classes)
 
 
-def _map_path(evidence: Evidence, model: str, kind: str, row: Row) -> Path:
-    return evidence.inputs["evaluate"] / "predictions" / model / kind / f"{row.name}.png"
+def _probs(evidence: Evidence, model: str, row: Row) -> npt.NDArray[np.float32]:
+    """The model's probabilities (k, h, w) of an image."""
+    folder, classes = evidence.inputs["evaluate"] / "predictions" / model / "probs", evidence.manifest.classes
+    return read_probs(probs_path(folder, row.name, classes), classes)
