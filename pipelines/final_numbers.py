@@ -1,9 +1,9 @@
 """A pipeline's final numbers under flat keys, as W&B sorts and plots them.
 
 A score is `<split>/<model>/<region>/<averaging>/<metric>`, as in `test/ensemble/fov/pooled/dice`; `..._low` and
-`..._high` are the ends of its 95 % interval and `..._n` is its number of images. With several classes that key sums them
-up, and `<metric>/<class>` is one of them, as in `test/ensemble/fov/pooled/dice/disc`. A student minus its control is
-`verdict/<student>/dice_difference`. Numbers that are not defined have no key.
+`..._high` are the ends of its 95 % interval and `..._n` is its number of images. With several classes that key sums
+them up, and `<metric>/<class>` is one of them, as in `test/ensemble/fov/pooled/dice/disc`. A student minus its control
+is `verdict/<student>/dice_difference`. Numbers that are not defined have no key.
 """
 
 import csv

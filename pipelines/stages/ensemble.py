@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.context import Context
 from pipelines.settings import EnsembleSettings
-from pipelines.stages.predictions import predict
+from pipelines.stages.predictions import cut_text, predict
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.data.fov import read_region
@@ -37,7 +37,8 @@ def run(context: Context) -> None:
     candidates = {name: {"val_dice": score, "threshold": cut} for name, (score, cut, _) in tried.items()}
     save_ensemble(context.out, members, rule, weights, threshold, source, val_dice, candidates=candidates)
     context.tracker.summary({"rule": rule, "val/best-dice": val_dice, "threshold": threshold})
-    print(f"{context.request.name}: rule {rule}, validation Dice {val_dice:.4f} at threshold {threshold:.3f}")
+    cut = threshold if val.classes.kind == "binary" else ARGMAX
+    print(f"{context.request.name}: rule {rule}, validation Dice {val_dice:.4f}, {cut_text(cut)}")
 
 
 def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, Labels]:
