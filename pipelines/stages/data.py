@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.worker import Context
+from segkit.core.errors import DatasetError
 from segkit.core.files import atomic_path, write_json
 from segkit.core.manifest import Row, Source, Split, write_manifest
+from segkit.core.names import check_unique
 from segkit.core.wording import counted_images
 from segkit.data import phantom, readers
 from segkit.data.readers import Dataset
@@ -23,6 +25,7 @@ def run(context: Context[DataSettings]) -> None:
     readers.refuse(checked.findings)
     for warning in checked.findings:
         print(f"warning: {warning.message}")
+    _check_file_names(dataset)
     chosen = settings.cut(dataset.training_groups)
     rows = [_row(row, chosen, dataset, context.out) for row in dataset.rows]
     write_json(context.out / "checks.json", [report.__dict__ for report in checked.reports])
@@ -48,6 +51,17 @@ def _dataset(settings: DataSettings, work: Path) -> Dataset:
         return replace(readers.open_dataset(f"folder:{root}", settings.group_pattern), phantom=True)
     phantom.write_dataset(root, *size)
     return readers.open_dataset(f"drive:{root}", settings.group_pattern)
+
+
+def _check_file_names(dataset: Dataset) -> None:
+    """Raise DatasetError if two files of one kind have one name: their copies lie in one folder."""
+    kinds: dict[str, set[Path]] = {}
+    for row in dataset.rows:
+        for kind, source in (("image", row.image), *row.labels.items(), ("region", row.region)):
+            if source is not None:
+                kinds.setdefault(kind, set()).add(source.path)
+    for kind, paths in kinds.items():
+        check_unique((path.name for path in paths), DatasetError, f"{kind} files")
 
 
 def _row(row: Row, chosen: dict[str, Split], dataset: Dataset, out: Path) -> Row:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.stage_types import EnsembleSettings
-from pipelines.stages.predictions import predict
+from pipelines.stages.predictions import cut_text, predict
 from pipelines.worker import Context
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.manifest import Manifest, read_manifest
@@ -37,7 +37,8 @@ def run(context: Context[EnsembleSettings]) -> None:
     candidates = {name: {"val_dice": score, "threshold": cut} for name, (score, cut, _) in tried.items()}
     save_ensemble(context.out, members, rule, weights, threshold, source, val_dice, candidates=candidates)
     context.tracker.summary({"rule": rule, "val/best-dice": val_dice, "threshold": threshold})
-    print(f"{context.name}: rule {rule}, validation Dice {val_dice:.4f} at threshold {threshold:.3f}")
+    cut = threshold if val.classes.kind == "binary" else ARGMAX
+    print(f"{context.name}: rule {rule}, validation Dice {val_dice:.4f}, {cut_text(cut)}")
 
 
 def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, Labels]:

@@ -8,7 +8,7 @@ from pipelines.stage import S
 from pipelines.worker import Context
 from segkit.core.manifest import Manifest
 from segkit.data.labels import probs_path
-from segkit.metrics.score import ImageScore, score_images
+from segkit.metrics.score import ARGMAX, Cut, ImageScore, score_images
 from segkit.tasks.ensemble import predict as predict_missing
 from segkit.tasks.evaluation import scored_row
 from segkit.tasks.prediction import MapWriter
@@ -40,6 +40,11 @@ def predict(
         context.work,
         f"{context.name} {label}",
     )
+
+
+def cut_text(cut: Cut) -> str:
+    """Where probabilities are cut, for a line of progress."""
+    return "most probable class" if cut == ARGMAX else f"threshold {cut:.3f}"
 
 
 def scored(rows: Manifest, folder: Path, thresholds: Sequence[float] = ()) -> list[ImageScore]:

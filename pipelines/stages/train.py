@@ -5,7 +5,7 @@ from pathlib import Path
 import lightning as L
 import torch
 
-from pipelines.stages.predictions import predict, scored
+from pipelines.stages.predictions import cut_text, predict, scored
 from pipelines.worker import Context
 from segkit.core.files import atomic_path, sha256_file
 from segkit.core.manifest import Manifest, read_manifest
@@ -117,7 +117,7 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     )
     load_predictor(context.out)  # what was written can be read
     context.tracker.summary({"val/best-dice": val_dice, "threshold": threshold})
-    print(f"{name}: validation Dice {val_dice:.4f} ({source}, threshold {threshold:.3f}), inside the region")
+    print(f"{name}: validation Dice {val_dice:.4f} inside the region, {cut_text(cut)}")
 
 
 def image_digests(data: Manifest) -> dict[str, list[str]]:

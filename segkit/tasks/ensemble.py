@@ -22,13 +22,17 @@ class EnsembleTask(L.LightningModule):
         self.inference = inference
 
     def predict_step(self, batch: Named, batch_idx: int) -> Probs:
-        """Class probabilities (k, h, w) at the image's own size; 0 outside the region.
+        """Class probabilities (k, h, w) at the image's own size.
+
+        Outside the region they are 0 in a binary task, and otherwise 1 for the first class, the background.
 
         On a CPU in one thread, so that the bytes are the same however many processes share the cores.
         """
         with repeatable(self.device):
             probs: Probs = self.predictor(batch["image"], self.inference)
-        return np.where(batch["region"], probs, np.float32(0))
+        outside = np.zeros((len(probs), 1, 1), np.float32)
+        outside[0] = len(probs) > 1
+        return np.where(batch["region"], probs, outside)
 
 
 def predict(

@@ -100,7 +100,7 @@ class Named(TypedDict):
     image: Image
     """(h, w, 3)"""
     region: npt.NDArray[np.bool_]
-    """(h, w); outside it every probability is 0"""
+    """(h, w); what lies outside is not predicted"""
 
 
 Report = Callable[[Row, str, str], None]

@@ -197,7 +197,8 @@ def test_maps_of_several_classes_are_written_as_pages_and_as_an_index_map(tmp_pa
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [f"n{number}.png" for number in range(5)]
     for row in rows.rows:
         region = images.read_mask(*row.region)
-        probs = np.where(region, look(model, images.read_image(*row.image)), 0)
+        background = np.array([1, 0, 0])[:, None, None]
+        probs = np.where(region, look(model, images.read_image(*row.image)), background)
         levels = np.stack([images.read_levels(tmp_path / "probs" / f"{row.name}.tif", page) for page in range(3)])
         np.testing.assert_allclose(levels, probs * 65535, atol=1.5)
         indices = images.read_indices(tmp_path / "labels" / f"{row.name}.png")
