@@ -14,7 +14,7 @@ from typing import Any
 
 from segkit.core import files
 from segkit.core.errors import DatasetError
-from segkit.data import readers
+from segkit.data import groups, readers
 from segkit.data.readers import Dataset, Item, ItemReport, Part
 
 NAME = "drive"
@@ -50,16 +50,18 @@ def read(root: Path) -> Dataset:
     """List and pair the files of a DRIVE folder, of the folder around it or of a phantom data set.
 
     Raises:
-        DatasetError: a file is missing, extra or there twice.
+        DatasetError: a file is missing, extra or there twice, or groups.csv does not fit the images or lies elsewhere.
     """
     base = _base(readers.folder_named(root))
     expected = expectation(base)
     items = [item for part in PARTS for item in _part(base, part, expected.count(part))]
+    if table := groups.table(base):
+        items = list(readers.with_groups(items, groups.from_file(table, [item.name for item in items])))
     return Dataset(
         name=NAME,
         root=base,
         items=tuple(sorted(items, key=lambda item: item.name)),
-        digest=readers.digest(base, items),
+        digest=readers.digest(base, items, [table] if table else []),
         phantom=(base / MARKER_NAME).is_file(),
         findings=tuple(finding for part in PARTS for finding in readers.ignored(_folder(base, part), FOLDERS, READS)),
     )

@@ -27,7 +27,7 @@ def read(root: Path) -> Dataset:
     """List and pair the files; what is wrong with single images is among the findings.
 
     Raises:
-        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images.
+        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images or lies elsewhere.
     """
     base = readers.folder_named(root)
     divided = [part for part in PARTS if (base / part / "images").is_dir()]
@@ -52,13 +52,13 @@ def read(root: Path) -> Dataset:
     findings = [
         finding for folder, part in places.items() for finding in _pairing(folder, part, files[folder], bool(divided))
     ]
-    table = base / groups.FILE_NAME
-    patients = groups.from_file(table, names) if table.is_file() else groups.of_names(names)
+    table = groups.table(base)
+    patients = groups.from_file(table, names) if table else groups.of_names(names)
     return Dataset(
         name=NAME,
         root=base,
         items=tuple(readers.with_groups(sorted(items, key=lambda item: item.name), patients)),
-        digest=readers.digest(base, items, [table] if table.is_file() else []),
+        digest=readers.digest(base, items, [table] if table else []),
         findings=(*findings, *ignored),
     )
 
