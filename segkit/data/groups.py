@@ -13,7 +13,7 @@ FILE_NAME = "groups.csv"
 _PLACES = ("", "images", "training", "training/images", "test", "test/images")
 """Where a user may put such a file, below the data set's folder."""
 
-CHASE_NAME = re.compile(r"(Image_\d+)[LR]")
+CHASE_NAME = re.compile(r"(Image_\d+)[LR]", re.IGNORECASE)
 """CHASE_DB1 photographed both eyes of 14 children: Image_01L and Image_01R are of the same child (Fraz 2012)."""
 
 

@@ -43,6 +43,11 @@ def test_both_eyes_of_a_chase_child_are_one_group(chase_dir: Path) -> None:
         assert by_name[f"Image_{number:02d}L"] == by_name[f"Image_{number:02d}R"]
 
 
+def test_chase_s_names_in_small_letters_are_grouped_as_well(tmp_path: Path) -> None:
+    chase.write(tmp_path, [name.lower() for name in chase.NAMES[:4]])
+    assert readers.open_dataset(f"folder:{tmp_path}").num_groups == 2
+
+
 def test_no_cut_divides_a_child(chase_dir: Path) -> None:
     groups = readers.open_dataset(f"folder:{chase_dir}").training_groups
     for seed in range(60):
