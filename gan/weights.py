@@ -73,7 +73,7 @@ def _read_settings(folder: Path) -> tuple[GanSettings, int]:
         settings = validate(GanSettings, values, "it says")
     except FileNotFoundError as error:
         raise WeightsError(f"{folder} holds no GAN weights: {SETTINGS_FILE} is missing") from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, ConfigError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
         reason = "; ".join(str(error).splitlines())
         raise WeightsError(f"{path} is not the settings of a GAN: {reason}") from error
     if number is None and _imported(folder, settings):

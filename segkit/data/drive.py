@@ -15,7 +15,7 @@ from typing import Any
 from segkit.core import files
 from segkit.core.errors import DatasetError
 from segkit.core.manifest import Role, Row, Source
-from segkit.data import readers
+from segkit.data import groups, readers
 from segkit.data.readers import Dataset, Part, RowReport
 
 NAME = "drive"
@@ -52,16 +52,18 @@ def read(root: Path) -> Dataset:
     """List and pair the files of a DRIVE folder, of the folder around it or of a phantom data set.
 
     Raises:
-        DatasetError: a file is missing, extra or there twice.
+        DatasetError: a file is missing, extra or there twice, or groups.csv does not fit the images or lies elsewhere.
     """
     base = _base(readers.folder_named(root))
     expected = expectation(base)
     rows = [row for part in PARTS for row in _part(base, part, expected.count(part))]
+    if table := groups.table(base):
+        rows = list(readers.with_groups(rows, groups.from_file(table, [row.name for row in rows])))
     return Dataset(
         name=NAME,
         root=base,
         rows=tuple(sorted(rows, key=lambda row: row.name)),
-        digest=readers.digest(base, rows),
+        digest=readers.digest(base, rows, [table] if table else []),
         phantom=(base / MARKER_NAME).is_file(),
         findings=tuple(finding for part in PARTS for finding in readers.ignored(_folder(base, part), FOLDERS, READS)),
     )

@@ -33,7 +33,7 @@ def read(root: Path) -> Dataset:
     """List and pair the files; what is wrong with single images is among the findings.
 
     Raises:
-        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images.
+        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images or lies elsewhere.
     """
     base = readers.folder_named(root)
     divided = [part for part in PARTS if (base / part / "images").is_dir()]
@@ -54,14 +54,14 @@ def read(root: Path) -> Dataset:
     findings = [
         finding for folder, part in places.items() for finding in _pairing(folder, part, files[folder], bool(divided))
     ]
-    table = base / groups.FILE_NAME
-    patients = groups.from_file(table, names) if table.is_file() else groups.of_names(names)
+    table, classes = groups.table(base), base / CLASSES
+    patients = groups.from_file(table, names) if table else groups.of_names(names)
     return Dataset(
         name=NAME,
         root=base,
         rows=readers.with_groups(sorted(rows, key=lambda row: row.name), patients),
-        digest=readers.digest(base, rows, [path for path in (table, base / CLASSES) if path.is_file()]),
-        classes=_classes(base / CLASSES),
+        digest=readers.digest(base, rows, [path for path in (table, classes) if path and path.is_file()]),
+        classes=_classes(classes),
         findings=(*findings, *ignored),
     )
 

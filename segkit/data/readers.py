@@ -270,7 +270,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def ignored(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
-    """Sub-folders that are not read, and files in those that are which are no images by their suffix.
+    """Sub-folders that are not read, and in those that are files which are no images by their suffix and sub-folders.
 
     Args:
         folder: whose sub-folders are listed.
@@ -287,6 +287,11 @@ def ignored(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding
             suffixes = ", ".join(sorted({file.suffix or file.name for file in strange}))
             number = counted(len(strange), "file")
             yield Finding("warning", f"ignored: {number} in {path}/ ({suffixes}); unpack them, or convert them to PNG")
+        holds_images = path.name in used and not (path / "images").is_dir()  # and is not training/ or test/
+        for below in sorted(path.iterdir()) if holds_images else ():
+            if below.is_dir() and (deeper := image_files(below, recursive=True)):
+                number = counted(len(deeper), "image")
+                yield Finding("warning", f"ignored: {below}/ ({number}); sub-folders are not read")
 
 
 def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None = None) -> RowReport:

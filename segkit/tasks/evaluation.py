@@ -128,7 +128,10 @@ class PartScores:
             if used:
                 notes.append(f"the model was {use} {_some(used, len(self.rows))}; its scores there are too high")
         if len(splits) == len(self.rows) and not any(splits.values()):
-            notes.append("by their sha256, none of these images was used to train or choose the model")
+            notes.append(
+                "none of these files was used to train or choose the model"
+                " (by sha256; a picture saved anew counts as another)"
+            )
         elif len(splits) < len(self.rows) and self.part == "training":
             notes.append("if the model was trained on some of these images, its scores on them are too high")
         return notes

@@ -34,6 +34,13 @@ def test_every_finding_is_reported_at_once_errors_first(tmp_path: Path) -> None:
     assert [word in message for word, (_, message) in zip(words, found, strict=True)] == [True] * 6
 
 
+@pytest.mark.parametrize("part", ["", "training"])
+def test_images_in_sub_folders_are_not_passed_over_silently(tmp_path: Path, part: str) -> None:
+    folder = chase.write(tmp_path / part) / "images" / "more"
+    chase.draw(folder / "x.png", 99)
+    assert findings(tmp_path) == [("warning", f"ignored: {folder}/ (1 image); sub-folders are not read")]
+
+
 def test_images_without_labels_do_not_become_test_images(tmp_path: Path) -> None:
     chase.write(tmp_path)
     for name in ("Image_02L", "Image_09R"):

@@ -154,6 +154,9 @@ def test_missing_and_damaged_files_are_named(saved, tmp_path):
     (folder / "settings.json").write_text("{")
     with pytest.raises(WeightsError, match=r"settings\.json is not the settings of a GAN: Expecting property name"):
         read_generator(folder)
+    (folder / "settings.json").write_text("[" * 100_000)
+    with pytest.raises(WeightsError, match=r"settings\.json is not the settings of a GAN: maximum recursion"):
+        read_generator(folder)
 
 
 @pytest.mark.parametrize(

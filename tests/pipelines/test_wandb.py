@@ -372,6 +372,7 @@ def test_a_title_names_what_was_set_and_can_change_the_result() -> None:
         "runtime.seed=3",
         "runtime.tracker=wandb",
         "data.source=x:y",
+        "data.group_pattern=^(Mustermann|.*)_",
     ]
     assert readable_title("demo", given) == "demo truncation_psi=0.5 kimg=200 seed=3"
     alike = ["teacher.phases.0.epochs=3", "students.mixed.phases.0.epochs=4", "gan.kimg=1", "gan.kimg=2"]
