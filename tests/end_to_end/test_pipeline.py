@@ -250,7 +250,7 @@ def test_the_launched_command_is_one_a_user_can_type(finished_runs: Path, tmp_pa
     (next(runs.glob("samples-*")) / "manifest.json").unlink()
     run(plan(config, runs), print, remember)
     samples, gan, data = (next(runs.glob(f"{name}-*")) for name in ("samples", "gan", "data"))
-    assert typed[3:] == [
+    assert typed[4:] == [
         "stage", "samples", "-c", str(runs / ".requests" / f"{samples.name}.yaml"),
         "--input", f"gan={gan}", "--input", f"data={data}", "--out", str(samples),
     ]  # fmt: skip
