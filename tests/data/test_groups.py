@@ -178,11 +178,11 @@ def test_a_table_that_would_not_be_read_is_refused(tmp_path: Path, place: str) -
 def test_a_table_gives_the_patients_of_a_data_set_in_the_form_of_drive(phantoms: Path, tmp_path: Path) -> None:
     copy = tmp_path / "phantoms"
     shutil.copytree(phantoms, copy)
-    names = [item.name for item in readers.open_dataset(f"drive:{copy}").items]
+    names = [row.name for row in readers.open_dataset(f"drive:{copy}").rows]
     rows = [f"{name},{name[-4:]}\n" for name in names]
     (copy / "groups.csv").write_text("image,group\n" + "".join(rows))
     dataset = readers.read(f"drive:{copy}")
-    assert {item.group for item in dataset.items} == {"ning", "test"}
+    assert {row.group for row in dataset.rows} == {"ning", "test"}
     assert dataset.digest != readers.read(f"drive:{phantoms}").digest
 
 
