@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
-from gan.sharing import obstacle as gan_device_count_error
+from gan.training.sharing import obstacle as gan_device_count_error
 from pipelines.roles import Roles
 from pipelines.stage import Preflight, StageType
 from segkit.core.config import Settings
@@ -104,7 +104,7 @@ def _gan_preflight(settings: GanStageSettings) -> Preflight | None:
     if settings.init_from is None:
         return None
     topic = f"that {settings.init_from} fits the GAN's settings"
-    return Preflight(topic, "gan.first_weights", settings.gan_settings.model_dump_json())
+    return Preflight(topic, "gan.checkpoints.first_weights", settings.gan_settings.model_dump_json())
 
 
 GAN = StageType(

@@ -20,12 +20,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gan.data import load_images, undo_fit
+from gan.drawing.sampling import generate
 from gan.fidelity.copies import CopySearch, Match
 from gan.fidelity.features import TorchScriptFeatures
-from gan.generator import Generator
-from gan.sampling import generate
+from gan.networks.generator import Generator
 from gan.settings import GanSettings
+from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.photographs import as_key
 from segkit.data.fov import estimate_fov
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics

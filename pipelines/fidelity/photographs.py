@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gan.snapshots import SNAPSHOTS
+from gan.training.snapshots import SNAPSHOTS
 from segkit.core import images
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from gan.drawing.sampling import read_generator
 from gan.fidelity.copies import MIN_TRAINING_IMAGES
-from gan.sampling import read_generator
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
 from pipelines.fidelity.features import ImageSet, set_of_files

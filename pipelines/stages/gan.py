@@ -2,12 +2,12 @@
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from gan import weights
-from gan.data import GanImages, load_images
+from gan.checkpoints import weights
 from gan.settings import max_steps
-from gan.sharing import obstacle
-from gan.snapshots import GRIDS, Snapshots
-from gan.task import StyleGAN2Task
+from gan.training.data import GanImages, load_images
+from gan.training.sharing import obstacle
+from gan.training.snapshots import GRIDS, Snapshots
+from gan.training.task import StyleGAN2Task
 from pipelines.stage_types import GanStageSettings
 from pipelines.worker import Context
 from segkit.core import images

@@ -6,10 +6,10 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from gan.data import Fit, seeds_loader, undo_fit
-from gan.sampling import levels_8bit, read_generator
+from gan.drawing.sampling import levels_8bit, read_generator
 from gan.settings import SamplingSettings
-from gan.task import StyleGAN2Task
+from gan.training.data import Fit, seeds_loader, undo_fit
+from gan.training.task import StyleGAN2Task
 from pipelines.stage_types import SampleSettings
 from pipelines.worker import Context
 from segkit.core import images

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from gan.data import load_images, undo_fit
+from gan.drawing.sampling import generate
 from gan.fidelity.copies import CopySearch
-from gan.generator import Generator
-from gan.sampling import generate
+from gan.networks.generator import Generator
 from gan.settings import GanSettings
+from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.assess import generated_set
 from pipelines.fidelity.features import (
     FeatureTask,
