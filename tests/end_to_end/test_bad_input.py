@@ -90,12 +90,12 @@ def test_a_settings_file_that_is_not_there_or_not_yaml_is_named(complaint: Compl
 
 def test_without_a_data_set_the_message_says_how_to_name_one(complaint: Complain, tmp_path: Path) -> None:
     config = write_config(tmp_path / "none.yaml", {"data.source": None})
-    assert "no data set given; say --data NAME:DIR" in complaint(config=config)
+    assert "no data set given; use --data NAME:DIR" in complaint(config=config)
 
 
 def test_an_unknown_pipeline_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert segkit_here("pipeline", "run", "synthetic-agu") == 2
-    assert capsys.readouterr().err == "error: there is no pipeline 'synthetic-agu'; there are synthetic-aug\n"
+    assert capsys.readouterr().err == "error: there is no pipeline 'synthetic-agu'; there are synthetic-aug, train\n"
 
 
 # Damage to a data set: each takes the folder of a copy, and the words are what the message holds.
