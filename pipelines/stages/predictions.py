@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.stage import S
 from pipelines.worker import Context
+from segkit.core.classes import Classes
 from segkit.core.manifest import Manifest
 from segkit.data.labels import probs_path
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, score_images
@@ -24,13 +25,18 @@ def predict(
     inference: InferenceSettings,
     label: str = "predictions",
     labels_dir: Path | None = None,
+    classes: Classes | None = None,
 ) -> None:
     """Write 16-bit probabilities into `folder` for each row that has none yet; ranks share the rows.
 
-    With `labels_dir` also the predicted label maps, at the model's own threshold.
+    With `labels_dir` also the predicted label maps, at the model's own threshold. A stage that has just written the
+    model on its first rank gives `classes`, because the other ranks cannot read the model's folder yet.
     """
-    card = read_card(model)
-    writer = MapWriter(folder, card.classes, labels_dir, card.threshold)
+    if classes is None or labels_dir is not None:
+        card = read_card(model)
+        writer = MapWriter(folder, card.classes, labels_dir, card.threshold)
+    else:
+        writer = MapWriter(folder, classes)
     predict_missing(
         partial(load_predictor, model),
         rows.rows,

@@ -95,7 +95,7 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     if context.first_rank:
         save_network(folder, weights, settings.model, settings.geometry, classes=data.classes)
     probs_dir = context.work / "val"
-    predict(context, folder, val, probs_dir, InferenceSettings())
+    predict(context, folder, val, probs_dir, InferenceSettings(), classes=data.classes)
     if not context.first_rank:
         return
     scores = scored(val, probs_dir)
