@@ -96,7 +96,7 @@ def auprc_from_counts(counts: LevelCounts) -> float:
     tp = from_top(counts.positive)
     predicted = tp + from_top(counts.negative)
     occupied = counts.positive > 0
-    return float(counts.positive[occupied] @ (tp[occupied] / predicted[occupied])) / num_positive
+    return float(np.sum(counts.positive[occupied] * (tp[occupied] / predicted[occupied]))) / num_positive
 
 
 def log_loss_from_counts(counts: LevelCounts) -> float:
@@ -109,7 +109,8 @@ def log_loss_from_counts(counts: LevelCounts) -> float:
 def total_log_loss(counts: LevelCounts) -> float:
     """Sum of the log loss over pixels, in nats."""
     probs = np.clip(LEVEL_PROBS, HALF_LEVEL, 1 - HALF_LEVEL)
-    return -float(counts.positive @ np.log(probs) + counts.negative @ np.log1p(-probs))
+    # Not `@`: its order of summation depends on the number of threads.
+    return -float(np.sum(counts.positive * np.log(probs)) + np.sum(counts.negative * np.log1p(-probs)))
 
 
 class Reliability(NamedTuple):
