@@ -293,3 +293,13 @@ def max_steps(settings: GanSettings) -> int:
 def snapshot_steps(settings: GanSettings) -> int:
     """Iterations between two snapshots."""
     return max(1, round(settings.snapshot_kimg * 1000 / settings.batch_size))
+
+
+def phase_intervals(settings: GanSettings) -> dict[str, int]:
+    """The phases of an iteration in order, each with the number of iterations from one to the next.
+
+    The regularisations are lazy (Karras 2020a, appendix B); one without weight is left out.
+    """
+    phases = {"Gmain": (1, 1.0), "Greg": (settings.pl_interval, settings.pl_weight)}
+    phases |= {"Dmain": (1, 1.0), "Dreg": (settings.r1_interval, settings.r1_gamma)}
+    return {name: interval for name, (interval, weight) in phases.items() if weight > 0}

@@ -1,8 +1,9 @@
 """A pipeline's final numbers under flat keys, as W&B sorts and plots them.
 
 A score is `<split>/<model>/<region>/<averaging>/<metric>`, as in `test/ensemble/fov/pooled/dice`; `..._low` and
-`..._high` are the ends of its 95 % interval and `..._n` is its number of images. A student minus its control is
-`verdict/<student>/dice_difference`. Numbers that are not defined have no key.
+`..._high` are the ends of its 95 % interval and `..._n` is its number of images. With several classes that key sums
+them up, and `<metric>/<class>` is one of them, as in `test/ensemble/fov/pooled/dice/disc`. A student minus its control
+is `verdict/<student>/dice_difference`. Numbers that are not defined have no key.
 """
 
 import csv
@@ -22,8 +23,11 @@ def _scores(measurements: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> I
     for split, models in measurements.items():
         for model, records in models.items():
             run = f"{split}/{model.replace(' ', '-')}"
+            summary = records[0]["class_name"] if records else ""  # what sums up a run comes first
             for record in records:
-                key = f"{run}/{record['region']}/{record['averaging']}/{record['metric']}"
+                name = record["class_name"]
+                suffix = "" if name == summary else f"/{name.replace(' ', '-')}"
+                key = f"{run}/{record['region']}/{record['averaging']}/{record['metric']}{suffix}"
                 yield key, record["value"]
                 yield from ((f"{key}_{part}", record[part]) for part in ("low", "high", "n"))
                 if record["threshold"] is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from segkit.core.files import read_json
 from segkit.core.manifest import Split
-from segkit.metrics.score import Measurement, from_json
+from segkit.metrics.measure import Measurement, from_json
 
 SCORED: tuple[Split, ...] = ("test", "holdout", "val")
 """From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""

@@ -42,7 +42,7 @@ def readable_title(base: str, overrides: Sequence[str]) -> str:
     """As in `drive-cpu kimg=200 truncation_psi=0.5`: the settings file, and what `--set` changed.
 
     A setting goes by the last part of its key, or by the whole key if two would be alike. What cannot change a result
-    is left out.
+    is left out, and so is what may hold names of folders or patients.
     """
     given = dict(override.split("=", 1) for override in overrides)
     shown = {key: value.strip() for key, value in given.items() if _matters(key)}
@@ -59,7 +59,7 @@ def _matters(key: str) -> bool:
     section, _, name = key.partition(".")
     if section == "runtime":
         return name in RuntimeSettings().identity()
-    return key not in {"data.source", "gan.init_from"}
+    return key not in {"data.source", "data.group_pattern", "gan.init_from"}
 
 
 @contextmanager

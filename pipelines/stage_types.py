@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
-from gan.sharing import obstacle as gan_device_count_error
+from gan.training.sharing import obstacle as gan_device_count_error
 from pipelines.roles import Roles
 from pipelines.stage import Preflight, StageType
 from segkit.core.config import Settings
@@ -40,7 +40,7 @@ DATA = StageType(
     "data",
     DataSettings,
     "pipelines.stages.data",
-    version=2,
+    version=3,
     not_fingerprinted=frozenset({"source"}),
     external_digests=_data_digests,
 )
@@ -58,7 +58,7 @@ TRAIN = StageType(
     "train",
     TrainSettings,
     "pipelines.stages.train",
-    version=2,
+    version=3,
     device_count_error=_train_device_count_error,
 )
 
@@ -104,7 +104,7 @@ def _gan_preflight(settings: GanStageSettings) -> Preflight | None:
     if settings.init_from is None:
         return None
     topic = f"that {settings.init_from} fits the GAN's settings"
-    return Preflight(topic, "gan.first_weights", settings.gan_settings.model_dump_json())
+    return Preflight(topic, "gan.checkpoints.first_weights", settings.gan_settings.model_dump_json())
 
 
 GAN = StageType(
@@ -177,7 +177,7 @@ class PseudoLabelSettings(Settings):
     inference: InferenceSettings = InferenceSettings()
 
 
-PSEUDO_LABEL = StageType("pseudo-label", PseudoLabelSettings, "pipelines.stages.pseudo_label")
+PSEUDO_LABEL = StageType("pseudo-label", PseudoLabelSettings, "pipelines.stages.pseudo_label", version=2)
 
 
 class SelectSettings(Settings):
@@ -197,7 +197,7 @@ class EnsembleSettings(Settings):
     inference: InferenceSettings = InferenceSettings()
 
 
-ENSEMBLE = StageType("ensemble", EnsembleSettings, "pipelines.stages.ensemble")
+ENSEMBLE = StageType("ensemble", EnsembleSettings, "pipelines.stages.ensemble", version=2)
 
 
 class EvaluateSettings(Settings):
@@ -208,7 +208,7 @@ class EvaluateSettings(Settings):
     """Bootstrap resamples of an interval."""
 
 
-EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=2)
+EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=3)
 
 
 class ReportSettings(Settings):
@@ -233,7 +233,7 @@ class ReportRequest(Settings):
     """Which models are compared."""
 
 
-REPORT = StageType("report", ReportRequest, "pipelines.stages.report")
+REPORT = StageType("report", ReportRequest, "pipelines.stages.report", version=2)
 
 STAGE_TYPES: Mapping[str, StageType[Any]] = {
     stage_type.name: stage_type

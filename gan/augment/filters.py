@@ -8,7 +8,7 @@ from gan.augment.draws import Column, Draws
 from gan.augment.resampling import reflect
 from gan.augment.transfer import to_device_of
 from gan.augment.wavelets import NUM_BANDS
-from gan.ops import filter2d
+from gan.networks.ops import filter2d
 
 # How the power of natural images is spread over the bands, lowest first (1 / f).
 _EXPECTED_POWER = torch.tensor([10, 1, 1, 1], dtype=torch.float64) / 13

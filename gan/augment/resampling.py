@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gan.augment.transfer import to_device_of
-from gan.ops import filter2d, grid_sample, spread2d
+from gan.networks.ops import filter2d, grid_sample, spread2d
 
 # sym6 is not symmetric: its centre of mass lies 0.40 doubled pixels before its middle, and doubling moves the picture
 # by as much. The official code takes half a doubled pixel for it, and so does this one: what is mirrored or turned

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from gan.torchscript import load_script
+from gan.checkpoints.torchscript import load_script
 from segkit.core.errors import SegkitError, WeightsError
 
 

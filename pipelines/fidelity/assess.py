@@ -21,7 +21,7 @@ from gan.fidelity.copies import (
 from gan.fidelity.features import stacked
 from gan.fidelity.measures import Estimate, short
 from gan.fidelity.shares import Share, images_to_settle, share_of
-from gan.generator import Generator
+from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from pipelines.fidelity.features import (
     FeatureExtractor,

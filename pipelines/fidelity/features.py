@@ -20,14 +20,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gan.data import load_images, undo_fit
+from gan.drawing.sampling import generate
 from gan.fidelity.copies import CopySearch, Match
 from gan.fidelity.features import TorchScriptFeatures
-from gan.generator import Generator
-from gan.sampling import generate
+from gan.networks.generator import Generator
 from gan.settings import GanSettings
+from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.photographs import as_key
 from segkit.data.fov import estimate_fov
+from segkit.data.labels import Labels, predicted
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
 from segkit.tasks.repeatable import repeatable
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
@@ -120,11 +121,14 @@ class TeacherFeatures(FeatureExtractor):
     Features are the mean and the standard deviation of every channel of every encoder level over the whole image,
     including the black border. The mean measures how much of a channel's pattern there is, the deviation how unevenly
     it is spread. Positions are not kept, so mirroring and shifting change little.
+
+    Vessels of a network for several classes are its class `vessel`, or everything but the background if it has none.
     """
 
     def __init__(self, folder: Path, height: int, width: int, gan: GanSettings) -> None:
         super().__init__()
         self.predictor = load_encoder(folder)
+        self.classes = read_card(folder).classes
         self.height, self.width, self.fit = height, width, gan.fit
         self.name = _model_name(folder)
         levels = _encoder_levels(self.predictor.network, 8 * self.predictor.stride)
@@ -139,8 +143,14 @@ class TeacherFeatures(FeatureExtractor):
             probs = self.predictor(image, InferenceSettings())
             levels = [self._levels.pop(number) for number in range(len(self.level_sizes))]
             pooled = [torch.cat([level.mean((2, 3)), level.std((2, 3), correction=0)], dim=1)[0] for level in levels]
-        vessels = vessel_statistics(probs >= self.predictor.threshold, estimate_fov(image))
+        labels = predicted(probs, self.classes, self.predictor.threshold)
+        vessels = vessel_statistics(self._vessels(labels), estimate_fov(image))
         return torch.cat(pooled).float().cpu().numpy(), vessels
+
+    def _vessels(self, labels: Labels) -> npt.NDArray[np.bool_]:
+        if self.classes.kind == "binary":
+            return labels
+        return labels == self.classes.names.index("vessel") if "vessel" in self.classes.names else labels > 0
 
     def balanced(self, features: Vectors, reference: Vectors) -> Vectors:
         """Each level scaled to an equal share of d, the mean squared length over the reference photographs.

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gan.snapshots import SNAPSHOTS
+from gan.training.snapshots import SNAPSHOTS
 from segkit.core import images
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json
 from segkit.core.manifest import FILE_NAME, read_manifest
 from segkit.core.outputs import FINISHED
-from segkit.data.readers import image_files, open_dataset
+from segkit.data.readers import image_files, open_dataset, part_of
 
 HELDOUT = ("val", "holdout", "test")
 
@@ -56,11 +56,11 @@ def of_data_stage(folder: Path) -> Photographs:
         RequestError: none of its images is for training.
     """
     rows = read_manifest(folder)
-    training = tuple(row.image for row in rows.split("train").rows)
+    training = tuple(row.image.path for row in rows.split("train").rows)
     if not training:
         raise RequestError(f"{folder} has no image in its train split; give the folder of a data stage")
-    heldout = tuple(row.image for split in HELDOUT for row in rows.split(split).rows)  # type: ignore[arg-type]
-    groups = {row.image: row.group for row in rows.rows}
+    heldout = tuple(row.image.path for split in HELDOUT for row in rows.split(split).rows)  # type: ignore[arg-type]
+    groups = {row.image.path: row.group for row in rows.rows}
     return Photographs(f"{_source(folder)}_train", training, heldout, groups=groups)
 
 
@@ -72,10 +72,12 @@ def of_dataset(text: str) -> Photographs:
         RequestError: it has no training part.
     """
     dataset = open_dataset(text)
-    parts = {part: tuple(item.image for item in dataset.items if item.part == part) for part in ("training", "test")}
+    parts = {
+        part: tuple(row.image.path for row in dataset.rows if part_of(row) == part) for part in ("training", "test")
+    }
     if not parts["training"]:
         raise RequestError(f"{text} has no training images; give them with --images DIR")
-    groups = {item.image: item.group for item in dataset.items}
+    groups = {row.image.path: row.group for row in dataset.rows}
     return Photographs(f"{as_key(dataset.name)}_training", parts["training"], parts["test"], groups=groups)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segkit.core.classes import Classes
 from segkit.core.images import encode_image
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,14 +25,14 @@ TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), 
 """Colours that differ in lightness as well as in hue, for colour-blind readers and grey prints."""
 
 
-def overlay(image: Pixels, prediction: Mask, vessels: Mask, fov: Mask) -> Pixels:
-    """The photograph in dimmed grey with true and false positives and false negatives coloured inside `fov`.
+def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixels:
+    """The photograph in dimmed grey with true and false positives and false negatives coloured inside `region`.
 
     Args:
         image: (h, w, 3).
         prediction: (h, w).
-        vessels: (h, w), the manual map.
-        fov: (h, w); outside of it nothing is scored and nothing coloured.
+        labels: (h, w), the manual map.
+        region: (h, w); outside of it nothing is scored and nothing coloured.
 
     Returns:
         (h, w, 3); true negatives keep the photograph's grey.
@@ -39,16 +40,26 @@ def overlay(image: Pixels, prediction: Mask, vessels: Mask, fov: Mask) -> Pixels
     grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     shown = np.repeat((0.5 * grey)[..., None], 3, axis=2).astype(np.uint8)
     for where, colour in (
-        (prediction & vessels, TRUE_POSITIVE),
-        (prediction & ~vessels, FALSE_POSITIVE),
-        (~prediction & vessels, FALSE_NEGATIVE),
+        (prediction & labels, TRUE_POSITIVE),
+        (prediction & ~labels, FALSE_POSITIVE),
+        (~prediction & labels, FALSE_NEGATIVE),
     ):
-        shown[where & fov] = colour
+        shown[where & region] = colour
+    return shown
+
+
+def colored(image: Pixels, labels: npt.NDArray[np.integer], classes: Classes) -> Pixels:
+    """The photograph in dimmed grey (h, w, 3) with each class but the first in its colour; `labels` are (h, w)."""
+    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    shown = np.repeat((0.5 * grey)[..., None], 3, axis=2).astype(np.uint8)
+    for index, colour in enumerate(classes.palette):
+        if index:
+            shown[labels == index] = colour
     return shown
 
 
 def grey(probs: npt.NDArray[np.floating]) -> Pixels:
-    """Probabilities (h, w) in [0, 1] as a grey picture (h, w, 3), white where a vessel is certain."""
+    """Probabilities (h, w) in [0, 1] as a grey picture (h, w, 3), white where the class is certain."""
     return np.repeat(np.rint(255 * np.clip(probs, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
 
 

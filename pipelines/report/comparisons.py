@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from segkit.core.groups import group_numbers
 from segkit.metrics.confusion import Confusion, dice
-from segkit.metrics.curves import confusion_at
+from segkit.metrics.measure import Comparison, compare, image_values, summary_class, to_json
+from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import Averaging
-from segkit.metrics.score import Comparison, ImageScore, compare, image_values, to_json
+from segkit.metrics.score import Cut, ImageScore
 
 COMPARED: tuple[tuple[str, Averaging], ...] = (
     ("dice", "pooled"),
@@ -29,11 +30,11 @@ MAX_EXACT = 16
 
 @dataclass(frozen=True)
 class Run:
-    """A run's scores on one split, with the threshold it was given."""
+    """A run's scores on one split, and what makes its probabilities a prediction."""
 
     name: str
     scores: Sequence[ImageScore]
-    threshold: float
+    cut: Cut
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,19 @@ def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
     difference is at least the observed one (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many
     drawn by `seed`.
     """
-    by_name = [{score.name: confusion_at(score.counts["fov"], run.threshold) for score in run.scores} for run in (a, b)]
+    classes = a.scores[0].class_names
+    by_name = [
+        {
+            score.name: np.stack([score.array(name, "fov", "confusion", run.cut) for name in classes])
+            for score in run.scores
+        }
+        for run in (a, b)
+    ]
     group_of = {score.name: score.group for score in a.scores}
     names = sorted(by_name[0])
     numbers = group_numbers([group_of[name] for name in names])
     num_groups = int(numbers.max()) + 1
-    ours, theirs = np.zeros((2, num_groups, len(Confusion._fields)))
+    ours, theirs = np.zeros((2, num_groups, len(classes), len(Confusion._fields)))
     for counts, pooled in zip(by_name, (ours, theirs), strict=True):
         np.add.at(pooled, numbers, np.array([counts[name] for name in names], dtype=np.float64))
     if num_groups <= MAX_EXACT:
@@ -86,15 +94,15 @@ def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
     else:
         swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, num_groups))
         swaps[0] = 0  # the observed assignment is one of them
-    moved = swaps @ (theirs - ours)
+    moved = np.tensordot(swaps, theirs - ours, axes=1)
     differences = np.abs(_dice(ours.sum(axis=0) + moved) - _dice(theirs.sum(axis=0) - moved))
     return float(np.mean(differences >= differences[0] - 1e-12))
 
 
 def _dice(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Dice of each row of pooled counts; without any vessel it is 0."""
-    counts = Confusion(*pooled.T)
-    return np.asarray(np.nan_to_num(dice(counts.tp, counts.fp, counts.fn)))
+    """Dice of pooled counts (..., classes, 4), the mean over classes; that of a class that is nowhere is 0."""
+    counts = Confusion(*np.moveaxis(pooled, -1, 0))
+    return np.asarray(np.mean(np.nan_to_num(dice(counts.tp, counts.fp, counts.fn)), axis=-1))
 
 
 def main_comparison(paired: Iterable[Paired], split: str, run_a: str, run_b: str) -> Comparison | None:
@@ -116,24 +124,23 @@ def _paired(split: str, a: Run, b: Run, metric: str, averaging: Averaging, num_r
     difference = compare(
         a.scores,
         b.scores,
-        a.threshold,
-        b.threshold,
+        a.cut,
+        b.cut,
         metric,
         averaging=averaging,
         num_resamples=num_resamples,
         seed=seed,
     )
-    values_a, values_b = (
-        {
-            score.name: value
-            for score, value in zip(run.scores, image_values(run.scores, metric, "fov", run.threshold), strict=True)
-        }
-        for run in (a, b)
-    )
+    values_a, values_b = (_by_image(run, metric) for run in (a, b))
     num_better = sum(bool(np.greater(value, values_b[name])) for name, value in values_a.items())
     return Paired(split, a.name, b.name, difference, num_better)
 
 
+def _by_image(run: Run, metric: str) -> dict[str, float]:
+    values = image_values(run.scores, metric, "fov", run.cut, summary_class(run.scores))
+    return {score.name: float(value) for score, value in zip(run.scores, values, strict=True)}
+
+
 def _measured(metric: str, run: Run) -> bool:
-    """Whether the saved scores hold what the metric needs at the run's threshold."""
-    return metric != "cldice" or all(run.threshold in score.skeletons["fov"] for score in run.scores)
+    """Whether the saved scores hold what the metric needs."""
+    return all(score.has(METRICS[metric].reduction, run.cut) for score in run.scores)

@@ -15,7 +15,8 @@ from pipelines.roles import Roles
 from pipelines.stage_types import ReportRequest
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.run_folder import read_done
-from segkit.metrics.score import Comparison, Measurement, find, load_scores
+from segkit.metrics.measure import Comparison, Measurement, find
+from segkit.metrics.score import ARGMAX, Cut, load_scores
 
 
 @dataclass(frozen=True)
@@ -154,5 +155,7 @@ def _copy_caveats(names: list[str], inputs: Mapping[str, Path]) -> list[str]:
 
 def _load(folder: Path, split: str, name: str, measurements: list[Measurement]) -> Run:
     dice = find(measurements, "dice")
-    threshold = 0.5 if dice is None or dice.threshold is None else dice.threshold
-    return Run(name, load_scores(folder / "scores" / f"{split}-{name.replace(' ', '-')}.npz"), threshold)
+    cut: Cut = 0.5
+    if dice is not None:
+        cut = ARGMAX if dice.threshold is None else dice.threshold
+    return Run(name, load_scores(folder / "scores" / f"{split}-{name.replace(' ', '-')}.npz"), cut)

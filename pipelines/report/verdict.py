@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pipelines.measurements import SCORED
 from pipelines.roles import Roles
 from segkit.core.wording import counted, of_patients
-from segkit.metrics.score import Comparison, Measurement, to_json
+from segkit.metrics.measure import Comparison, Measurement, to_json
 
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
 

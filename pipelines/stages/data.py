@@ -1,14 +1,17 @@
 """`data`: read a data set, check every file of it, cut the splits, and keep a copy that nothing can change any more."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.worker import Context
+from segkit.core.errors import DatasetError
 from segkit.core.files import atomic_path, write_json
-from segkit.core.manifest import Row, Split, write_manifest
+from segkit.core.manifest import Row, Source, Split, write_manifest
+from segkit.core.names import check_unique
 from segkit.core.wording import counted_images
 from segkit.data import phantom, readers
-from segkit.data.readers import Dataset, Item
+from segkit.data.readers import Dataset
 from segkit.data.settings import DataSettings
 
 
@@ -22,12 +25,13 @@ def run(context: Context[DataSettings]) -> None:
     readers.refuse(checked.findings)
     for warning in checked.findings:
         print(f"warning: {warning.message}")
+    _check_file_names(dataset)
     chosen = settings.cut(dataset.training_groups)
-    rows = [_row(item, chosen, dataset, context.out) for item in dataset.items]
+    rows = [_row(row, chosen, dataset, context.out) for row in dataset.rows]
     write_json(context.out / "checks.json", [report.__dict__ for report in checked.reports])
-    write_manifest(rows, context.out)
+    write_manifest(rows, context.out, dataset.classes)
     counts = {split: sum(row.split == split for row in rows) for split in ("train", "val", "holdout", "test")}
-    labelled = sum(row.vessels is not None for row in rows if row.split == "test")
+    labelled = sum(row.reference is not None for row in rows if row.split == "test")
     listed = ", ".join(f"{number} {split}" for split, number in counts.items())
     if dataset.num_groups < len(rows):
         listed = f"{counted_images(len(rows), dataset.num_groups)}, {listed}"
@@ -41,25 +45,39 @@ def _dataset(settings: DataSettings, work: Path) -> Dataset:
     drawn = settings.phantom
     root = work / "phantom"
     shutil.rmtree(root, ignore_errors=True)
-    phantom.write_dataset(root, drawn.num_train, drawn.num_test, drawn.height, drawn.width, drawn.seed)
+    size = (drawn.num_train, drawn.num_test, drawn.height, drawn.width, drawn.seed)
+    if drawn.classes == "multiclass":
+        phantom.write_multiclass_dataset(root, *size)
+        return replace(readers.open_dataset(f"folder:{root}", settings.group_pattern), phantom=True)
+    phantom.write_dataset(root, *size)
     return readers.open_dataset(f"drive:{root}", settings.group_pattern)
 
 
-def _row(item: Item, chosen: dict[str, Split], dataset: Dataset, out: Path) -> Row:
-    return Row(
-        name=item.name,
-        split=chosen[item.name] if item.part == "training" else "test",
-        image=_copy(item.image, out / "images"),
-        vessels=item.vessels and _copy(item.vessels, out / "vessels"),
-        fov=item.fov and _copy(item.fov, out / "fov"),
-        observer2=item.observer2 and _copy(item.observer2, out / "observer2"),
+def _check_file_names(dataset: Dataset) -> None:
+    """Raise DatasetError if two files of one kind have one name: their copies lie in one folder."""
+    kinds: dict[str, set[Path]] = {}
+    for row in dataset.rows:
+        for kind, source in (("image", row.image), *row.labels.items(), ("region", row.region)):
+            if source is not None:
+                kinds.setdefault(kind, set()).add(source.path)
+    for kind, paths in kinds.items():
+        check_unique((path.name for path in paths), DatasetError, f"{kind} files")
+
+
+def _row(row: Row, chosen: dict[str, Split], dataset: Dataset, out: Path) -> Row:
+    return replace(
+        row,
+        split="test" if row.split == "test" else chosen[row.name],
+        image=_copy(row.image, out / "images"),
+        labels={role: _copy(source, out / role) for role, source in row.labels.items()},
+        region=row.region and _copy(row.region, out / "region"),
         origin="phantom" if dataset.phantom else "real",
-        group=item.group,
     )
 
 
-def _copy(source: Path, folder: Path) -> Path:
-    target = folder / source.name
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
-    return target
+def _copy(source: Source, folder: Path) -> Source:
+    target = folder / source.path.name
+    if source.frame == 0 or not target.exists():  # the pages of a file share its copy
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source.path, temporary)
+    return source._replace(path=target)

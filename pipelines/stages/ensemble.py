@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.stage_types import EnsembleSettings
-from pipelines.stages.predictions import predict
+from pipelines.stages.predictions import cut_text, predict
 from pipelines.worker import Context
-from segkit.core import images
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.manifest import Manifest, read_manifest
-from segkit.data.fov import read_fov
-from segkit.metrics.confusion import dice
-from segkit.metrics.curves import best_dice_threshold, confusion_at, count_levels, quantise
+from segkit.data.fov import read_region
+from segkit.data.labels import Labels, counted_pixels, probs_path, read_labels, read_probs
+from segkit.metrics.curves import quantise
+from segkit.metrics.measure import pooled_value
+from segkit.metrics.score import ARGMAX, ScoredImage, choose_cut, score_image
 from segkit.tasks.combine import Maps, Rule, combine, greedy_weights
 from segkit.tasks.weights import read_card, save_ensemble
 
@@ -27,34 +28,37 @@ def run(context: Context[EnsembleSettings]) -> None:
         predict(context, folder, val, context.work / name, settings.inference, label=f"member {name}")
     if not context.first_rank:
         return
-    maps, vessels = _validation_pixels(val, [context.work / name for name in members])
-    chooser = RuleChooser(maps, vessels, [read_card(folder).threshold for folder in members.values()])
+    maps, labels = _validation_pixels(val, [context.work / name for name in members])
+    chooser = RuleChooser(maps, labels, [read_card(folder).threshold for folder in members.values()], val.classes)
     tried = {rule: chooser.score(rule) for rule in settings.rules}
     rule = max(settings.rules, key=lambda name: tried[name][0])
     val_dice, threshold, weights = tried[rule]
+    source = "val-best-dice" if val.classes.kind == "binary" else ARGMAX
     candidates = {name: {"val_dice": score, "threshold": cut} for name, (score, cut, _) in tried.items()}
-    save_ensemble(context.out, members, rule, weights, threshold, "val-best-dice", val_dice, candidates=candidates)
+    save_ensemble(context.out, members, rule, weights, threshold, source, val_dice, candidates=candidates)
     context.tracker.summary({"rule": rule, "val/best-dice": val_dice, "threshold": threshold})
-    print(f"{context.name}: rule {rule}, validation Dice {val_dice:.4f} at threshold {threshold:.3f}")
+    cut = threshold if val.classes.kind == "binary" else ARGMAX
+    print(f"{context.name}: rule {rule}, validation Dice {val_dice:.4f}, {cut_text(cut)}")
 
 
-def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, npt.NDArray[np.bool_]]:
-    """Members' probabilities (members, pixels) and labels (pixels,) inside the field of view, all images in one row."""
-    maps, vessels = [], []
+def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, Labels]:
+    """Members' probabilities (members, k, pixels) and labels (pixels,) inside the region, all images in one row."""
+    maps, labels = [], []
     for row in val.rows:
-        assert row.vessels is not None
-        fov = read_fov(row)
-        maps.append(np.stack([images.read_probs(folder / f"{row.name}.png") for folder in folders])[:, fov])
-        vessels.append(images.read_mask(row.vessels)[fov])
-    return np.concatenate(maps, axis=1), np.concatenate(vessels)
+        assert row.reference is not None
+        truth = read_labels(row.reference, val.classes)
+        counted = read_region(row) & counted_pixels(truth, val.classes)
+        paths = [probs_path(folder, row.name, val.classes) for folder in folders]
+        maps.append(np.stack([read_probs(path, val.classes) for path in paths])[:, :, counted])
+        labels.append(truth[counted])
+    return np.concatenate(maps, axis=2), np.concatenate(labels)
 
 
 class RuleChooser:
-    """Rates rules by the best Dice any threshold gives them on validation."""
+    """Rates rules on validation: by the best Dice any threshold gives them, or by the mean Dice of several classes."""
 
-    def __init__(self, maps: Maps, vessels: npt.NDArray[np.bool_], thresholds: Sequence[float]) -> None:
-        self.maps, self.vessels, self.thresholds = maps, vessels, thresholds
-        self.everywhere = np.ones(vessels.shape, bool)
+    def __init__(self, maps: Maps, labels: Labels, thresholds: Sequence[float], classes: Classes = VESSEL) -> None:
+        self.maps, self.labels, self.thresholds, self.classes = maps, labels, thresholds, classes
 
     def score(self, rule: Rule) -> tuple[float, float, list[float]]:
         """Validation Dice, threshold, and weights of a rule."""
@@ -65,8 +69,10 @@ class RuleChooser:
 
     def rate(self, rule: Rule, weights: Sequence[float]) -> tuple[float, float]:
         """Dice and threshold of a rule with given weights."""
-        combined = combine(self.maps, rule, weights, self.thresholds)
-        counts = count_levels(quantise(combined), self.vessels, self.everywhere)
-        threshold = best_dice_threshold(counts)
-        at = confusion_at(counts, threshold)
-        return float(dice(at.tp, at.fp, at.fn)), threshold
+        combined = quantise(combine(self.maps, rule, weights, self.thresholds))
+        pixels = combined[:, None] if len(combined) > 1 else combined
+        everywhere = np.ones((1, len(self.labels)), bool)
+        image = ScoredImage("validation", pixels, self.labels[None], everywhere, classes=self.classes)
+        scores = [score_image(image, [], ["levels", "confusion"])]
+        cut, _ = choose_cut(scores)
+        return pooled_value(scores, "dice", cut), 0.5 if cut == ARGMAX else cut

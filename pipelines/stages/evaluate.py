@@ -8,20 +8,13 @@ from pipelines.measurements import OBSERVER, SCORED, SPLIT_NOTES
 from pipelines.stage_types import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
 from pipelines.worker import Context
-from segkit.core import images
 from segkit.core.files import write_json, write_text
 from segkit.core.manifest import Manifest, read_manifest
-from segkit.data.fov import read_fov
-from segkit.metrics.score import (
-    METRICS,
-    Measurement,
-    ScoredImage,
-    binary_probs,
-    measure,
-    save_scores,
-    score_images,
-    to_json,
-)
+from segkit.data.fov import read_region
+from segkit.data.labels import read_labels
+from segkit.metrics.measure import Measurement, measure, to_json
+from segkit.metrics.metrics import METRICS
+from segkit.metrics.score import ScoredImage, binary_probs, save_scores, score_images
 from segkit.metrics.tables import MAX_WIDTH, render, tabulate
 from segkit.tasks.prediction_folder import RECORD, prediction_record
 from segkit.tasks.weights import ModelCard, describe_model, read_card
@@ -37,7 +30,7 @@ def run(context: Context[EvaluateSettings]) -> None:
     models = {name: folder for name, folder in context.inputs.items() if name != "data"}
     for name, folder in models.items():
         maps = context.out / "predictions" / name
-        predict(context, folder, rows, maps / "probs", settings.inference, label=name, binary_dir=maps / "binary")
+        predict(context, folder, rows, maps / "probs", settings.inference, label=name, labels_dir=maps / "binary")
     if not context.first_rank:
         return
     measured: dict[str, dict[str, list[Measurement]]] = {}
@@ -68,35 +61,37 @@ def _measure(
     path.parent.mkdir(parents=True, exist_ok=True)
     save_scores(scores, path)
     return measure(
-        scores, card.threshold, card.threshold_source, num_resamples=settings.num_resamples, seed=context.runtime.seed
+        scores, card.cut, card.threshold_source, num_resamples=settings.num_resamples, seed=context.runtime.seed
     )
 
 
 def _observer(context: Context[EvaluateSettings], part: Manifest, split: str) -> dict[str, list[Measurement]]:
-    """The human baseline: the second observer scored against the first, where the data has one."""
-    rows = [row for row in part.rows if row.observer2 is not None and row.vessels is not None]
-    if len(rows) < len(part):
+    """The human baseline: the second observer scored against the first, where binary data have one."""
+    rows = [row for row in part.rows if row.reference is not None and "observer2" in row.labels]
+    if len(rows) < len(part) or part.classes.kind != "binary":
         return {}
     settings = context.settings
-    seen = (
+    observed = (
         ScoredImage(
             row.name,
-            binary_probs(images.read_mask(row.observer2)),
-            images.read_mask(row.vessels),
-            read_fov(row),
+            binary_probs(read_labels(row.labels["observer2"], part.classes)),
+            read_labels(row.labels["reference"], part.classes),
+            read_region(row),
             row.group,
         )
         for row in rows
-        if row.observer2 is not None and row.vessels is not None
     )
-    scores = score_images(seen, [0.5])
+    scores = score_images(observed, [0.5])
     save_scores(scores, context.out / "scores" / f"{split}-{OBSERVER.replace(' ', '-')}.npz")
     seed = context.runtime.seed
     return {OBSERVER: measure(scores, 0.5, "fixed-0.5", num_resamples=settings.num_resamples, seed=seed)}
 
 
 def _text(
-    split: str, runs: dict[str, list[Measurement]], metrics: Sequence[str] = METRICS, averaging: str | None = None
+    split: str,
+    runs: dict[str, list[Measurement]],
+    metrics: Sequence[str] = tuple(METRICS),
+    averaging: str | None = None,
 ) -> str:
     """The split's tables; those of one averaging, inside the field of view, where it is named."""
     kept = {

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from gan.drawing.sampling import read_generator
 from gan.fidelity.copies import MIN_TRAINING_IMAGES
-from gan.sampling import read_generator
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
 from pipelines.fidelity.features import ImageSet, set_of_files
@@ -56,7 +56,7 @@ def _samples(folder: Path) -> ImageSet:
     """The samples that are labelled."""
     psi = (read_done(folder) or {}).get("settings", {}).get("truncation_psi")
     title = "samples" if psi is None else f"samples, psi {psi:g}"
-    return set_of_files(SAMPLES, title, [row.image for row in read_manifest(folder).rows])
+    return set_of_files(SAMPLES, title, [row.image.path for row in read_manifest(folder).rows])
 
 
 def _skip(context: Context[FidelitySettings], photographs: Photographs) -> None:

@@ -2,12 +2,12 @@
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from gan import weights
-from gan.data import GanImages, load_images
+from gan.checkpoints import weights
 from gan.settings import max_steps
-from gan.sharing import obstacle
-from gan.snapshots import GRIDS, Snapshots
-from gan.task import StyleGAN2Task
+from gan.training.data import GanImages, load_images
+from gan.training.sharing import obstacle
+from gan.training.snapshots import GRIDS, Snapshots
+from gan.training.task import StyleGAN2Task
 from pipelines.stage_types import GanStageSettings
 from pipelines.worker import Context
 from segkit.core import images
@@ -49,7 +49,7 @@ def run(context: Context[GanStageSettings]) -> None:
         max_steps=steps,
         max_epochs=-1,
     )
-    data = GanImages(load_images([row.image for row in rows], settings), settings, seed)
+    data = GanImages(load_images([row.image.path for row in rows], settings), settings, seed)
     fit(trainer, task, data, context.work / "last.ckpt")
     if context.first_rank:
         weights.save(context.out, task.networks, settings)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pipelines.stage import S
 from pipelines.worker import Context
+from segkit.core.classes import Classes
 from segkit.core.manifest import Manifest
-from segkit.metrics.score import ImageScore, score_images
+from segkit.data.labels import probs_path
+from segkit.metrics.score import ARGMAX, Cut, ImageScore, score_images
 from segkit.tasks.ensemble import predict as predict_missing
 from segkit.tasks.evaluation import scored_row
 from segkit.tasks.prediction import MapWriter
@@ -22,13 +24,19 @@ def predict(
     folder: Path,
     inference: InferenceSettings,
     label: str = "predictions",
-    binary_dir: Path | None = None,
+    labels_dir: Path | None = None,
+    classes: Classes | None = None,
 ) -> None:
-    """Write a 16-bit probability PNG into `folder` for each row that has none yet; ranks share the rows.
+    """Write 16-bit probabilities into `folder` for each row that has none yet; ranks share the rows.
 
-    With `binary_dir` also the binary maps at the model's own threshold.
+    With `labels_dir` also the predicted label maps, at the model's own threshold. A stage that has just written the
+    model on its first rank gives `classes`, because the other ranks cannot read the model's folder yet.
     """
-    writer = MapWriter(folder, binary_dir, read_card(model).threshold) if binary_dir else MapWriter(folder)
+    if classes is None or labels_dir is not None:
+        card = read_card(model)
+        writer = MapWriter(folder, card.classes, labels_dir, card.threshold)
+    else:
+        writer = MapWriter(folder, classes)
     predict_missing(
         partial(load_predictor, model),
         rows.rows,
@@ -40,7 +48,13 @@ def predict(
     )
 
 
+def cut_text(cut: Cut) -> str:
+    """Where probabilities are cut, for a line of progress."""
+    return "most probable class" if cut == ARGMAX else f"threshold {cut:.3f}"
+
+
 def scored(rows: Manifest, folder: Path, thresholds: Sequence[float] = ()) -> list[ImageScore]:
     """Scores of the labelled rows' predictions in `folder`."""
-    labelled = (scored_row(row, folder / f"{row.name}.png") for row in rows.labelled().rows)
-    return score_images(labelled, thresholds)
+    classes = rows.classes
+    images = (scored_row(row, probs_path(folder, row.name, classes), classes) for row in rows.rows if row.reference)
+    return score_images(images, thresholds)

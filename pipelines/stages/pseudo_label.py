@@ -1,21 +1,29 @@
-"""`pseudo-label`: the teacher's vessel probabilities of every synthetic fundus, kept soft."""
+"""`pseudo-label`: the teacher's class probabilities of every synthetic image, kept soft."""
 
 from dataclasses import replace
 
 from pipelines.stage_types import PseudoLabelSettings
 from pipelines.stages.predictions import predict
 from pipelines.worker import Context
-from segkit.core.manifest import read_manifest, write_manifest
+from segkit.core.manifest import Source, read_manifest, write_manifest
+from segkit.data.labels import probs_path
 from segkit.tasks.weights import read_card
 
 
 def run(context: Context[PseudoLabelSettings]) -> None:
-    """Write `vessels/<name>.png` (16-bit probabilities) and the manifest that joins them with the images."""
+    """Write `pseudo/<name>` (16-bit probabilities) and the manifest that joins them with the images."""
     settings = context.settings
     samples = read_manifest(context.inputs["samples"])
-    folder = context.out / "vessels"
+    folder = context.out / "pseudo"
     predict(context, context.inputs["model"], samples, folder, settings.inference, label="pseudo-labels")
     if context.first_rank:
-        threshold = read_card(context.inputs["model"]).threshold
-        rows = [replace(row, vessels=folder / f"{row.name}.png", threshold=threshold) for row in samples.rows]
-        write_manifest(rows, context.out)
+        card = read_card(context.inputs["model"])
+        rows = [
+            replace(
+                row,
+                labels={"pseudo": Source(probs_path(folder, row.name, card.classes))},
+                threshold=card.threshold,
+            )
+            for row in samples.rows
+        ]
+        write_manifest(rows, context.out, card.classes)

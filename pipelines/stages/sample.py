@@ -6,14 +6,14 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from gan.data import Fit, seeds_loader, undo_fit
-from gan.sampling import levels_8bit, read_generator
+from gan.drawing.sampling import levels_8bit, read_generator
 from gan.settings import SamplingSettings
-from gan.task import StyleGAN2Task
+from gan.training.data import Fit, seeds_loader, undo_fit
+from gan.training.task import StyleGAN2Task
 from pipelines.stage_types import SampleSettings
 from pipelines.worker import Context
 from segkit.core import images
-from segkit.core.manifest import Row, read_manifest, write_manifest
+from segkit.core.manifest import Row, Source, read_manifest, write_manifest
 from segkit.data.fov import estimate_fov
 from segkit.tasks.trainer import build_trainer
 
@@ -22,7 +22,7 @@ def run(context: Context[SampleSettings]) -> None:
     """Write `images/seed<number>.png`, their fields of view, and the manifest."""
     settings = context.settings
     found, generator = read_generator(context.inputs["gan"])
-    height, width = images.read_size(read_manifest(context.inputs["data"]).split("train").rows[0].image)
+    height, width = images.read_size(read_manifest(context.inputs["data"]).split("train").rows[0].image.path)
     seeds = range(settings.first_seed, settings.first_seed + settings.num_images)
     sampling = SamplingSettings(
         truncation_psi=settings.truncation_psi,
@@ -41,7 +41,7 @@ def run(context: Context[SampleSettings]) -> None:
     trainer.strategy.barrier()
     if context.first_rank:
         write_manifest([writer.row(seed) for seed in seeds], context.out)
-        shown = {f"seed {seed}": images.read_image(writer.row(seed).image) for seed in seeds[:16]}
+        shown = {f"seed {seed}": images.read_image(*writer.row(seed).image) for seed in seeds[:16]}
         context.tracker.images("gan/truncated-samples", shown)
 
 
@@ -56,11 +56,11 @@ class FundusWriter(BasePredictionWriter):
         """The manifest's row of a seed."""
         name = f"seed{seed:04d}"
         image, fov = self.out / "images" / f"{name}.png", self.out / "fov" / f"{name}.png"
-        return Row(name, "train", image, fov=fov, origin="synthetic")
+        return Row(name, "train", Source(image), region=Source(fov), origin="synthetic")
 
     def whole(self, seed: int) -> bool:
         """Whether a seed's files are all there; the image is written last."""
-        return self.row(seed).image.exists()
+        return self.row(seed).image.path.exists()
 
     def write_on_batch_end(
         self, trainer: L.Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *_: Any
@@ -68,6 +68,6 @@ class FundusWriter(BasePredictionWriter):
         for seed, drawn_pm1 in zip(prediction["seeds"].tolist(), prediction["images_pm1"], strict=True):
             image = undo_fit(levels_8bit(drawn_pm1), self.height, self.width, self.fit)
             row = self.row(seed)
-            assert row.fov is not None
-            images.write_mask(row.fov, estimate_fov(image))
-            images.write_image(row.image, image)
+            assert row.region is not None
+            images.write_mask(row.region.path, estimate_fov(image))
+            images.write_image(row.image.path, image)

@@ -5,15 +5,14 @@ from pathlib import Path
 import lightning as L
 import torch
 
-from pipelines.stages.predictions import predict, scored
+from pipelines.stages.predictions import cut_text, predict, scored
 from pipelines.worker import Context
 from segkit.core.files import atomic_path, sha256_file
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.seeding import derive_seed
 from segkit.data.datamodule import SegmentationDataModule
-from segkit.metrics.confusion import dice
-from segkit.metrics.curves import confusion_at
-from segkit.metrics.score import choose_threshold, pool
+from segkit.metrics.measure import pooled_value
+from segkit.metrics.score import ARGMAX, choose_cut
 from segkit.models import build_model
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.resuming import fit, read_weights
@@ -40,12 +39,13 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
     """Train one phase, or go on with it, and return its best weights."""
     settings = context.settings
     finished = context.work / f"phase-{number}.pt"
+    data = _data(context, phase, context.runtime.seed + settings.seed_offset)
     if finished.exists():
-        return read_weights(finished, build_model(settings.model))
+        return read_weights(finished, build_model(settings.model, data.classes.num_channels))
     seed = context.runtime.seed + settings.seed_offset
     # Student and control begin alike, so that their difference is not one of initial weights.
     L.seed_everything(derive_seed(seed, "init", number) % 2**32, verbose=False)
-    task = SegmentationTask(settings, phase, derive_seed(seed, "phase", number))
+    task = SegmentationTask(settings, phase, derive_seed(seed, "phase", number), data.classes)
     if start is not None:
         task.load_weights(start)
     best = BestWeights(settings.monitor, phase.early_stop_epochs)
@@ -62,7 +62,7 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
         max_epochs=phase.epochs,
         check_val_every_n_epoch=min(phase.val_interval_epochs, phase.epochs),
     )
-    fit(trainer, task, _data(context, phase, seed), checkpoint_dir / "last.ckpt")
+    fit(trainer, task, data, checkpoint_dir / "last.ckpt")
     trainer.strategy.barrier()
     if context.first_rank:
         with atomic_path(finished) as temporary:
@@ -90,25 +90,36 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     """Choose the threshold on the validation images, at their own size, and write the model's folder."""
     settings = context.settings
     folder: Path = context.work / "model"
+    data = read_manifest(context.inputs["data"])
+    val = data.split("val")
     if context.first_rank:
-        save_network(folder, weights, settings.model, settings.geometry)
-    val = read_manifest(context.inputs["data"]).split("val")
+        save_network(folder, weights, settings.model, settings.geometry, classes=data.classes)
     probs_dir = context.work / "val"
-    predict(context, folder, val, probs_dir, InferenceSettings())
+    predict(context, folder, val, probs_dir, InferenceSettings(), classes=data.classes)
     if not context.first_rank:
         return
     scores = scored(val, probs_dir)
-    threshold = choose_threshold(scores)
-    counts = confusion_at(pool(scores, "fov"), threshold)
-    val_dice = float(dice(counts.tp, counts.fp, counts.fn))
-    name, chosen = context.name, (threshold, "val-best-dice", val_dice)
-    images = image_digests(read_manifest(context.inputs["data"]))
-    save_network(context.out, weights, settings.model, settings.geometry, *chosen, trained_by=name, images=images)
+    cut, source = choose_cut(scores)
+    val_dice = pooled_value(scores, "dice", cut)
+    threshold = 0.5 if cut == ARGMAX else cut
+    name = context.name
+    save_network(
+        context.out,
+        weights,
+        settings.model,
+        settings.geometry,
+        threshold,
+        source,
+        val_dice,
+        data.classes,
+        trained_by=name,
+        images=image_digests(data),
+    )
     load_predictor(context.out)  # what was written can be read
     context.tracker.summary({"val/best-dice": val_dice, "threshold": threshold})
-    print(f"{name}: validation Dice {val_dice:.4f} at threshold {threshold:.3f}, inside the field of view")
+    print(f"{name}: validation Dice {val_dice:.4f} inside the region, {cut_text(cut)}")
 
 
 def image_digests(data: Manifest) -> dict[str, list[str]]:
     """sha256 of the image files that trained and chose a model, by split: a user can later compare other images."""
-    return {split: sorted(sha256_file(row.image) for row in data.split(split).rows) for split in ("train", "val")}
+    return {split: sorted(sha256_file(row.image.path) for row in data.split(split).rows) for split in ("train", "val")}

@@ -77,7 +77,7 @@ def gan(
     convolution reaches in that format.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's remarks to itself
-    from gan.benchmark import measure
+    from gan.bench.measure import measure
     from segkit.cli.progress import tracked
     from segkit.core.config import validate
     from segkit.core.files import write_json

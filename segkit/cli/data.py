@@ -82,21 +82,23 @@ def check(dataset: str, group_pattern: str | None) -> None:
 
     opened = readers.read(dataset, group_pattern)
     checked = readers.check(opened)
-    items = {item.name: item for item in opened.items}
-    grouped = opened.num_groups < len(items)
-    for seen in checked.reports:
-        item = items[seen.name]
-        whole = "image" if seen.fov_share is None else "fov"
-        vessels = "no labels" if seen.vessel_share is None else f"vessels {seen.vessel_share:6.2%} of {whole}"
-        fov = "no fov mask" if seen.fov_share is None else f"fov {seen.fov_share:6.2%}"
-        size = f"{seen.width}x{seen.height}"
-        patient = f"  patient {item.group}" if grouped else ""
-        click.echo(f"{seen.name:<16} {seen.part:<9} {size}  {vessels}  {fov}  {sha256_file(item.image)[:12]}{patient}")
+    rows = {row.name: row for row in opened.rows}
+    grouped = opened.num_groups < len(rows)
+    for report in checked.reports:
+        row = rows[report.name]
+        whole = "image" if report.region_share is None else "fov"
+        shares = ", ".join(f"{name} {share:6.2%}" for name, share in report.class_shares.items())
+        labels = f"{shares} of {whole}" if shares else "no labels"
+        fov = "no fov mask" if report.region_share is None else f"fov {report.region_share:6.2%}"
+        size = f"{report.width}x{report.height}"
+        digest = sha256_file(row.image.path)[:12]
+        patient = f"  patient {row.group}" if grouped else ""
+        click.echo(f"{report.name:<16} {report.part:<9} {size}  {labels}  {fov}  {digest}{patient}")
     for finding in checked.findings:
         click.echo(f"{finding.severity}: {finding.message}", err=True)
-    labelled = sum(item.vessels is not None for item in opened.items)
+    labelled = sum(row.reference is not None for row in opened.rows)
     num_errors = sum(finding.severity == "error" for finding in checked.findings)
-    counts = f"{opened.name}: {counted_images(len(items), opened.num_groups)}, {labelled} labelled"
+    counts = f"{opened.name}: {counted_images(len(rows), opened.num_groups)}, {labelled} labelled"
     if num_errors:
         click.echo(counts)
         raise DatasetError(f"{dataset} has {counted(num_errors, 'problem')}, listed above; it cannot be used like this")

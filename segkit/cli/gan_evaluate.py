@@ -93,7 +93,7 @@ def evaluate(
     copies and, with a teacher, vessel statistics. Held-out photographs, where there are some, are measured like
     generated images: a perfect GAN would reach their numbers.
     """
-    from gan.sampling import read_generator
+    from gan.drawing.sampling import read_generator
     from pipelines.fidelity import files
     from pipelines.fidelity.assess import Evaluation, check_copies, generated_set, with_interval_note
     from pipelines.fidelity.photographs import find
@@ -149,8 +149,8 @@ def _check(seed: int, num_images: int, out: Path | None) -> None:
 
 def _snapshots(weights: Path, gan: "GanSettings") -> list[tuple[float, Path]]:
     """The folders of a training's snapshots with the thousands of images shown until then."""
-    from gan.snapshots import SNAPSHOTS
-    from gan.weights import SETTINGS_FILE, read_settings
+    from gan.checkpoints.weights import SETTINGS_FILE, read_settings
+    from gan.training.snapshots import SNAPSHOTS
     from segkit.core.errors import RequestError
 
     folders = [

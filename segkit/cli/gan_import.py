@@ -25,7 +25,7 @@ def import_weights(file: Path, out: Path, resolution: int | None, image_channels
     StyleGAN2 networks of NVIDIA's stylegan3 program load as well. The folder keeps NVIDIA's licence. Start from it with
     --set gan.init_from=OUT; the .pkl itself does as well.
     """
-    from gan.interop.convert import import_snapshot
+    from gan.checkpoints.interop.convert import import_snapshot
     from gan.settings import presets_with
     from segkit.core.outputs import check_folder
     from segkit.core.wording import counted

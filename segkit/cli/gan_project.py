@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from gan.distances import Features, Measure
+    from gan.drawing.distances import Features, Measure
 
 
 @click.command()
@@ -72,13 +72,13 @@ def project(
     their difference), w.safetensors (w and noise) and distances.csv (of each step). Distances are taken between pixels
     on all scales. Projections that are there already are kept, so that a killed command goes on with the next image.
     """
-    from gan.data import load_images
-    from gan.distances import feature_measure, pyramid_measure, sum_of
-    from gan.noise import synthesise
-    from gan.projection import ProjectionSettings
-    from gan.projection import project as search
-    from gan.projection_folder import ProjectionFolder
-    from gan.sampling import fastest_device, levels_8bit, read_generator
+    from gan.drawing.distances import feature_measure, pyramid_measure, sum_of
+    from gan.drawing.projection import ProjectionSettings
+    from gan.drawing.projection import project as search
+    from gan.drawing.projection_folder import ProjectionFolder
+    from gan.drawing.sampling import fastest_device, levels_8bit, read_generator
+    from gan.networks.noise import synthesise
+    from gan.training.data import load_images
     from segkit.cli.progress import tracked
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
@@ -133,7 +133,7 @@ def _names(paths: tuple[Path, ...]) -> list[str]:
 
 def _features(source: Path, device: "torch.device") -> "Features":
     """A teacher's encoder, or the network of a TorchScript file."""
-    from gan.distances import script_features
+    from gan.drawing.distances import script_features
     from segkit.tasks.weights import load_encoder
 
     if not source.is_dir():

@@ -105,11 +105,11 @@ def _draw(
     devices: str,
     grid: Path | None,
 ) -> None:
-    from gan.data import seeds_loader
-    from gan.sampling import read_generator, sample_grid
-    from gan.seed_folder import SeedFolder, SeedWriter
+    from gan.drawing.sampling import read_generator, sample_grid
+    from gan.drawing.seed_folder import SeedFolder, SeedWriter
     from gan.settings import SamplingSettings
-    from gan.task import StyleGAN2Task
+    from gan.training.data import seeds_loader
+    from gan.training.task import StyleGAN2Task
     from pipelines.worker import is_first_rank
     from segkit.core import images
     from segkit.core.config import validate

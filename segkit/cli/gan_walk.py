@@ -60,8 +60,8 @@ def interpolate(
 
     The noise stands still, so that nothing flickers.
     """
-    from gan.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid
-    from gan.walks import between, film_positions, strip_positions
+    from gan.drawing.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid
+    from gan.drawing.walks import between, film_positions, strip_positions
     from segkit.cli.progress import tracked
     from segkit.core import films, images
     from segkit.core.errors import RequestError
@@ -126,8 +126,8 @@ def mix(
     """
     import numpy as np
 
-    from gan import walks
-    from gan.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid, styles
+    from gan.drawing import walks
+    from gan.drawing.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid, styles
     from segkit.cli.progress import tracked
     from segkit.core import images
     from segkit.core.outputs import check_file

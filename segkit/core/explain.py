@@ -44,7 +44,7 @@ def _mistake(cls: type[BaseModel], place: Location, items: list[Any]) -> str:
     if first["type"] == "missing":
         return f"key {key!r} is missing"
     if first["type"] == "extra_forbidden":
-        known = sorted(name for model in _models_at(cls, place[:-1]) for name in model.model_fields)
+        known = sorted(name for model in _models_of_key(cls, first["loc"]) for name in model.model_fields)
         close = difflib.get_close_matches(str(place[-1]), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
         return f"unknown key {key!r} (value {_short(first['input'])}); {hint}"
@@ -126,14 +126,25 @@ def _without_tags(cls: type[BaseModel], item: Any) -> Location:
     annotations: list[Any] = [cls]
     place: list[int | str] = []
     for position, part in enumerate(item["loc"]):
-        below = _below(annotations, part)
         unknown_key = item["type"] == "extra_forbidden" and position == len(item["loc"]) - 1
-        if below or unknown_key:
+        if _below(annotations, part) or unknown_key:
             place.append(part)
-            annotations = below
-        else:
-            annotations = [member for member in _flat(annotations) if _is_tagged(member, part)] or annotations
+        annotations = _one_part_on(annotations, part)
     return tuple(place)
+
+
+def _one_part_on(annotations: list[Any], part: int | str) -> list[Any]:
+    """The annotations below a key or an index, or those of the union that a tag selects."""
+    selected = [member for member in _flat(annotations) if _is_tagged(member, part)]
+    return _below(annotations, part) or selected or annotations
+
+
+def _models_of_key(cls: type[BaseModel], location: Location) -> list[type[BaseModel]]:
+    """The models that could hold the last key of pydantic's location."""
+    annotations: list[Any] = [cls]
+    for part in location[:-1]:
+        annotations = _one_part_on(annotations, part)
+    return [member for member in _flat(annotations) if _is_model(member)]
 
 
 def _is_tagged(member: Any, tag: int | str) -> bool:

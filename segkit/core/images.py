@@ -10,6 +10,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
+def read_image(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
     """Read a colour image as uint8 (h, w, 3); gray is repeated in the three channels.
 
     16-bit levels become 8 bit by their upper byte (a 16-bit PPM by rounding, which differs by at most one level).
@@ -54,7 +55,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         ImageError: the file is missing, damaged, too large or in no known format or mode.
     """
-    picture = _open(path)
+    picture = _open(path, frame)
     if _is_deep(picture):
         gray = (_deep_levels(picture) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
@@ -66,7 +67,7 @@ def as_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
 
 
-def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+def read_mask(path: Path, frame: int = 0) -> npt.NDArray[np.bool_]:
     """Read a two-valued picture (vessel map, field of view) as bool (h, w).
 
     True is what is brighter than half the range: above 127 in 8 bit, above 32767 in 16 bit. Two kinds of files do not
@@ -75,7 +76,7 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     Raises:
         ImageError: as `read_image`.
     """
-    picture = _open(path)
+    picture = _open(path, frame)
     if picture.mode == "1":
         return np.array(picture, dtype=np.bool_)
     deep = _is_deep(picture)
@@ -86,18 +87,32 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     return np.asarray(levels > (32767 if deep and top > 255 else 127))
 
 
-def read_levels(path: Path) -> npt.NDArray[np.uint16]:
+def read_levels(path: Path, frame: int = 0) -> npt.NDArray[np.uint16]:
     """Read a gray picture as uint16 (h, w), 0 to 65535; 8-bit values are multiplied by 257, so that white stays white.
 
     Raises:
         ImageError: as `read_image`.
     """
-    picture = _open(path)
+    picture = _open(path, frame)
     if _is_deep(picture):
         return _deep_levels(picture)
     if picture.mode not in {"1", "L", "LA", "P"} and np.ptp(np.asarray(_convert(picture, "RGB", path)), axis=2).any():
         raise ImageError(f"{path} is a colour picture; a map of probabilities is gray")
     return np.asarray(_convert(picture, "L", path)).astype(np.uint16) * np.uint16(257)
+
+
+def read_indices(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
+    """Read a map of class indices as uint8 (h, w): the numbers that a gray or palette picture stores.
+
+    Raises:
+        ImageError: as `read_image`; or the picture is in colour or has 16 bits.
+    """
+    picture = _open(path, frame)
+    if picture.mode not in {"1", "L", "P"}:
+        raise ImageError(
+            f"{path} has the mode {picture.mode}; a map of class indices is an 8-bit gray or palette image"
+        )
+    return np.array(picture, dtype=np.uint8)
 
 
 def read_probs(path: Path) -> npt.NDArray[np.float32]:
@@ -190,6 +205,31 @@ def write_probs(path: Path, probs: npt.NDArray[np.floating]) -> None:
     write_bytes(path, _encode(Image.fromarray(levels), "PNG"))
 
 
+def write_pages(path: Path, pages: npt.NDArray[np.uint16]) -> None:
+    """Write uint16 (pages, h, w) as a multi-page TIFF.
+
+    Raises:
+        SegkitError: as `write_image`.
+    """
+    first, *others = (Image.fromarray(page) for page in pages)
+    buffer = io.BytesIO()
+    first.save(buffer, "TIFF", save_all=True, append_images=others, compression="tiff_adobe_deflate")
+    write_bytes(path, buffer.getvalue())
+
+
+def write_indices(path: Path, indices: npt.NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> None:
+    """Write class indices (h, w) as a PNG whose palette shows each class in its colour; what is no class is gray.
+
+    Raises:
+        SegkitError: as `write_image`.
+    """
+    picture = Image.fromarray(indices)
+    # With fewer than 256 colours Pillow would store fewer bits, and lose the indices above.
+    palette = [*colors, *[(128, 128, 128)] * (256 - len(colors))]
+    picture.putpalette([level for color in palette for level in color])
+    write_bytes(path, _encode(picture, "PNG"))
+
+
 def encode_image(image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: str = ".png") -> bytes:
     """The bytes of an image file, for embedding; as `write_image`."""
     levels = image[:, :, None] if image.ndim == 2 else image
@@ -209,14 +249,18 @@ def encode_image(image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: 
     return _encode(Image.fromarray(np.ascontiguousarray(levels[:, :, 0] if channels == 1 else levels)), file_format)
 
 
-def _open(path: Path) -> Image.Image:
-    """Decode the whole file, upright."""
+def _open(path: Path, frame: int = 0) -> Image.Image:
+    """Decode a page of a file, upright."""
     try:
         # Pillow warns of what it also fails at.
         with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as picture:
+            if frame:
+                picture.seek(frame)
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)  # in place keeps `format`, which `_is_deep` needs
             return picture
+    except EOFError as error:
+        raise ImageError(f"{path} has no page {frame}, counted from 0") from error
     except (
         Exception
     ) as error:  # a damaged file may raise anything: OSError, SyntaxError, struct.error, a Pillow warning

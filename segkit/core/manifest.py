@@ -2,38 +2,51 @@
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError
 from segkit.core.files import write_text
+from segkit.core.names import check_unique
 
 Split = Literal["train", "val", "holdout", "test"]
 """`val` chooses checkpoint, threshold and ensemble rule; `holdout`, labelled, chooses nothing; `test` may have none."""
 Origin = Literal["real", "synthetic", "phantom"]
+Role = Literal["reference", "observer2", "pseudo"]
+"""First observer's label map (the ground truth), second observer's, and a network's probabilities."""
 
 FILE_NAME = "manifest.json"
 
 
+class Source(NamedTuple):
+    """A picture in a file."""
+
+    path: Path
+    frame: int = 0
+    """Which page of a multi-page file, counted from 0."""
+
+    def __str__(self) -> str:
+        return f"{self.path}, page {self.frame}" if self.frame else str(self.path)
+
+
 @dataclass(frozen=True)
 class Row:
-    """One image with what is known of it; paths are absolute in memory and relative on disk."""
+    """One image with its labels; paths are absolute in memory and relative on disk."""
 
     name: str
     split: Split
-    image: Path
-    vessels: Path | None = None
-    """Manual vessel map (0/255) or pseudo-label probabilities (16 bit)."""
-    fov: Path | None = None
-    observer2: Path | None = None
+    image: Source
+    labels: Mapping[Role, Source] = field(default_factory=dict)
+    region: Source | None = None
+    """Pixels that count, such as the field of view of a photograph, white on black; None where there is no such map."""
     origin: Origin = "real"
     weight: float = 1.0
     """Factor on this image's loss."""
     threshold: float = 0.5
-    """Probability from which a pixel of `vessels` is vessel; a pseudo-label's is its teacher's."""
+    """Binary pseudo-labels: the probability from which a pixel is positive, that of their teacher."""
     group: str = ""
     """The patient, as far as the data set tells; the image's own name by default. A split never divides a group."""
 
@@ -41,23 +54,31 @@ class Row:
         if not self.group:
             object.__setattr__(self, "group", self.name)
 
+    @property
+    def reference(self) -> Source | None:
+        """The label map that predictions are scored against."""
+        return self.labels.get("reference")
 
-_PATHS = ("image", "vessels", "fov", "observer2")
+    @property
+    def target(self) -> Source | None:
+        """The map that a network is trained with: manual labels, or else pseudo-labels."""
+        return self.reference or self.labels.get("pseudo")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Rows in a fixed order."""
+    """Rows in a fixed order, and the classes of their labels."""
 
     rows: tuple[Row, ...]
+    classes: Classes = VESSEL
 
     def split(self, *splits: Split) -> "Manifest":
         """The rows of these splits."""
-        return Manifest(tuple(row for row in self.rows if row.split in splits))
+        return replace(self, rows=tuple(row for row in self.rows if row.split in splits))
 
     def labelled(self) -> "Manifest":
-        """The rows that have a vessel map."""
-        return Manifest(tuple(row for row in self.rows if row.vessels is not None))
+        """The rows that have a label map to train with."""
+        return replace(self, rows=tuple(row for row in self.rows if row.target is not None))
 
     @property
     def num_groups(self) -> int:
@@ -68,25 +89,30 @@ class Manifest:
         return len(self.rows)
 
 
-def write_manifest(rows: Iterable[Row], folder: Path) -> Path:
+def write_manifest(rows: Iterable[Row], folder: Path, classes: Classes = VESSEL) -> Path:
     """Write `manifest.json` into `folder`, atomically.
 
     Raises:
-        DatasetError: two rows have one name, under which what comes of them would be stored.
+        DatasetError: two rows have the same name, under which their results would be stored.
     """
     rows = tuple(rows)
-    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
-    if twice:
-        raise DatasetError(f"two images are called {twice[0]!r}; each needs a name of its own")
+    check_unique((row.name for row in rows), DatasetError, "images")
     path = folder / FILE_NAME
-    write_text(path, json.dumps({"rows": [_relative(row, folder) for row in rows]}, indent=1))
+    content = {"classes": classes.model_dump(mode="json"), "rows": [_as_json(row, folder) for row in rows]}
+    write_text(path, json.dumps(content, indent=1))
     return path
 
 
-def _relative(row: Row, folder: Path) -> dict[str, Any]:
-    # Folders are followed to where they really lie, for `..` leads elsewhere through a link; the file's name stays.
-    paths = {key: path.parent.resolve() / path.name for key in _PATHS if (path := getattr(row, key)) is not None}
-    return {**row.__dict__, **{key: os.path.relpath(path, folder.resolve()) for key, path in paths.items()}}
+def _as_json(row: Row, folder: Path) -> dict[str, Any]:
+    labels = {role: _relative(source, folder) for role, source in row.labels.items()}
+    region = None if row.region is None else _relative(row.region, folder)
+    return {**row.__dict__, "image": _relative(row.image, folder), "labels": labels, "region": region}
+
+
+def _relative(source: Source, folder: Path) -> list[str | int]:
+    # Folders are resolved, because `..` leads elsewhere through a link; the file's name stays.
+    real = source.path.parent.resolve() / source.path.name
+    return [os.path.relpath(real, folder.resolve()), source.frame]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -97,22 +123,30 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE_NAME
     try:
-        raw: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        rows = tuple(_absolute(Row(**row), folder) for row in raw)
-        strange = {row.split for row in rows} - {*get_args(Split)} | {row.origin for row in rows} - {*get_args(Origin)}
-        if strange:
-            raise ValueError(f"it names {strange.pop()!r}")
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(_from_json(row, folder) for row in raw["rows"])
+        _check_words("split", {row.split for row in rows}, get_args(Split))
+        _check_words("origin", {row.origin for row in rows}, get_args(Origin))
+        _check_words("role", {role for row in rows for role in row.labels}, get_args(Role))
+        return Manifest(rows, Classes.model_validate(raw["classes"]))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(f"{folder} holds no {FILE_NAME}; give the folder of a stage that writes one") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is not a manifest ({error}); run the stage that wrote it again") from error
-    return Manifest(rows)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path} is not a manifest ({reason}); run the stage that wrote it again") from error
 
 
-def _absolute(row: Row, folder: Path) -> Row:
-    paths = {
-        key: Path(os.path.normpath(folder.resolve() / value))
-        for key in _PATHS
-        if (value := getattr(row, key)) is not None
-    }
-    return replace(row, **paths)  # type: ignore[arg-type]
+def _check_words(kind: str, words: set[str], known: tuple[str, ...]) -> None:
+    if unknown := words - set(known):
+        raise ValueError(f"unknown {kind} {unknown.pop()!r}")
+
+
+def _from_json(raw: dict[str, Any], folder: Path) -> Row:
+    labels = {role: _absolute(source, folder) for role, source in raw["labels"].items()}
+    region = None if raw["region"] is None else _absolute(raw["region"], folder)
+    return Row(**{**raw, "image": _absolute(raw["image"], folder), "labels": labels, "region": region})
+
+
+def _absolute(source: list[Any], folder: Path) -> Source:
+    path, frame = source
+    return Source(Path(os.path.normpath(folder.resolve() / path)), int(frame))

@@ -8,15 +8,16 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segkit.core import images
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import ConfigError, DatasetError
 from segkit.core.manifest import Manifest, Row
+from segkit.data import labels as labels_of
 from segkit.data import transforms
 from segkit.data.feed import pools
-from segkit.data.fov import read_fov
+from segkit.data.fov import read_region
 from segkit.data.geometry import Geometry
 from segkit.data.sample import Batch
 from segkit.data.sampling import BatchSampler, Draw
@@ -29,51 +30,83 @@ class Picture:
 
     image: npt.NDArray[np.uint8]
     """(h, w, 3)"""
-    vessels: npt.NDArray[np.float32]
-    """(h, w) in [0, 1]"""
-    fov: npt.NDArray[np.bool_]
+    target: npt.NDArray[np.float32]
+    """(k, h, w) in [0, 1]"""
+    region: npt.NDArray[np.bool_]
     """(h, w), False in padding"""
     confidence: npt.NDArray[np.float32] | None
     """(h, w) in [0, 1]; None where every pixel counts in full"""
     weight: float
 
 
-def read_picture(row: Row, geometry: GeometrySettings, stride: int, feed: FeedSettings) -> Picture:
-    """Decode one row and bring it to the network's size."""
-    assert row.vessels is not None
-    image = images.read_image(row.image)
+def read_picture(
+    row: Row, geometry: GeometrySettings, stride: int, feed: FeedSettings, classes: Classes = VESSEL
+) -> Picture:
+    """Decode one row and bring it to the network's size.
+
+    Raises:
+        DatasetError: the label map has another size than the image.
+        ImageError: a file cannot be read.
+    """
+    assert row.target is not None
+    image = images.read_image(*row.image)
+    plan = Geometry.plan(geometry, image.shape[0], image.shape[1], stride)
+    region = read_region(row, image)
+    confidence = None
+    if row.reference is not None:
+        labels = labels_of.read_labels(row.reference, classes)
+        _check_size(row, labels.shape, image)
+        target = _hard_target(labels, plan, classes)
+        region = region & labels_of.counted_pixels(labels, classes)
+    else:
+        probs = labels_of.read_probs(row.target.path, classes)
+        _check_size(row, probs.shape[1:], image)
+        if feed.pseudo_labels == "soft":
+            target = np.stack([plan.probs(one) for one in probs])
+        else:
+            target = _hard_target(labels_of.predicted(probs, classes, row.threshold), plan, classes)
+        if feed.pseudo_labels == "confidence":
+            confidence = plan.probs(_margin(probs))
+    weight = row.weight * (feed.synthetic_weight if row.origin == "synthetic" else 1.0)
+    return Picture(plan.image(image), target, plan.region(region), confidence, weight)
+
+
+def _hard_target(labels: labels_of.Labels, plan: Geometry, classes: Classes) -> npt.NDArray[np.float32]:
+    if classes.kind == "binary":
+        return plan.label(labels.astype(bool))[None].astype(np.float32)
+    return plan.classes(classes.target(labels))
+
+
+def _margin(probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """How far the most probable class of each pixel is ahead of the next: (k, h, w) to (h, w), in [0, 1]."""
+    if len(probs) == 1:
+        return np.asarray(np.abs(2 * probs[0] - 1))
+    second, first = np.sort(probs, axis=0)[-2:]
+    return np.asarray(first - second)
+
+
+def _check_size(row: Row, shape: tuple[int, ...], image: npt.NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
-    plan = Geometry.plan(geometry, height, width, stride)
-    synthetic = row.origin == "synthetic"
-    probs = images.read_probs(row.vessels) if synthetic else images.read_mask(row.vessels).astype(np.float32)
-    if probs.shape != (height, width):
-        found = f"{probs.shape[0]}x{probs.shape[1]} pixels (h x w)"
-        raise DatasetError(f"{row.vessels} is {found}, its image {row.image.name} {height}x{width}")
-    hard = not synthetic or feed.pseudo_labels != "soft"
-    vessels = plan.label(probs >= row.threshold).astype(np.float32) if hard else plan.probs(probs)
-    confidence = plan.probs(np.abs(2 * probs - 1)) if synthetic and feed.pseudo_labels == "confidence" else None
-    weight = row.weight * (feed.synthetic_weight if synthetic else 1.0)
-    return Picture(plan.image(image), vessels, plan.fov(read_fov(row, image)), confidence, weight)
+    if shape != (height, width):
+        raise DatasetError(
+            f"{row.target} is {shape[0]}x{shape[1]} pixels (h x w), its image {row.image.path.name} {height}x{width}"
+        )
 
 
 def to_batch(pictures: Sequence[Picture]) -> Batch:
     """Stack pictures of one size into tensors."""
-    fov = _stack([picture.fov for picture in pictures])
+    region = torch.from_numpy(np.stack([picture.region for picture in pictures]))[:, None]
     confidence = [
-        np.ones(picture.fov.shape, np.float32) if picture.confidence is None else picture.confidence
+        np.ones(picture.region.shape, np.float32) if picture.confidence is None else picture.confidence
         for picture in pictures
     ]
     return Batch(
         image=torch.from_numpy(np.stack([picture.image for picture in pictures])).permute(0, 3, 1, 2).float() / 255,
-        vessels=_stack([picture.vessels for picture in pictures]),
-        fov=fov,
-        pixel_weight=_stack(confidence) * fov,
+        target=torch.from_numpy(np.stack([picture.target for picture in pictures])),
+        region=region,
+        pixel_weight=torch.from_numpy(np.stack(confidence))[:, None] * region,
         weight=torch.tensor([picture.weight for picture in pictures], dtype=torch.float32),
     )
-
-
-def _stack(maps: Sequence[npt.NDArray[np.generic]]) -> Tensor:
-    return torch.from_numpy(np.stack(maps))[:, None]
 
 
 class TrainingImages(Dataset[Batch]):
@@ -87,7 +120,7 @@ class TrainingImages(Dataset[Batch]):
         return to_batch([self._augmented(self.pictures[draw.index], draw.seed) for draw in draws])
 
     def _augmented(self, picture: Picture, seed: int) -> Picture:
-        moved = self.transform(picture.image, picture.vessels, picture.fov, picture.confidence, seed)
+        moved = self.transform(picture.image, picture.target, picture.region, picture.confidence, seed)
         return Picture(*moved, weight=picture.weight)
 
 
@@ -105,12 +138,12 @@ class ValidationImages(Dataset[Batch]):
 
 
 def rank_share(pictures: Sequence[Picture], rank: int, world_size: int) -> list[Picture]:
-    """Every `world_size`th picture; a rank without one gets one with an empty field of view, which counts nothing.
+    """Every `world_size`th picture; a rank without one gets one with an empty region, which counts nothing.
 
     Lightning ends with an error where a rank has no batch at all.
     """
     share = list(pictures[rank::world_size])
-    return share or [replace(pictures[0], fov=np.zeros_like(pictures[0].fov))]
+    return share or [replace(pictures[0], region=np.zeros_like(pictures[0].region))]
 
 
 class SegmentationDataModule(L.LightningDataModule):
@@ -134,6 +167,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.stride = stride
         self.geometry = geometry
+        self.classes = real.classes
         self.train_rows = real.split("train").labelled().rows
         self.val_rows = real.split("val").labelled().rows
         wanted = (feed.num_synthetic or 0) if synthetic_replaced else len(synthetic)
@@ -141,6 +175,11 @@ class SegmentationDataModule(L.LightningDataModule):
         self.train_pictures: list[Picture] = []
         self.val_pictures: list[Picture] = []
         self.pools = pools(feed, len(self.train_rows), wanted, synthetic_replaced)
+        if len(synthetic) and synthetic.classes.names != real.classes.names:
+            raise ConfigError(
+                f"the pseudo-labels are of {', '.join(synthetic.classes.names)}, the labels of "
+                f"{', '.join(real.classes.names)}; predict them with a model that was trained on the same classes"
+            )
         if not self.val_rows:
             raise ConfigError("there is no labelled validation image; raise data.num_val")
         if feed.crop_size is not None and feed.crop_size % stride:
@@ -152,7 +191,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self.train_pictures = [self._read(row) for row in (*self.train_rows, *self.synthetic_rows)]
         self.val_pictures = [self._read(row) for row in self.val_rows]
         drawn = [self.train_pictures[index] for pool in self.pools for index in pool.indices]
-        sizes = sorted({picture.fov.shape for picture in drawn})
+        sizes = sorted({picture.region.shape for picture in drawn})
         if len(sizes) > 1 and self.feed.crop_size is None and self.feed.batch_size > 1:
             several = ", ".join(f"{height}x{width}" for height, width in sizes)
             raise ConfigError(
@@ -161,7 +200,7 @@ class SegmentationDataModule(L.LightningDataModule):
             )
 
     def _read(self, row: Row) -> Picture:
-        return read_picture(row, self.geometry, self.stride, self.feed)
+        return read_picture(row, self.geometry, self.stride, self.feed, self.classes)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, world_size = self._place()

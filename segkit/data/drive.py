@@ -14,8 +14,9 @@ from typing import Any
 
 from segkit.core import files
 from segkit.core.errors import DatasetError
-from segkit.data import readers
-from segkit.data.readers import Dataset, Item, ItemReport, Part
+from segkit.core.manifest import Role, Row, Source
+from segkit.data import groups, readers
+from segkit.data.readers import Dataset, Part, RowReport
 
 NAME = "drive"
 PARTS: tuple[Part, ...] = ("training", "test")
@@ -23,13 +24,14 @@ MARKER_NAME = "phantom.json"
 """In the root of a phantom data set: `{"training": n, "test": n, "height": h, "width": w}`."""
 
 _MAPS = {
-    "vessels": ("1st_manual", "{number}_manual1"),
-    "fov": ("mask", "{number}_{part}_mask"),
+    "reference": ("1st_manual", "{number}_manual1"),
+    "region": ("mask", "{number}_{part}_mask"),
     "observer2": ("2nd_manual", "{number}_manual2"),
 }
+ROLES: tuple[Role, ...] = ("reference", "observer2")
 FOLDERS = ("images", *(folder for folder, _ in _MAPS.values()))
 READS = "labels are read from 1st_manual/ and 2nd_manual/, fields of view from mask/"
-_REQUIRED = {("training", "vessels"), ("training", "fov"), ("test", "fov")}
+_REQUIRED = {("training", "reference"), ("training", "region"), ("test", "region")}
 
 
 @dataclass(frozen=True)
@@ -50,32 +52,35 @@ def read(root: Path) -> Dataset:
     """List and pair the files of a DRIVE folder, of the folder around it or of a phantom data set.
 
     Raises:
-        DatasetError: a file is missing, extra or there twice.
+        DatasetError: a file is missing, extra or there twice, or groups.csv does not fit the images or lies elsewhere.
     """
     base = _base(readers.folder_named(root))
     expected = expectation(base)
-    items = [item for part in PARTS for item in _part(base, part, expected.count(part))]
+    rows = [row for part in PARTS for row in _part(base, part, expected.count(part))]
+    if table := groups.table(base):
+        rows = list(readers.with_groups(rows, groups.from_file(table, [row.name for row in rows])))
     return Dataset(
         name=NAME,
         root=base,
-        items=tuple(sorted(items, key=lambda item: item.name)),
-        digest=readers.digest(base, items),
+        rows=tuple(sorted(rows, key=lambda row: row.name)),
+        digest=readers.digest(base, rows, [table] if table else []),
         phantom=(base / MARKER_NAME).is_file(),
         findings=tuple(finding for part in PARTS for finding in readers.ignored(_folder(base, part), FOLDERS, READS)),
     )
 
 
-def check_item(dataset: Dataset, item: Item) -> ItemReport:
-    """Decode an item's files and compare sizes; a map that marks half of the image is probably in the wrong folder.
+def check_row(dataset: Dataset, row: Row) -> RowReport:
+    """Decode a row's files and compare sizes; a map that marks half of the image is probably in the wrong folder.
 
     Raises:
         DatasetError, ImageError: the first file that is wrong.
     """
     expected = expectation(dataset.root)
-    report = readers.check_item(item, (expected.height, expected.width))
-    if report.vessel_share is not None and report.vessel_share >= 0.5:
+    report = readers.check_row(row, dataset.classes, (expected.height, expected.width))
+    share = report.class_shares.get("vessel", 0.0)
+    if share >= 0.5:
         raise DatasetError(
-            f"{item.vessels} marks {report.vessel_share:.0%} of the field of view as vessel, about 13 % is usual;"
+            f"{row.reference} marks {share:.0%} of the field of view as vessel, about 13 % is usual;"
             " is it a field-of-view mask or inverted? Put the original back"
         )
     return report
@@ -115,7 +120,7 @@ def _has_images(folder: Path) -> bool:
     return (folder / "images").is_dir() or (folder / folder.name / "images").is_dir()
 
 
-def _part(base: Path, part: Part, count: int) -> list[Item]:
+def _part(base: Path, part: Part, count: int) -> list[Row]:
     folder = _folder(base, part)
     found = _by_number(folder / "images", "{number}_{part}", part)
     if len(found) != count:
@@ -124,13 +129,12 @@ def _part(base: Path, part: Part, count: int) -> list[Item]:
         raise DatasetError(f"{folder / 'images'} holds {len(found)} images, expected {count}{gap}; {advice}")
     maps = {role: _maps(folder, role, part, found) for role in _MAPS}
     return [
-        Item(
+        Row(
             name=path.stem,
-            part=part,
-            image=path,
-            vessels=maps["vessels"].get(number),
-            fov=maps["fov"].get(number),
-            observer2=maps["observer2"].get(number),
+            split="train" if part == "training" else "test",
+            image=Source(path),
+            labels={role: Source(maps[role][number]) for role in ROLES if number in maps[role]},
+            region=Source(maps["region"][number]),
         )
         for number, path in found.items()
     ]

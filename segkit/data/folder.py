@@ -3,21 +3,27 @@
     images/p1_left.png   masks/p1_left.png   fov/p1_left.png      all of them training images
     training/images/...  training/masks/...  test/images/...      or divided; test images may have no labels
 
-Without `training/` and `test/` every image needs a label map. A `groups.csv` in the folder gives the patient of each
-image; without one, images with CHASE_DB1's names are grouped by child and all others are their own group.
+A `classes.yaml` names what the label maps hold, as `{kind: multiclass, names: [background, vessel, disc]}`; without
+one they mark vessels, white on black. Without `training/` and `test/` every image needs a label map. A `groups.csv` in
+the folder gives the patient of each image; without one, images with CHASE_DB1's names are grouped by child and all
+others are their own group.
 """
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from segkit.core.classes import VESSEL, Classes
+from segkit.core.config import read_yaml, validate
 from segkit.core.errors import DatasetError
+from segkit.core.manifest import Row, Source
 from segkit.core.wording import counted
 from segkit.data import groups, readers
-from segkit.data.readers import Dataset, Finding, Item, ItemReport, Part
+from segkit.data.readers import Dataset, Finding, Part, RowReport
 
 NAME = "folder"
 PARTS: tuple[Part, ...] = ("training", "test")
 FOLDERS = ("images", "masks", "fov")
+CLASSES = "classes.yaml"
 READS = "labels are read from masks/, fields of view from fov/"
 READS_PARTS = "images are read from training/ and test/"
 MOVE_OTHERS = " and all others, with their maps, in training/"
@@ -27,49 +33,62 @@ def read(root: Path) -> Dataset:
     """List and pair the files; what is wrong with single images is among the findings.
 
     Raises:
-        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images.
+        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images or lies elsewhere.
     """
     base = readers.folder_named(root)
     divided = [part for part in PARTS if (base / part / "images").is_dir()]
     places: dict[Path, Part] = {base / part: part for part in divided} or {base: "training"}
     files = {folder: {name: _by_stem(folder / name) for name in FOLDERS} for folder in places}
-    items = [
-        Item(stem, part, path, vessels=files[folder]["masks"].get(stem), fov=files[folder]["fov"].get(stem))
-        for folder, part in places.items()
-        for stem, path in files[folder]["images"].items()
-    ]
+    rows = [_row(stem, part, files[folder]) for folder, part in places.items() for stem in files[folder]["images"]]
     ignored = list(readers.ignored(base, divided, READS_PARTS) if divided else ())
     ignored += [finding for folder in places for finding in readers.ignored(folder, FOLDERS, READS)]
-    if not items:
+    if not rows:
         also = "".join(f"; {finding.message}" for finding in ignored)
         raise DatasetError(
             f"{base / 'images'} holds no image; expected images/, masks/ and perhaps fov/ in {base}{also}"
         )
-    names = [item.name for item in items]
+    names = [row.name for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"{base} holds {twice[0]} in training/ and in test/; rename one, names must differ")
     findings = [
         finding for folder, part in places.items() for finding in _pairing(folder, part, files[folder], bool(divided))
     ]
-    table = base / groups.FILE_NAME
-    patients = groups.from_file(table, names) if table.is_file() else groups.of_names(names)
+    table, classes = groups.table(base), base / CLASSES
+    patients = groups.from_file(table, names) if table else groups.of_names(names)
     return Dataset(
         name=NAME,
         root=base,
-        items=tuple(readers.with_groups(sorted(items, key=lambda item: item.name), patients)),
-        digest=readers.digest(base, items, [table] if table.is_file() else []),
+        rows=readers.with_groups(sorted(rows, key=lambda row: row.name), patients),
+        digest=readers.digest(base, rows, [path for path in (table, classes) if path and path.is_file()]),
+        classes=_classes(classes),
         findings=(*findings, *ignored),
     )
 
 
-def check_item(dataset: Dataset, item: Item) -> ItemReport:
-    """Decode an item's files; maps must have their image's size.
+def check_row(dataset: Dataset, row: Row) -> RowReport:
+    """Decode a row's files; maps must have their image's size.
 
     Raises:
         DatasetError, ImageError: the first file that is wrong.
     """
-    return readers.check_item(item)
+    return readers.check_row(row, dataset.classes)
+
+
+def _row(stem: str, part: Part, files: Mapping[str, Mapping[str, Path]]) -> Row:
+    labels, regions = files["masks"], files["fov"]
+    return Row(
+        name=stem,
+        split="train" if part == "training" else "test",
+        image=Source(files["images"][stem]),
+        labels={"reference": Source(labels[stem])} if stem in labels else {},
+        region=Source(regions[stem]) if stem in regions else None,
+    )
+
+
+def _classes(path: Path) -> Classes:
+    """What `classes.yaml` says; vessels without one."""
+    return validate(Classes, read_yaml(path), str(path)) if path.is_file() else VESSEL
 
 
 def _pairing(folder: Path, part: Part, files: Mapping[str, Mapping[str, Path]], divided: bool) -> Iterator[Finding]:

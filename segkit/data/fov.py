@@ -61,11 +61,13 @@ def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
     return np.asarray(opened[inner, inner])
 
 
-def read_fov(row: Row, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.bool_]:
-    """The field of view (h, w) of a manifest's row, estimated from its image where no mask came with it.
+def read_region(row: Row, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.bool_]:
+    """The pixels (h, w) of a row that count: its mask, or else the field of view that its image shows.
 
-    `image` is the row's (h, w, 3), for who has decoded it already; else it is read if it is needed.
+    Args:
+        row: of a manifest.
+        image: the row's image (h, w, 3) if it is decoded already; else it is read where it is needed.
     """
-    if row.fov is not None:
-        return images.read_mask(row.fov)
-    return estimate_fov(images.read_image(row.image) if image is None else image)
+    if row.region is not None:
+        return images.read_mask(*row.region)
+    return estimate_fov(images.read_image(*row.image) if image is None else image)

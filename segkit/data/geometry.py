@@ -97,13 +97,24 @@ class Geometry:
         """Probabilities or weights (h, w) as the network sees them; 0 in zero padding."""
         return self._scale(self._frame(probs, self.pad_mode), self.size)
 
-    def label(self, vessels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """The vessel map (h, w): at least half of a new pixel is vessel; padding holds none unless reflected."""
-        return self._cut(self._frame(vessels, self.pad_mode))
+    def label(self, labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """A binary map (h, w): at least half of a new pixel is positive; padding is not, unless reflected."""
+        return self._cut(self._frame(labels, self.pad_mode))
 
-    def fov(self, fov: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """The field of view (h, w); padding lies outside it, even where the image is reflected."""
-        return self._cut(self._frame(fov, "zero"))
+    def classes(self, maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Maps of 0 and 1, one per class (k, h, w): a new pixel belongs to the class that covers most of it.
+
+        Where less than half of it belongs to any class, as in padding, it belongs to none.
+        """
+        shares = np.stack([self.probs(one) for one in maps])
+        if not self.scaled:
+            return shares
+        largest = shares.argmax(axis=0) == np.arange(len(maps))[:, None, None]
+        return np.asarray(largest & (shares.sum(axis=0) >= 0.5), dtype=np.float32)
+
+    def region(self, region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """The region that counts (h, w); padding lies outside it, even where the image is reflected."""
+        return self._cut(self._frame(region, "zero"))
 
     def probs_back(self, probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The network's probabilities (..., H, W) at the source's size (..., h, w); exact where nothing is scaled."""

@@ -10,7 +10,10 @@ from segkit.core.errors import DatasetError
 FILE_NAME = "groups.csv"
 """In the folder of a data set: columns `image` and `group`, a row for each image."""
 
-CHASE_NAME = re.compile(r"(Image_\d+)[LR]")
+_PLACES = ("", "images", "training", "training/images", "test", "test/images")
+"""Where a user may put such a file, below the data set's folder."""
+
+CHASE_NAME = re.compile(r"(Image_\d+)[LR]", re.IGNORECASE)
 """CHASE_DB1 photographed both eyes of 14 children: Image_01L and Image_01R are of the same child (Fraz 2012)."""
 
 
@@ -43,18 +46,36 @@ def by_pattern(names: Sequence[str], pattern: str) -> dict[str, str]:
     return {name: match[1] for name, match in matches.items() if match is not None}
 
 
+def table(base: Path) -> Path | None:
+    """The data set's `groups.csv`, if it has one.
+
+    Raises:
+        DatasetError: one lies deeper or is written otherwise, and would not be read.
+    """
+    expected = base / FILE_NAME
+    for place in _PLACES:
+        folder = base / place
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name.lower() == FILE_NAME and path != expected:
+                raise DatasetError(f"{path} is not read; one {FILE_NAME} for all images belongs at {expected}")
+    return expected if expected.is_file() else None
+
+
 def from_file(path: Path, names: Sequence[str]) -> dict[str, str]:
     """What `groups.csv` says; images are named with or without their suffix.
 
     Raises:
-        DatasetError: a column is missing, or an image is missing, unknown or listed twice.
+        DatasetError: it is no CSV file in UTF-8, a column is missing, or an image is missing, unknown or listed twice.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"image", "group"} <= set(reader.fieldnames or ()):
-            columns = ", ".join(reader.fieldnames or ()) or "none"
-            raise DatasetError(f"{path} has the columns {columns}; expected image and group")
-        rows = [((row["image"] or "").strip(), (row["group"] or "").strip()) for row in reader]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"image", "group"} <= set(reader.fieldnames or ()):
+                columns = ", ".join(reader.fieldnames or ()) or "none"
+                raise DatasetError(f"{path} has the columns {columns}; expected image and group")
+            rows = [((row["image"] or "").strip(), (row["group"] or "").strip()) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
     groups: dict[str, str] = {}
     for image, group in rows:
         name = image if image in names else Path(image).stem

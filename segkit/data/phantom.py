@@ -14,6 +14,8 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw
 
 from segkit.core import files, images
+from segkit.core.classes import Classes
+from segkit.core.config import dump_yaml
 from segkit.data import drive, vessel_tree
 from segkit.data.vessel_tree import Floats, VesselTree
 
@@ -33,6 +35,17 @@ class PhantomSample(NamedTuple):
     """(h, w); True where at least half of the pixel is vessel."""
     fov: npt.NDArray[np.bool_]
     """(h, w)"""
+    disc: npt.NDArray[np.bool_]
+    """(h, w); the optic disc"""
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """(h, w) indices of `CLASSES`; a vessel on the disc is a vessel."""
+        return np.where(self.vessels, 1, np.where(self.disc, 2, 0)).astype(np.uint8)
+
+
+CLASSES = Classes(kind="multiclass", names=("background", "vessel", "disc"))
+"""What a multi-class phantom shows."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,8 @@ def draw(seed: int, height: int = 584, width: int = 565) -> PhantomSample:
     layers = {kind: _layer(_tree(rng, anatomy, view, kind), view, share) for kind in kinds}
     across, down = view.grid()
     fov = np.hypot(across, down) <= 1
-    return PhantomSample(_paint(rng, anatomy, view, layers, fov), _vessels(layers, view) & fov, fov)
+    disc = np.hypot(across - anatomy.disc[0], down - anatomy.disc[1]) <= anatomy.disc_radius
+    return PhantomSample(_paint(rng, anatomy, view, layers, fov), _vessels(layers, view) & fov, fov, disc & fov)
 
 
 def write_dataset(
@@ -151,6 +165,36 @@ def write_dataset(
             progress(done + 1, len(numbers))
     marker = {"training": num_train, "test": num_test, "height": height, "width": width, "seed": seed}
     files.write_json(root / drive.MARKER_NAME, marker)
+
+
+def write_multiclass_dataset(
+    root: Path,
+    num_train: int,
+    num_test: int,
+    height: int = 584,
+    width: int = 565,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draw a data set of `CLASSES` in the form that `segkit.data.folder` reads; the images are `write_dataset`'s.
+
+    Raises:
+        FileExistsError: `root` already holds a data set.
+        SegkitError: a file cannot be written.
+    """
+    if any((root / part).exists() for part in drive.PARTS):
+        raise FileExistsError(f"{root} already holds a data set; choose another folder")
+    first = max(20, num_test) + 1
+    numbers = [("test", n) for n in range(1, num_test + 1)] + [("training", first + n) for n in range(num_train)]
+    for done, (part, number) in enumerate(numbers):
+        sample = draw(seed * 100_003 + number, height, width)
+        folder, name = root / part, f"{number:02d}.png"
+        images.write_image(folder / "images" / name, sample.image)
+        images.write_mask(folder / "fov" / name, sample.fov)
+        images.write_indices(folder / "masks" / name, sample.labels, CLASSES.palette)
+        if progress is not None:
+            progress(done + 1, len(numbers))
+    files.write_text(root / "classes.yaml", dump_yaml(CLASSES))
 
 
 def _anatomy(rng: np.random.Generator) -> _Anatomy:

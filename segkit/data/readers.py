@@ -1,7 +1,7 @@
 """What a data set on disk is to the rest of the kit, and the table of the readers that find one: `NAME:DIR`.
 
 A reader is a module with two functions: `read(root) -> Dataset`, which lists, pairs and digests without decoding, and
-`check_item(dataset, item) -> ItemReport`, which decodes the files of one image. What is wrong with single images is
+`check_row(dataset, row) -> RowReport`, which decodes the files of one image. What is wrong with single images is
 collected as findings, so that `segkit data check` can print all of it at once.
 """
 
@@ -13,10 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from segkit.core import files, images
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, ImageError
+from segkit.core.manifest import Row, Source
 from segkit.core.wording import counted
 from segkit.data import groups
+from segkit.data.labels import read_labels, target_maps
 
 Part = Literal["training", "test"]
 """The data set's own division; what is `val` and `holdout` is cut from "training" by `segkit.data.splits`."""
@@ -28,24 +34,9 @@ READERS: dict[str, str] = {
 """Reader name to the module that holds it, imported when asked for."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """One image of a data set with the files that belong to it."""
-
-    name: str
-    part: Part
-    image: Path
-    vessels: Path | None = None
-    """First observer's vessel map: the ground truth. Absent in the official test part of DRIVE."""
-    fov: Path | None = None
-    observer2: Path | None = None
-    """Second observer's vessel map: the human baseline."""
-    group: str = ""
-    """The patient, as far as the data set tells; the image's own name by default."""
-
-    def __post_init__(self) -> None:
-        if not self.group:
-            object.__setattr__(self, "group", self.name)
+def part_of(row: Row) -> Part:
+    """The part of the data set that a row belongs to, before splits are cut."""
+    return "test" if row.split == "test" else "training"
 
 
 @dataclass(frozen=True)
@@ -65,10 +56,12 @@ class Dataset:
     """The reader's name."""
     root: Path
     """The folder the digest's names are relative to."""
-    items: tuple[Item, ...]
-    """Sorted by name."""
+    rows: tuple[Row, ...]
+    """Sorted by name; the training part is the split "train"."""
     digest: str
-    """sha256 over the items' relative names and contents: the same wherever the folder lies."""
+    """sha256 over the rows' relative file names and contents: the same wherever the folder lies."""
+    classes: Classes = VESSEL
+    """What the label maps hold."""
     phantom: bool = False
     """Drawn by `segkit.data.phantom`, not photographed."""
     findings: tuple[Finding, ...] = ()
@@ -77,26 +70,26 @@ class Dataset:
     @property
     def training_groups(self) -> dict[str, str]:
         """The group of each training image by the image's name."""
-        return {item.name: item.group for item in self.items if item.part == "training"}
+        return {row.name: row.group for row in self.rows if part_of(row) == "training"}
 
     @property
     def num_groups(self) -> int:
         """Patients, as far as the data set tells."""
-        return len({item.group for item in self.items})
+        return len({row.group for row in self.rows})
 
 
 @dataclass(frozen=True)
-class ItemReport:
-    """What `check` saw of one item."""
+class RowReport:
+    """What a decoded row holds."""
 
     name: str
     part: Part
     height: int
     width: int
-    vessel_share: float | None
-    """Share of vessel pixels inside the field of view (of all pixels where there is no fov)."""
-    fov_share: float | None
-    """Share of the image that is field of view."""
+    class_shares: dict[str, float]
+    """Share of each class's pixels inside the region (of all pixels where there is none); empty without labels."""
+    region_share: float | None
+    """Share of the image that lies inside the region."""
     pixels_sha256: str
     """Of the decoded image: equal for the same picture under another name or in another lossless format."""
 
@@ -105,8 +98,8 @@ class ItemReport:
 class Check:
     """What decoding every file of a data set has shown."""
 
-    reports: tuple[ItemReport, ...]
-    """Of the items whose files are whole, in their order."""
+    reports: tuple[RowReport, ...]
+    """Of the rows whose files are whole, in their order."""
     findings: tuple[Finding, ...]
     """Those of reading first, errors before warnings."""
 
@@ -115,7 +108,7 @@ class Reader(Protocol):
     """What the module of a reader offers."""
 
     read: Callable[[Path], Dataset]
-    check_item: Callable[[Dataset, Item], ItemReport]
+    check_row: Callable[[Dataset, Row], RowReport]
 
 
 def reader(name: str) -> Reader:
@@ -160,9 +153,9 @@ def read(text: str, group_pattern: str | None = None) -> Dataset:
             raise DatasetError(
                 f"group_pattern and {dataset.root / groups.FILE_NAME} both give the patients; keep one of them"
             )
-        patients = groups.by_pattern([item.name for item in dataset.items], group_pattern)
-        dataset = replace(dataset, items=with_groups(dataset.items, patients))
-    return replace(dataset, findings=(*dataset.findings, *_divided_groups(dataset.items)))
+        patients = groups.by_pattern([row.name for row in dataset.rows], group_pattern)
+        dataset = replace(dataset, rows=with_groups(dataset.rows, patients))
+    return replace(dataset, findings=(*dataset.findings, *_divided_groups(dataset.rows)))
 
 
 def open_dataset(text: str, group_pattern: str | None = None) -> Dataset:
@@ -191,25 +184,25 @@ def refuse(findings: Iterable[Finding]) -> None:
 def check(dataset: Dataset) -> Check:
     """Decode every file of a data set, verify it as its reader demands, and compare all images with each other."""
     reports, findings = [], list(dataset.findings)
-    for item in dataset.items:
+    for row in dataset.rows:
         try:
-            reports.append(reader(dataset.name).check_item(dataset, item))
+            reports.append(reader(dataset.name).check_row(dataset, row))
         except (DatasetError, ImageError) as error:
             findings.append(Finding("error", str(error)))
-    findings += _identical_pictures(dataset.items, reports)
+    findings += _identical_pictures(dataset.rows, reports)
     return Check(tuple(reports), tuple(sorted(findings, key=lambda finding: finding.severity)))
 
 
-def with_groups(items: Iterable[Item], patients: Mapping[str, str]) -> tuple[Item, ...]:
-    """The items with the group that their names have in `patients`."""
-    return tuple(replace(item, group=patients[item.name]) for item in items)
+def with_groups(rows: Iterable[Row], patients: Mapping[str, str]) -> tuple[Row, ...]:
+    """The rows with the group that their names have in `patients`."""
+    return tuple(replace(row, group=patients[row.name]) for row in rows)
 
 
-def _divided_groups(items: Sequence[Item]) -> Iterator[Finding]:
+def _divided_groups(rows: Sequence[Row]) -> Iterator[Finding]:
     """Patients with images in both parts of the data set."""
     parts: dict[str, dict[Part, str]] = {}
-    for item in items:
-        parts.setdefault(item.group, {}).setdefault(item.part, item.name)
+    for row in rows:
+        parts.setdefault(row.group, {}).setdefault(part_of(row), row.name)
     for group, names in parts.items():
         if len(names) > 1:
             yield Finding(
@@ -219,27 +212,27 @@ def _divided_groups(items: Sequence[Item]) -> Iterator[Finding]:
             )
 
 
-def _identical_pictures(items: Sequence[Item], reports: Iterable[ItemReport]) -> Iterator[Finding]:
+def _identical_pictures(rows: Sequence[Row], reports: Iterable[RowReport]) -> Iterator[Finding]:
     """Images with the same pixels: an error where a split can divide them, or training and test do; else a warning."""
-    by_name = {item.name: item for item in items}
-    by_pixels: dict[str, list[Item]] = {}
+    by_name = {row.name: row for row in rows}
+    by_pixels: dict[str, list[Row]] = {}
     for report in reports:
         by_pixels.setdefault(report.pixels_sha256, []).append(by_name[report.name])
     for same in by_pixels.values():
         if len(same) < 2:
             continue
-        names = f"{groups.listed([item.name for item in same])} are the same picture"
-        if len({item.part for item in same}) > 1:
+        names = f"{groups.listed([row.name for row in same])} are the same picture"
+        if len({part_of(row) for row in same}) > 1:
             yield Finding("error", f"{names}, in the training and in the test part; remove one")
-        elif same[0].part == "training" and len({item.group for item in same}) > 1:
+        elif part_of(same[0]) == "training" and len({row.group for row in same}) > 1:
             yield Finding("error", f"{names}, and a split could divide them; remove one, or give them one group")
         else:
             yield Finding("warning", f"{names}, which counts more than once; remove all but one")
 
 
-def digest(root: Path, items: Iterable[Item], others: Iterable[Path] = ()) -> str:
-    """sha256 over the sorted relative names and the contents of the items' files and of `others`, and of no more."""
-    paths = {path for item in items for path in (item.image, item.vessels, item.fov, item.observer2) if path}
+def digest(root: Path, rows: Iterable[Row], others: Iterable[Path] = ()) -> str:
+    """sha256 over the sorted relative names and the contents of the rows' files and of `others`, and of no more."""
+    paths = {source.path for row in rows for source in (row.image, *row.labels.values(), row.region) if source}
     paths |= set(others)
     total = hashlib.sha256()
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
@@ -277,7 +270,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def ignored(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
-    """Sub-folders that are not read, and files in those that are which are no images by their suffix.
+    """Sub-folders that are not read, and in those that are files which are no images by their suffix and sub-folders.
 
     Args:
         folder: whose sub-folders are listed.
@@ -294,48 +287,61 @@ def ignored(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding
             suffixes = ", ".join(sorted({file.suffix or file.name for file in strange}))
             number = counted(len(strange), "file")
             yield Finding("warning", f"ignored: {number} in {path}/ ({suffixes}); unpack them, or convert them to PNG")
+        holds_images = path.name in used and not (path / "images").is_dir()  # and is not training/ or test/
+        for below in sorted(path.iterdir()) if holds_images else ():
+            if below.is_dir() and (deeper := image_files(below, recursive=True)):
+                number = counted(len(deeper), "image")
+                yield Finding("warning", f"ignored: {below}/ ({number}); sub-folders are not read")
 
 
-def check_item(item: Item, size: tuple[int, int] | None = None) -> ItemReport:
-    """Decode an item's files; its maps must have the image's size and not be empty.
+def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None = None) -> RowReport:
+    """Decode a row's files; its maps must have the image's size and not be empty.
 
     Args:
-        item: what to check.
+        row: what to check.
+        classes: what its label maps hold.
         size: the height and width the image must have; any if None.
 
     Raises:
         ImageError: a file is damaged.
-        DatasetError: a size is wrong or a map is empty.
+        DatasetError: a size is wrong, a map is empty, or a label is no class.
     """
-    image = images.read_image(item.image)
+    image = images.read_image(*row.image)
     height, width = image.shape[:2]
     if size is not None and (height, width) != size:
         raise DatasetError(
-            f"{item.image} is {width}x{height} pixels, expected {size[1]}x{size[0]}; put the original file back"
+            f"{row.image} is {width}x{height} pixels, expected {size[1]}x{size[0]}; put the original file back"
         )
-    maps = {}
-    for role, path in (("vessels", item.vessels), ("fov", item.fov), ("observer2", item.observer2)):
-        if path is None:
-            continue
-        maps[role] = images.read_mask(path)
-        if maps[role].shape != (height, width):
-            found = f"{maps[role].shape[1]}x{maps[role].shape[0]}"
-            raise DatasetError(
-                f"{path} is {found} pixels, its image {item.image.name} {width}x{height};"
-                " put the file there that belongs to it"
-            )
-        if not maps[role].any():
-            raise DatasetError(
-                f"{path} marks no pixel at all; a map is white (255) on black (0), put the original back"
-            )
-    fov, vessels = maps.get("fov"), maps.get("vessels")
-    inside = vessels if vessels is None or fov is None else vessels[fov]
-    return ItemReport(
-        name=item.name,
-        part=item.part,
+    region = None if row.region is None else images.read_mask(*row.region)
+    if row.region is not None and region is not None:
+        _check_map(row, row.region, region, (height, width))
+    inside = np.ones((height, width), bool) if region is None else region
+    shares: dict[str, float] = {}
+    for role, source in row.labels.items():
+        labels = read_labels(source, classes)
+        _check_map(row, source, labels, (height, width))
+        try:
+            targets = target_maps(labels, classes)
+        except DatasetError as error:
+            raise DatasetError(f"{source}: {error}") from error
+        if role == "reference":
+            shares = {name: float(target[inside].mean()) for name, target in zip(classes.names, targets, strict=True)}
+    return RowReport(
+        name=row.name,
+        part=part_of(row),
         height=height,
         width=width,
-        vessel_share=None if inside is None else float(inside.mean()),
-        fov_share=None if fov is None else float(fov.mean()),
+        class_shares=shares,
+        region_share=None if region is None else float(region.mean()),
         pixels_sha256=hashlib.sha256(f"{height}x{width}\n".encode() + image.tobytes()).hexdigest(),
     )
+
+
+def _check_map(row: Row, source: Source, values: npt.NDArray[np.generic], size: tuple[int, int]) -> None:
+    if values.shape != size:
+        raise DatasetError(
+            f"{source} is {values.shape[1]}x{values.shape[0]} pixels, its image {row.image.path.name}"
+            f" {size[1]}x{size[0]}; put the file there that belongs to it"
+        )
+    if values.dtype == np.bool_ and not values.any():
+        raise DatasetError(f"{source} marks no pixel at all; a map is white (255) on black (0), put the original back")

@@ -11,11 +11,11 @@ class Batch(TypedDict):
 
     image: Float[Tensor, "n c h w"]
     """In [0, 1]."""
-    vessels: Float[Tensor, "n 1 h w"]
-    """In [0, 1]; soft for soft pseudo-labels."""
-    fov: Bool[Tensor, "n 1 h w"]
-    """Lit disc; False in padding."""
+    target: Float[Tensor, "n k h w"]
+    """In [0, 1]: one channel in a binary task, else one per class; soft for soft pseudo-labels."""
+    region: Bool[Tensor, "n 1 h w"]
+    """Pixels that count, such as the field of view; False in padding."""
     pixel_weight: Float[Tensor, "n 1 h w"]
-    """Confidence inside the field of view, 0 outside."""
+    """Confidence inside the region, 0 outside."""
     weight: Float[Tensor, " n"]
     """Factor on each image's loss."""

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 
 class PhantomSettings(Settings):
-    """A drawn data set in DRIVE's form."""
+    """A drawn data set."""
 
     num_train: int = Field(12, ge=2)
     num_test: int = Field(4, ge=0)
     height: int = Field(146, ge=48)
     width: int = Field(141, ge=48)
     seed: int = Field(0, ge=0)
+    classes: Literal["binary", "multiclass"] = "binary"
+    """Vessels alone in DRIVE's form, or background, vessel and optic disc in a folder with `classes.yaml`."""
 
 
 class DataSettings(Settings):

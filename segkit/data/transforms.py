@@ -23,8 +23,8 @@ Bools = npt.NDArray[np.bool_]
 
 PRESETS: tuple[str, ...] = get_args(Augmentation)
 
-MIN_FOV_SHARE = 0.5
-"""A random crop is drawn again until so much of it is field of view, ..."""
+MIN_REGION_SHARE = 0.5
+"""A random crop is drawn again until so much of it lies inside the region, ..."""
 MAX_DRAWS = 20
 """... so many times at most; then the best of them counts."""
 
@@ -37,9 +37,9 @@ class Augmented(NamedTuple):
 
     image: npt.NDArray[np.uint8]
     """(h, w, 3)"""
-    vessels: Floats
-    """(h, w) in [0, 1]; 0 and 1 only where they came so"""
-    fov: Bools
+    target: Floats
+    """(k, h, w) in [0, 1]; 0 and 1 only where the input has no other values"""
+    region: Bools
     """(h, w); False where a pixel comes from outside the picture"""
     confidence: Floats | None
     """(h, w) in [0, 1]"""
@@ -55,8 +55,8 @@ class Transform:
     def __call__(
         self,
         image: npt.NDArray[np.uint8],
-        vessels: Floats | Bools,
-        fov: Bools,
+        target: Floats,
+        region: Bools,
         confidence: Floats | None = None,
         seed: int = 0,
     ) -> Augmented:
@@ -64,38 +64,39 @@ class Transform:
 
         Args:
             image: (h, w, 3).
-            vessels: (h, w) in [0, 1]; of 0 and 1 only, it is moved by nearest neighbour, else linearly.
-            fov: (h, w).
-            confidence: (h, w) in [0, 1], moved as the vessels are.
+            target: (k, h, w) in [0, 1]; of 0 and 1 only, it is moved by nearest neighbour, else linearly.
+            region: (h, w).
+            confidence: (h, w) in [0, 1], moved as the target is.
             seed: not negative.
         """
-        soft = vessels.dtype != np.bool_ and bool(((vessels > 0) & (vessels < 1)).any())
-        layers = [vessels, fov] if confidence is None else [vessels, fov, confidence]
+        soft = bool(((target > 0) & (target < 1)).any())
+        layers = [*target, region] if confidence is None else [*target, region, confidence]
         maps = np.stack(layers, axis=2).astype(np.float32)
+        num_channels = len(target)
         if self.crop_size is not None:
-            image, maps = self._window(image, maps, np.random.default_rng([seed, 0xC209]))
+            image, maps = self._window(image, maps, num_channels, np.random.default_rng([seed, 0xC209]))
         if self.preset != "none":
             compose = _compose(self.preset, self.crop_size, soft)
             # set_random_seed gives every step a stream of the same seed, so that both flips always agree
             compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
             moved = compose(image=image, mask=maps)
             image, maps = moved["image"], moved["mask"]
-        # moved linearly, the field of view keeps what lies wholly inside it
-        inside = maps[..., 1] > (0.99 if soft else 0.5)
+        # moved linearly, the region keeps what lies wholly inside it
+        inside = maps[..., num_channels] > (0.99 if soft else 0.5)
         return Augmented(
             image=np.ascontiguousarray(image),
-            vessels=np.ascontiguousarray(maps[..., 0]),
-            fov=inside,
-            confidence=None if confidence is None else np.ascontiguousarray(maps[..., 2]),
+            target=np.ascontiguousarray(maps[..., :num_channels].transpose(2, 0, 1)),
+            region=inside,
+            confidence=None if confidence is None else np.ascontiguousarray(maps[..., num_channels + 1]),
         )
 
     def _window(
-        self, image: npt.NDArray[np.uint8], maps: Floats, rng: np.random.Generator
+        self, image: npt.NDArray[np.uint8], maps: Floats, region_layer: int, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.uint8], Floats]:
         """The picture around a random crop, as much as the preset needs: turning that is cheaper than turning all."""
         assert self.crop_size is not None
         height, width = image.shape[:2]
-        top, left = crop_corner(maps[..., 1] > 0, self.crop_size, rng)
+        top, left = crop_corner(maps[..., region_layer] > 0, self.crop_size, rng)
         side = self.crop_size + 2 * math.ceil((_WINDOW[self.preset] - 1) * self.crop_size / 2)
         top, left = top - (side - self.crop_size) // 2, left - (side - self.crop_size) // 2
         rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
@@ -125,17 +126,17 @@ def build(preset: str, crop_size: int | None = None) -> Transform:
     return Transform(preset, crop_size)
 
 
-def crop_corner(fov: Bools, size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Top and left of a random square that is mostly field of view; negative where the picture is smaller than it."""
+def crop_corner(region: Bools, size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Top and left of a random square that is mostly inside the region; negative where the picture is smaller."""
     best, best_share = (0, 0), -1.0
     for _ in range(MAX_DRAWS):
         top, left = (
-            int(rng.integers(0, side - size + 1)) if side >= size else (side - size) // 2 for side in fov.shape
+            int(rng.integers(0, side - size + 1)) if side >= size else (side - size) // 2 for side in region.shape
         )
-        share = float(fov[max(top, 0) : top + size, max(left, 0) : left + size].sum()) / size**2
+        share = float(region[max(top, 0) : top + size, max(left, 0) : left + size].sum()) / size**2
         if share > best_share:
             best, best_share = (top, left), share
-        if share >= MIN_FOV_SHARE or max(fov.shape) < size:
+        if share >= MIN_REGION_SHARE or max(region.shape) < size:
             break
     return best
 

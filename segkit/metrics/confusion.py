@@ -1,7 +1,7 @@
-"""Rates of a two-class map, each with its formula: the one place that says what sensitivity is.
+"""Rates of one class against the rest, each with its formula: the only place that defines sensitivity.
 
 Every function takes counts as Python numbers, numpy arrays (one entry per image or per resample) or torch tensors, and
-answers in the same kind. A rate whose denominator is zero is nan: an image without vessels has no sensitivity.
+returns the same kind. A rate whose denominator is zero is nan: an image without the class has no sensitivity.
 """
 
 from __future__ import annotations
@@ -21,48 +21,30 @@ else:
 
 
 class Confusion(NamedTuple):
-    """Pixels by what was predicted and what is true, all of one kind: numbers, arrays or tensors."""
+    """Pixels by prediction and truth, all of one kind: numbers, arrays or tensors."""
 
     tp: Any
-    """Vessel, called vessel."""
+    """In the class, predicted so."""
     fp: Any
-    """Background, called vessel."""
+    """Not in the class, predicted to be."""
     fn: Any
-    """Vessel, called background."""
+    """In the class, predicted not to be."""
     tn: Any
-    """Background, called background."""
-
-
-def confusion(prediction: Any, vessels: Any, region: Any) -> Confusion:
-    """Count the pixels of `region`, all of them pooled.
-
-    The three are bool and of one shape, all numpy or all torch. Counts are integers: Python's for numpy, 0-d int64
-    tensors for torch (no wait for the device). Raises ValueError if the shapes differ.
-    """
-    shapes = {tuple(array.shape) for array in (prediction, vessels, region)}
-    if len(shapes) > 1:
-        raise ValueError(f"prediction, vessels and region must have one shape, not {sorted(shapes)}")
-    counts = (
-        (prediction & vessels & region).sum(),
-        (prediction & ~vessels & region).sum(),
-        (~prediction & vessels & region).sum(),
-        (~prediction & ~vessels & region).sum(),
-    )
-    return Confusion(*(int(count) for count in counts)) if isinstance(region, np.ndarray) else Confusion(*counts)
+    """Not in the class, predicted so."""
 
 
 def sensitivity(tp: Counts, fn: Counts) -> Counts:
-    """Share of vessel pixels that are found: TP / (TP + FN). Also called recall or true positive rate."""
+    """Share of the class's pixels that are found: TP / (TP + FN). Also called recall or true positive rate."""
     return _ratio(tp, tp + fn)
 
 
 def specificity(tn: Counts, fp: Counts) -> Counts:
-    """Share of background pixels left alone: TN / (TN + FP). Also called true negative rate."""
+    """Share of all other pixels that are left alone: TN / (TN + FP). Also called true negative rate."""
     return _ratio(tn, tn + fp)
 
 
 def precision(tp: Counts, fp: Counts) -> Counts:
-    """Share of pixels called vessel that are vessel: TP / (TP + FP)."""
+    """Share of the predicted pixels that are in the class: TP / (TP + FP)."""
     return _ratio(tp, tp + fp)
 
 
@@ -72,18 +54,18 @@ def dice(tp: Counts, fp: Counts, fn: Counts) -> Counts:
 
 
 def iou(tp: Counts, fp: Counts, fn: Counts) -> Counts:
-    """Intersection over union of the vessel class: TP / (TP + FP + FN)."""
+    """Intersection over union of the class: TP / (TP + FP + FN)."""
     return _ratio(tp, tp + fp + fn)
 
 
 def mean_iou(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
-    """Mean of the vessel's and the background's intersection over union; nan if either class is nowhere."""
+    """Mean of the intersections over union of the class and of the rest; nan if either is nowhere."""
     mean: Counts = (iou(tp, fp, fn) + iou(tn, fn, fp)) / 2
     return mean
 
 
 def accuracy(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
-    """Share of pixels called right: (TP + TN) / all."""
+    """Share of pixels predicted right: (TP + TN) / all."""
     return _ratio(tp + tn, tp + fp + fn + tn)
 
 

@@ -1,11 +1,12 @@
 """Everything that depends on how probabilities rank, from counts of pixels per 16-bit level.
 
-Predictions are kept as 16-bit PNGs, so a pixel's probability is one of 65,536 levels, `level / 65535`. Counting vessel
-and background pixels per level therefore loses nothing: AUROC, average precision, log loss, calibration and the
-confusion at any threshold are exact, images are pooled by adding counts, and a bootstrap never touches a pixel.
+Predictions are kept as 16-bit images, so a pixel's probability is one of 65,536 levels, `level / 65535`. Counting the
+pixels per level, apart for a class (positive) and the rest (negative), therefore loses nothing: AUROC, average
+precision, log loss, calibration and the confusion at any threshold are exact, images are pooled by adding counts, and a
+bootstrap never touches a pixel.
 
-A pixel is called vessel where `prob >= threshold`. Every number is nan where it has no meaning (no vessel pixel, no
-background pixel, or no pixel at all).
+A pixel is predicted positive where `prob >= threshold`. Every number is nan where it has no meaning (no positive pixel,
+no negative pixel, or no pixel at all).
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ HALF_LEVEL = 0.5 / MAX_LEVEL
 
 @dataclass(frozen=True, eq=False)
 class LevelCounts:
-    """Pixels per level, apart for vessels and background; of one image, or of several when pooled by `+`."""
+    """Pixels per level, apart for a class and the rest; of one image, or of several when pooled by `+`."""
 
-    vessel: IntArray
-    """(65536,) vessel pixels at each level."""
-    background: IntArray
-    """(65536,) background pixels at each level."""
+    positive: IntArray
+    """(65536,) pixels of the class at each level."""
+    negative: IntArray
+    """(65536,) other pixels at each level."""
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
         """Pool the pixels of both."""
-        return LevelCounts(self.vessel + other.vessel, self.background + other.background)
+        return LevelCounts(self.positive + other.positive, self.negative + other.negative)
 
     @property
     def num_pixels(self) -> int:
         """Pixels counted."""
-        return int(self.vessel.sum() + self.background.sum())
+        return int(self.positive.sum() + self.negative.sum())
 
 
 def quantise(probs: NDArray[Any]) -> NDArray[np.uint16]:
@@ -54,48 +55,48 @@ def quantise(probs: NDArray[Any]) -> NDArray[np.uint16]:
     return np.rint(np.asarray(probs, dtype=np.float64) * MAX_LEVEL).astype(np.uint16)
 
 
-def count_levels(levels: NDArray[np.uint16], vessels: NDArray[Any], region: NDArray[Any]) -> LevelCounts:
-    """Count the pixels of `region` by level; the three have one shape, `vessels` and `region` are bool."""
+def count_levels(levels: NDArray[np.uint16], truth: NDArray[Any], region: NDArray[Any]) -> LevelCounts:
+    """Count the pixels of `region` by level; the three have one shape, `truth` and `region` are bool."""
     return LevelCounts(
-        np.bincount(levels[vessels & region], minlength=NUM_LEVELS),
-        np.bincount(levels[~vessels & region], minlength=NUM_LEVELS),
+        np.bincount(levels[truth & region], minlength=NUM_LEVELS),
+        np.bincount(levels[~truth & region], minlength=NUM_LEVELS),
     )
 
 
-def first_vessel_level(threshold: float) -> int:
+def first_positive_level(threshold: float) -> int:
     """Lowest level whose probability reaches `threshold`; 65536 if none does."""
     return int(np.searchsorted(LEVEL_PROBS, threshold, side="left"))
 
 
 def confusion_at(counts: LevelCounts, threshold: float) -> Confusion:
     """Confusion of the map `prob >= threshold`."""
-    first = first_vessel_level(threshold)
+    first = first_positive_level(threshold)
     return Confusion(
-        tp=int(counts.vessel[first:].sum()),
-        fp=int(counts.background[first:].sum()),
-        fn=int(counts.vessel[:first].sum()),
-        tn=int(counts.background[:first].sum()),
+        tp=int(counts.positive[first:].sum()),
+        fp=int(counts.negative[first:].sum()),
+        fn=int(counts.positive[:first].sum()),
+        tn=int(counts.negative[:first].sum()),
     )
 
 
 def auroc_from_counts(counts: LevelCounts) -> float:
-    """Exact area under the ROC curve: chance that a vessel pixel ranks above a background pixel, a tie being half."""
-    pairs = float(counts.vessel.sum()) * float(counts.background.sum())
+    """Exact area under the ROC curve: chance that a positive pixel ranks above a negative one, a tie being half."""
+    pairs = float(counts.positive.sum()) * float(counts.negative.sum())
     if pairs == 0:
         return float("nan")
-    below = np.cumsum(counts.background) - counts.background / 2
-    return float(counts.vessel @ below) / pairs
+    below = np.cumsum(counts.negative) - counts.negative / 2
+    return float(counts.positive @ below) / pairs
 
 
 def auprc_from_counts(counts: LevelCounts) -> float:
     """Exact average precision: sum over levels of (rise in sensitivity) x precision, without interpolation."""
-    num_vessel = float(counts.vessel.sum())
-    if num_vessel == 0:
+    num_positive = float(counts.positive.sum())
+    if num_positive == 0:
         return float("nan")
-    found = from_top(counts.vessel)
-    flagged = found + from_top(counts.background)
-    occupied = counts.vessel > 0
-    return float(counts.vessel[occupied] @ (found[occupied] / flagged[occupied])) / num_vessel
+    tp = from_top(counts.positive)
+    predicted = tp + from_top(counts.negative)
+    occupied = counts.positive > 0
+    return float(np.sum(counts.positive[occupied] * (tp[occupied] / predicted[occupied]))) / num_positive
 
 
 def log_loss_from_counts(counts: LevelCounts) -> float:
@@ -108,7 +109,8 @@ def log_loss_from_counts(counts: LevelCounts) -> float:
 def total_log_loss(counts: LevelCounts) -> float:
     """Sum of the log loss over pixels, in nats."""
     probs = np.clip(LEVEL_PROBS, HALF_LEVEL, 1 - HALF_LEVEL)
-    return -float(counts.vessel @ np.log(probs) + counts.background @ np.log1p(-probs))
+    # Not `@`: its order of summation depends on the number of threads.
+    return -float(np.sum(counts.positive * np.log(probs)) + np.sum(counts.negative * np.log1p(-probs)))
 
 
 class Reliability(NamedTuple):
@@ -117,35 +119,35 @@ class Reliability(NamedTuple):
     num_pixels: FloatArray
     """(num_bins,)"""
     sum_probs: FloatArray
-    """(num_bins,) divided by `num_pixels`: the vessel probability that was given."""
-    num_vessel: FloatArray
-    """(num_bins,) divided by `num_pixels`: the share that are vessels."""
+    """(num_bins,) divided by `num_pixels`: the predicted probability."""
+    num_positive: FloatArray
+    """(num_bins,) divided by `num_pixels`: the share that is positive."""
 
 
 def reliability(counts: LevelCounts, num_bins: int = 15) -> Reliability:
-    """Gather pixels in bins of vessel probability; a calibrated map has equal mean probability and vessel share."""
+    """Gather pixels in bins of probability; in a calibrated map mean probability and positive share are equal."""
     bins = np.minimum(np.arange(NUM_LEVELS) * num_bins // MAX_LEVEL, num_bins - 1)
-    pixels = counts.vessel + counts.background
+    pixels = counts.positive + counts.negative
     return Reliability(
         *(
             np.bincount(bins, weights, num_bins).astype(np.float64)
-            for weights in (pixels, pixels * LEVEL_PROBS, counts.vessel)
+            for weights in (pixels, pixels * LEVEL_PROBS, counts.positive)
         )
     )
 
 
 def expected_calibration_error(bins: Reliability) -> FloatArray:
-    """Mean over pixels of |mean probability - share of vessels| of the pixel's bin (Guo 2017, Eq. 5).
+    """Mean over pixels of |mean probability - positive share| of the pixel's bin (Guo 2017, Eq. 5).
 
-    Both are of the vessel class, not of the predicted one. The bins are the last axis; axes before it are kept.
+    Both are of the positive class, not of the predicted one. The bins are the last axis; axes before it are kept.
     """
     num_pixels = np.asarray(bins.num_pixels.sum(axis=-1))
-    gap = np.abs(bins.sum_probs - bins.num_vessel).sum(axis=-1)
+    gap = np.abs(bins.sum_probs - bins.num_positive).sum(axis=-1)
     return np.where(num_pixels > 0, gap / np.maximum(num_pixels, 1), np.nan)
 
 
 def ece_from_counts(counts: LevelCounts, num_bins: int = 15) -> float:
-    """Expected calibration error of the vessel probability."""
+    """Expected calibration error of the probability."""
     return float(expected_calibration_error(reliability(counts, num_bins)))
 
 
@@ -160,28 +162,28 @@ class Curve(NamedTuple):
 def roc_curve(counts: LevelCounts) -> Curve:
     """Sensitivity (y) over 1 - specificity (x), thresholds falling, one point per level that occurs."""
     thresholds, tp, fp = _sweep(counts)
-    return Curve(_share(fp, counts.background.sum()), _share(tp, counts.vessel.sum()), thresholds)
+    return Curve(_share(fp, counts.negative.sum()), _share(tp, counts.positive.sum()), thresholds)
 
 
 def precision_recall_curve(counts: LevelCounts) -> Curve:
     """Precision (y) over sensitivity (x), thresholds falling, one point per level that occurs."""
     thresholds, tp, fp = _sweep(counts)
-    return Curve(_share(tp, counts.vessel.sum()), tp / np.maximum(tp + fp, 1), thresholds)
+    return Curve(_share(tp, counts.positive.sum()), tp / np.maximum(tp + fp, 1), thresholds)
 
 
 def dice_curve(counts: LevelCounts) -> Curve:
     """Dice (y) over threshold (x), thresholds falling, one point per level that occurs."""
     thresholds, tp, fp = _sweep(counts)
-    return Curve(thresholds, dice(tp, fp, counts.vessel.sum() - tp), thresholds)
+    return Curve(thresholds, dice(tp, fp, counts.positive.sum() - tp), thresholds)
 
 
 def best_dice_threshold(counts: LevelCounts) -> float:
-    """Threshold with the highest Dice; nan without vessel pixels. For validation images only, never for test.
+    """Threshold with the highest Dice; nan without positive pixels. For validation images only, never for test.
 
     It lies half-way between two levels that occur, so that probabilities in float32 and the 16-bit levels they are
-    stored as give the same map. The lowest of equals wins; 0 calls every pixel vessel.
+    stored as give the same map. The lowest of equals wins; 0 predicts every pixel positive.
     """
-    if counts.vessel.sum() == 0:
+    if counts.positive.sum() == 0:
         return float("nan")
     thresholds, scores, _ = dice_curve(counts)
     best = len(scores) - 1 - int(np.argmax(scores[::-1]))
@@ -204,8 +206,8 @@ def from_top(per_level: NDArray[Any]) -> NDArray[Any]:
 
 def _sweep(counts: LevelCounts) -> tuple[FloatArray, IntArray, IntArray]:
     """Thresholds at the levels that occur, falling, with the true and false positives of each."""
-    occurring = np.flatnonzero(counts.vessel + counts.background)[::-1]
-    return LEVEL_PROBS[occurring], from_top(counts.vessel)[occurring], from_top(counts.background)[occurring]
+    occurring = np.flatnonzero(counts.positive + counts.negative)[::-1]
+    return LEVEL_PROBS[occurring], from_top(counts.positive)[occurring], from_top(counts.negative)[occurring]
 
 
 def _share(part: IntArray, whole: Any) -> FloatArray:

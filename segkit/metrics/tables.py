@@ -10,23 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from segkit.core.wording import counted_images
-from segkit.metrics.score import METRICS, Measurement
+from segkit.metrics.measure import Measurement
+from segkit.metrics.metrics import METRICS
 
-HEADINGS = {
-    "dice": "Dice (F1)",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "precision": "Precision",
-    "accuracy": "Accuracy",
-    "mcc": "MCC",
-    "iou": "IoU",
-    "mean_iou": "mean IoU",
-    "cldice": "clDice",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "log_loss": "Log loss",
-    "ece": "ECE",
-}
+HEADINGS = {name: metric.heading for name, metric in METRICS.items()}
 
 
 AVERAGING_HEADINGS = {"pooled": "pooled", "per-image": "mean over images"}
@@ -46,7 +33,7 @@ class Table:
     """Keyed by column."""
 
 
-def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] = METRICS) -> list[Table]:
+def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] = tuple(METRICS)) -> list[Table]:
     """Tables of the runs, in their order, over the `metrics` that at least one of them has.
 
     The columns are "Run", "Threshold" and the metrics. Numbers of another class, region, averaging or threshold source
@@ -68,20 +55,20 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
 
 
 def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
-    """Tables of one run, a row for each metric and a column for each averaging: one table for each region.
+    """Tables of one run, a row for each metric and a column for each averaging: one table per class and region.
 
     A mean over fewer images than the heading names says over how many.
 
     Raises:
-        ValueError: the numbers belong to several classes or thresholds.
+        ValueError: the numbers belong to several thresholds.
     """
     measurements = list(measurements)
-    cuts = {(m.class_name, m.threshold, m.threshold_source) for m in measurements if m.threshold is not None}
+    cuts = {(m.threshold, m.threshold_source) for m in measurements if m.threshold is not None}
     if len(cuts) > 1:
         raise ValueError(f"numbers of one run at one threshold make a table, not of {sorted(cuts)}")
     tables = []
-    for region in dict.fromkeys(m.region for m in measurements):
-        inside = [m for m in measurements if m.region == region]
+    for class_name, region in dict.fromkeys((m.class_name, m.region) for m in measurements):
+        inside = [m for m in measurements if (m.class_name, m.region) == (class_name, region)]
         averagings = dict.fromkeys(m.averaging for m in inside)
         suffix = " [95 % interval]" if any(_has_interval(m) for m in inside) else ""
         columns = {averaging: AVERAGING_HEADINGS[averaging] + suffix for averaging in averagings}
@@ -92,11 +79,9 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
             | {columns[averaging]: cells.get((metric, averaging), "") for averaging in averagings}
             for metric in dict.fromkeys(m.metric for m in inside)
         ]
-        cut = "".join(f" | threshold {threshold:.4f} ({source})" for _, threshold, source in cuts)
-        heading = f"class {inside[0].class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
-        over = "patients" if num_groups < n else "images"
-        heading += f" | 95 % intervals over {over}" if suffix else ""
-        tables.append(Table(heading, ("Metric", *columns.values()), rows))
+        cut = "".join(f" | threshold {threshold:.4f} ({source})" for threshold, source in cuts)
+        heading = f"class {class_name} | region {region}{cut} | n = {counted_images(n, num_groups)}"
+        tables.append(Table(heading + _intervals_over(inside), ("Metric", *columns.values()), rows))
     return tables
 
 
@@ -159,9 +144,13 @@ def _table(
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
     n = images_text(everything)
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
-    over = "patients" if any(m.num_groups < m.n for m in everything) else "images"
-    intervals = f" | 95 % intervals over {over}" if any(_has_interval(m) for m in everything) else ""
-    return Table(heading + intervals, columns, rows)
+    return Table(heading + _intervals_over(everything), columns, rows)
+
+
+def _intervals_over(measurements: Sequence[Measurement]) -> str:
+    """What the intervals resample, as the end of a heading; empty where there are none."""
+    over = "patients" if any(m.num_groups < m.n for m in measurements) else "images"
+    return f" | 95 % intervals over {over}" if any(_has_interval(m) for m in measurements) else ""
 
 
 def _has_interval(measurement: Measurement) -> bool:

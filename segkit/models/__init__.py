@@ -1,14 +1,12 @@
-"""Networks that turn a fundus image into vessel logits, by name."""
+"""Networks that turn an image into logits, one per class."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from segkit.models.settings import ModelSettings
+from segkit.models.settings import MODELS, ModelSettings
 
 if TYPE_CHECKING:
     from torch import nn
-
-MODELS = {"sa-unet": "segkit.models.sa_unet:SAUNet"}
 
 
 def channels_last(network: "nn.Module") -> "nn.Module":
@@ -19,8 +17,8 @@ def channels_last(network: "nn.Module") -> "nn.Module":
     return moved
 
 
-def build_model(settings: ModelSettings) -> "nn.Module":
-    """The freshly initialised network these settings describe: image (n, c, h, w) in [0, 1] to logits (n, 1, h, w)."""
-    module, _, name = MODELS[settings.name].partition(":")
-    network: nn.Module = getattr(import_module(module), name)(settings)
+def build_model(settings: ModelSettings, num_channels: int = 1) -> "nn.Module":
+    """A freshly initialised network: image (n, c, h, w) in [0, 1] to logits (n, num_channels, h, w)."""
+    module, _, name = MODELS[type(settings)].partition(":")
+    network: nn.Module = getattr(import_module(module), name)(settings, num_channels)
     return network

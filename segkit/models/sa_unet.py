@@ -7,19 +7,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segkit.core.errors import RequestError
 from segkit.models.attention import SpatialAttention
-from segkit.models.blocks import conv_unit, init_like_keras
+from segkit.models.blocks import check_size, conv_unit, init_like_keras
 from segkit.models.settings import SAUNetSettings
 
 
 class SAUNet(nn.Module):
     """The original's form: biased convolutions, 3x3 transposed convolutions, attention inside the bottleneck.
 
-    With the default widths it has 537,299 trainable parameters. Image sides must be multiples of `settings.stride`.
+    With the default widths and one output channel it has 537,299 trainable parameters. Image sides must be multiples of
+    `settings.stride`.
     """
 
-    def __init__(self, settings: SAUNetSettings) -> None:
+    def __init__(self, settings: SAUNetSettings, num_channels: int) -> None:
         super().__init__()
         self.settings = settings
         unit = partial(conv_unit, drop_prob=settings.drop_prob, block_size=settings.drop_block_size, norm=settings.norm)
@@ -34,7 +34,7 @@ class SAUNet(nn.Module):
         ascent = list(pairwise(reversed(settings.widths)))
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 3, stride=2, padding=1, output_padding=1) for a, b in ascent)
         self.decoder = nn.ModuleList(nn.Sequential(unit(2 * b, b), unit(b, b)) for _, b in ascent)
-        self.head = nn.Conv2d(widths[0], 1, 1)
+        self.head = nn.Conv2d(widths[0], num_channels, 1)
         self.apply(init_like_keras)
         nn.init.kaiming_normal_(self.attention.conv.weight)
 
@@ -44,12 +44,7 @@ class SAUNet(nn.Module):
         Raises:
             RequestError: a side of the image is not a multiple of the stride.
         """
-        height, width, stride = *image.shape[-2:], self.settings.stride
-        if height % stride or width % stride:
-            raise RequestError(
-                f"{height}x{width} pixels do not fit the network: pad or cut them (crop_size, size, tile) "
-                f"to multiples of {stride}"
-            )
+        check_size(image, self.settings.stride)
         maps, x = [], image
         for level in self.encoder:
             x = level(x)
@@ -58,8 +53,8 @@ class SAUNet(nn.Module):
         x = self.bottleneck_out(self.attention(self.bottleneck_in(x)))
         return [*maps, x]
 
-    def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
-        """Image in [0, 1] to vessel logits."""
+    def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
+        """Image in [0, 1] to logits."""
         *skips, x = self.features(image)
         for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             x = level(torch.cat([up(x), skip], 1))

@@ -10,8 +10,8 @@ import torch
 
 from segkit.core.errors import RequestError
 from segkit.models import build_model, channels_last
-from segkit.models.losses import LOSSES
-from segkit.models.settings import ModelSettings
+from segkit.models.losses import build_loss
+from segkit.models.settings import NAMED_LOSSES, ModelSettings
 
 Step = Callable[[], None]
 
@@ -98,13 +98,14 @@ def _training(settings: ModelSettings, size: int, batch: int, precision: str, de
     network = _network(settings, precision, device).train()
     optimizer = torch.optim.Adam(network.parameters())
     image = torch.rand(batch, 3, size, size, device=device)
-    vessels = (torch.rand(batch, 1, size, size, device=device) < 0.1).float()
+    target = (torch.rand(batch, 1, size, size, device=device) < 0.1).float()
+    compute_loss = build_loss(NAMED_LOSSES["bce-dice"])
     layout = torch.contiguous_format if precision == "32-true" else torch.channels_last
 
     def step() -> None:
         with _autocast(precision, device):
             logits = network(image.contiguous(memory_format=layout))
-        loss = LOSSES["bce-dice"](logits, vessels, torch.ones_like(vessels)).mean()
+        loss = compute_loss(logits, target, torch.ones_like(target)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

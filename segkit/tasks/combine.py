@@ -1,4 +1,4 @@
-"""How several vessel probability maps become one, and which way is best on validation."""
+"""How the probability maps of several models become one, and the choice of weights on validation."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -8,20 +8,24 @@ import numpy.typing as npt
 
 Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
 Maps = npt.NDArray[np.float32]
-"""(members, ...) probabilities in [0, 1]."""
+"""(members, k, ...) probabilities in [0, 1]; k = 1 in a binary task, else one map per class."""
 
 
 def combine(maps: Maps, rule: Rule, weights: Sequence[float], thresholds: Sequence[float]) -> npt.NDArray[np.float32]:
     """One map in [0, 1] from the members' maps, along the first axis.
 
     `mean` and `weighted` average the probabilities, `max` is the union, `intersection` the minimum, and `vote` the
-    share of members whose probability reaches their own threshold. `weights` sum to 1 and serve `weighted` alone.
+    share of members that predict the class: by their own threshold in a binary task, else as the most probable class.
+    `weights` sum to 1 and serve `weighted` alone.
     """
     if rule == "max":
         return np.asarray(maps.max(0))
     if rule == "intersection":
         return np.asarray(maps.min(0))
     if rule == "vote":
+        if maps.shape[1] > 1:
+            classes = np.arange(maps.shape[1]).reshape(-1, *[1] * (maps.ndim - 2))
+            return np.asarray((maps.argmax(1)[:, None] == classes).mean(0, dtype=np.float32))
         cut = np.asarray(thresholds, np.float32).reshape(-1, *[1] * (maps.ndim - 1))
         return np.asarray((maps >= cut).mean(0, dtype=np.float32))
     share = np.asarray(weights if rule == "weighted" else [1 / len(maps)] * len(maps), np.float32)

@@ -11,60 +11,64 @@ from typing import Any
 
 import numpy as np
 
-from segkit.core import images
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, RequestError
 from segkit.core.files import sha256_file
 from segkit.core.manifest import Row
 from segkit.core.wording import counted
-from segkit.data.fov import read_fov
-from segkit.data.readers import Item, Part, image_files, open_dataset
+from segkit.data import labels as labels_of
+from segkit.data.fov import read_region
+from segkit.data.readers import Part, image_files, open_dataset, part_of
+from segkit.metrics.measure import Measurement, image_values, measure, to_json
+from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import REGIONS
 from segkit.metrics.score import (
-    METRICS,
-    THRESHOLD_FREE,
+    ARGMAX,
+    Cut,
     ImageScore,
-    Measurement,
     ScoredImage,
     binary_probs,
-    image_values,
     is_binary,
-    measure,
     score_images,
-    to_json,
 )
 from segkit.metrics.tables import MAX_WIDTH, metric_tables, render
-from segkit.tasks.prediction_folder import KINDS, Record, find_record
+from segkit.tasks.prediction_folder import KINDS, Record, find_record, refuse_threshold
 
 PARTS: tuple[Part, ...] = ("test", "training")
 """In the order they are printed."""
 
 
-def scored_row(row: Row, path: Path) -> ScoredImage:
+def scored_row(row: Row, path: Path, classes: Classes = VESSEL) -> ScoredImage:
     """A labelled row beside its map.
 
     Raises:
         ImageError: a file cannot be read.
         DatasetError: the map has another size than the labels.
     """
-    assert row.vessels is not None
-    levels, vessels = images.read_levels(path), images.read_mask(row.vessels)
-    if levels.shape != vessels.shape:
-        sizes = [f"{shape[1]}x{shape[0]}" for shape in (levels.shape, vessels.shape)]
+    assert row.reference is not None
+    levels, labels = labels_of.read_levels(path, classes), labels_of.read_labels(row.reference, classes)
+    if levels.shape[-2:] != labels.shape:
+        sizes = [f"{shape[1]}x{shape[0]}" for shape in (levels.shape[-2:], labels.shape)]
         raise DatasetError(f"{path} is {sizes[0]} pixels, the labels {sizes[1]}; give maps of that size")
     if set(np.unique(levels)) == {0, 257}:  # an 8-bit map of 0 and 1
         levels = binary_probs(levels > 0)
-    return ScoredImage(row.name, levels, vessels, read_fov(row), row.group)
+    return ScoredImage(row.name, levels, labels, read_region(row), row.group, classes)
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A threshold and where it comes from."""
+class Threshold:
+    """A threshold and where it comes from; one of several classes has none."""
 
-    threshold: float
+    value: float | None
     source: str
-    """"val-best-dice", "fixed-0.5" or "given"."""
+    """"val-best-dice", "fixed-0.5" or "given"; "argmax" of several classes."""
     origin: str
-    """The file or option that says so."""
+    """The file or option that it comes from."""
+
+    @property
+    def cut(self) -> Cut:
+        """What makes probabilities a prediction."""
+        return ARGMAX if self.value is None else self.value
 
 
 @dataclass(frozen=True)
@@ -72,53 +76,63 @@ class PartScores:
     """The scored images of one part of a data set."""
 
     part: Part
-    items: tuple[Item, ...]
+    rows: tuple[Row, ...]
     scores: Sequence[ImageScore]
-    cut: Cut
+    threshold: Threshold
     metrics: tuple[str, ...]
     entries: Mapping[str, Mapping[str, Any]]
     """The entry of `predictions.json` for each image, by name; empty where it has none."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What is scored."""
+        return self.scores[0].class_names
+
     @cached_property
     def measurements(self) -> list[Measurement]:
         """Every metric over all images of the part."""
-        return measure(self.scores, self.cut.threshold, self.cut.source, metrics=self.metrics)
+        return measure(self.scores, self.threshold.cut, self.threshold.source, metrics=self.metrics)
 
     def image_rows(self) -> list[dict[str, Any]]:
         """Every metric of each image and region; nan where it has no meaning."""
         values = {
-            (metric, region): image_values(self.scores, metric, region, self.cut.threshold)
+            (metric, region, name): image_values(self.scores, metric, region, self.threshold.cut, name)
             for metric in self.metrics
             for region in REGIONS
+            for name in self.class_names
         }
         return [
-            {"name": item.name, "group": item.group, "part": self.part, "region": region}
-            | {"threshold": self.cut.threshold}
-            | {metric: float(values[metric, region][index]) for metric in self.metrics}
-            for index, item in enumerate(self.items)
+            {"name": row.name, "group": row.group, "part": self.part, "region": region}
+            | {"class": name, "threshold": self.threshold.value}
+            | {metric: float(values[metric, region, name][index]) for metric in self.metrics}
+            for index, row in enumerate(self.rows)
             for region in REGIONS
+            for name in self.class_names
         ]
 
     def notes(self) -> list[str]:
         """What a reader of the numbers must know of the images."""
         notes = []
-        estimated = [item.name for item in self.items if item.fov is None]
+        estimated = [row.name for row in self.rows if row.region is None]
         if estimated:
-            notes.append(f"region fov: estimated from the image for {_some(estimated, len(self.items))}")
-        cut_off = [item.name for item in self.items if item.fov and self.entries[item.name].get("fov") == "estimated"]
+            notes.append(f"region fov: estimated from the image for {_some(estimated, len(self.rows))}")
+        cut_off = [row.name for row in self.rows if row.region and self.entries[row.name].get("fov") == "estimated"]
         if cut_off:
             notes.append(
                 "the maps are 0 outside a field of view that `segkit predict` estimated, not the data set's, for "
-                f"{_some(cut_off, len(self.items))}; `segkit predict --data` uses the data set's"
+                f"{_some(cut_off, len(self.rows))}; `segkit predict --data` uses the data set's"
             )
         splits = {name: entry["model_split"] for name, entry in self.entries.items() if "model_split" in entry}
         for split, use in (("train", "trained on"), ("val", "chosen with")):
             used = [name for name, model_split in splits.items() if model_split == split]
             if used:
-                notes.append(f"the model was {use} {_some(used, len(self.items))}; its scores there are too high")
-        if len(splits) == len(self.items) and not any(splits.values()):
-            notes.append("by their sha256, none of these images was used to train or choose the model")
-        elif len(splits) < len(self.items) and self.part == "training":
+                notes.append(f"the model was {use} {_some(used, len(self.rows))}; its scores there are too high")
+        if len(splits) == len(self.rows) and not any(splits.values()):
+            notes.append(
+                "none of these files was used to train or choose the model"
+                " (by sha256; a picture saved anew counts as another)"
+            )
+        elif len(splits) < len(self.rows) and self.part == "training":
             notes.append("if the model was trained on some of these images, its scores on them are too high")
         return notes
 
@@ -135,7 +149,7 @@ class Evaluation:
     digest: str
     """Of the data set."""
     maps_dir: Path
-    cut: Cut
+    threshold: Threshold
     record: Record | None
     """`predictions.json`, if there is one."""
     parts: list[PartScores]
@@ -154,13 +168,18 @@ class Evaluation:
         if self.record is not None:
             views = f"test-time augmentation {self.record['tta']}, tile {self.record['tile'] or 'none'}"
             yield from _wrapped(f"model {self.record['weights']} ({self.record['weights_sha256'][:12]}), {views}")
-        yield from _wrapped(f"threshold {self.cut.threshold:.4f} ({self.cut.source}) from {self.cut.origin}")
+        if self.threshold.value is None:
+            yield from _wrapped("prediction: the most probable class")
+        else:
+            yield from _wrapped(
+                f"threshold {self.threshold.value:.4f} ({self.threshold.source}) from {self.threshold.origin}"
+            )
         if self.binary:
-            left_out = ", ".join(metric for metric in METRICS if metric in THRESHOLD_FREE)
+            left_out = ", ".join(name for name, metric in METRICS.items() if not metric.uses_prediction)
             yield from _wrapped(f"binary maps: {left_out} need probabilities and are left out")
         for part in self.parts:
             yield ""
-            yield from _wrapped(f"== {part.part} images {', '.join(item.name for item in part.items)}")
+            yield from _wrapped(f"== {part.part} images {', '.join(row.name for row in part.rows)}")
             for note in part.notes():
                 yield from _wrapped(f"note: {note}")
             for table in metric_tables(part.measurements):
@@ -188,8 +207,8 @@ class Evaluation:
             "data_sha256": self.digest,
             "predictions": str(self.maps_dir),
             "model": model,
-            "threshold": self.cut.threshold,
-            "threshold_source": self.cut.source,
+            "threshold": self.threshold.value,
+            "threshold_source": self.threshold.source,
             "binary": self.binary,
             "not_predicted": list(self.missing),
             "notes": {part.part: part.notes() for part in self.parts},
@@ -233,56 +252,68 @@ def evaluate(
         raise RequestError(f"{predictions} is no folder; give the one that holds the maps")
     located = find_record(predictions)
     record = None if located is None else located[0]
-    cut = _cut(threshold, located)
+    cut = _threshold(threshold, located, dataset.classes)
+    _check_classes(record, dataset.classes, data)
     maps_dir = predictions / KINDS[0] if located and (predictions / KINDS[0]).is_dir() else predictions
-    labelled = [item for item in dataset.items if split in {"all", item.part} and item.vessels is not None]
+    labelled = [row for row in dataset.rows if split in {"all", part_of(row)} and row.reference is not None]
     if not labelled:
         raise RequestError(f"{data} has no labels in its {split} part; nothing can be scored")
     maps = _maps(maps_dir, labelled, recursive=record is not None)
     if not maps:
         expected = f"{labelled[0].name}.png"
         raise RequestError(f"{predictions} holds no map of a labelled image; expected names such as {expected}")
-    predicted = [item for item in labelled if item.name in maps]
-    scores = score_images((scored_row(_row(item), maps[item.name]) for item in predicted), [cut.threshold])
-    metrics = tuple(metric for metric in METRICS if not (metric in THRESHOLD_FREE and is_binary(scores)))
+    predicted = [row for row in labelled if row.name in maps]
+    scores = score_images(
+        (scored_row(row, maps[row.name], dataset.classes) for row in predicted),
+        [] if cut.value is None else [cut.value],
+    )
+    metrics = tuple(name for name, metric in METRICS.items() if metric.uses_prediction or not is_binary(scores))
     entries = _entries(record, predicted)
     parts = []
     for part in PARTS:
-        chosen = [(item, score) for item, score in zip(predicted, scores, strict=True) if item.part == part]
+        chosen = [(row, score) for row, score in zip(predicted, scores, strict=True) if part_of(row) == part]
         if chosen:
-            items, part_scores = zip(*chosen, strict=True)
-            part_entries = {item.name: entries[item.name] for item in items}
-            parts.append(PartScores(part, items, part_scores, cut, metrics, part_entries))
-    missing = tuple(item.name for item in labelled if item.name not in maps)
+            rows, part_scores = zip(*chosen, strict=True)
+            part_entries = {row.name: entries[row.name] for row in rows}
+            parts.append(PartScores(part, rows, part_scores, cut, metrics, part_entries))
+    missing = tuple(row.name for row in labelled if row.name not in maps)
     unrecorded = tuple(name for name, entry in entries.items() if record is not None and not entry)
     return Evaluation(data, dataset.digest, maps_dir, cut, record, parts, missing, unrecorded)
 
 
-def _cut(threshold: float | None, located: tuple[Record, Path] | None) -> Cut:
+def _threshold(threshold: float | None, located: tuple[Record, Path] | None, classes: Classes) -> Threshold:
     if threshold is not None:
-        return Cut(threshold, "fixed-0.5" if threshold == 0.5 else "given", "--threshold")
+        refuse_threshold(classes)
+        return Threshold(threshold, "fixed-0.5" if threshold == 0.5 else "given", "--threshold")
+    if classes.kind == "multiclass":
+        return Threshold(None, ARGMAX, "the classes")
     if located is not None:
         record, path = located
-        return Cut(float(record["threshold"]), str(record["threshold_source"]), str(path))
-    return Cut(0.5, "fixed-0.5", "the default, as there is no predictions.json")
+        return Threshold(float(record["threshold"]), str(record["threshold_source"]), str(path))
+    return Threshold(0.5, "fixed-0.5", "the default, as there is no predictions.json")
 
 
-def _row(item: Item) -> Row:
-    return Row(item.name, "test", item.image, vessels=item.vessels, fov=item.fov, group=item.group)
+def _check_classes(record: Record | None, classes: Classes, data: str) -> None:
+    predicted = classes.names if record is None else tuple(record.get("classes", {}).get("names", classes.names))
+    if predicted != classes.names:
+        raise RequestError(
+            f"the maps are of {', '.join(predicted)}, and {data} has labels of {', '.join(classes.names)}; "
+            "give maps of a model that was trained on the same classes"
+        )
 
 
-def _maps(folder: Path, items: list[Item], recursive: bool) -> dict[str, Path]:
-    """The map of each item that has one."""
+def _maps(folder: Path, rows: list[Row], recursive: bool) -> dict[str, Path]:
+    """The map of each row that has one."""
     by_stem: dict[str, list[Path]] = {}
     for path in image_files(folder, recursive):
         by_stem.setdefault(path.stem, []).append(path)
     maps: dict[str, Path] = {}
-    for item in items:
-        paths = by_stem.get(item.name) or by_stem.get(_number(item.name), [])
+    for row in rows:
+        paths = by_stem.get(row.name) or by_stem.get(_number(row.name), [])
         if len(paths) > 1:
-            raise DatasetError(f"{paths[0]} and {paths[1]} are both named like {item.name}; give the folder of one")
+            raise DatasetError(f"{paths[0]} and {paths[1]} are both named like {row.name}; give the folder of one")
         if paths:
-            maps[item.name] = paths[0]
+            maps[row.name] = paths[0]
     return maps
 
 
@@ -292,9 +323,9 @@ def _number(name: str) -> str:
     return digits if digits.isdigit() else name
 
 
-def _entries(record: Record | None, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
-    """The record's entry for each item's image file, by the item's name; empty where it has none."""
+def _entries(record: Record | None, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """The record's entry for each row's image file, by the row's name; empty where it has none."""
     if record is None:
-        return {item.name: {} for item in items}
+        return {row.name: {} for row in rows}
     by_digest = {entry.get("sha256"): entry for entry in record["images"].values()}
-    return {item.name: by_digest.get(sha256_file(item.image), {}) for item in items}
+    return {row.name: by_digest.get(sha256_file(row.image.path), {}) for row in rows}

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from segkit.models import heads
 from segkit.tasks.settings import InferenceSettings
 
 View = tuple[int, bool]
@@ -20,19 +21,19 @@ VIEWS: dict[str, tuple[View, ...]] = {
 
 def probabilities(
     network: Callable[[Tensor], Tensor], image: Float[Tensor, "n c h w"], settings: InferenceSettings
-) -> Float[Tensor, "n 1 h w"]:
-    """Vessel probabilities of `image` in [0, 1], averaged over views, in float32.
+) -> Float[Tensor, "n k h w"]:
+    """Class probabilities of `image` in [0, 1], averaged over views, in float32.
 
     `network` gives logits. With `settings.tile` the views are averaged inside each tile and the tiles blended with a
     Gaussian, so that both work together.
     """
 
-    def look(part: Tensor) -> Tensor:
-        views = [network(turned).float().sigmoid() for turned in _views(part, settings.tta)]
+    def predict(part: Tensor) -> Tensor:
+        views = [heads.probabilities(network(turned)) for turned in _views(part, settings.tta)]
         return torch.stack([_undo(probs, view) for probs, view in zip(views, VIEWS[settings.tta], strict=True)]).mean(0)
 
     if settings.tile is None or max(image.shape[-2:]) <= settings.tile:
-        return look(image)
+        return predict(image)
     from monai.inferers.utils import sliding_window_inference
 
     height, width = (min(settings.tile, side) for side in image.shape[-2:])
@@ -40,7 +41,7 @@ def probabilities(
         inputs=image,
         roi_size=(height, width),
         sw_batch_size=1,
-        predictor=look,
+        predictor=predict,
         overlap=0.5,
         roi_weight_map=_blending(height, width, image),
     )

@@ -1,4 +1,4 @@
-"""Trained models looking at images: each image at its own size in, its vessel probabilities at that size out."""
+"""Inference: an image of any size in, class probabilities of the same size out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +13,17 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import nn
 
 from segkit.core import images
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import ImageError
 from segkit.core.manifest import Row
 from segkit.core.wording import counted
-from segkit.data.fov import read_fov
+from segkit.data import labels
+from segkit.data.fov import read_region
 from segkit.data.geometry import Geometry
 from segkit.data.settings import GeometrySettings
-from segkit.metrics.curves import first_vessel_level, quantise
+from segkit.metrics.curves import first_positive_level, quantise
 from segkit.models import channels_last
+from segkit.models.heads import outputs
 from segkit.tasks.combine import Rule, combine
 from segkit.tasks.inference import probabilities
 from segkit.tasks.settings import InferenceSettings
@@ -30,14 +33,14 @@ Probs = npt.NDArray[np.float32]
 
 
 class Predictor(nn.Module, ABC):
-    """A model as its user sees it: an image of any size to vessel probabilities of that size."""
+    """A trained model: an image of any size to class probabilities of that size."""
 
     threshold: float
-    """Probability from which a pixel is vessel."""
+    """Binary tasks: the probability from which a pixel is positive."""
 
     @abstractmethod
     def forward(self, image: Image, inference: InferenceSettings) -> Probs:
-        """Probabilities (h, w) of a uint8 image (h, w, 3)."""
+        """Probabilities (k, h, w) of a uint8 image (h, w, 3)."""
 
 
 class NetworkPredictor(Predictor):
@@ -54,8 +57,8 @@ class NetworkPredictor(Predictor):
         plan = Geometry.plan(self.geometry, image.shape[0], image.shape[1], self.stride)
         device = next(self.network.parameters()).device
         batch = torch.from_numpy(plan.image(image)).to(device).permute(2, 0, 1)[None].float() / 255
-        probs = probabilities(self._look, batch, self._whole_tiles(inference))
-        return plan.probs_back(probs[0, 0].cpu().numpy())
+        probs = probabilities(self._logits, batch, self._whole_tiles(inference))
+        return plan.probs_back(probs[0].cpu().numpy())
 
     def _whole_tiles(self, inference: InferenceSettings) -> InferenceSettings:
         """The settings with the tile's side rounded up to a multiple of the network's stride."""
@@ -63,9 +66,8 @@ class NetworkPredictor(Predictor):
             return inference
         return inference.model_copy(update={"tile": -(-inference.tile // self.stride) * self.stride})
 
-    def _look(self, batch: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(batch.contiguous(memory_format=torch.channels_last))
-        return logits
+    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
+        return outputs(self.network(batch.contiguous(memory_format=torch.channels_last))).logits
 
 
 class EnsemblePredictor(Predictor):
@@ -92,13 +94,13 @@ class EnsemblePredictor(Predictor):
 
 
 class Named(TypedDict):
-    """One image to look at."""
+    """One image to predict."""
 
     name: str
     image: Image
     """(h, w, 3)"""
-    fov: npt.NDArray[np.bool_]
-    """(h, w); outside it nothing is vessel"""
+    region: npt.NDArray[np.bool_]
+    """(h, w); what lies outside is not predicted"""
 
 
 Report = Callable[[Row, str, str], None]
@@ -143,20 +145,22 @@ class ImageLoader:
     def __iter__(self) -> Iterator[Named]:
         for row in self.rows:
             try:
-                image = images.read_image(row.image)
-                fov = read_fov(row, image)
-                if fov.shape != image.shape[:2]:
-                    sizes = [f"{shape[1]}x{shape[0]}" for shape in (fov.shape, image.shape)]
-                    raise ImageError(f"{row.fov} is {sizes[0]} pixels, its image {sizes[1]}; give masks of that size")
+                image = images.read_image(*row.image)
+                region = read_region(row, image)
+                if region.shape != image.shape[:2]:
+                    sizes = [f"{shape[1]}x{shape[0]}" for shape in (region.shape, image.shape)]
+                    raise ImageError(
+                        f"{row.region} is {sizes[0]} pixels, its image {sizes[1]}; give masks of that size"
+                    )
             except ImageError as error:
                 if self.report is None:
                     raise
                 self.report(row, "error", str(error))
                 continue
             if self.report is not None:
-                for text in photograph_warnings(row.image, image):
+                for text in photograph_warnings(row.image.path, image):
                     self.report(row, "warning", text)
-            yield Named(name=row.name, image=image, fov=fov)
+            yield Named(name=row.name, image=image, region=region)
 
 
 def image_loader(rows: Sequence[Row], rank: int, world_size: int, report: Report | None = None) -> ImageLoader:
@@ -171,18 +175,23 @@ class MapWriter(BasePredictionWriter):
     """Writes each map when it is computed; every rank its own.
 
     Args:
-        probs_dir: takes `<name>.png`, 16 bit.
-        binary_dir: takes `<name>.png` with 255 where a probability, as stored, reaches the threshold; None for none.
-        threshold: of the binary maps.
+        probs_dir: takes the probabilities, 16 bit (`segkit.data.labels.probs_path`).
+        classes: what the model predicts.
+        labels_dir: takes the prediction as `<name>.png`: 255 where a probability, as stored, reaches the threshold, or
+            the index of the most probable class; None for none.
+        threshold: of binary predictions.
     """
 
-    def __init__(self, probs_dir: Path, binary_dir: Path | None = None, threshold: float = 0.5) -> None:
+    def __init__(
+        self, probs_dir: Path, classes: Classes = VESSEL, labels_dir: Path | None = None, threshold: float = 0.5
+    ) -> None:
         super().__init__("batch")
-        self.probs_dir, self.binary_dir, self.threshold = probs_dir, binary_dir, threshold
+        self.probs_dir, self.classes, self.labels_dir, self.threshold = probs_dir, classes, labels_dir, threshold
 
     def paths(self, name: str) -> list[Path]:
         """The files of an image."""
-        return [folder / f"{name}.png" for folder in (self.probs_dir, self.binary_dir) if folder is not None]
+        maps = [labels.probs_path(self.probs_dir, name, self.classes)]
+        return maps if self.labels_dir is None else [*maps, self.labels_dir / f"{name}.png"]
 
     def missing(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that lack a file; files are whole or absent."""
@@ -191,7 +200,10 @@ class MapWriter(BasePredictionWriter):
     def write_on_batch_end(
         self, trainer: L.Trainer, pl_module: Any, prediction: Probs, batch_indices: Any, batch: Named, *_: Any
     ) -> None:
-        name = f"{batch['name']}.png"
-        images.write_probs(self.probs_dir / name, prediction)
-        if self.binary_dir is not None:
-            images.write_mask(self.binary_dir / name, quantise(prediction) >= first_vessel_level(self.threshold))
+        probs, *others = self.paths(batch["name"])
+        labels.write_probs(probs, prediction)
+        for path in others:
+            stored = quantise(prediction)
+            binary = self.classes.kind == "binary"
+            cut = stored[0] >= first_positive_level(self.threshold) if binary else stored.argmax(0).astype(np.uint8)
+            labels.write_labels(path, cut, self.classes)

@@ -5,10 +5,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, sha256_file, write_json
 from segkit.core.manifest import Row
 from segkit.core.run_folder import RecordedFolder
+from segkit.data.labels import probs_path
 from segkit.tasks.settings import InferenceSettings
 
 RECORD = "predictions.json"
@@ -42,33 +44,42 @@ def _image_entry(row: Row, splits: Mapping[str, str] | None) -> dict[str, Any]:
     `model_split` is "train" or "val" for an image the model was trained on or chosen with, None for any other; it is
     absent if the model does not record its images.
     """
-    entry: dict[str, Any] = {"file": row.image.name}
+    entry: dict[str, Any] = {"file": row.image.path.name}
     try:
-        entry |= {"bytes": row.image.stat().st_size, "sha256": sha256_file(row.image)}
-        entry["fov"] = "estimated" if row.fov is None else "given"
-        if row.fov is not None:
-            entry["fov_sha256"] = sha256_file(row.fov)
+        entry |= {"bytes": row.image.path.stat().st_size, "sha256": sha256_file(row.image.path)}
+        entry["fov"] = "estimated" if row.region is None else "given"
+        if row.region is not None:
+            entry["fov_sha256"] = sha256_file(row.region.path)
     except OSError:  # reading the image will say why
         return entry
     return entry if splits is None else entry | {"model_split": splits.get(entry["sha256"])}
 
 
+def refuse_threshold(classes: Classes) -> None:
+    """Raise RequestError where predictions do not depend on a threshold that was given."""
+    if classes.kind == "multiclass":
+        names = ", ".join(classes.names)
+        raise RequestError(f"--threshold is for one class; of {names} the most probable one is predicted: leave it out")
+
+
 class PredictionFolder:
     """Where `segkit predict` writes: maps of one model, at one threshold, augmentation and tile."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._recorded = RecordedFolder(folder, RECORD, "probs/**/*.png", "predictions", "made")
+    def __init__(self, folder: Path, classes: Classes = VESSEL) -> None:
+        self.folder, self.classes = folder, classes
+        self._recorded = RecordedFolder(folder, RECORD, "probs/**/*.*", "predictions", "made")
 
     @property
     def kind_dirs(self) -> tuple[Path, Path]:
-        """The folders of the probabilities (16 bit) and of the maps at the threshold (0 and 255)."""
+        """The folders of the probabilities (16 bit) and of the predicted label maps."""
         probs, binary = KINDS
         return self.folder / probs, self.folder / binary
 
     def maps(self, name: str) -> dict[str, Path]:
         """The files of an image, "probs" and "binary"."""
-        return {kind: self.folder / kind / f"{name}.png" for kind in KINDS}
+        probs_dir, labels_dir = self.kind_dirs
+        probs, binary = KINDS
+        return {probs: probs_path(probs_dir, name, self.classes), binary: labels_dir / f"{name}.png"}
 
     def lock(self, on_wait: Callable[[str], None], rows: Iterable[Row]) -> AbstractContextManager[None]:
         """Be the only process that writes into the folder; as `RecordedFolder.lock`."""
@@ -97,7 +108,7 @@ class PredictionFolder:
         entries, missing = {}, []
         for row in rows:
             old = known.get(row.name, {})
-            new = {**record["images"][row.name], "path": str(row.image.absolute())}
+            new = {**record["images"][row.name], "path": str(row.image.path.absolute())}
             maps = self.maps(row.name).values()
             predicted = [path for path in maps if path.exists()]
             if _same_input(old, new):
@@ -131,7 +142,8 @@ class PredictionFolder:
             else:
                 entry["warnings"] = [*entry.get("warnings", ()), text]
         for name, entry in record["images"].items():
-            entry |= {kind: f"{kind}/{name}.png" for kind, path in self.maps(name).items() if path.exists()}
+            maps = {kind: path for kind, path in self.maps(name).items() if path.exists()}
+            entry |= {kind: path.relative_to(self.folder).as_posix() for kind, path in maps.items()}
         self._write(record)
 
     def _write(self, record: Record) -> None:

@@ -15,9 +15,16 @@ from segkit.core.versions import git_commit, installed_versions
 from segkit.core.wording import counted
 from segkit.tasks.ensemble import predict
 from segkit.tasks.prediction import MapWriter
-from segkit.tasks.prediction_folder import RECORD, PredictionFolder, Record, Remark, prediction_record
+from segkit.tasks.prediction_folder import (
+    RECORD,
+    PredictionFolder,
+    Record,
+    Remark,
+    prediction_record,
+    refuse_threshold,
+)
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
-from segkit.tasks.weights import describe_model, load_predictor
+from segkit.tasks.weights import describe_model, load_predictor, read_card
 
 MAX_NAMED = 8
 """Files named in an error."""
@@ -50,14 +57,17 @@ def predict_folder(
 
     Raises:
         WeightsError: `weights` holds no whole model.
-        RequestError: `out` holds predictions that were made otherwise.
+        RequestError: `out` holds predictions that were made otherwise, or a threshold is given for several classes.
         SegkitError: at the end, if an image could not be read.
     """
     model = describe_model(weights)
+    classes = read_card(weights).classes
     if threshold is not None:
+        refuse_threshold(classes)
         model |= {"threshold": threshold, "threshold_source": "given"}
-    folder = PredictionFolder(out)
-    writer = MapWriter(*folder.kind_dirs, model["threshold"])
+    folder = PredictionFolder(out, classes)
+    probs_dir, labels_dir = folder.kind_dirs
+    writer = MapWriter(probs_dir, classes, labels_dir, model["threshold"])
     remarks: list[Remark] = []
 
     def report(row: Row, kind: str, text: str) -> None:
@@ -102,9 +112,10 @@ def _conclude(
     failed = [row for row in rows if "binary" not in record["images"][row.name]]
     kept = len(rows) - num_missing
     before = f" ({kept} of them from an earlier run)" if kept else ""
+    cut = f"threshold {record['threshold']:.3f}, " if folder.classes.kind == "binary" else ""
     say(
-        f"{counted(len(rows) - len(failed), 'image')}{before}: probabilities in {probs_dir}, vessels (threshold "
-        f"{record['threshold']:.3f}, {record['threshold_source']}) in {binary_dir}"
+        f"{counted(len(rows) - len(failed), 'image')}{before}: probabilities in {probs_dir}, "
+        f"{', '.join(folder.classes.names)} ({cut}{record['threshold_source']}) in {binary_dir}"
     )
     if failed:
         names = ", ".join(str(row.image) for row in failed[:MAX_NAMED])

@@ -1,4 +1,4 @@
-"""Fit, validate and predict a vessel segmentation network."""
+"""Fit and validate a segmentation network."""
 
 from typing import Any
 
@@ -8,26 +8,26 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.seeding import derive_seed
 from segkit.data.sample import Batch
-from segkit.metrics.vessel import VesselMetrics
+from segkit.metrics.epoch import SegmentationMetrics
 from segkit.models import build_model, channels_last
-from segkit.models.losses import LOSSES
-from segkit.tasks.inference import probabilities
+from segkit.models.heads import outputs, probabilities
+from segkit.models.losses import build_loss
 from segkit.tasks.schedules import learning_rate_factor
-from segkit.tasks.settings import InferenceSettings, PhaseSettings, TrainSettings
+from segkit.tasks.settings import PhaseSettings, TrainSettings
 
 
 class SegmentationTask(L.LightningModule):
-    """One training phase of one network; its predictions are vessel probabilities."""
+    """One training phase of one network."""
 
-    def __init__(self, settings: TrainSettings, phase: PhaseSettings, seed: int = 0) -> None:
+    def __init__(self, settings: TrainSettings, phase: PhaseSettings, seed: int = 0, classes: Classes = VESSEL) -> None:
         super().__init__()
         self.settings = settings
         self.phase = phase
         self.seed = seed
-        self.inference = InferenceSettings()
-        self.model = channels_last(build_model(settings.model))
+        self.model = channels_last(build_model(settings.model, classes.num_channels))
         self.averaged = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(phase.ema_decay), use_buffers=False)
             if phase.ema_decay
@@ -35,8 +35,8 @@ class SegmentationTask(L.LightningModule):
         )
         if self.averaged is not None:
             self.averaged.requires_grad_(False)
-        self.loss = LOSSES[settings.loss]
-        self.val_metrics = VesselMetrics()
+        self.loss = build_loss(settings.loss)
+        self.val_metrics = SegmentationMetrics(classes)
 
     @property
     def best_model(self) -> torch.nn.Module:
@@ -49,10 +49,9 @@ class SegmentationTask(L.LightningModule):
         if self.averaged is not None:
             self.averaged.module.load_state_dict(weights)
 
-    def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
-        """Image in [0, 1] to vessel logits, by the network that is kept."""
-        logits: Tensor = self.best_model(image.contiguous(memory_format=torch.channels_last))
-        return logits
+    def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
+        """Image in [0, 1] to logits, by the network that is kept."""
+        return outputs(self.best_model(image.contiguous(memory_format=torch.channels_last))).logits
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # DropBlock draws from torch's generator, alike on all ranks: a function of seed, step and the image's place in
@@ -60,10 +59,14 @@ class SegmentationTask(L.LightningModule):
         torch.manual_seed(derive_seed(self.seed, "step", self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.model(batch["image"].contiguous(memory_format=torch.channels_last))
-        each = self.loss(logits, batch["vessels"], batch["pixel_weight"])
-        loss = (each * batch["weight"]).mean()
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=len(each))
+        result = outputs(self.model(batch["image"].contiguous(memory_format=torch.channels_last)))
+        per_image = self.loss(result.logits, batch["target"], batch["pixel_weight"])
+        for auxiliary in result.auxiliary:
+            weight = self.settings.model.auxiliary_weight / len(result.auxiliary)
+            per_image = per_image + weight * self.loss(auxiliary, batch["target"], batch["pixel_weight"])
+        loss = (per_image * batch["weight"]).mean()
+        num = len(per_image)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=num)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -71,16 +74,12 @@ class SegmentationTask(L.LightningModule):
             self.averaged.update_parameters(self.model)  # buffers, such as a batch norm's means, are copied
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.val_metrics.update(self(batch["image"]).float().sigmoid(), batch["vessels"], batch["fov"])
+        self.val_metrics.update(probabilities(self(batch["image"])), batch["target"], batch["region"])
 
     def on_validation_epoch_end(self) -> None:
         values = self.val_metrics.compute()
         self.log_dict({f"val/{name}": torch.as_tensor(float(value)) for name, value in values.items()})
         self.val_metrics.reset()
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, "n 1 h w"]:
-        """Vessel probabilities at the network's size."""
-        return probabilities(self, batch["image"], self.inference)
 
     def configure_optimizers(self) -> Any:
         chosen = self.phase.optimizer

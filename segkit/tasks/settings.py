@@ -6,9 +6,7 @@ from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
 from segkit.data.settings import FeedSettings, GeometrySettings
-from segkit.models.settings import ModelSettings, SAUNetSettings
-
-LossName = Literal["bce", "dice", "bce-dice", "bce-mcc"]
+from segkit.models.settings import NAMED_LOSSES, LossSettings, ModelSettings, SAUNetSettings
 
 
 class RuntimeSettings(Settings):
@@ -96,8 +94,9 @@ class TrainSettings(Settings):
 
     model: ModelSettings = SAUNetSettings()
     geometry: GeometrySettings = GeometrySettings()
-    loss: LossName = "bce-dice"
-    """`bce`, soft `dice`, their average `bce-dice` (the paper), or `bce-mcc` (SA-UNetv2)."""
+    loss: LossSettings = NAMED_LOSSES["bce-dice"]
+    """`bce`, soft `dice`, their average `bce-dice` (the paper), `bce-mcc` (SA-UNetv2), or a list of terms, each with
+    its name (`ce`, `dice`, `mcc`), weight and settings."""
     monitor: Literal["val/dice", "val/auroc", "val/auprc", "val/mcc"] = "val/dice"
     """The validation metric that chooses the weights to keep."""
     phases: Annotated[tuple[PhaseSettings, ...], Field(min_length=1)] = (PhaseSettings(),)
@@ -108,7 +107,7 @@ class TrainSettings(Settings):
 
 
 class InferenceSettings(Settings):
-    """How a trained network looks at an image."""
+    """How a trained network predicts an image."""
 
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) views."""

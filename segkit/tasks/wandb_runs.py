@@ -1,6 +1,7 @@
 """W&B runs: how one begins, what may be sent, and whether the server answers. Free of torch; wandb is imported late."""
 
 import configparser
+import hashlib
 import http.client
 import netrc
 import os
@@ -105,7 +106,8 @@ def without_folders(config: Any) -> Any:
     """The configuration as W&B can flatten it, without places on this machine.
 
     A list of sections becomes a section with the keys "0", "1", ..., so that `teacher.phases.0.epochs` is a key of its
-    own. Of `source` the reader's name stays (`drive:/data/DRIVE` becomes `drive`), of `init_from` the file's.
+    own. Of `source` the reader's name stays (`drive:/data/DRIVE` becomes `drive`), of `init_from` the file's,
+    and of `group_pattern`, which may spell patients' names, the digest.
     """
     if isinstance(config, Mapping):
         return {key: _without_folder(key, value) for key, value in config.items()}
@@ -121,6 +123,8 @@ def _without_folder(key: str, value: Any) -> Any:
         return value.partition(":")[0]
     if key == "init_from" and isinstance(value, str):
         return Path(value).name
+    if key == "group_pattern" and isinstance(value, str):
+        return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
     return without_folders(value)
 
 

@@ -13,11 +13,13 @@ from pydantic import ConfigDict, Field, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from segkit.core.classes import VESSEL, Classes
 from segkit.core.config import Settings, validate
 from segkit.core.errors import ConfigError, WeightsError
 from segkit.core.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from segkit.core.outputs import FINISHED
 from segkit.data.settings import GeometrySettings
+from segkit.metrics.score import ARGMAX, Cut
 from segkit.models import build_model
 from segkit.models.settings import ModelSettings
 from segkit.tasks.combine import Rule
@@ -29,17 +31,25 @@ S = TypeVar("S", bound=Settings)
 
 
 class ModelCard(Settings):
-    """What a model folder says of itself."""
+    """The description of a model, `model.json`."""
 
     kind: Literal["network", "ensemble"]
+    classes: Classes = VESSEL
+    """What the model predicts."""
     threshold: float = Field(ge=0, le=1)
-    """Probability from which a pixel is vessel."""
+    """Binary tasks: the probability from which a pixel is positive."""
     threshold_source: str
-    """"fixed-0.5" or "val-best-dice"."""
+    """"fixed-0.5" or "val-best-dice"; "argmax" of several classes."""
     val_dice: float | None
-    """Pooled Dice inside the fov on the validation images, at that threshold; optimistic, being chosen there."""
+    """Pooled Dice inside the region on the validation images, at that threshold (of several classes the mean);
+    optimistic, being chosen there."""
     details: dict[str, Any]
     """A network's settings, or an ensemble's rule and weights; and what the reader may want to know besides."""
+
+    @property
+    def cut(self) -> Cut:
+        """What makes the model's probabilities a prediction."""
+        return ARGMAX if self.classes.kind == "multiclass" else self.threshold
 
 
 class NetworkDetails(Settings):
@@ -76,6 +86,7 @@ def save_network(
     threshold: float = 0.5,
     threshold_source: str = "fixed-0.5",
     val_dice: float | None = None,
+    classes: Classes = VESSEL,
     **record: Any,
 ) -> None:
     """Write a network's folder; `record` is kept in `model.json` for the reader."""
@@ -83,7 +94,7 @@ def save_network(
     with atomic_path(folder / TENSORS) as temporary:
         save_file({name: value.contiguous().cpu() for name, value in state.items()}, temporary)
     details = {"model": model.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json"), **record}
-    _write_card(folder, "network", threshold, threshold_source, val_dice, details)
+    _write_card(folder, "network", classes, threshold, threshold_source, val_dice, details)
 
 
 def save_ensemble(
@@ -96,11 +107,20 @@ def save_ensemble(
     val_dice: float | None,
     **record: Any,
 ) -> None:
-    """Write an ensemble's folder with a copy of each member's."""
+    """Write an ensemble's folder with a copy of each member's.
+
+    Raises:
+        WeightsError: the members predict different classes.
+    """
+    classes = {name: read_card(member).classes for name, member in members.items()}
+    first, *others = classes.values()
+    if any(other.names != first.names for other in others):
+        listed = "; ".join(f"{name}: {', '.join(of.names)}" for name, of in classes.items())
+        raise WeightsError(f"the members of an ensemble predict the same classes, and these do not: {listed}")
     for name, member in members.items():
         copy_model(member, folder / MEMBERS / name)
     details = {"members": list(members), "rule": rule, "weights": list(weights), **record}
-    _write_card(folder, "ensemble", threshold, threshold_source, val_dice, details)
+    _write_card(folder, "ensemble", first, threshold, threshold_source, val_dice, details)
 
 
 def copy_model(source: Path, folder: Path) -> None:
@@ -120,13 +140,21 @@ def copy_model(source: Path, folder: Path) -> None:
 def _write_card(
     folder: Path,
     kind: Literal["network", "ensemble"],
+    classes: Classes,
     threshold: float,
     threshold_source: str,
     val_dice: float | None,
     details: dict[str, Any],
 ) -> None:
-    score = None if val_dice is None or math.isnan(val_dice) else val_dice  # nan where no image shows a vessel
-    card = ModelCard(kind=kind, threshold=threshold, threshold_source=threshold_source, val_dice=score, details=details)
+    score = None if val_dice is None or math.isnan(val_dice) else val_dice  # nan where no image shows the class
+    card = ModelCard(
+        kind=kind,
+        classes=classes,
+        threshold=threshold,
+        threshold_source=threshold_source,
+        val_dice=score,
+        details=details,
+    )
     write_json(folder / DESCRIPTION, card.model_dump(mode="json"))
 
 
@@ -159,8 +187,8 @@ def describe_model(folder: Path) -> dict[str, Any]:
     """What identifies the model in `folder`, as JSON.
 
     Keys: `weights` (the folder), `weights_sha256` (of all its files), `kind`, `stage` and `fingerprint` (None outside a
-    finished stage), `threshold`, `threshold_source`, `files` (sha256 by path), and `images`: "train" or "val" by the
-    sha256 of each image file that the model was trained on or chosen with, None if the model does not record it.
+    finished stage), `classes`, `threshold`, `threshold_source`, `files` (sha256 by path), and `images`: "train" or
+    "val" by the sha256 of each image file that the model was trained on or chosen with, None if it does not record it.
 
     Raises:
         WeightsError: as `read_card`, or a file of the model is missing.
@@ -179,6 +207,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "kind": card.kind,
         "stage": stage.get("stage"),
         "fingerprint": stage.get("fingerprint"),
+        "classes": card.classes.model_dump(mode="json"),
         "threshold": card.threshold,
         "threshold_source": card.threshold_source,
         "files": digests,
@@ -229,7 +258,7 @@ def load_predictor(folder: Path) -> Predictor:
         thresholds = [member.threshold for member in members]
         return EnsemblePredictor(members, ensemble.rule, ensemble.weights, thresholds, card.threshold)
     details = _described(NetworkDetails, card.details, folder)
-    network = build_model(details.model)
+    network = build_model(details.model, card.classes.num_channels)
     load_tensors(network, folder / TENSORS)
     return NetworkPredictor(network, details.geometry, details.model.stride, card.threshold)
 
@@ -245,7 +274,7 @@ def load_encoder(folder: Path) -> NetworkPredictor:
         raise WeightsError(f"{folder} is an ensemble; features come from one network, such as a member or a teacher")
     if not hasattr(predictor.network, "features"):
         kind = read_card(folder).details["model"]["name"]
-        raise WeightsError(f"{folder} is a {kind}, which has no encoder to look through; give a sa-unet")
+        raise WeightsError(f"{folder} is a {kind}, which has no encoder to look through; give a sa-unet or a unet")
     return predictor
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from gan import weights
-from gan.generator import Generator
+from gan.checkpoints import weights
+from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from tests.gan.small_networks import networks, tiny
 

@@ -139,7 +139,7 @@ def test_what_is_missing_skips_a_step_with_its_reason(request_here, monkeypatch)
 
 def test_only_files_with_tests_for_a_gpu_are_collected(request_here):
     files = [word for word in gpu_steps._tests(request_here) if word.endswith(".py")]
-    assert "tests/gan/test_precision.py" in files
+    assert "tests/gan/networks/test_precision.py" in files
     assert "tests/cli/test_main.py" not in files
     assert all((REPOSITORY / name).is_file() for name in files)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.data.readers import open_dataset
+from segkit.data.readers import open_dataset, part_of
 from tests.data import chase
 from tests.pipelines.tiny import files_below, segkit_here
 
@@ -16,7 +16,7 @@ def test_phantoms_are_drawn_and_can_be_read(tmp_path: Path, capsys: pytest.Captu
     out = tmp_path / "phantoms"
     assert segkit_here("data", "phantom", "--out", str(out), *SMALL) == 0
     assert capsys.readouterr().out == (f"2 training and 1 test phantoms of 52x48 in {out}; use as drive:{out}\n")
-    assert [item.part for item in open_dataset(f"drive:{out}").items] == ["test", "training", "training"]
+    assert [part_of(row) for row in open_dataset(f"drive:{out}").rows] == ["test", "training", "training"]
     assert len(files_below(out)) == 3 * 3 + 1
 
 

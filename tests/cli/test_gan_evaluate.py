@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from gan import weights
-from gan.sampling import read_generator
+from gan.checkpoints import weights
+from gan.drawing.sampling import read_generator
 from pipelines.fidelity import files
 from segkit.core import images
 from tests.pipelines.tiny import segkit_here
@@ -228,7 +228,7 @@ def test_a_torchscript_file_measures_without_vessels(
 def test_a_gan_of_one_channel_is_measured_like_any(gan: Path, teacher: Path, tmp_path: Path) -> None:
     settings, _ = read_generator(gan)
     grey = settings.model_copy(update={"image_channels": 1})
-    from gan.generator import Generator
+    from gan.networks.generator import Generator
 
     torch.manual_seed(0)
     weights.save(tmp_path / "grey", {weights.GENERATOR_EMA: Generator(grey)}, grey)

@@ -36,7 +36,7 @@ def test_the_command_draws_the_official_images_of_given_latents(
     imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int
 ) -> None:
     z, expected = numbers("networks")["z"], levels(numbers("networks")[f"image{k}"].numpy())
-    monkeypatch.setattr("gan.sampling.latent", lambda seed, z_dim: z[seed : seed + 1])
+    monkeypatch.setattr("gan.drawing.sampling.latent", lambda seed, z_dim: z[seed : seed + 1])
     difference = np.abs(drawn(imported, tmp_path / "out", len(z), *TRUNCATIONS[k]) - expected)
     assert expected.std() > 10
     assert difference.max() <= 1

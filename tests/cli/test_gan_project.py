@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gan.data import fit_to_square
-from gan.noise import synthesise
-from gan.sampling import generate, levels_8bit, read_generator, styles
+from gan.drawing.sampling import generate, levels_8bit, read_generator, styles
+from gan.networks.noise import synthesise
+from gan.training.data import fit_to_square
 from segkit.core import images
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
@@ -130,7 +130,7 @@ def test_on_a_gpu_the_mean_image_to_compare_with_is_drawn_unrounded(
         return synthesise(*args)
 
     monkeypatch.setattr(repeatable, "repeatable_on_gpu", lambda device: on_gpu(torch.device("cuda")))
-    monkeypatch.setattr("gan.noise.synthesise", drawn)
+    monkeypatch.setattr("gan.networks.noise.synthesise", drawn)
     assert project(weights, tmp_path / "out", photo, "--steps", "1") == 0
     assert unrounded == [True]
 

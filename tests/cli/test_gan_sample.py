@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan.sampling import generate, read_generator
+from gan.drawing.sampling import generate, read_generator
 from segkit.core import images
 from tests.cli.gans import save_gan
 from tests.gan.small_networks import networks, states, tiny

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan.sampling import draw_styles, generate, levels_8bit, read_generator, styles
+from gan.drawing.sampling import draw_styles, generate, levels_8bit, read_generator, styles
 from segkit.core import images
 from tests.cli.gans import save_gan
 from tests.pipelines.tiny import segkit_here

@@ -57,8 +57,7 @@ def test_a_folder_of_images_gives_probabilities_and_vessels_at_their_own_size(
         np.testing.assert_array_equal(vessels, probs >= np.float32(read_card(teacher).threshold))
     threshold = f"{read_card(teacher).threshold:.3f}"
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"2 images: probabilities in {out / 'probs'}, "
-        f"vessels (threshold {threshold}, val-best-dice) in {out / 'binary'}"
+        f"2 images: probabilities in {out / 'probs'}, vessel (threshold {threshold}, val-best-dice) in {out / 'binary'}"
     )
 
 

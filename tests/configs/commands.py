@@ -12,7 +12,7 @@ from segkit.cli import cli
 def blocks(text: str) -> Iterator[str]:
     """Lines of indented blocks that begin with a command of ours, without shell comments and redirections."""
     for line in text.splitlines():
-        if re.match(r"(    |\t)(segkit|make|pip|python)\b", line):
+        if re.match(r"(    |\t)(segkit|make|pip|python)( |$)", line):
             yield re.split(r" #| > ", line)[0].strip()
 
 

@@ -34,6 +34,13 @@ def test_every_finding_is_reported_at_once_errors_first(tmp_path: Path) -> None:
     assert [word in message for word, (_, message) in zip(words, found, strict=True)] == [True] * 6
 
 
+@pytest.mark.parametrize("part", ["", "training"])
+def test_images_in_sub_folders_are_not_passed_over_silently(tmp_path: Path, part: str) -> None:
+    folder = chase.write(tmp_path / part) / "images" / "more"
+    chase.draw(folder / "x.png", 99)
+    assert findings(tmp_path) == [("warning", f"ignored: {folder}/ (1 image); sub-folders are not read")]
+
+
 def test_images_without_labels_do_not_become_test_images(tmp_path: Path) -> None:
     chase.write(tmp_path)
     for name in ("Image_02L", "Image_09R"):
@@ -52,7 +59,7 @@ def test_images_without_labels_are_test_images_where_the_folder_is_divided(tmp_p
         chase.draw(tmp_path / "test" / "images" / f"{name}.png", 50 + number)
     dataset = readers.open_dataset(f"folder:{tmp_path}")
     assert readers.check(dataset).findings == ()
-    assert [item.name for item in dataset.items if item.part == "test"] == chase.NAMES[20:]
+    assert [row.name for row in dataset.rows if row.split == "test"] == chase.NAMES[20:]
     (tmp_path / "training" / "masks" / "Image_01L.png").unlink()
     [(severity, message)] = findings(tmp_path)
     assert severity == "error"

@@ -7,7 +7,7 @@ import torch
 
 from segkit.core import images
 from segkit.core.errors import ConfigError, DatasetError
-from segkit.core.manifest import Manifest, Row
+from segkit.core.manifest import Manifest, Row, Source
 from segkit.data.datamodule import SegmentationDataModule, rank_share, read_picture
 from segkit.data.settings import FeedSettings, GeometrySettings
 
@@ -26,17 +26,19 @@ def make_row(folder, number, split="train", origin="real", size=(HEIGHT, WIDTH),
     """A row with its files: random image, random map, a field of view that leaves out two rows."""
     rng = np.random.default_rng(number)
     name = f"{origin}-{number}"
-    paths = {kind: folder / f"{name}-{kind}.png" for kind in ("image", "vessels", "fov")}
+    paths = {kind: folder / f"{name}-{kind}.png" for kind in ("image", "labels", "region")}
     images.write_image(paths["image"], rng.integers(0, 256, (*size, 3), dtype=np.uint8))
     probs = rng.random(size, dtype=np.float32)
     if origin == "real":
-        images.write_mask(paths["vessels"], probs > 0.8)
+        images.write_mask(paths["labels"], probs > 0.8)
     else:
-        images.write_probs(paths["vessels"], probs)
-    fov = np.ones(size, bool)
-    fov[:2] = False
-    images.write_mask(paths["fov"], fov)
-    return Row(name, split, **paths, origin=origin, **fields)
+        images.write_probs(paths["labels"], probs)
+    region = np.ones(size, bool)
+    region[:2] = False
+    images.write_mask(paths["region"], region)
+    role = "reference" if origin == "real" else "pseudo"
+    image, labels, region_source = (Source(path) for path in paths.values())
+    return Row(name, split, image, {role: labels}, region_source, origin, **fields)
 
 
 @pytest.fixture
@@ -66,36 +68,36 @@ def epoch(made, number=0):
 def test_a_batch_holds_what_the_contract_says(real):
     for batch in epoch(module(real)):
         assert batch["image"].shape == (2, 3, *PADDED)
-        assert batch["image"].dtype == batch["vessels"].dtype == batch["pixel_weight"].dtype == torch.float32
-        assert {tuple(batch[key].shape) for key in ("vessels", "fov", "pixel_weight")} == {(2, 1, *PADDED)}
-        assert batch["fov"].dtype == torch.bool
+        assert batch["image"].dtype == batch["target"].dtype == batch["pixel_weight"].dtype == torch.float32
+        assert {tuple(batch[key].shape) for key in ("target", "region", "pixel_weight")} == {(2, 1, *PADDED)}
+        assert batch["region"].dtype == torch.bool
         assert batch["weight"].tolist() == [1, 1]
 
 
 def test_batches_hold_the_files_pixels(real):
     batches = epoch(module(real))
     seen = {}
-    for picture, vessels in zip(
+    for picture, target in zip(
         torch.cat([batch["image"] for batch in batches]),
-        torch.cat([batch["vessels"] for batch in batches]),
+        torch.cat([batch["target"] for batch in batches]),
         strict=True,
     ):
-        seen[inside(picture.numpy()).tobytes()] = inside(vessels.numpy())
+        seen[inside(picture.numpy()).tobytes()] = inside(target.numpy())
     assert len(seen) == 5
     for row in real.split("train").rows:
-        expected = images.read_image(row.image).astype(np.float32).transpose(2, 0, 1) / np.float32(255)
-        np.testing.assert_array_equal(seen[expected.tobytes()][0], images.read_mask(row.vessels))
+        expected = images.read_image(*row.image).astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+        np.testing.assert_array_equal(seen[expected.tobytes()][0], images.read_mask(*row.reference))
 
 
-def test_padding_is_neither_fov_nor_vessel_nor_counted(real):
+def test_padding_is_neither_region_nor_positive_nor_counted(real):
     for batch in epoch(module(real)):
         border = np.ones(PADDED, bool)
         inside(border)[...] = False
-        for key in ("vessels", "fov", "pixel_weight"):
+        for key in ("target", "region", "pixel_weight"):
             assert (batch[key][..., torch.from_numpy(border)] == 0).all()
-        assert not inside(batch["fov"])[..., :2, :].any()
-        assert inside(batch["fov"])[..., 2:, :].all()
-        assert torch.equal(batch["pixel_weight"], batch["fov"].float())
+        assert not inside(batch["region"])[..., :2, :].any()
+        assert inside(batch["region"])[..., 2:, :].all()
+        assert torch.equal(batch["pixel_weight"], batch["region"].float())
 
 
 def test_only_labelled_images_of_their_split_are_drawn(real, tmp_path):
@@ -109,9 +111,9 @@ def test_each_file_is_decoded_once(real, synthetic, monkeypatch):
     reads = Counter()
 
     def counting(read):
-        return lambda path: (reads.update([path]), read(path))[1]
+        return lambda path, frame=0: (reads.update([Source(path, frame)]), read(path, frame))[1]
 
-    for name in ("read_image", "read_mask", "read_probs"):
+    for name in ("read_image", "read_mask", "read_levels"):
         monkeypatch.setattr(images, name, counting(getattr(images, name)))
     made = module(real, synthetic, data="mixed")
     for number in range(3):
@@ -119,20 +121,20 @@ def test_each_file_is_decoded_once(real, synthetic, monkeypatch):
         list(made.val_dataloader())
     made.setup("validate")
     rows = [*real.split("train", "val").rows, *synthetic.rows]
-    assert reads == Counter(path for row in rows for path in (row.image, row.vessels, row.fov))
+    assert reads == Counter(source for row in rows for source in (row.image, row.target, row.region))
 
 
 def test_pseudo_labels_are_soft_hard_or_weighted_by_confidence(synthetic):
     row = synthetic.rows[0]
-    probs = images.read_probs(row.vessels)
+    probs = images.read_probs(row.target.path)
     soft, hard, confidence = (
         read_picture(row, PAD, STRIDE, FeedSettings(pseudo_labels=kind)) for kind in ("soft", "hard", "confidence")
     )
-    np.testing.assert_array_equal(inside(soft.vessels), probs)
+    np.testing.assert_array_equal(inside(soft.target[0]), probs)
     assert soft.confidence is None
-    np.testing.assert_array_equal(inside(hard.vessels), probs >= 0.4)
+    np.testing.assert_array_equal(inside(hard.target[0]), probs >= 0.4)
     assert hard.confidence is None
-    np.testing.assert_array_equal(inside(confidence.vessels), probs >= 0.4)
+    np.testing.assert_array_equal(inside(confidence.target[0]), probs >= 0.4)
     np.testing.assert_allclose(inside(confidence.confidence), np.abs(2 * probs - 1), atol=1e-6)
 
 
@@ -140,24 +142,24 @@ def test_manual_labels_are_hard_and_count_in_full_whatever_pseudo_labels_do(real
     row = real.rows[0]
     for kind in ("soft", "hard", "confidence"):
         picture = read_picture(row, PAD, STRIDE, FeedSettings(pseudo_labels=kind))
-        np.testing.assert_array_equal(inside(picture.vessels), images.read_mask(row.vessels))
+        np.testing.assert_array_equal(inside(picture.target[0]), images.read_mask(*row.reference))
         assert picture.confidence is None
 
 
 def test_manual_labels_stay_hard_when_images_are_resized(real, synthetic):
     geometry = GeometrySettings(mode="resize", size=16)
     manual = read_picture(real.rows[0], geometry, STRIDE, FeedSettings())
-    assert set(np.unique(manual.vessels)) == {0, 1}
+    assert set(np.unique(manual.target)) == {0, 1}
     soft = read_picture(synthetic.rows[0], geometry, STRIDE, FeedSettings())
-    assert len(np.unique(soft.vessels)) > 100
+    assert len(np.unique(soft.target)) > 100
 
 
 def test_confidence_weighs_pixels_inside_the_fov(real, synthetic):
     made = module(real, synthetic, data="synthetic", pseudo_labels="confidence")
     for batch in epoch(made):
         weight = batch["pixel_weight"]
-        assert (weight[~batch["fov"]] == 0).all()
-        assert 0.4 < weight[batch["fov"]].mean() < 0.6  # |2p - 1| of an even p
+        assert (weight[~batch["region"]] == 0).all()
+        assert 0.4 < weight[batch["region"]].mean() < 0.6  # |2p - 1| of an even p
 
 
 def test_weights_of_rows_and_of_synthetic_images_multiply(tmp_path, real):
@@ -171,9 +173,9 @@ def test_weights_of_rows_and_of_synthetic_images_multiply(tmp_path, real):
 
 
 def test_a_map_of_another_size_than_its_image_is_named(tmp_path, real):
-    images.write_mask(real.rows[0].vessels, np.zeros((10, 12), bool))
+    images.write_mask(real.rows[0].reference.path, np.zeros((10, 12), bool))
     with pytest.raises(
-        DatasetError, match=r"real-0-vessels.png is 10x12 pixels \(h x w\), its image real-0-image.png 26x21"
+        DatasetError, match=r"real-0-labels.png is 10x12 pixels \(h x w\), its image real-0-image.png 26x21"
     ):
         module(real)
 
@@ -202,8 +204,8 @@ def test_without_a_mask_the_fov_is_estimated(tmp_path):
     row = make_row(tmp_path, 40)
     lit = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
     lit[:8] = 0
-    images.write_image(row.image, lit)
-    fov = inside(read_picture(Row("x", "train", row.image, row.vessels), PAD, STRIDE, FeedSettings()).fov)
+    images.write_image(row.image.path, lit)
+    fov = inside(read_picture(Row("x", "train", row.image, row.labels), PAD, STRIDE, FeedSettings()).region)
     assert not fov[:6].any()
     assert fov[10:-4, 4:-4].all()
 
@@ -232,7 +234,7 @@ def test_validation_images_come_one_by_one_in_order_and_as_they_are(real):
     assert [len(batch["image"]) for batch in batches] == [1, 1, 1]
     for batch, row in zip(batches, real.split("val").rows, strict=True):
         picture = inside(batch["image"][0].numpy())
-        np.testing.assert_allclose(picture.transpose(1, 2, 0) * 255, images.read_image(row.image), atol=1e-4)
+        np.testing.assert_allclose(picture.transpose(1, 2, 0) * 255, images.read_image(*row.image), atol=1e-4)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
@@ -240,7 +242,7 @@ def test_ranks_validate_each_image_once_and_none_is_without_a_batch(real, world_
     pictures = module(real).val_pictures
     shares = [rank_share(pictures, rank, world_size) for rank in range(world_size)]
     assert all(shares)
-    counted = [picture.image.tobytes() for share in shares for picture in share if picture.fov.any()]
+    counted = [picture.image.tobytes() for share in shares for picture in share if picture.region.any()]
     assert sorted(counted) == sorted(picture.image.tobytes() for picture in pictures)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from segkit.core import images
 from segkit.core.errors import DatasetError
+from segkit.core.manifest import Source
 from segkit.data import drive, readers
 
 SIZE = (12, 10)
@@ -37,24 +38,25 @@ def small(tmp_path: Path) -> Path:
 
 def test_files_are_paired_by_number(small: Path) -> None:
     dataset = drive.read(small)
-    assert [item.name for item in dataset.items] == ["01_test", "02_test", "21_training", "22_training", "23_training"]
-    for item in dataset.items:
-        number = item.name[:2]
-        assert item.image.name.startswith(number)
-        assert item.fov is not None
-        assert item.fov.name.startswith(number)
-        assert (item.vessels is not None) == (item.part == "training")
-        assert item.vessels is None or item.vessels.name == f"{number}_manual1.gif"
-        assert item.observer2 is None
+    assert [row.name for row in dataset.rows] == ["01_test", "02_test", "21_training", "22_training", "23_training"]
+    for row in dataset.rows:
+        number = row.name[:2]
+        assert row.image.path.name.startswith(number)
+        assert row.region is not None
+        assert row.region.path.name.startswith(number)
+        assert row.split == ("train" if row.name.endswith("training") else "test")
+        assert (row.reference is not None) == (row.split == "train")
+        assert row.reference is None or row.reference.path.name == f"{number}_manual1.gif"
+        assert "observer2" not in row.labels
 
 
 def test_older_copies_have_both_observers_for_test(small: Path) -> None:
     for number in (1, 2):
         _draw(small / "test" / "1st_manual" / f"{number:02d}_manual1.gif", number)
         _draw(small / "test" / "2nd_manual" / f"{number:02d}_manual2.gif", number)
-    first = drive.read(small).items[0]
-    assert first.vessels == small / "test" / "1st_manual" / "01_manual1.gif"
-    assert first.observer2 == small / "test" / "2nd_manual" / "01_manual2.gif"
+    first = drive.read(small).rows[0]
+    assert first.reference == Source(small / "test" / "1st_manual" / "01_manual1.gif")
+    assert first.labels["observer2"] == Source(small / "test" / "2nd_manual" / "01_manual2.gif")
 
 
 def test_the_folder_around_it_will_do(small: Path) -> None:
@@ -65,7 +67,7 @@ def test_parts_unpacked_into_folders_of_their_own_names_are_found(small: Path) -
     (small / "training").rename(small / "inner")
     (small / "training").mkdir()
     (small / "inner").rename(small / "training" / "training")
-    assert len(drive.read(small).items) == 5
+    assert len(drive.read(small).rows) == 5
 
 
 def test_the_digest_depends_on_contents_and_names_but_not_on_the_place(small: Path, tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_a_folder_that_is_not_read_is_a_warning(small: Path) -> None:
     [found] = drive.read(small).findings
     assert found.severity == "warning"
     assert f"{small / 'test' / 'manual'}/ (1 file)" in found.message
-    assert len(readers.open_dataset(f"drive:{small}").items) == 5
+    assert len(readers.open_dataset(f"drive:{small}").rows) == 5
 
 
 def test_a_missing_label_is_named(small: Path) -> None:
@@ -136,8 +138,8 @@ def test_checking_tells_sizes_and_shares(small: Path) -> None:
     assert [(report.height, report.width) for report in reports] == [SIZE] * 5
     label = images.read_mask(small / "training" / "1st_manual" / "21_manual1.gif")
     fov = images.read_mask(small / "training" / "mask" / "21_training_mask.gif")
-    assert reports[2].vessel_share == pytest.approx((label & fov).sum() / fov.sum())
-    assert reports[0].vessel_share is None
+    assert reports[2].class_shares["vessel"] == pytest.approx((label & fov).sum() / fov.sum())
+    assert reports[0].class_shares == {}
 
 
 def test_checking_names_the_file_of_another_size(small: Path) -> None:
@@ -191,9 +193,9 @@ def test_a_plain_folder_is_paired_by_stem(tmp_path: Path) -> None:
         _draw(tmp_path / "images" / f"{stem}.tif", ord(stem))
         images.write_mask(tmp_path / "masks" / f"{stem}.png", np.eye(12, 10, dtype=bool))
     dataset = readers.open_dataset(f"folder:{tmp_path}")
-    assert [(item.name, item.part) for item in dataset.items] == [("a", "training"), ("b", "training")]
-    assert dataset.items[1].vessels == tmp_path / "masks" / "b.png"
-    assert readers.check(dataset).reports[0].vessel_share == pytest.approx(10 / 120)
+    assert [(row.name, row.split) for row in dataset.rows] == [("a", "train"), ("b", "train")]
+    assert dataset.rows[1].reference == Source(tmp_path / "masks" / "b.png")
+    assert readers.check(dataset).reports[0].class_shares["vessel"] == pytest.approx(10 / 120)
     images.write_mask(tmp_path / "masks" / "d.png", np.eye(3, dtype=bool))
     with pytest.raises(DatasetError, match=r"d\.png belongs to no image"):
         readers.open_dataset(f"folder:{tmp_path}")
@@ -201,10 +203,10 @@ def test_a_plain_folder_is_paired_by_stem(tmp_path: Path) -> None:
 
 def test_the_real_drive_is_whole(drive_dir: Path) -> None:
     dataset = readers.open_dataset(f"drive:{drive_dir}")
-    assert [item.name for item in dataset.items if item.part == "training"] == [f"{n}_training" for n in range(21, 41)]
-    assert [item.name for item in dataset.items if item.part == "test"] == [f"{n:02d}_test" for n in range(1, 21)]
+    assert [row.name for row in dataset.rows if row.split == "train"] == [f"{n}_training" for n in range(21, 41)]
+    assert [row.name for row in dataset.rows if row.split == "test"] == [f"{n:02d}_test" for n in range(1, 21)]
     assert not dataset.phantom
     reports = readers.check(dataset).reports
     assert {(report.height, report.width) for report in reports} == {(584, 565)}
-    shares = [report.vessel_share for report in reports if report.vessel_share is not None]
+    shares = [report.class_shares["vessel"] for report in reports if report.class_shares]
     assert 0.12 < np.mean(shares) < 0.13

@@ -66,9 +66,9 @@ def test_a_label_in_the_corner_and_a_dark_spot_inside_change_nothing() -> None:
 @pytest.mark.slow
 def test_every_field_of_view_of_drive_is_found(drive_dir: Path) -> None:
     overlaps = {
-        item.name: _iou(estimate_fov(images.read_image(item.image)), images.read_mask(item.fov))
-        for item in readers.open_dataset(f"drive:{drive_dir}").items
-        if item.fov is not None
+        row.name: _iou(estimate_fov(images.read_image(*row.image)), images.read_mask(*row.region))
+        for row in readers.open_dataset(f"drive:{drive_dir}").rows
+        if row.region is not None
     }
     assert len(overlaps) == 40
     assert min(overlaps.values()) >= 0.97, overlaps

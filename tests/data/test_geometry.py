@@ -45,7 +45,7 @@ def test_a_multiple_of_the_stride_stays_as_it_is() -> None:
 @pytest.mark.parametrize("pad_mode", ["zero", "reflect"])
 def test_padding_is_never_field_of_view(pad_mode: str) -> None:
     plan = Geometry.pad(20, 21, 16, pad_mode)  # type: ignore[arg-type]
-    fov = plan.fov(np.ones((20, 21), dtype=bool))
+    fov = plan.region(np.ones((20, 21), dtype=bool))
     assert fov.sum() == 20 * 21
     assert not fov[: plan.top].any()
 
@@ -91,7 +91,7 @@ def test_a_square_keeps_the_aspect() -> None:
     y, x = np.mgrid[:60, :90]
     disc = np.hypot(y - 29.5, x - 44.5) <= 25
     plan = Geometry.square(60, 90, 45)
-    shrunk = plan.fov(disc)
+    shrunk = plan.region(disc)
     assert shrunk.shape == (45, 45)
     assert np.ptp(np.flatnonzero(shrunk.any(axis=0))) == np.ptp(np.flatnonzero(shrunk.any(axis=1)))
     assert plan.probs_back(shrunk.astype(np.float32)).shape == (60, 90)
@@ -129,3 +129,43 @@ def test_arrays_of_another_size_are_refused() -> None:
         plan.probs_back(np.zeros((20, 21), dtype=np.float32))
     with pytest.raises(ValueError, match="not a geometry"):
         Geometry.resize(0, 3, 4, 4)
+
+
+def test_a_shrunk_class_map_holds_the_class_that_covers_most_of_each_pixel() -> None:
+    indices = np.random.default_rng(0).integers(0, 3, (50, 41))
+    maps = (indices == np.arange(3)[:, None, None]).astype(np.float32)
+    shrunk = Geometry.resize(50, 41, 23, 19).classes(maps)
+    area = np.stack([data_geometry.area_resize(one.astype(float), 23, 19) for one in maps])
+    first, second = np.sort(area, axis=0)[[-1, -2]]
+    decided = first - second > 1e-3
+    assert decided.mean() > 0.9
+    np.testing.assert_array_equal(shrunk.argmax(axis=0)[decided], area.argmax(axis=0)[decided])
+    assert set(np.unique(shrunk)) == {0, 1}
+    assert (shrunk.sum(axis=0) == 1).all()
+
+
+def test_resizing_keeps_the_share_of_every_class() -> None:
+    labels = phantom.draw(0).labels
+    maps = phantom.CLASSES.target(labels)
+    for size in (448, 592, 700):
+        resized = Geometry.resize(*labels.shape, size, size).classes(maps)
+        assert resized.mean(axis=(1, 2)) == pytest.approx(maps.mean(axis=(1, 2)), rel=0.05)
+
+
+def test_padded_class_maps_are_as_they_were_and_padding_belongs_to_no_class() -> None:
+    indices = np.random.default_rng(1).integers(0, 3, (20, 21))
+    maps = (indices == np.arange(3)[:, None, None]).astype(np.float32)
+    plan = Geometry.pad(20, 21, 16)
+    padded = plan.classes(maps)
+    assert padded.shape == (3, 32, 32)
+    np.testing.assert_array_equal(plan.crop(padded), maps)
+    assert padded.sum() == 20 * 21
+
+
+def test_where_most_of_a_pixel_belongs_to_no_class_the_new_pixel_belongs_to_none() -> None:
+    maps = np.zeros((2, 4, 4), np.float32)
+    maps[0, :2, :2] = 1  # all of the first new pixel
+    maps[1, 0, 2] = 1  # a quarter of the second
+    maps[0, 2, 0] = maps[1, 3, 0] = 1  # half of the third, a quarter for each class
+    resized = Geometry.resize(4, 4, 2, 2).classes(maps)
+    np.testing.assert_array_equal(resized.sum(axis=0), [[1, 0], [1, 0]])

@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -35,11 +36,16 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_eyes_of_a_chase_child_are_one_group(chase_dir: Path) -> None:
     dataset = readers.open_dataset(f"folder:{chase_dir}")
-    assert len(dataset.items) == 28
+    assert len(dataset.rows) == 28
     assert dataset.num_groups == 14
     by_name = dataset.training_groups
     for number in range(1, 15):
         assert by_name[f"Image_{number:02d}L"] == by_name[f"Image_{number:02d}R"]
+
+
+def test_chase_s_names_in_small_letters_are_grouped_as_well(tmp_path: Path) -> None:
+    chase.write(tmp_path, [name.lower() for name in chase.NAMES[:4]])
+    assert readers.open_dataset(f"folder:{tmp_path}").num_groups == 2
 
 
 def test_no_cut_divides_a_child(chase_dir: Path) -> None:
@@ -103,13 +109,13 @@ def test_three_patients_with_two_images_each_allow_only_two_to_be_set_aside(num_
 def test_the_images_of_drive_and_of_other_names_are_their_own_groups(phantoms: Path, tmp_path: Path) -> None:
     chase.write(tmp_path, ["p1_left", "p1_right", "Image_1", "xImage_01L"])
     for text in (f"drive:{phantoms}", f"folder:{tmp_path}"):
-        assert all(item.group == item.name for item in readers.open_dataset(text).items)
+        assert all(row.group == row.name for row in readers.open_dataset(text).rows)
 
 
 def test_a_pattern_finds_the_patient_in_the_names(tmp_path: Path, phantoms: Path) -> None:
     chase.write(tmp_path, ["p1_left", "p1_right", "p20_left"])
     dataset = readers.open_dataset(f"folder:{tmp_path}", "^(p[0-9]+)_")
-    assert [item.group for item in dataset.items] == ["p1", "p1", "p20"]
+    assert [row.group for row in dataset.rows] == ["p1", "p1", "p20"]
     assert readers.open_dataset(f"drive:{phantoms}", "(training|0.)").num_groups == 3
     with pytest.raises(DatasetError, match="p20_left"):
         readers.open_dataset(f"folder:{tmp_path}", "(p1)")
@@ -128,7 +134,7 @@ def test_a_table_beside_the_images_gives_the_patients_and_changes_the_digest(tmp
     plain = readers.open_dataset(f"folder:{tmp_path}")
     (tmp_path / "groups.csv").write_text("group,image\nann,b\nbob,a.png\nann,c.png\n")
     dataset = readers.open_dataset(f"folder:{tmp_path}")
-    assert [item.group for item in dataset.items] == ["bob", "ann", "ann"]
+    assert [row.group for row in dataset.rows] == ["bob", "ann", "ann"]
     assert dataset.digest != plain.digest
     with pytest.raises(DatasetError, match="keep one"):
         readers.open_dataset(f"folder:{tmp_path}", "(.)")
@@ -151,6 +157,33 @@ def test_a_table_that_does_not_fit_the_images_is_refused(tmp_path: Path, text: s
     (tmp_path / "groups.csv").write_text(text)
     with pytest.raises(DatasetError, match=words):
         readers.open_dataset(f"folder:{tmp_path}")
+
+
+def test_a_table_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    chase.write(tmp_path, ["a", "b", "c"])
+    (tmp_path / "groups.csv").write_bytes("image,group\na,M\xfcller\nb,B\nc,C\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match=r"groups\.csv is not a CSV file in UTF-8"):
+        readers.open_dataset(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("place", ["training/groups.csv", "test/images/groups.csv", "Groups.CSV"])
+def test_a_table_that_would_not_be_read_is_refused(tmp_path: Path, place: str) -> None:
+    chase.write(tmp_path / "training", ["a", "b"])
+    chase.write(tmp_path / "test", ["c"])
+    (tmp_path / place).write_text("image,group\na,1\nb,2\nc,1\n")
+    with pytest.raises(DatasetError, match=rf"{place} is not read; .* belongs at {tmp_path / 'groups.csv'}"):
+        readers.open_dataset(f"folder:{tmp_path}")
+
+
+def test_a_table_gives_the_patients_of_a_data_set_in_the_form_of_drive(phantoms: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "phantoms"
+    shutil.copytree(phantoms, copy)
+    names = [row.name for row in readers.open_dataset(f"drive:{copy}").rows]
+    rows = [f"{name},{name[-4:]}\n" for name in names]
+    (copy / "groups.csv").write_text("image,group\n" + "".join(rows))
+    dataset = readers.read(f"drive:{copy}")
+    assert {row.group for row in dataset.rows} == {"ning", "test"}
+    assert dataset.digest != readers.read(f"drive:{phantoms}").digest
 
 
 def test_a_patient_with_training_and_test_images_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from segkit.core.errors import RequestError
@@ -30,7 +28,7 @@ def test_image_files_are_listed_by_suffix_and_below_on_request(photos):
 
 def test_images_are_named_by_their_place_below_the_folder(photos):
     rows = listed_rows([photos], recursive=True)
-    assert {row.name: row.image for row in rows} == {
+    assert {row.name: row.image.path for row in rows} == {
         "B": photos / "B.TIFF",
         "a": photos / "a.png",
         "c": photos / "c.webp",
@@ -59,4 +57,4 @@ def test_a_part_of_a_data_set_comes_with_its_fields_of_view(tmp_path):
     assert [row.name for row in dataset_rows(f"drive:{tmp_path}", "test")] == ["01_test"]
     rows = dataset_rows(f"drive:{tmp_path}", "all")
     assert len(rows) == 4
-    assert all(isinstance(row.fov, Path) and row.fov.stem.startswith(row.name) for row in rows)
+    assert all(row.region and row.region.path.stem.startswith(row.name) for row in rows)

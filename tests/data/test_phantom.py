@@ -53,7 +53,7 @@ def test_vessels_hang_together(samples: list[phantom.PhantomSample]) -> None:
 
 
 def test_the_picture_shows_what_the_map_says(samples: list[phantom.PhantomSample]) -> None:
-    for image, vessels, fov in samples:
+    for image, vessels, fov, _ in samples:
         green = image[..., 1].astype(float)
         darkness = ndimage.uniform_filter(green, 25) - green
         inner = ndimage.binary_erosion(fov, iterations=12)
@@ -64,7 +64,7 @@ def test_the_picture_shows_what_the_map_says(samples: list[phantom.PhantomSample
 
 
 def test_colours_are_those_of_a_fundus(samples: list[phantom.PhantomSample]) -> None:
-    for image, _, fov in samples:
+    for image, _, fov, _ in samples:
         red, green, blue = image[fov].mean(axis=0)
         assert 110 < red < 250
         assert 50 < green < 130
@@ -132,8 +132,8 @@ def test_a_phantom_data_set_is_read_as_drive_and_checked(tmp_path: Path) -> None
     phantom.write_dataset(tmp_path, 2, 1, 48, 40, seed=4, progress=lambda done, total: seen.append((done, total)))
     dataset = readers.open_dataset(f"drive:{tmp_path}")
     assert dataset.phantom
-    assert [item.name for item in dataset.items] == ["01_test", "21_training", "22_training"]
-    assert all(item.vessels is not None for item in dataset.items)
+    assert [row.name for row in dataset.rows] == ["01_test", "21_training", "22_training"]
+    assert all(row.reference is not None for row in dataset.rows)
     assert {(report.height, report.width) for report in readers.check(dataset).reports} == {(48, 40)}
     assert seen == [(1, 3), (2, 3), (3, 3)]
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
@@ -153,20 +153,67 @@ def test_the_same_data_set_has_the_same_digest_and_another_seed_another(tmp_path
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         phantom.write_dataset(tmp_path / name, 1, 1, 32, 32, seed=seed, test_labels=False)
         digests.append(drive.read(tmp_path / name).digest)
-        assert drive.read(tmp_path / name).items[0].vessels is None
+        assert drive.read(tmp_path / name).rows[0].reference is None
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_the_files_hold_the_sample_bit_for_bit(tmp_path: Path) -> None:
     phantom.write_dataset(tmp_path, 1, 0, 32, 40, seed=0)
     sample = phantom.draw(21, 32, 40)
-    item = drive.read(tmp_path).items[0]
-    assert item.vessels is not None
-    np.testing.assert_array_equal(images.read_image(item.image), sample.image)
-    np.testing.assert_array_equal(images.read_mask(item.vessels), sample.vessels)
+    row = drive.read(tmp_path).rows[0]
+    assert row.reference is not None
+    np.testing.assert_array_equal(images.read_image(*row.image), sample.image)
+    np.testing.assert_array_equal(images.read_mask(*row.reference), sample.vessels)
 
 
 def test_a_real_data_set_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     with pytest.raises(FileExistsError, match="no phantom"):
         phantom.write_dataset(tmp_path, 1, 1, 32, 32)
+
+
+def test_a_multiclass_phantom_shows_vessels_the_disc_and_the_rest(samples: list[phantom.PhantomSample]) -> None:
+    assert phantom.CLASSES.names == ("background", "vessel", "disc")
+    for sample in samples:
+        np.testing.assert_array_equal(sample.labels == 1, sample.vessels)
+        np.testing.assert_array_equal(sample.labels == 2, sample.disc & ~sample.vessels)
+        assert set(np.unique(sample.labels)) == {0, 1, 2}
+        assert not sample.labels[~sample.fov].any()
+        # the disc is the brightest part of the photograph, and an eighth to a sixth of its radius
+        brightness = sample.image.mean(axis=2)
+        assert brightness[sample.labels == 2].mean() > 1.3 * brightness[sample.fov & (sample.labels == 0)].mean()
+        assert 0.005 < sample.disc[sample.fov].mean() < 0.04
+
+
+def test_a_multiclass_data_set_is_read_as_a_folder_and_checked(tmp_path: Path) -> None:
+    phantom.write_multiclass_dataset(tmp_path, 2, 1, 48, 40, seed=4)
+    dataset = readers.open_dataset(f"folder:{tmp_path}")
+    assert dataset.classes == phantom.CLASSES
+    assert [(row.name, row.split) for row in dataset.rows] == [("01", "test"), ("21", "train"), ("22", "train")]
+    reports = readers.check(dataset).reports
+    for row, report in zip(dataset.rows, reports, strict=True):
+        sample = phantom.draw(4 * 100_003 + int(row.name), 48, 40)
+        np.testing.assert_array_equal(images.read_image(*row.image), sample.image)
+        assert row.reference is not None
+        np.testing.assert_array_equal(images.read_indices(*row.reference), sample.labels)
+        assert row.region is not None
+        np.testing.assert_array_equal(images.read_mask(*row.region), sample.fov)
+        shares = [(sample.labels[sample.fov] == index).mean() for index in range(3)]
+        assert list(report.class_shares.values()) == pytest.approx(shares)
+        assert list(report.class_shares) == ["background", "vessel", "disc"]
+
+
+def test_binary_and_multiclass_phantoms_of_a_seed_are_the_same_photographs(tmp_path: Path) -> None:
+    phantom.write_dataset(tmp_path / "binary", 2, 1, 32, 40, seed=2)
+    phantom.write_multiclass_dataset(tmp_path / "several", 2, 1, 32, 40, seed=2)
+    binary, several = (
+        readers.open_dataset(text).rows for text in (f"drive:{tmp_path / 'binary'}", f"folder:{tmp_path / 'several'}")
+    )
+    for a, b in zip(binary, several, strict=True):
+        np.testing.assert_array_equal(images.read_image(*a.image), images.read_image(*b.image))
+
+
+def test_multiclass_phantoms_are_not_written_over_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    with pytest.raises(FileExistsError, match="already holds"):
+        phantom.write_multiclass_dataset(tmp_path, 1, 1, 32, 32)

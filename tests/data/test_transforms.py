@@ -17,7 +17,7 @@ def _sample(height: int = 60, width: int = 50) -> tuple[np.ndarray, np.ndarray, 
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     y, x = np.mgrid[:height, :width]
     fov = np.hypot(y - height / 2, x - width / 2) < 0.45 * min(height, width)
-    return image, rng.random((height, width)) < 0.3, fov
+    return image, (rng.random((1, height, width)) < 0.3).astype(np.float32), fov
 
 
 def _digest_program(seeds: str) -> str:
@@ -33,7 +33,7 @@ for seed in {seeds}:
     total = hashlib.sha256()
     for preset in ("flips", "paper", "strong"):
         for crop in (None, 24):
-            for array in transforms.build(preset, crop)(image, probs, fov, probs, seed):
+            for array in transforms.build(preset, crop)(image, probs[None], fov, probs, seed):
                 total.update(np.ascontiguousarray(array).tobytes())
     found[seed] = total.hexdigest()
 sys.stdout.write(repr(sorted(found.items())))
@@ -57,30 +57,30 @@ def test_the_same_seed_gives_the_same_bytes_in_any_process_and_order() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_calls_in_between_and_global_random_states_change_nothing(preset: str) -> None:
-    image, vessels, fov = _sample()
+    image, target, fov = _sample()
     transform = transforms.build(preset, 32)
-    first = transform(image, vessels, fov, None, 5)
+    first = transform(image, target, fov, None, 5)
     np.random.seed(1)
-    transform(image, vessels, fov, None, 6)
-    for a, b in zip(first[:3], transform(image, vessels, fov, None, 5)[:3], strict=True):
+    transform(image, target, fov, None, 6)
+    for a, b in zip(first[:3], transform(image, target, fov, None, 5)[:3], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_none_without_a_crop_changes_nothing() -> None:
-    image, vessels, fov = _sample()
-    moved = transforms.build("none")(image, vessels, fov, None, 3)
+    image, target, fov = _sample()
+    moved = transforms.build("none")(image, target, fov, None, 3)
     np.testing.assert_array_equal(moved.image, image)
-    np.testing.assert_array_equal(moved.vessels, vessels)
-    np.testing.assert_array_equal(moved.fov, fov)
+    np.testing.assert_array_equal(moved.target, target)
+    np.testing.assert_array_equal(moved.region, fov)
     assert moved.confidence is None
 
 
 def test_both_flips_are_drawn_independently_and_move_everything_alike() -> None:
-    image, vessels, fov = _sample()
+    image, target, fov = _sample()
     confidence = np.random.default_rng(1).random(fov.shape, dtype=np.float32)
     seen = []
     for seed in range(200):
-        moved = transforms.build("flips")(image, vessels, fov, confidence, seed)
+        moved = transforms.build("flips")(image, target, fov, confidence, seed)
         (kind,) = [
             (down, across)
             for down in (1, -1)
@@ -88,7 +88,7 @@ def test_both_flips_are_drawn_independently_and_move_everything_alike() -> None:
             if np.array_equal(moved.image, image[::down, ::across])
         ]
         seen.append(kind)
-        for after, before in ((moved.vessels, vessels), (moved.fov, fov), (moved.confidence, confidence)):
+        for after, before in ((moved.target[0], target[0]), (moved.region, fov), (moved.confidence, confidence)):
             np.testing.assert_array_equal(after, before[:: kind[0], :: kind[1]])
     for kind in set(seen):
         assert 30 <= seen.count(kind) <= 70  # 50 expected
@@ -100,32 +100,33 @@ def test_both_flips_are_drawn_independently_and_move_everything_alike() -> None:
 def test_image_and_maps_move_together(preset: str, crop_size: int | None) -> None:
     """A picture that shows its own label must go on showing it."""
     y, x = np.mgrid[:96, :90]
-    vessels = (np.hypot(y - 30, x - 52) < 16) | (np.abs(y - x - 8) < 4)
-    image = np.where(vessels[..., None], np.uint8(40), np.uint8(200)).repeat(3, axis=2)
-    fov = np.ones(vessels.shape, dtype=bool)
+    shape = (np.hypot(y - 30, x - 52) < 16) | (np.abs(y - x - 8) < 4)
+    image = np.where(shape[..., None], np.uint8(40), np.uint8(200)).repeat(3, axis=2)
+    fov = np.ones(shape.shape, dtype=bool)
+    target = shape[None].astype(np.float32)
     for seed in range(12):
-        moved = transforms.build(preset, crop_size)(image, vessels, fov, vessels.astype(np.float32), seed)
-        np.testing.assert_array_equal(moved.vessels, moved.confidence)
-        inside = moved.fov
+        moved = transforms.build(preset, crop_size)(image, target, fov, target[0], seed)
+        np.testing.assert_array_equal(moved.target[0], moved.confidence)
+        inside = moved.region
         gray = moved.image.mean(axis=2)
-        if 0.05 < moved.vessels[inside].mean() < 0.95 and np.ptp(gray[inside]) > 40:
+        if 0.05 < moved.target[0][inside].mean() < 0.95 and np.ptp(gray[inside]) > 40:
             dark = gray < (np.percentile(gray[inside], 2) + np.percentile(gray[inside], 98)) / 2
-            assert (dark == (moved.vessels == 1))[inside].mean() > 0.93, seed
+            assert (dark == (moved.target[0] == 1))[inside].mean() > 0.93, seed
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_hard_labels_stay_hard_and_soft_ones_stay_in_range(preset: str) -> None:
-    image, vessels, fov = _sample()
+    image, target, fov = _sample()
     probs = np.random.default_rng(2).random(fov.shape, dtype=np.float32)
     for seed in range(8):
-        hard = transforms.build(preset, 32)(image, vessels.astype(np.float32), fov, None, seed)
-        assert set(np.unique(hard.vessels)) <= {0, 1}
-        soft = transforms.build(preset, 32)(image, probs, fov, probs, seed)
-        assert soft.vessels.min() >= 0
-        assert soft.vessels.max() <= 1
-        assert soft.vessels.dtype == hard.vessels.dtype == np.float32
+        hard = transforms.build(preset, 32)(image, target, fov, None, seed)
+        assert set(np.unique(hard.target)) <= {0, 1}
+        soft = transforms.build(preset, 32)(image, probs[None], fov, probs, seed)
+        assert soft.target.min() >= 0
+        assert soft.target.max() <= 1
+        assert soft.target.dtype == hard.target.dtype == np.float32
         assert soft.image.dtype == np.uint8
-        assert soft.fov.dtype == bool
+        assert soft.region.dtype == bool
         assert soft.confidence is not None
 
 
@@ -133,12 +134,12 @@ def test_hard_labels_stay_hard_and_soft_ones_stay_in_range(preset: str) -> None:
 @pytest.mark.parametrize("preset", ["paper", "strong"])
 def test_pixels_from_outside_the_picture_are_no_field_of_view(preset: str, soft: bool) -> None:
     image = np.full((40, 40, 3), 255, dtype=np.uint8)
-    everywhere = np.ones((40, 40), dtype=np.float32) * (0.5 if soft else 1)
+    everywhere = np.ones((1, 40, 40), dtype=np.float32) * (0.5 if soft else 1)
     marked = 0
     for seed in range(30):
         moved = transforms.build(preset)(image, everywhere, np.ones((40, 40), dtype=bool), None, seed)
-        assert (moved.vessels[moved.fov] > 0.49).all()
-        marked += not moved.fov.all()
+        assert (moved.target[0][moved.region] > 0.49).all()
+        marked += not moved.region.all()
     assert marked > 5
 
 
@@ -147,30 +148,31 @@ def test_paper_rotates_recolours_or_leaves_each_a_third_of_the_time() -> None:
     fov = np.ones((40, 40), dtype=bool)
     kinds = []
     for seed in range(150):
-        moved = transforms.build("paper")(image, fov, fov, None, seed)
+        moved = transforms.build("paper")(image, fov[None].astype(np.float32), fov, None, seed)
         flips = [image[::down, ::across] for down in (1, -1) for across in (1, -1)]
         if any(np.array_equal(moved.image, flip) for flip in flips):
             kinds.append("left")
         else:
-            kinds.append("recoloured" if moved.fov.all() else "rotated")
+            kinds.append("recoloured" if moved.region.all() else "rotated")
     assert all(30 <= kinds.count(kind) <= 70 for kind in ("left", "recoloured", "rotated")), kinds
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize(("height", "width"), [(60, 50), (20, 50), (20, 18)])
 def test_crops_have_their_size_even_where_the_picture_is_smaller(preset: str, height: int, width: int) -> None:
-    image, vessels, fov = _sample(height, width)
+    image, target, fov = _sample(height, width)
     for seed in range(4):
-        moved = transforms.build(preset, 32)(image, vessels, fov, None, seed)
+        moved = transforms.build(preset, 32)(image, target, fov, None, seed)
         assert moved.image.shape == (32, 32, 3)
-        assert moved.vessels.shape == moved.fov.shape == (32, 32)
+        assert moved.target.shape == (1, 32, 32)
+        assert moved.region.shape == (32, 32)
 
 
 def test_a_padded_picture_is_whole_and_its_surround_is_no_field_of_view() -> None:
-    image, vessels, fov = _sample(20, 18)
-    moved = transforms.build("none", 32)(image, vessels, np.ones_like(fov), None, 0)
-    assert moved.fov.sum() == 20 * 18
-    np.testing.assert_array_equal(moved.image[moved.fov].reshape(20, 18, 3), image)
+    image, target, fov = _sample(20, 18)
+    moved = transforms.build("none", 32)(image, target, np.ones_like(fov), None, 0)
+    assert moved.region.sum() == 20 * 18
+    np.testing.assert_array_equal(moved.image[moved.region].reshape(20, 18, 3), image)
 
 
 def test_a_turned_crop_shows_what_the_picture_has_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,29 +182,68 @@ def test_a_turned_crop_shows_what_the_picture_has_around_it(monkeypatch: pytest.
     whole = np.ones((260, 280), dtype=bool)
     for preset in ("paper", "strong"):
         for seed in range(60):
-            assert transforms.build(preset, 64)(image, whole, whole, None, seed).fov.all()
+            assert transforms.build(preset, 64)(image, whole[None].astype(np.float32), whole, None, seed).region.all()
 
 
 def test_crops_lie_in_the_field_of_view_and_anywhere_in_it() -> None:
-    image, vessels, fov = _sample(120, 100)
+    image, target, fov = _sample(120, 100)
     shares, corners = [], set()
     for seed in range(60):
-        shares.append(transforms.build("none", 40)(image, vessels, fov, None, seed).fov.mean())
+        shares.append(transforms.build("none", 40)(image, target, fov, None, seed).region.mean())
         corners.add(transforms.crop_corner(fov, 40, np.random.default_rng(seed)))
     assert min(shares) >= 0.5
     assert len(corners) > 50
 
 
 def test_a_transform_can_be_sent_to_a_worker() -> None:
-    image, vessels, fov = _sample()
+    image, target, fov = _sample()
     transform = transforms.build("strong", 32)
-    transform(image, vessels, fov, None, 1)
+    transform(image, target, fov, None, 1)
     sent = pickle.loads(pickle.dumps(transform))
-    np.testing.assert_array_equal(
-        sent(image, vessels, fov, None, 2).image, transform(image, vessels, fov, None, 2).image
-    )
+    np.testing.assert_array_equal(sent(image, target, fov, None, 2).image, transform(image, target, fov, None, 2).image)
 
 
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ConfigError, match="there are: none, flips, paper, strong"):
         transforms.build("heavy")
+
+
+def _one_hot(seed: int = 3) -> np.ndarray:
+    indices = np.random.default_rng(seed).integers(0, 3, (60, 50))
+    return (indices == np.arange(3)[:, None, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("crop_size", [None, 32])
+def test_each_class_moves_as_if_it_were_the_only_one(preset: str, crop_size: int | None) -> None:
+    image, _, fov = _sample()
+    target, confidence = _one_hot(), np.random.default_rng(4).random(fov.shape, dtype=np.float32)
+    transform = transforms.build(preset, crop_size)
+    for seed in range(6):
+        together = transform(image, target, fov, confidence, seed)
+        for index in range(3):
+            alone = transform(image, target[index : index + 1], fov, confidence, seed)
+            np.testing.assert_array_equal(together.target[index], alone.target[0])
+            np.testing.assert_array_equal(together.image, alone.image)
+            np.testing.assert_array_equal(together.region, alone.region)
+            np.testing.assert_array_equal(together.confidence, alone.confidence)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_pixel_inside_the_region_belongs_to_one_class_before_and_after(preset: str) -> None:
+    image, _, fov = _sample()
+    everywhere = np.ones_like(fov)
+    for seed in range(8):
+        moved = transforms.build(preset, 32)(image, _one_hot(), everywhere, None, seed)
+        assert moved.target.shape == (3, 32, 32)
+        assert set(np.unique(moved.target)) == {0, 1}
+        assert (moved.target.sum(axis=0)[moved.region] == 1).all()
+
+
+def test_soft_probabilities_of_several_classes_still_sum_to_one_inside_the_region() -> None:
+    image, _, fov = _sample()
+    probs = np.random.default_rng(5).dirichlet(np.ones(4), fov.shape).transpose(2, 0, 1).astype(np.float32)
+    for seed in range(8):
+        moved = transforms.build("strong")(image, probs, np.ones_like(fov), None, seed)
+        assert moved.target.min() >= 0
+        assert moved.target.sum(axis=0)[moved.region] == pytest.approx(1, abs=0.011)

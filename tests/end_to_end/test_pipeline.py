@@ -63,8 +63,8 @@ def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
     expected = {
         "data": {"checks.json", "manifest.json"}
         | {f"images/{name}.tif" for name in manuals}
-        | {f"fov/{name}_mask.gif" for name in manuals}
-        | {f"vessels/{manual}" for manual in manuals.values()},
+        | {f"region/{name}_mask.gif" for name in manuals}
+        | {f"reference/{manual}" for manual in manuals.values()},
         "teacher": {*NETWORK, "curves-0.csv"},
         "mixed": {*NETWORK, "curves-0.csv", "curves-1.csv"},
         "mixed-control": {*NETWORK, "curves-0.csv", "curves-1.csv"},
@@ -76,7 +76,7 @@ def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
         | {f"snapshots/kimg000000.0{images}/{file}" for images in (40, 80) for file in SNAPSHOT},
         "samples": {"manifest.json"} | {f"{kind}/seed{i:04d}.png" for kind in ("images", "fov") for i in range(4)},
         "fidelity": {"fidelity.json", "fidelity.csv", "fidelity.txt", "nearest.csv", "nearest.png"},
-        "pseudo-labels": {"manifest.json"} | {f"vessels/seed{i:04d}.png" for i in range(4)},
+        "pseudo-labels": {"manifest.json"} | {f"pseudo/seed{i:04d}.png" for i in range(4)},
         "ensemble": {"model.json"} | {f"members/{name}/{file}" for name in ("teacher", "mixed") for file in NETWORK},
         "evaluate": {"measurements.json", "tables.txt"}
         | {f"scores/{split}-{model}.npz" for split in ("test", "val") for model in scored}
@@ -157,7 +157,7 @@ def test_a_deleted_output_is_made_again_bit_for_bit_and_nothing_else_is(
 ) -> None:
     runs = copy(finished_runs, tmp_path / "runs")
     before = states(runs)
-    victim = next(runs.glob("pseudo-labels-*")) / "vessels" / "seed0002.png"
+    victim = next(runs.glob("pseudo-labels-*")) / "pseudo" / "seed0002.png"
     content = victim.read_bytes()
     victim.unlink()
     run_here(config, runs)

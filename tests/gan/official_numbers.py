@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gan.discriminator import Discriminator
-from gan.generator import Generator
-from gan.interop.snapshot import read_snapshot
+from gan.checkpoints.interop.snapshot import read_snapshot
+from gan.networks.discriminator import Discriminator
+from gan.networks.generator import Generator
 from tests.reference import gan_official_pickle as pickle_form
 
 FOLDER = Path(os.environ.get("SEGKIT_OFFICIAL_NUMBERS", Path(__file__).resolve().parents[1] / "reference" / "official"))

@@ -2,8 +2,8 @@
 
 import torch
 
-from gan.discriminator import Discriminator
-from gan.generator import Generator
+from gan.networks.discriminator import Discriminator
+from gan.networks.generator import Generator
 from gan.settings import GanSettings
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from gan.discriminator import Discriminator
-from gan.generator import Generator
+from gan.networks.discriminator import Discriminator
+from gan.networks.generator import Generator
 from gan.settings import GanSettings, max_steps, presets_with, snapshot_steps
-from gan.sharing import obstacle
+from gan.training.sharing import obstacle
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 

@@ -16,11 +16,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from gan.data import GanImages
-from gan.noise import noise_of_images
+from gan.networks.noise import noise_of_images
 from gan.settings import GanSettings, max_steps
-from gan.snapshots import Snapshots
-from gan.task import StyleGAN2Task
+from gan.training.data import GanImages
+from gan.training.snapshots import Snapshots
+from gan.training.task import StyleGAN2Task
 
 SEED = 3
 

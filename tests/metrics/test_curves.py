@@ -2,12 +2,11 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from sklearn import metrics as sk
 
-from segkit.metrics import curves, ranking
-from segkit.metrics.confusion import confusion, dice
-from tests.reference.metrics_pixels import best_dice, calibration_error, retina
+from segkit.metrics import curves
+from segkit.metrics.confusion import dice
+from tests.reference.metrics_pixels import best_dice, calibration_error, confusion, retina
 
 
 def pooled(seed: int):
@@ -27,20 +26,6 @@ def test_areas_from_level_counts_equal_scikit_learn_with_ties(seed):
     assert len(np.unique(probs)) < 0.8 * len(probs)  # the ties are there
     assert curves.auroc_from_counts(counts) == pytest.approx(sk.roc_auc_score(truth, probs), rel=1e-12)
     assert curves.auprc_from_counts(counts) == pytest.approx(sk.average_precision_score(truth, probs), rel=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_sorting_floats_in_torch_equals_scikit_learn_with_ties(seed):
-    _, probs, truth = pooled(seed)
-    as_tensors = torch.from_numpy(probs).float(), torch.from_numpy(truth)
-    assert ranking.auroc(*as_tensors) == pytest.approx(sk.roc_auc_score(truth, probs), rel=1e-12)
-    assert ranking.average_precision(*as_tensors) == pytest.approx(sk.average_precision_score(truth, probs), rel=1e-12)
-
-
-def test_a_constant_prediction_ranks_like_a_coin():
-    truth = torch.tensor([True, False, False, True, False])
-    assert ranking.auroc(torch.full((5,), 0.3), truth) == 0.5
-    assert ranking.average_precision(torch.full((5,), 0.3), truth) == pytest.approx(0.4)
 
 
 def test_log_loss_equals_scikit_learn_on_probabilities_half_a_level_from_certain():
@@ -70,9 +55,9 @@ def test_confusion_at_a_threshold_counts_prob_at_least_threshold(threshold):
     assert curves.confusion_at(counts, threshold) == confusion(levels / 65535 >= threshold, vessels, fov)
 
 
-def test_every_level_is_its_own_first_vessel_level():
-    assert [curves.first_vessel_level(prob) for prob in curves.LEVEL_PROBS[::257]] == list(range(0, 65536, 257))
-    assert curves.first_vessel_level(np.nextafter(1.0, 2.0)) == 65536
+def test_every_level_is_its_own_first_positive_level():
+    assert [curves.first_positive_level(prob) for prob in curves.LEVEL_PROBS[::257]] == list(range(0, 65536, 257))
+    assert curves.first_positive_level(np.nextafter(1.0, 2.0)) == 65536
 
 
 def test_best_dice_threshold_beats_every_level_and_survives_float32():
@@ -114,20 +99,18 @@ def test_adding_counts_pools_the_images():
     levels, vessels, fov = retina(10)
     total = sum((curves.count_levels(*image) for image in zip(levels, vessels, fov, strict=True)), empty())
     together = curves.count_levels(levels, vessels, fov)
-    assert (total.vessel == together.vessel).all()
-    assert (total.background == together.background).all()
+    assert (total.positive == together.positive).all()
+    assert (total.negative == together.negative).all()
     assert total.num_pixels == fov.sum()
 
 
-@pytest.mark.parametrize("is_vessel", [True, False])
-def test_with_one_class_alone_there_is_no_ranking(is_vessel):
-    truth = np.full(6, is_vessel)
+@pytest.mark.parametrize("is_positive", [True, False])
+def test_with_one_class_alone_there_is_no_ranking(is_positive):
+    truth = np.full(6, is_positive)
     counts = curves.count_levels(np.arange(6, dtype=np.uint16), truth, np.ones(6, bool))
     assert math.isnan(curves.auroc_from_counts(counts))
-    assert math.isnan(ranking.auroc(torch.arange(6.0), torch.from_numpy(truth)))
-    assert math.isnan(curves.auprc_from_counts(counts)) != is_vessel
-    assert math.isnan(ranking.average_precision(torch.arange(6.0), torch.from_numpy(truth))) != is_vessel
-    assert math.isnan(curves.best_dice_threshold(counts)) != is_vessel
+    assert math.isnan(curves.auprc_from_counts(counts)) != is_positive
+    assert math.isnan(curves.best_dice_threshold(counts)) != is_positive
 
 
 def test_without_pixels_every_number_is_nan():
@@ -138,4 +121,3 @@ def test_without_pixels_every_number_is_nan():
         curves.ece_from_counts,
     )
     assert all(math.isnan(function(empty())) for function in functions)
-    assert math.isnan(ranking.auroc(torch.zeros(0), torch.zeros(0, dtype=torch.bool)))

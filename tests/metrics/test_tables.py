@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from segkit.metrics.score import Measurement
+from segkit.metrics.measure import Measurement
 from segkit.metrics.tables import HEADINGS, MAX_WIDTH, cell, metric_tables, render, tabulate
 
 

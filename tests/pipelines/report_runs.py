@@ -17,7 +17,7 @@ from pipelines.stages import data, evaluate, report
 from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.files import read_json, sha256_json, write_json, write_text
-from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
+from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest
 from segkit.core.run_folder import describe_outputs, write_done
 from segkit.data import phantom
 from segkit.tasks.callbacks import as_csv
@@ -160,8 +160,8 @@ class Maker:
                 Row(
                     name,
                     "train",
-                    folder / "images" / f"{name}.png",
-                    fov=folder / "fov" / f"{name}.png",
+                    Source(folder / "images" / f"{name}.png"),
+                    region=Source(folder / "fov" / f"{name}.png"),
                     origin="synthetic",
                 )
             )
@@ -170,9 +170,9 @@ class Maker:
     def pseudo_label(self, stage: AnyStage, folder: Path) -> None:
         rows = []
         for row in read_manifest(self.folders[stage.inputs["samples"]]).rows:
-            path = folder / "vessels" / f"{row.name}.png"
+            path = folder / "pseudo" / f"{row.name}.png"
             images.write_probs(path, np.full((HEIGHT, WIDTH), 0.3))
-            rows.append(Row(row.name, "train", row.image, vessels=path, fov=row.fov, origin="synthetic"))
+            rows.append(replace(row, labels={"pseudo": Source(path)}))
         write_manifest(rows, folder)
 
     def ensemble(self, stage: AnyStage, folder: Path) -> None:
@@ -185,7 +185,7 @@ class Maker:
 
     def evaluate(self, stage: AnyStage, folder: Path) -> None:
         def guess(
-            context: Context, model: Path, rows: Manifest, out: Path, inference: Any, label: str, binary_dir: Path
+            context: Context, model: Path, rows: Manifest, out: Path, inference: Any, label: str, labels_dir: Path
         ) -> None:
             for row in rows.rows:
                 images.write_probs(out / f"{row.name}.png", self.guess(row, label))
@@ -197,7 +197,7 @@ class Maker:
 
     def guess(self, row: Row, name: str) -> np.ndarray:
         """The same noise for every model, more or less of it; images differ in how hard they are."""
-        truth = np.zeros((HEIGHT, WIDTH)) if row.vessels is None else images.read_mask(row.vessels).astype(float)
+        truth = np.zeros((HEIGHT, WIDTH)) if row.reference is None else images.read_mask(*row.reference).astype(float)
         number = int(row.name.partition("_")[0])
         rng = np.random.default_rng(number)
         noise = ndimage.gaussian_filter(rng.normal(0, 1, truth.shape), 0.7)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from gan.data import load_images, undo_fit
+from gan.drawing.sampling import generate
 from gan.fidelity.copies import CopySearch
-from gan.generator import Generator
-from gan.sampling import generate
+from gan.networks.generator import Generator
 from gan.settings import GanSettings
+from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.assess import generated_set
 from pipelines.fidelity.features import (
     FeatureTask,
@@ -26,6 +26,7 @@ from pipelines.fidelity.features import (
     set_of_files,
 )
 from segkit.core import images
+from segkit.core.classes import Classes
 from segkit.core.errors import RequestError, WeightsError
 from segkit.data import phantom
 from segkit.data.fov import estimate_fov
@@ -99,9 +100,36 @@ def test_a_teacher_s_vessels_are_its_map_of_the_image_at_the_photographs_size(
     square = read_square(photographs[1], GAN)
     back = undo_fit(square, HEIGHT, WIDTH, GAN.fit).copy()
     with torch.inference_mode():
-        probs = extractor.predictor(back, InferenceSettings())
+        [probs] = extractor.predictor(back, InferenceSettings())
     extractor.predictor.threshold = float(np.median(probs))
     expected = vessel_statistics(probs >= np.median(probs), estimate_fov(back))
+    assert extractor(square)[1] == pytest.approx(expected, nan_ok=True)
+    assert expected.length > 20
+
+
+@pytest.mark.parametrize(
+    ("names", "vessels"), [(("rest", "disc", "vessel"), [2]), (("rest", "artery", "vein"), [1, 2])]
+)
+def test_vessels_of_several_classes_are_the_class_of_that_name_or_the_foreground(
+    tmp_path: Path, photographs: list[Path], names: tuple[str, ...], vessels: list[int]
+) -> None:
+    torch.manual_seed(0)
+    classes = Classes(kind="multiclass", names=names)
+    save_network(
+        tmp_path / "teacher",
+        build_model(SMALL, 3).state_dict(),
+        SMALL,
+        GeometrySettings(),
+        0.5,
+        trained_by="teacher",
+        classes=classes,
+    )
+    extractor = TeacherFeatures(tmp_path / "teacher", HEIGHT, WIDTH, GAN)
+    square = read_square(photographs[1], GAN)
+    back = undo_fit(square, HEIGHT, WIDTH, GAN.fit).copy()
+    with torch.inference_mode():
+        labels = extractor.predictor(back, InferenceSettings()).argmax(axis=0)
+    expected = vessel_statistics(np.isin(labels, vessels), estimate_fov(back))
     assert extractor(square)[1] == pytest.approx(expected, nan_ok=True)
     assert expected.length > 20
 

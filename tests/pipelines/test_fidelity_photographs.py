@@ -8,14 +8,14 @@ import pytest
 from pipelines.fidelity import photographs
 from segkit.core.errors import DatasetError, RequestError
 from segkit.core.files import write_json
-from segkit.core.manifest import Row, write_manifest
+from segkit.core.manifest import Row, Source, write_manifest
 from tests.data import chase
 
 
 def data_stage(folder: Path, source: str | None = "drive:/somewhere", **splits: int) -> Path:
     """A data stage's folder; its images are never read."""
     rows = [
-        Row(f"{split}{n}", split, folder / "images" / f"{split}{n}.tif")  # type: ignore[arg-type]
+        Row(f"{split}{n}", split, Source(folder / "images" / f"{split}{n}.tif"))  # type: ignore[arg-type]
         for split, count in splits.items()
         for n in range(count)
     ]
@@ -47,7 +47,8 @@ def test_of_a_data_stage_the_train_split_counts_and_all_others_are_held_out(tmp_
 def test_photographs_of_a_data_stage_and_of_a_data_set_keep_their_patients(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     rows = [
-        Row(name, "train", tmp_path / f"{name}.tif", group=group) for name, group in zip("abcd", "ppqq", strict=True)
+        Row(name, "train", Source(tmp_path / f"{name}.tif"), group=group)
+        for name, group in zip("abcd", "ppqq", strict=True)
     ]
     write_manifest(rows, tmp_path / "data")
     of_stage = photographs.of_data_stage(tmp_path / "data")

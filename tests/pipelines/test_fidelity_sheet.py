@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gan.data import fit_to_square
 from gan.fidelity.copies import CopySearch, closeness
+from gan.training.data import fit_to_square
 from pipelines.fidelity.assess import DRAWN, HELDOUT, REFERENCE, Pair
 from pipelines.fidelity.files import CAPTION, NUM_COLUMNS, SIDE, _aligned, nearest_sheet
 from segkit.data import phantom

@@ -37,7 +37,7 @@ def copying(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def generate(generator: Any, seed: int, *_: Any) -> np.ndarray:
         training = of_data_stage(next(runs.glob("data-*"))).training
-        from gan.weights import read_settings
+        from gan.checkpoints.weights import read_settings
 
         square = features.read_square(training[seed % len(training)], read_settings(next(runs.glob("gan-*"))))
         return np.ascontiguousarray(square[:, ::-1])

@@ -21,6 +21,17 @@ def test_a_score_has_a_key_for_its_value_its_interval_and_its_number_of_images()
     }
 
 
+def test_of_several_classes_the_summary_has_the_plain_key_and_each_class_a_key_of_its_own() -> None:
+    names = {"all classes": 0.7, "background": 0.9, "optic disc": 0.5}
+    records = [score(class_name=name, value=value, threshold=None) for name, value in names.items()]
+    numbers = of_evaluation({"test": {"teacher": records}})
+    assert len(numbers) == 3 * 4
+    assert numbers["test/teacher/fov/per-image/dice"] == 0.7
+    assert numbers["test/teacher/fov/per-image/dice/background"] == 0.9
+    assert numbers["test/teacher/fov/per-image/dice/optic-disc"] == 0.5
+    assert numbers["test/teacher/fov/per-image/dice/optic-disc_low"] == 0.7
+
+
 def test_what_is_not_defined_has_no_key() -> None:
     alone = score(metric="auroc", threshold=None, low=None, high=None, n=1)
     assert of_evaluation(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gan import weights
+from gan.checkpoints import weights
 from gan.settings import GanSettings
 from pipelines import runner
 from pipelines.process import run_preflight

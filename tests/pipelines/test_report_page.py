@@ -310,8 +310,8 @@ def test_every_round_is_reported(official: Made) -> None:
 
 
 def test_unlabelled_test_images_are_shown_with_their_probabilities(official: Made) -> None:
-    assert 'alt="Vessel probability of test image 01_test by the ensemble"' in official.page
-    assert "2 of 2, the photograph beside the vessel probability" in text_of(official.page)
+    assert 'alt="Prediction of test image 01_test by the ensemble"' in official.page
+    assert "2 of 2, the photograph beside the prediction of the ensemble" in text_of(official.page)
 
 
 def test_without_a_control_the_report_says_that_there_is_no_verdict(bare: Made) -> None:

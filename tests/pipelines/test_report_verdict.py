@@ -9,7 +9,7 @@ from pipelines.measurements import SCORED
 from pipelines.report import verdict
 from pipelines.report.verdict import Basis, SplitSize
 from pipelines.roles import Roles
-from segkit.metrics.score import Comparison, Measurement
+from segkit.metrics.measure import Comparison, Measurement
 
 
 def comparison(low: float, high: float, n: int = 20, difference: float | None = None) -> Comparison:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from gan.task import StyleGAN2Task
+from gan.training.task import StyleGAN2Task
 from segkit.core.run_folder import WORK
 from segkit.tasks import callbacks, resuming
 from segkit.tasks.segmentation import SegmentationTask

@@ -146,7 +146,7 @@ def test_with_share_images_pictures_and_the_gan_are_there(sharing: Tracked) -> N
     names = set(artifact_entries(sharing))
     assert {"data/images/21_training.tif", "samples/images/seed0000.png", "report/report.html"} <= names
     assert {"gan/generator_ema.safetensors", "fidelity/nearest.png"} <= names
-    assert {"gan/grids/reals.png", "pseudo-labels/vessels/seed0000.png"} <= names
+    assert {"gan/grids/reals.png", "pseudo-labels/pseudo/seed0000.png"} <= names
     shown = {key for name in ("gan", "samples", "fidelity") for row in sharing.stage(name)["history"] for key in row}
     assert {"gan/samples", "gan/truncated-samples", "gan/nearest-photographs"} <= shown
 
@@ -372,6 +372,7 @@ def test_a_title_names_what_was_set_and_can_change_the_result() -> None:
         "runtime.seed=3",
         "runtime.tracker=wandb",
         "data.source=x:y",
+        "data.group_pattern=^(Mustermann|.*)_",
     ]
     assert readable_title("demo", given) == "demo truncation_psi=0.5 kimg=200 seed=3"
     alike = ["teacher.phases.0.epochs=3", "students.mixed.phases.0.epochs=4", "gan.kimg=1", "gan.kimg=2"]

@@ -1,6 +1,9 @@
 """Vessel metrics the plain way: pick the pixels of the region, then count them one condition at a time."""
 
 import numpy as np
+from skimage.morphology import skeletonize
+
+from segkit.metrics.confusion import Confusion
 
 
 def rates(probs: np.ndarray, vessels: np.ndarray, fov: np.ndarray, threshold: float) -> dict[str, float]:
@@ -19,6 +22,23 @@ def rates(probs: np.ndarray, vessels: np.ndarray, fov: np.ndarray, threshold: fl
         "iou": overlap / union,
         "mean_iou": (overlap / union + np.count_nonzero(~p & ~v) / np.count_nonzero(~p | ~v)) / 2,
     }
+
+
+def confusion(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray) -> Confusion:
+    """Pixels of the region by prediction and truth, counted over pairs."""
+    pairs = list(zip(prediction[region].tolist(), truth[region].tolist(), strict=True))
+    return Confusion(*(pairs.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))))
+
+
+def cldice(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray) -> float:
+    """Centre-line Dice inside the region (Shit 2021, Eq. 1 and 2), by shares of skeleton pixels."""
+    prediction, truth = prediction & region, truth & region
+    topology_precision = np.mean(truth[skeletonize(prediction)]) if prediction.any() else 0.0
+    topology_sensitivity = np.mean(prediction[skeletonize(truth)]) if truth.any() else 0.0
+    total = topology_precision + topology_sensitivity
+    if not prediction.any() and not truth.any():
+        return float("nan")
+    return float(2 * topology_precision * topology_sensitivity / total) if total else 0.0
 
 
 def calibration_error(probs: np.ndarray, vessels: np.ndarray, num_bins: int) -> float:

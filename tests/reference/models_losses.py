@@ -1,4 +1,4 @@
-"""Losses of a vessel map the plain way: pick the pixels that count, in float64, one image at a time."""
+"""Losses of a label map the plain way: pick the pixels that count, in float64, one image at a time."""
 
 import numpy as np
 
@@ -34,6 +34,37 @@ LOSSES = {
     "dice": dice,
     "bce-dice": lambda *args: (bce(*args) + dice(*args)) / 2,
     "bce-mcc": lambda *args: (bce(*args) + mcc(*args)) / 2,
+}
+
+
+def softmax(logits):
+    """Probabilities (k, h, w) of logits (k, h, w)."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=0))
+    return exponentials / exponentials.sum(axis=0)
+
+
+def multiclass_ce(logits, target, weight):
+    """Cross-entropy between soft targets (k, h, w) and predictions, the weighted mean over pixels."""
+    per_pixel = -(target.astype(np.float64) * np.log(softmax(logits))).sum(axis=0)
+    return float(np.average(per_pixel, weights=weight[0].astype(np.float64)))
+
+
+def one_against_the_rest(loss, logits, target, weight, first=0):
+    """The mean over classes of a binary loss, each class against all others."""
+    probs = softmax(logits)
+    as_logits = np.log(probs / (1 - probs))
+    values = [loss(as_logits[index], target[index], weight[0]) for index in range(first, len(probs))]
+    return float(np.mean(values))
+
+
+def multiclass_dice(logits, target, weight, first=0):
+    return one_against_the_rest(dice, logits, target, weight, first)
+
+
+MULTICLASS = {
+    "ce": multiclass_ce,
+    "dice": multiclass_dice,
+    "mcc": lambda *args: one_against_the_rest(mcc, *args),
 }
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from segkit.core import images
-from segkit.core.manifest import Manifest, Row, read_manifest, write_manifest
+from segkit.core.classes import VESSEL
+from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest
 from segkit.data import phantom
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
@@ -23,18 +24,25 @@ from segkit.tasks.weights import load_predictor
 FP32 = RuntimeSettings(accelerator="cpu", precision="32-true", tracker="none")
 
 
-def draw(folder, splits, height=60, width=52, grain=0):
-    """A manifest of phantoms in `folder`, one for each split named; `grain` levels of noise also where it is dark."""
+def draw(folder, splits, height=60, width=52, grain=0, several=False):
+    """A manifest of phantoms in `folder`, one for each split named; `grain` levels of noise also where it is dark.
+
+    `several`: of three classes.
+    """
     rows = []
     for number, split in enumerate(splits):
         drawn = phantom.draw(number, height, width)
-        paths = {kind: folder / f"{number}-{kind}.png" for kind in ("image", "vessels", "fov")}
+        paths = {kind: folder / f"{number}-{kind}.png" for kind in ("image", "labels", "region")}
         noise = np.random.default_rng(number).integers(0, grain + 1, drawn.image.shape)
         images.write_image(paths["image"], np.minimum(drawn.image + noise, 255).astype(np.uint8))
-        images.write_mask(paths["vessels"], drawn.vessels)
-        images.write_mask(paths["fov"], drawn.fov)
-        rows.append(Row(f"{number}", split, **paths))
-    write_manifest(rows, folder)
+        if several:
+            images.write_indices(paths["labels"], drawn.labels, phantom.CLASSES.palette)
+        else:
+            images.write_mask(paths["labels"], drawn.vessels)
+        images.write_mask(paths["region"], drawn.fov)
+        image, labels, region = (Source(path) for path in paths.values())
+        rows.append(Row(f"{number}", split, image, {"reference": labels}, region))
+    write_manifest(rows, folder, phantom.CLASSES if several else VESSEL)
     return read_manifest(folder)
 
 
@@ -42,6 +50,7 @@ def settings(model=None, monitor="val/dice", loss="bce-dice", **phase):
     """Training settings with one small phase."""
     values = {"epochs": 2, "batch_size": 2, "augmentation": "none", "optimizer": {"learning_rate": 0.01}} | phase
     network = {"widths": (4, 8), "drop_prob": 0.0, "norm": "group", "attention_size": 3} | (model or {})
+    network = {key: value for key, value in network.items() if value is not None}
     return TrainSettings.model_validate({"model": network, "monitor": monitor, "loss": loss, "phases": [values]})
 
 
@@ -96,7 +105,7 @@ def fit(
     """Train the first phase as a stage would; returns task, trainer, best weights and curves."""
     phase: PhaseSettings = wanted.phases[0]
     L.seed_everything(seed, verbose=False)
-    task = kind(wanted, phase, seed)
+    task = kind(wanted, phase, seed, manifest.classes)
     best, curves = BestWeights(wanted.monitor, phase.early_stop_epochs), Curves(folder / "curves.csv")
     trainer = build_trainer(
         runtime,

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from segkit import models
 from segkit.models import settings as model_settings
 from segkit.models.settings import SAUNetSettings
 from segkit.tasks import benchmark
@@ -98,9 +97,9 @@ class Other(torch.nn.Module):
 
     forwards = 0
 
-    def __init__(self, settings):
+    def __init__(self, settings, num_channels):
         super().__init__()
-        self.conv = torch.nn.Conv2d(settings.image_channels, 1, 1)
+        self.conv = torch.nn.Conv2d(settings.image_channels, num_channels, 1)
 
     def forward(self, image):
         Other.forwards += 1
@@ -108,12 +107,11 @@ class Other(torch.nn.Module):
 
 
 def test_the_named_network_is_the_one_that_is_measured(monkeypatch, capsys):
-    monkeypatch.setitem(models.MODELS, "other", f"{__name__}:Other")
-    monkeypatch.setitem(model_settings.MODEL_SETTINGS, "other", OtherSettings)
+    monkeypatch.setitem(model_settings.MODELS, OtherSettings, f"{__name__}:Other")
     assert segkit_here("bench", "--model", "other", "--size", "18", "--repeats", "3", "--precision", "32-true") == 0
     assert capsys.readouterr().out.startswith("other, 18x18")
     assert Other.forwards == 2 * (1 + 3)  # train and predict, each with a warm-up
     assert segkit_here("models") == 0
     assert "other: A second network's settings." in capsys.readouterr().out
     assert segkit_here("bench", "--model", "unknown") == 2
-    assert "no network is called 'unknown'; there are: other, sa-unet" in capsys.readouterr().err
+    assert "no network is called 'unknown'; there are: other, sa-unet, unet" in capsys.readouterr().err

@@ -4,17 +4,18 @@ import torch
 from PIL import Image
 
 from segkit.core import images
+from segkit.core.classes import Classes
 from segkit.core.errors import ImageError
-from segkit.core.manifest import Manifest, Row
+from segkit.core.manifest import Manifest, Row, Source
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
-from segkit.models.settings import SAUNetSettings
+from segkit.models.heads import Outputs
+from segkit.models.settings import SAUNetSettings, UNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
 from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor, image_loader
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.trainer import build_trainer
-from tests.reference.metrics_pixels import rates
 from tests.tasks.small import FP32
 
 PLAIN = InferenceSettings()
@@ -42,7 +43,7 @@ def look(model, image, **inference):
 @pytest.mark.parametrize("geometry", [{}, {"mode": "resize", "size": 16}])
 def test_an_image_of_any_size_gives_a_map_of_that_size(size, geometry):
     probs = look(predictor(**geometry), picture(*size))
-    assert probs.shape == size
+    assert probs.shape == (1, *size)
     assert probs.dtype == np.float32
     assert probs.min() >= 0
     assert probs.max() <= 1
@@ -55,7 +56,7 @@ def test_a_map_is_what_the_network_says_of_the_padded_image_cut_back():
     with torch.no_grad():
         logits = model.network(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0, 0].numpy()
     expected = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    np.testing.assert_allclose(look(model, image), expected[0:23, 1:31], atol=1e-5)
+    np.testing.assert_allclose(look(model, image), expected[None, 0:23, 1:31], atol=1e-5)
 
 
 def test_prediction_drops_nothing_and_repeats_exactly():
@@ -100,7 +101,7 @@ def rows(tmp_path):
         fov = np.zeros((20 + number, 31 - number), bool)
         fov[3:-3, 2:-2] = True
         images.write_mask(tmp_path / "fov" / f"{number}.png", fov)
-        made.append(Row(f"n{number}", "test", path, fov=tmp_path / "fov" / f"{number}.png"))
+        made.append(Row(f"n{number}", "test", Source(path), region=Source(tmp_path / "fov" / f"{number}.png")))
     return Manifest(tuple(made))
 
 
@@ -111,8 +112,8 @@ def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows
     trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
     assert sorted(path.name for path in out.iterdir()) == [f"n{number}.png" for number in range(5)]
     for row in rows.rows:
-        fov = images.read_mask(row.fov)
-        probs = np.where(fov, look(model, images.read_image(row.image)), 0)
+        fov = images.read_mask(*row.region)
+        probs = np.where(fov, look(model, images.read_image(*row.image))[0], 0)
         levels = images.read_levels(out / f"{row.name}.png")
         np.testing.assert_allclose(levels, probs * 65535, atol=1.5)
         assert (levels[~fov] == 0).all()
@@ -123,13 +124,85 @@ def test_on_a_gpu_a_prediction_is_not_rounded_to_tf32(monkeypatch):
     class Watched(NetworkPredictor):
         def forward(self, image, inference):
             unrounded.append(not torch.backends.cudnn.allow_tf32)
-            return np.zeros(image.shape[:2], np.float32)
+            return np.zeros((1, *image.shape[:2]), np.float32)
 
     unrounded, plain = [], predictor()
     task = EnsembleTask(Watched(plain.network, GeometrySettings(), 1, 0.5), PLAIN)
     monkeypatch.setattr(EnsembleTask, "device", torch.device("cuda"))
-    task.predict_step({"name": "a", "image": picture(8, 8), "fov": np.ones((8, 8), bool)}, 0)
+    task.predict_step({"name": "a", "image": picture(8, 8), "region": np.ones((8, 8), bool)}, 0)
     assert unrounded == [True]
+
+
+class WithAuxiliary(torch.nn.Module):
+    """Returns its network's logits, and others beside them."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image):
+        logits = self.network(image)
+        return Outputs(logits, (logits + 5, logits - 5))
+
+
+@pytest.mark.parametrize("inference", [{}, {"tta": "d4"}, {"tile": 64}])
+def test_auxiliary_outputs_leave_the_prediction_alone(inference):
+    plain = predictor()
+    further = NetworkPredictor(WithAuxiliary(plain.network), GeometrySettings(), plain.stride)
+    image = picture(90, 70)
+    np.testing.assert_array_equal(look(further, image, **inference), look(plain, image, **inference))
+
+
+def of_classes(num_channels, seed=0, **geometry):
+    torch.manual_seed(seed)
+    settings = UNetSettings(widths=(4, 8, 8))
+    network = build_model(settings, num_channels)
+    return NetworkPredictor(network, GeometrySettings(**geometry), settings.stride)
+
+
+@pytest.mark.parametrize("geometry", [{}, {"mode": "resize", "size": 16}])
+@pytest.mark.parametrize("inference", [{}, {"tta": "flips"}])
+def test_several_classes_give_probabilities_that_sum_to_one_at_the_images_size(geometry, inference):
+    probs = look(of_classes(4, **geometry), picture(23, 31), **inference)
+    assert probs.shape == (4, 23, 31)
+    np.testing.assert_allclose(probs.sum(axis=0), 1, atol=1e-5)
+
+
+def test_the_map_of_several_classes_is_the_softmax_of_the_padded_image_cut_back():
+    model, image = of_classes(3), picture(23, 30)
+    padded = np.zeros((24, 32, 3), np.uint8)
+    padded[0:23, 1:31] = image
+    with torch.no_grad():
+        logits = model.network(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0].double().numpy()
+    expected = np.exp(logits) / np.exp(logits).sum(axis=0)
+    np.testing.assert_allclose(look(model, image), expected[:, 0:23, 1:31], atol=1e-5)
+
+
+def test_an_ensemble_of_several_classes_combines_members_of_different_geometries():
+    members, image = [of_classes(3, 0), of_classes(3, 1, mode="resize", size=16)], picture(23, 31)
+    maps = np.stack([look(member, image) for member in members])
+    for rule in ("mean", "vote"):
+        ensemble = EnsemblePredictor(members, rule, [0.5, 0.5], [0.5, 0.5])
+        np.testing.assert_array_equal(look(ensemble, image), combine(maps, rule, [0.5, 0.5], [0.5, 0.5]))
+
+
+def test_maps_of_several_classes_are_written_as_pages_and_as_an_index_map(tmp_path, rows):
+    model, classes = of_classes(3), Classes(kind="multiclass", names=("a", "b", "c"))
+    writer = MapWriter(tmp_path / "probs", classes, tmp_path / "labels")
+    assert writer.missing(rows.rows) == list(rows.rows)
+    trainer = build_trainer(FP32, tmp_path, "test", callbacks=[writer])
+    trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
+    assert writer.missing(rows.rows) == []
+    assert sorted(path.name for path in (tmp_path / "probs").iterdir()) == [f"n{number}.tif" for number in range(5)]
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [f"n{number}.png" for number in range(5)]
+    for row in rows.rows:
+        region = images.read_mask(*row.region)
+        background = np.array([1, 0, 0])[:, None, None]
+        probs = np.where(region, look(model, images.read_image(*row.image)), background)
+        levels = np.stack([images.read_levels(tmp_path / "probs" / f"{row.name}.tif", page) for page in range(3)])
+        np.testing.assert_allclose(levels, probs * 65535, atol=1.5)
+        indices = images.read_indices(tmp_path / "labels" / f"{row.name}.png")
+        np.testing.assert_array_equal(indices, levels.argmax(axis=0))
 
 
 def odd_pictures(folder):
@@ -162,7 +235,7 @@ def odd_pictures(folder):
 def test_pictures_that_may_be_no_photographs_are_predicted_with_a_warning(tmp_path):
     expected, reported = odd_pictures(tmp_path), {}
     loader = ImageLoader(
-        [Row(name, "test", tmp_path / name) for name in expected],
+        [Row(name, "test", Source(tmp_path / name)) for name in expected],
         lambda row, kind, text: reported.setdefault(row.name, []).append((kind, text)),
     )
     assert [item["name"] for item in loader] == list(expected)
@@ -172,8 +245,8 @@ def test_pictures_that_may_be_no_photographs_are_predicted_with_a_warning(tmp_pa
 def test_an_image_that_cannot_be_read_is_reported_or_raised(tmp_path, rows):
     (tmp_path / "bad.png").write_text("hello")
     images.write_mask(tmp_path / "small.png", np.ones((3, 3), bool))
-    bad = Row("bad", "test", tmp_path / "bad.png")
-    other = Row("other", "test", rows.rows[0].image, fov=tmp_path / "small.png")
+    bad = Row("bad", "test", Source(tmp_path / "bad.png"))
+    other = Row("other", "test", rows.rows[0].image, region=Source(tmp_path / "small.png"))
     reported = []
     loader = ImageLoader([bad, rows.rows[0], other], lambda row, kind, text: reported.append((row.name, kind)))
     assert [item["name"] for item in loader] == ["n0"]
@@ -189,22 +262,3 @@ def test_ranks_share_the_images_among_them(rows, world_size):
     seen = [item["name"] for loader in loaders for item in loader]
     assert sorted(seen) == [row.name for row in rows.rows]
     assert max(map(len, loaders)) - min(map(len, loaders)) <= 1
-
-
-def test_a_test_scores_the_predictions_inside_the_fov_at_the_models_threshold(tmp_path, rows):
-    model = predictor(threshold=0.37)
-    rng = np.random.default_rng(0)
-    batches, every = [], {"probs": [], "vessels": []}
-    for row in rows.rows:
-        image, fov = images.read_image(row.image), images.read_mask(row.fov)
-        vessels = rng.random(fov.shape) < 0.3
-        batches.append({"name": row.name, "image": image, "fov": fov, "vessels": vessels})
-        every["probs"].append(look(model, image)[fov])
-        every["vessels"].append(vessels[fov])
-    trainer = build_trainer(FP32, tmp_path, "test")
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, collate_fn=lambda item: item)
-    (scores,) = trainer.test(EnsembleTask(model, PLAIN), loader, verbose=False)
-    probs, vessels = np.concatenate(every["probs"]), np.concatenate(every["vessels"])
-    expected = rates(probs, vessels, np.ones_like(vessels), 0.37)
-    for name in ("dice", "sensitivity", "specificity", "precision", "accuracy", "mcc"):
-        assert scores[f"test/{name}"] == pytest.approx(expected[name], abs=1e-4), name

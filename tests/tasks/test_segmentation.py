@@ -6,8 +6,9 @@ import torch
 
 from segkit.core.manifest import Manifest
 from segkit.data.datamodule import SegmentationDataModule, read_picture, to_batch
+from segkit.models.heads import Outputs
 from segkit.tasks.segmentation import SegmentationTask
-from segkit.tasks.settings import InferenceSettings, RuntimeSettings
+from segkit.tasks.settings import RuntimeSettings
 from tests.reference import models_losses, tasks_schedules
 from tests.tasks import small
 from tests.tasks.small import fit, settings
@@ -40,9 +41,58 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_images_times_their_weights(pha
     batch = batch_of(phantoms, wanted) | {"weight": torch.tensor([0.5, 2.0])}
     loss = task.training_step(batch, 0)
     logits = task.model(batch["image"]).detach()
-    arrays = [array.numpy() for array in (logits, batch["vessels"], batch["pixel_weight"])]
+    arrays = [array.numpy() for array in (logits, batch["target"], batch["pixel_weight"])]
     each = [models_losses.LOSSES["bce-dice"](*(array[i, 0] for array in arrays)) for i in range(2)]
     assert loss.item() == pytest.approx((0.5 * each[0] + 2.0 * each[1]) / 2, rel=1e-5)
+
+
+class TwoHeads(torch.nn.Module):
+    """A network with two auxiliary heads, which are its own logits shifted."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image):
+        logits = self.network(image)
+        return Outputs(logits, (logits + 1, logits - 2))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+def test_auxiliary_outputs_add_their_mean_loss_times_its_weight(phantoms, weight):
+    wanted = settings(model={"auxiliary_weight": weight})
+    task = SegmentationTask(wanted, wanted.phases[0])
+    task.model = TwoHeads(task.model)
+    task.log = lambda *args, **kwargs: None
+    batch = batch_of(phantoms, wanted) | {"weight": torch.tensor([0.5, 2.0])}
+    loss = task.training_step(batch, 0)
+    logits = task.model(batch["image"]).logits.detach().numpy()[:, 0]
+    target, pixel_weight = batch["target"].numpy()[:, 0], batch["pixel_weight"].numpy()[:, 0]
+    main, first, second = (
+        [models_losses.LOSSES["bce-dice"](logits[i] + shift, target[i], pixel_weight[i]) for i in range(2)]
+        for shift in (0, 1, -2)
+    )
+    per_image = [main[i] + weight * (first[i] + second[i]) / 2 for i in range(2)]
+    assert loss.item() == pytest.approx((0.5 * per_image[0] + 2.0 * per_image[1]) / 2, rel=1e-5)
+    with torch.no_grad():
+        assert torch.equal(task(batch["image"]), task.model(batch["image"]).logits)
+
+
+@pytest.mark.parametrize("name", ["sa-unet", "unet"])
+def test_a_network_of_three_classes_trains_on_multiclass_phantoms(tmp_path, name):
+    rows = small.draw(tmp_path / "data", ["train"] * 4 + ["val"] * 2, several=True)
+    kept = small.Kept()
+    model = {"name": name, "widths": (8, 16)} | ({"attention_size": None} if name == "unet" else {})
+    wanted = settings(model=model, epochs=12)
+    task, _, best, _ = fit(tmp_path / "run", rows, wanted, callbacks=[kept])
+    assert task.model.head.out_channels == 3
+    assert np.mean(kept.losses[-4:]) < 0.85 * np.mean(kept.losses[:4])
+    last = kept.val[-1]
+    for metric in ("dice", "auroc", "iou"):
+        classes = [last[f"val/{metric}/{one}"] for one in ("background", "vessel", "disc")]
+        assert last[f"val/{metric}"] == pytest.approx(np.nanmean(classes), rel=1e-6)
+    assert best.score == max(row["val/dice"] for row in kept.val)
+    assert last["val/auroc/vessel"] > 0.6
 
 
 @pytest.mark.parametrize(
@@ -122,19 +172,6 @@ def test_given_weights_are_loaded_into_the_averaged_network_too():
     assert same(task.model.state_dict(), donor.model.state_dict())
     with pytest.raises(RuntimeError, match="Missing key"):
         task.load_weights({})
-
-
-def test_predictions_are_probabilities_at_the_networks_size():
-    wanted = settings()
-    task = SegmentationTask(wanted, wanted.phases[0]).eval()
-    batch = {"image": torch.rand(2, 3, 24, 16)}
-    with torch.no_grad():
-        plain = task.predict_step(batch, 0)
-        task.inference = InferenceSettings(tta="d4")
-        averaged = task.predict_step(batch, 0)
-        torch.testing.assert_close(plain, task(batch["image"]).sigmoid())
-    assert plain.shape == averaged.shape == (2, 1, 24, 16)
-    assert not torch.equal(plain, averaged)
 
 
 def test_training_in_bf16_follows_fp32(tmp_path, phantoms):

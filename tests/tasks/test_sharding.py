@@ -42,7 +42,7 @@ def together(tmp_path_factory, pictures):
     folder = tmp_path_factory.mktemp("sharding")
     torch.manual_seed(1)
     save_network(folder / "model", build_model(WANTED.model).state_dict(), WANTED.model, WANTED.geometry)
-    data = pictures.rows[0].image.parent
+    data = pictures.rows[0].image.path.parent
     command = [sys.executable, "-m", "tests.tasks.small", str(data), str(folder / "two"), "2", WANTED.model_dump_json()]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)

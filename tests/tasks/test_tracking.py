@@ -30,7 +30,7 @@ def stage(tmp_path_factory, phantoms):
     home = tmp_path_factory.mktemp("home")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_") and key != "NETRC"}
     environment |= {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.tasks.tracked", str(phantoms.rows[0].image.parent), str(out)]
+    command = [sys.executable, "-m", "tests.tasks.tracked", str(phantoms.rows[0].image.path.parent), str(out)]
     done = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import socket
 import threading
@@ -146,15 +147,16 @@ def test_unasked_only_files_with_known_names_are_uploaded(path: str, unasked: bo
 
 def test_a_configuration_has_no_folders_and_no_lists_of_sections() -> None:
     given = {
-        "data": {"source": "drive:/clinic/Mustermann", "num_val": 4},
+        "data": {"source": "drive:/clinic/Mustermann", "group_pattern": "^(Mustermann|.*)_", "num_val": 4},
         "gan": {"init_from": "/home/me/ffhq.pkl", "kimg": 2},
         "teacher": {"phases": ({"epochs": 2, "init_from": "previous"}, {"epochs": 3})},
         "widths": (4, 8),
         "empty": [],
         "none": {"source": None, "init_from": None},
     }
+    digest = hashlib.sha256(b"^(Mustermann|.*)_").hexdigest()
     assert without_folders(given) == {
-        "data": {"source": "drive", "num_val": 4},
+        "data": {"source": "drive", "group_pattern": f"sha256:{digest}", "num_val": 4},
         "gan": {"init_from": "ffhq.pkl", "kimg": 2},
         "teacher": {"phases": {"0": {"epochs": 2, "init_from": "previous"}, "1": {"epochs": 3}}},
         "widths": [4, 8],

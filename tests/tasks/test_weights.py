@@ -78,7 +78,7 @@ def test_the_geometry_of_training_is_the_geometry_of_use(tmp_path):
     network(tmp_path / "pad")
     network(tmp_path / "resize", geometry=GeometrySettings(mode="resize", size=16))
     padded, resized = (look(load_predictor(tmp_path / name)) for name in ("pad", "resize"))
-    assert padded.shape == resized.shape == (30, 27)
+    assert padded.shape == resized.shape == (1, 30, 27)
     assert 0.05 < padded.mean() < 0.95
     assert np.abs(padded - resized).max() > 1e-3
 

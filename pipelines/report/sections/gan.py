@@ -3,12 +3,13 @@
 from markupsafe import Markup
 
 from pipelines.report import charts, curves
-from pipelines.report.album import Album, Picture, evenly_spaced, grey
+from pipelines.report.album import Album, Picture, colored, evenly_spaced, grey
 from pipelines.report.charts import LineStyle, Plotted
 from pipelines.report.evidence import Evidence
 from segkit.core import images
 from segkit.core.manifest import read_manifest
-from segkit.data.fov import read_fov
+from segkit.data.fov import read_region
+from segkit.data.labels import read_probs
 
 NUM_GRIDS = 4
 """Sample grids shown of a training, including those before it and at its end."""
@@ -64,13 +65,16 @@ def _grids(evidence: Evidence, name: str, album: Album) -> list[Picture]:
 
 def _samples(evidence: Evidence, name: str, album: Album) -> dict[str, object]:
     """The first samples beside their pseudo-labels."""
-    rows = read_manifest(evidence.inputs[name]).rows
+    manifest = read_manifest(evidence.inputs[name])
+    rows, classes = manifest.rows, manifest.classes
     pairs = []
     for row in rows[: evidence.request.report.num_samples]:
-        assert row.vessels is not None
-        probs = grey(images.read_probs(row.vessels) * read_fov(row))
-        image = album.add(images.read_image(row.image), f"Synthetic image {row.name}", row.name, max_side=300)
-        pairs.append((image, album.add(probs, f"Pseudo-label of {row.name}", max_side=300)))
+        assert row.target is not None
+        photograph = images.read_image(*row.image)
+        probs = read_probs(row.target.path, classes) * read_region(row, photograph)
+        drawn = grey(probs[0]) if classes.kind == "binary" else colored(photograph, probs.argmax(0), classes)
+        image = album.add(photograph, f"Synthetic image {row.name}", row.name, max_side=300)
+        pairs.append((image, album.add(drawn, f"Pseudo-label of {row.name}", max_side=300)))
     inputs = evidence.stages[name].inputs
     settings = evidence.stages[inputs["samples"]].record.get("settings", {})
     return {

@@ -1,7 +1,9 @@
 """Predictions on images: overlays of scored ones, probabilities of those without labels."""
 
 from collections.abc import Mapping
-from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from pipelines.report.album import (
     FALSE_NEGATIVE,
@@ -9,21 +11,32 @@ from pipelines.report.album import (
     TRUE_POSITIVE,
     Album,
     Picture,
+    Pixels,
+    colored,
     evenly_spaced,
     grey,
     overlay,
 )
 from pipelines.report.evidence import Evidence
 from segkit.core import images
+from segkit.core.classes import Classes
 from segkit.core.manifest import Row
-from segkit.data.fov import read_fov
-from segkit.metrics.score import image_values
+from segkit.data.fov import read_region
+from segkit.data.labels import predicted, probs_path, read_labels, read_probs
+from segkit.metrics.measure import image_values, summary_class
+from segkit.metrics.score import ARGMAX
 
-COLOURS = {
-    "vessel, found (true positive)": TRUE_POSITIVE,
-    "no vessel, but marked (false positive)": FALSE_POSITIVE,
-    "vessel, missed (false negative)": FALSE_NEGATIVE,
-}
+
+def _colours(classes: Classes) -> dict[str, tuple[int, int, int]]:
+    """What each colour means."""
+    if classes.kind == "multiclass":
+        return dict(list(zip(classes.names, classes.palette, strict=True))[1:])
+    name = classes.names[0]
+    return {
+        f"{name}, found (true positive)": TRUE_POSITIVE,
+        f"no {name}, but marked (false positive)": FALSE_POSITIVE,
+        f"{name}, missed (false negative)": FALSE_NEGATIVE,
+    }
 
 
 def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
@@ -33,7 +46,12 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     overlays, unlabelled = _overlays(evidence, album), _unlabelled(evidence, album)
     if not overlays and not unlabelled:
         return None
-    return {"overlays": overlays, "unlabelled": unlabelled, "colours": COLOURS, "model": evidence.shown_model}
+    return {
+        "overlays": overlays,
+        "unlabelled": unlabelled,
+        "colours": _colours(evidence.manifest.classes),
+        "model": evidence.shown_model,
+    }
 
 
 def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
@@ -54,34 +72,50 @@ def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
 
 def _dice_by_image(evidence: Evidence, name: str) -> dict[str, float]:
     run = evidence.runs[name]
-    values = image_values(run.scores, "dice", "fov", run.threshold)
+    values = image_values(run.scores, "dice", "fov", run.cut, summary_class(run.scores))
     return {score.name: float(value) for score, value in zip(run.scores, values, strict=True)}
 
 
 def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, float]], album: Album) -> list[Picture]:
-    assert row.vessels is not None
-    image, vessels = images.read_image(row.image), images.read_mask(row.vessels)
-    fov = read_fov(row, image)
+    """The image, of several classes also the labels, and each model's prediction."""
+    assert row.reference is not None
+    classes = evidence.manifest.classes
+    image, labels = images.read_image(*row.image), read_labels(row.reference, classes)
+    region = read_region(row, image)
     shown = [album.add(image, f"Image {row.name}", "the image")]
+    if classes.kind == "multiclass":
+        shown.append(album.add(colored(image, labels, classes), f"Labels of image {row.name}", "the labels"))
     for name, values in dice.items():
-        prediction = images.read_probs(_probs_path(evidence, name, row)) >= evidence.runs[name].threshold
+        cut = evidence.runs[name].cut
+        prediction = predicted(_probs(evidence, name, row), classes, 0.5 if cut == ARGMAX else cut)
         score = f"Dice {values[row.name]:.4f}"
         alt = f"Image {row.name}, overlay of {name}, {score}"
-        shown.append(album.add(overlay(image, prediction, vessels, fov), alt, name, score))
+        binary = classes.kind == "binary"
+        drawn = overlay(image, prediction, labels, region) if binary else colored(image, prediction, classes)
+        shown.append(album.add(drawn, alt, name, score))
     return shown
 
 
 def _unlabelled(evidence: Evidence, album: Album) -> dict[str, object] | None:
-    """Some test images without labels beside a model's probabilities."""
-    rows = [row for row in evidence.manifest.split("test").rows if row.vessels is None]
+    """Some test images without labels beside a model's probabilities, or its prediction of several classes."""
+    rows = [row for row in evidence.manifest.split("test").rows if row.reference is None]
     model, pairs = evidence.shown_model, []
     for row in rows[: evidence.request.report.num_overlays]:
-        probs = grey(images.read_probs(_probs_path(evidence, model, row)) * read_fov(row))
-        image = album.add(images.read_image(row.image), f"Test image {row.name}", row.name)
-        pairs.append((image, album.add(probs, f"Vessel probability of test image {row.name} by the {model}")))
+        shown = album.add(_predicted(evidence, model, row), f"Prediction of test image {row.name} by the {model}")
+        pairs.append((album.add(images.read_image(*row.image), f"Test image {row.name}", row.name), shown))
     folder = f"{evidence.inputs['evaluate'].name}/predictions"
     return {"pairs": pairs, "total": len(rows), "folder": folder} if rows else None
 
 
-def _probs_path(evidence: Evidence, model: str, row: Row) -> Path:
-    return evidence.inputs["evaluate"] / "predictions" / model / "probs" / f"{row.name}.png"
+def _predicted(evidence: Evidence, model: str, row: Row) -> Pixels:
+    classes = evidence.manifest.classes
+    if classes.kind == "binary":
+        return grey(_probs(evidence, model, row)[0] * read_region(row))
+    labels = predicted(_probs(evidence, model, row), classes, threshold=0.5)
+    return colored(images.read_image(*row.image), labels, classes)
+
+
+def _probs(evidence: Evidence, model: str, row: Row) -> npt.NDArray[np.float32]:
+    """The model's probabilities (k, h, w) of an image."""
+    folder, classes = evidence.inputs["evaluate"] / "predictions" / model / "probs", evidence.manifest.classes
+    return read_probs(probs_path(folder, row.name, classes), classes)

@@ -6,7 +6,8 @@ from pipelines.report.album import Album
 from pipelines.report.charts import LineStyle, Plotted, run_styles
 from pipelines.report.evidence import Evidence
 from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
-from segkit.metrics.score import find, pool
+from segkit.metrics.measure import find
+from segkit.metrics.score import pool
 from segkit.metrics.tables import HEADINGS
 
 NUM_POINTS = 200
@@ -14,11 +15,11 @@ NUM_POINTS = 200
 
 
 def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
-    """Three charts of the models that were scored on the verdict's images; None without any."""
+    """Three charts of the models of a binary task that were scored on the verdict's images; None without any."""
     basis, styles = evidence.verdict.basis, run_styles(evidence.roles)
     key = {name: styles.get(name, LineStyle()) for name in evidence.models if name in evidence.runs}
     key = dict(sorted(key.items(), key=lambda item: not item[1].wide))  # the wide line is drawn first
-    if basis is None or not key:
+    if basis is None or not key or evidence.manifest.classes.kind == "multiclass":
         return None
     plotted: dict[str, list[Plotted]] = {"reliability": [], "roc": [], "pr": []}
     for name, style in key.items():
@@ -29,13 +30,13 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
             plotted[chart].append(Plotted(name, thinned.x.tolist(), thinned.y.tolist(), style))
     if OBSERVER in evidence.runs:
         observer = evidence.runs[OBSERVER]
-        at = confusion_at(pool(observer.scores, "fov"), observer.threshold)
+        at = confusion_at(pool(observer.scores, "fov"), 0.5)
         sensitivity, false_alarms = at.tp / max(at.tp + at.fn, 1), at.fp / max(at.fp + at.tn, 1)
         precision = at.tp / max(at.tp + at.fp, 1)
         for chart, x, y in (("roc", false_alarms, sensitivity), ("pr", sensitivity, precision)):
             plotted[chart].append(Plotted(OBSERVER, [x], [y], styles[OBSERVER], marker=True))
     axes = {
-        "reliability": ("Reliability", "mean probability given", "share that are vessels", "ece"),
+        "reliability": ("Reliability", "mean probability given", "share that is positive", "ece"),
         "roc": ("ROC", "1 − specificity", "sensitivity", "auroc"),
         "pr": ("Precision-recall", "sensitivity (recall)", "precision", "auprc"),
     }
@@ -58,7 +59,7 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
 def _reliability(name: str, counts: LevelCounts, style: LineStyle) -> Plotted:
     bins = reliability(counts)
     some = bins.num_pixels > 0
-    x, y = bins.sum_probs[some] / bins.num_pixels[some], bins.num_vessel[some] / bins.num_pixels[some]
+    x, y = bins.sum_probs[some] / bins.num_pixels[some], bins.num_positive[some] / bins.num_pixels[some]
     return Plotted(name, [float(value) for value in x], [float(value) for value in y], style)
 
 

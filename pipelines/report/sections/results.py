@@ -11,7 +11,8 @@ from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import NOUNS
 from segkit.core.files import read_json
 from segkit.core.wording import of_patients
-from segkit.metrics.score import METRICS, THRESHOLD_FREE, Measurement, find
+from segkit.metrics.measure import Measurement, find
+from segkit.metrics.metrics import METRICS
 from segkit.metrics.tables import HEADINGS, tabulate
 
 MAIN_METRICS = ("dice", "sensitivity", "specificity", "precision", "cldice", "auroc", "auprc")
@@ -38,6 +39,7 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
         return None
     return {
         "splits": [_split(split, runs) for split, runs in evidence.measured.items()],
+        "cut": any(m.threshold is not None for runs in evidence.measured.values() for ms in runs.values() for m in ms),
         "observer": any(OBSERVER in runs for runs in evidence.measured.values()),
         "ensemble": _combination(evidence),
         "comparisons": _comparisons(evidence),
@@ -51,7 +53,7 @@ def _split(split: str, runs: Runs) -> dict[str, object]:
     everything = [m for measurements in runs.values() for m in measurements]
     classes = dict.fromkeys(m.class_name for m in everything)
     groups = dict.fromkeys(
-        (m.class_name, m.region, m.averaging, m.threshold_source) for m in everything if m.threshold is not None
+        (m.class_name, m.region, m.averaging, m.threshold_source) for m in everything if m.threshold_source != "none"
     )
     return {
         "noun": NOUNS[split],
@@ -78,7 +80,7 @@ def _main_table(runs: Runs, class_name: str, heading: str) -> MetricTable:
         source = dice.threshold_source if dice else None
         cells = [find(of_class, metric, threshold_source=source) for metric in MAIN_METRICS]
         if run == OBSERVER:  # a hard map cannot rank pixels
-            cells = [m if m and m.metric not in THRESHOLD_FREE else None for m in cells]
+            cells = [m if m and METRICS[m.metric].uses_prediction else None for m in cells]
         elif dice is not None and dice.threshold is not None:
             thresholds[run] = dice.threshold
         rows[run] = [None if m is None or math.isnan(m.value) else m for m in cells]
@@ -97,10 +99,11 @@ def _full_table(runs: Runs, class_name: str, region: str, averaging: str, source
         for run, measurements in runs.items()
     }
     thresholds = {run: m.threshold for run, ms in chosen.items() for m in ms if m.threshold is not None}
-    by_metric = {run: {m.metric: m for m in chosen[run] if not math.isnan(m.value)} for run in thresholds}
+    at_source = [run for run, ms in chosen.items() if any(m.threshold_source == source for m in ms)]
+    by_metric = {run: {m.metric: m for m in chosen[run] if not math.isnan(m.value)} for run in at_source}
     metrics = [metric for metric in METRICS if any(metric in cells for cells in by_metric.values())]
     rows = {run: [cells.get(metric) for metric in metrics] for run, cells in by_metric.items()}
-    return MetricTable(tabulate({run: chosen[run] for run in thresholds})[0].heading, metrics, rows, thresholds)
+    return MetricTable(tabulate({run: chosen[run] for run in at_source})[0].heading, metrics, rows, thresholds)
 
 
 def _combination(evidence: Evidence) -> dict[str, object] | None:

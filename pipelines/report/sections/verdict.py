@@ -33,7 +33,7 @@ def _summary(evidence: Evidence) -> str:
     parts = ", ".join(f"{count} {SPLITS[split]}" for split, count in counts.items() if count)
     if unlabelled := counts["test"] - len(manifest.split("test").labelled()):
         parts += f" ({'without labels' if unlabelled == counts['test'] else f'{unlabelled} of them without labels'})"
-    height, width = images.read_size(manifest.rows[0].image)
+    height, width = images.read_size(manifest.rows[0].image.path)
     kind = "phantoms drawn by a program" if any(row.origin == "phantom" for row in manifest.rows) else "images"
     patients = of_patients(len(manifest), manifest.num_groups)
     each = " of" if kind == "images" and not patients else ", each"

@@ -1,0 +1,1 @@
+"""Speed of training, beside a straightforward implementation."""

@@ -1,0 +1,1 @@
+"""Images from a trained generator: by seed, along walks, and towards a target."""

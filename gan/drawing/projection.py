@@ -1,0 +1,167 @@
+"""Projection: the w, and the noise, whose image comes nearest to a given one (Karras 2020a, appendix D)."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from gan.drawing.distances import Measure
+from gan.networks.generator import Generator, MappingNetwork
+from gan.networks.noise import learnt_noise, synthesise
+from segkit.core.config import Settings
+from segkit.tasks.repeatable import repeatable_on_gpu
+
+_NUM_W_SAMPLES = 10_000
+
+
+class ProjectionSettings(Settings):
+    """How an image is searched for; by default as in the paper."""
+
+    num_steps: int = Field(1000, ge=1)
+    """Steps of Adam."""
+    space: Literal["w", "w+"] = "w"
+    """One w for all layers, or one for each: nearer, but also to what the GAN would never draw."""
+    noise: Literal["optimise", "const"] = "optimise"
+    """Search for the per-pixel noise too, or keep the network's own."""
+    learning_rate: float = Field(0.1, gt=0)
+    """Its largest value; it rises over the first 5 % of the steps and falls to 0 over the last 25 %."""
+    noise_weight: float = Field(1e5, ge=0)
+    """Weight of what keeps the noise from holding a picture."""
+    seed: int = Field(0, ge=0)
+    """Of the noise to begin with and of the noise on w."""
+
+
+class Step(NamedTuple):
+    """What one step measured."""
+
+    distance: float
+    noise_penalty: float
+    learning_rate: float
+
+
+class Projection(NamedTuple):
+    """Where the search ended."""
+
+    ws: Float[Tensor, "1 num_ws w_dim"]
+    noise: dict[str, Float[Tensor, "_ _"]]
+    """By the names of the layers' buffers."""
+    image_pm1: Float[Tensor, "c r r"]
+    steps: list[Step]
+
+
+def rate_factor(progress: float) -> float:
+    """The learning rate's factor at a share of the steps: linear from 0 over 5 %, a cosine to 0 over the last 25 %."""
+    fall = min(1.0, (1 - progress) / 0.25)
+    return min(1.0, progress / 0.05) * (0.5 - 0.5 * math.cos(math.pi * fall))
+
+
+def exploration(progress: float) -> float:
+    """The noise on w in units of W's scale, at a share of the steps: 0.05 t^2, t from 1 to 0 in the first 75 %."""
+    return 0.05 * max(0.0, 1 - progress / 0.75) ** 2
+
+
+def w_scale(mapping: MappingNetwork, z_dim: int, generator: torch.Generator) -> float:
+    """sigma_w = sqrt(E |f(z) - w_avg|^2): how wide W is around its mean."""
+    with torch.no_grad():
+        z = torch.randn(_NUM_W_SAMPLES, z_dim, generator=generator)
+        parts = [mapping.map(part.to(mapping.w_avg.device)) - mapping.w_avg for part in z.split(1000)]
+        return math.sqrt(float(torch.cat(parts).square().sum(dim=1).mean()))
+
+
+def noise_penalty(noise: Iterable[Float[Tensor, "_ _"]]) -> Float[Tensor, ""]:
+    """Squared correlations of each noise map with itself a pixel further, which white noise has none of.
+
+    Taken on every scale down to 8 pixels, where means of 2x2 pixels, doubled, are unit noise again.
+    """
+    terms = []
+    for noise_map in noise:
+        level = noise_map[None, None]
+        while True:
+            terms += [(level * level.roll(1, dims=axis)).mean().square() for axis in (2, 3)]
+            if level.shape[-1] <= 8:
+                break
+            level = F.avg_pool2d(level, 2) * 2
+    return torch.stack(terms).sum()
+
+
+@torch.no_grad()
+def normalise_(noise: Iterable[Float[Tensor, "_ _"]]) -> None:
+    """Give each noise map zero mean and unit variance."""
+    for noise_map in noise:
+        noise_map -= noise_map.mean()
+        noise_map *= noise_map.square().mean().rsqrt()
+
+
+def project(
+    generator: Generator,
+    target_pm1: Float[Tensor, "c r r"],
+    measure: Measure,
+    settings: ProjectionSettings,
+    watched: Callable[[range], Iterable[int]] = iter,
+) -> Projection:
+    """Search for the image, beginning at the mean w; in fp32, and the same on each run of one machine if `measure` is.
+
+    Args:
+        generator: computing in fp32, its parameters needing no gradient.
+        target_pm1: in [-1, 1].
+        measure: the distance to be made small.
+        watched: goes through the numbers of the steps, for showing how far it is.
+    """
+    with repeatable_on_gpu(generator.mapping.w_avg.device):
+        return _search(generator, target_pm1, measure, settings, watched)
+
+
+def _search(
+    generator: Generator,
+    target_pm1: Float[Tensor, "c r r"],
+    measure: Measure,
+    settings: ProjectionSettings,
+    watched: Callable[[range], Iterable[int]],
+) -> Projection:
+    device = generator.mapping.w_avg.device
+    draws = torch.Generator().manual_seed(settings.seed)
+    sigma = w_scale(generator.mapping, generator.z_dim, draws)
+    num_styles = 1 if settings.space == "w" else generator.num_ws
+    w = generator.mapping.w_avg.expand(1, num_styles, -1).clone().requires_grad_()
+    noise = _initial_noise(generator, settings, draws)
+    adam = torch.optim.Adam([w, *(value for value in noise.values() if value.requires_grad)])
+    distance_to = measure(target_pm1[None].to(device))
+    steps = []
+    for step in watched(range(settings.num_steps)):
+        progress = step / settings.num_steps
+        rate = settings.learning_rate * rate_factor(progress)
+        jitter = torch.randn(w.shape, generator=draws).to(device) * (sigma * exploration(progress))
+        image_pm1 = synthesise(generator.synthesis, _for_layers(w + jitter, generator.num_ws), noise)
+        distance = distance_to(image_pm1)
+        penalty = noise_penalty(noise.values()) if settings.noise == "optimise" else distance.new_zeros([])
+        adam.zero_grad()
+        (distance + settings.noise_weight * penalty).backward()
+        for group in adam.param_groups:
+            group["lr"] = rate
+        adam.step()
+        if settings.noise == "optimise":
+            normalise_(noise.values())
+        steps.append(Step(distance.item(), penalty.item(), rate))
+    with torch.no_grad():
+        ws = _for_layers(w.detach(), generator.num_ws)
+        found = {name: value.detach() for name, value in noise.items()}
+        return Projection(ws, found, synthesise(generator.synthesis, ws, found)[0].float().cpu(), steps)
+
+
+def _initial_noise(
+    generator: Generator, settings: ProjectionSettings, draws: torch.Generator
+) -> dict[str, Float[Tensor, "_ _"]]:
+    own = learnt_noise(generator.synthesis)
+    if settings.noise == "const":
+        return own
+    drawn = {name: torch.randn(value.shape, generator=draws).to(value) for name, value in own.items()}
+    return {name: value.requires_grad_() for name, value in drawn.items()}
+
+
+def _for_layers(w: Float[Tensor, "1 k w_dim"], num_ws: int) -> Float[Tensor, "1 num_ws w_dim"]:
+    return w if w.shape[1] == num_ws else w.expand(-1, num_ws, -1)

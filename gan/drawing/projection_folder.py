@@ -1,0 +1,122 @@
+"""A folder of projections, a folder in it for each image, with a record of how they were made."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gan.drawing.projection import Projection, ProjectionSettings
+from gan.drawing.sampling import levels_8bit
+from gan.drawing.seed_folder import weights_digest
+from gan.networks.generator import Generator
+from gan.settings import GanSettings
+from segkit.core import images
+from segkit.core.errors import RequestError
+from segkit.core.files import write_text
+from segkit.core.run_folder import RecordedFolder
+from segkit.tasks.callbacks import as_csv
+
+RECORD = "projection.json"
+PROJECTED, COMPARISON, DISTANCES, FOUND = "projected.png", "comparison.png", "distances.csv", "w.safetensors"
+
+GAIN = 4
+"""How many times the difference between an image and its projection is shown."""
+
+_TARGET = "image_sha256"
+
+
+class ProjectionFolder:
+    """Where each image's projection lies, and which are still to be made.
+
+    Args:
+        network: resolution and channels of the images.
+    """
+
+    def __init__(self, folder: Path, network: GanSettings) -> None:
+        self.folder, self.network = folder, network
+        self._recorded = RecordedFolder(folder, RECORD, f"*/{FOUND}", "projections", "made")
+
+    def lock(self, names: Iterable[str], on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Be the only process that projects into the folder; as `RecordedFolder.lock`.
+
+        Args:
+            names: of the images to be projected.
+        """
+        return self._recorded.lock(on_wait, names)
+
+    def claim(
+        self,
+        generator: Generator,
+        settings: ProjectionSettings,
+        device: str,
+        source: Path,
+        features: Path | None,
+        features_sha256: str | None,
+    ) -> None:
+        """Make the folder one for projections by a generator: new, or as a killed run with the same settings left it.
+
+        Args:
+            device: "cpu" or "cuda"; their last bits differ.
+            source: where the weights came from.
+            features: where those came from that were compared besides pixels.
+            features_sha256: what tells them from others.
+
+        Raises:
+            RequestError: it holds projections that were made otherwise, or nobody knows how.
+        """
+        wanted = {
+            "weights_sha256": weights_digest(generator, self.network),
+            "features_sha256": features_sha256,
+            **settings.model_dump(mode="json"),
+            "device": device,
+        }
+        self._recorded.claim(wanted, {"weights": source, "features": features})
+
+    def holds(self, name: str, target: UInt8[Tensor, "c r r"]) -> bool:
+        """Whether an image's projection is there with all its files; `FOUND`, which is written last, says of what.
+
+        Raises:
+            RequestError: another image of that name was projected.
+        """
+        folder, edge, channels = self.folder / name, self.network.resolution, self.network.image_channels
+        try:
+            with safe_open(folder / FOUND, "pt") as file:
+                of = (file.metadata() or {}).get(_TARGET)
+        except (OSError, SafetensorError):
+            return False
+        if of != _digest(target):
+            raise RequestError(f"{folder} holds the projection of another image called {name!r}; choose another folder")
+        return (
+            images.holds_png(folder / PROJECTED, edge, edge, channels, 8)
+            and images.holds_png(folder / COMPARISON, edge, 3 * edge, 1 if channels < 3 else 3, 8)
+            and (folder / DISTANCES).is_file()
+        )
+
+    def write(self, name: str, target: UInt8[Tensor, "c r r"], found: Projection) -> None:
+        """Write the projection, the comparison, the steps' distances, and w with the noise."""
+        folder, wanted, projected = self.folder / name, target.permute(1, 2, 0).numpy(), levels_8bit(found.image_pm1)
+        difference = np.minimum(np.abs(wanted.astype(int) - projected) * GAIN, 255).astype(np.uint8)
+        shown = [_shown(picture) for picture in (wanted, projected, difference)]
+        images.write_image(folder / PROJECTED, projected)
+        images.write_image(folder / COMPARISON, np.concatenate(shown, axis=1))
+        rows = [{"step": float(number), **step._asdict()} for number, step in enumerate(found.steps)]
+        write_text(folder / DISTANCES, as_csv(rows))
+        tensors = {"w": found.ws[0], **{f"noise.{key}": value for key, value in found.noise.items()}}
+        on_cpu = {key: value.cpu().contiguous() for key, value in tensors.items()}
+        images.write_bytes(folder / FOUND, save(on_cpu, metadata={_TARGET: _digest(target)}))
+
+
+def _digest(target: UInt8[Tensor, "c r r"]) -> str:
+    return hashlib.sha256(target.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _shown(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Gray or RGB without alpha."""
+    return image[:, :, :1] if image.shape[2] < 3 else image[:, :, :3]

@@ -1,0 +1,92 @@
+"""A folder of drawn images, one file for each seed, with a record of how they were drawn."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from gan.drawing.sampling import levels_8bit, levels_16bit
+from gan.networks.generator import Generator
+from gan.settings import GanSettings, SamplingSettings
+from segkit.core import images
+from segkit.core.run_folder import RecordedFolder
+
+RECORD = "sampling.json"
+
+
+class SeedFolder:
+    """Where each seed's image lies, and which are still to be drawn.
+
+    Args:
+        network: resolution and channels of the images.
+        bits: 8 or 16 for each level.
+    """
+
+    def __init__(self, folder: Path, network: GanSettings, bits: Literal[8, 16]) -> None:
+        self.folder, self.network, self.bits = folder, network, bits
+        self._recorded = RecordedFolder(folder, RECORD, "seed*.png", "images", "drawn")
+
+    def path(self, seed: int) -> Path:
+        """The file of a seed's image."""
+        return self.folder / f"seed{seed:04d}.png"
+
+    def missing(self, seeds: Iterable[int]) -> list[int]:
+        """The seeds, each once, whose images are not there as whole files of the right form."""
+        edge, channels = self.network.resolution, self.network.image_channels
+        return [
+            seed
+            for seed in dict.fromkeys(seeds)
+            if not images.holds_png(self.path(seed), edge, edge, channels, self.bits)
+        ]
+
+    def lock(self, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Be the only process that draws into the folder; as `RecordedFolder.lock`."""
+        return self._recorded.lock(on_wait)
+
+    def claim(self, generator: Generator, sampling: SamplingSettings, device: str, source: Path) -> None:
+        """Make the folder one for images of a generator: new, or as a killed run with the same settings left it.
+
+        Whatever can change a byte of an image is recorded: the weights' digest, the settings, the kind of device.
+
+        Args:
+            device: "cpu" or "cuda"; their last bits differ.
+            source: where the weights came from, for the reader of the record.
+
+        Raises:
+            RequestError: it holds images that were drawn otherwise, or nobody knows how.
+        """
+        wanted = {
+            "weights_sha256": weights_digest(generator, self.network),
+            **sampling.model_dump(mode="json"),
+            "bits": self.bits,
+            "device": device,
+        }
+        self._recorded.claim(wanted, {"weights": source})
+
+
+def weights_digest(generator: Generator, network: GanSettings) -> str:
+    """Hexadecimal sha256 of what decides a generator's images: its tensors, by name, and where it clamps."""
+    digest = hashlib.sha256(f"clamp {network.conv_clamp}".encode())
+    for name, value in sorted(generator.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class SeedWriter(BasePredictionWriter):
+    """Writes each image when it is drawn; every rank its own."""
+
+    def __init__(self, folder: SeedFolder) -> None:
+        super().__init__("batch")
+        self.folder = folder
+
+    def write_on_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *_: Any
+    ) -> None:
+        levels = levels_8bit if self.folder.bits == 8 else levels_16bit
+        for seed, image_pm1 in zip(prediction["seeds"].tolist(), prediction["images_pm1"], strict=True):
+            images.write_image(self.folder.path(seed), levels(image_pm1))

@@ -1,0 +1,1 @@
+"""Generator, discriminator and the operations they are built of."""

@@ -1,0 +1,66 @@
+"""What a training leaves behind on its way: sample grids, always of the same seeds, and the averaged generator."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from gan.checkpoints import weights
+from gan.drawing.sampling import generate, sample_grid
+from gan.settings import snapshot_steps
+from gan.training.task import StyleGAN2Task
+from segkit.core.images import write_image
+
+GRIDS, SNAPSHOTS = "grids", "snapshots"
+REALS = "reals.png"
+
+
+def snapshot_name(num_images_seen: int) -> str:
+    """`kimg` and the thousands of images seen; the names sort by time."""
+    return f"kimg{num_images_seen / 1000:010.3f}"
+
+
+class Snapshots(L.Callback):
+    """Write grids and generators into the folders `grids` and `snapshots` of `folder`; rank 0 only.
+
+    Before training: `grids/reals.png`, the first training images as the discriminator is shown them, and
+    `grids/kimg000000.000.png`. Each `snapshot_kimg` and at the end: `grids/<snapshot_name>.png`, and
+    `snapshots/<snapshot_name>/`, which `gan.drawing.sampling.read_generator` reads. Grids show all of W (psi 1), so
+    that they show what the network does, not only its best.
+
+    Each file is whole or absent, and a snapshot's settings are written last: a folder without them is not loaded. What
+    a kill cut short is written anew by the resumed run, since Lightning saves checkpoints after all other callbacks.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, StyleGAN2Task)
+        if trainer.is_global_zero and pl_module.num_images_seen == 0:
+            images: Tensor = trainer.datamodule.images  # type: ignore[attr-defined]
+            reals = images[: pl_module.settings.num_sample_grid].permute(0, 2, 3, 1)
+            _write_grid(self.folder / GRIDS / REALS, list(reals.numpy()))
+            self._draw(pl_module)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, StyleGAN2Task)
+        is_last = trainer.global_step == trainer.max_steps
+        if trainer.is_global_zero and (is_last or trainer.global_step % snapshot_steps(pl_module.settings) == 0):
+            self._draw(pl_module)
+            folder = self.folder / SNAPSHOTS / snapshot_name(pl_module.num_images_seen)
+            weights.save(folder, {weights.GENERATOR_EMA: pl_module.generator_ema}, pl_module.settings)
+
+    def _draw(self, task: StyleGAN2Task) -> None:
+        images = [generate(task.generator_ema, seed) for seed in range(task.settings.num_sample_grid)]
+        _write_grid(self.folder / GRIDS / f"{snapshot_name(task.num_images_seen)}.png", images)
+
+
+def _write_grid(path: Path, images: Sequence[npt.NDArray[np.uint8]]) -> None:
+    # a picture has one channel or three; of two or four the first ones are shown
+    num_shown = 1 if images[0].shape[2] < 3 else 3
+    write_image(path, sample_grid([image[:, :, :num_shown] for image in images]))

@@ -1,0 +1,92 @@
+"""The classes of a data set: what its label maps hold, and how many channels a network needs to predict them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from segkit.core.config import Settings
+from segkit.core.errors import DatasetError
+
+_Level = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[_Level, _Level, _Level]
+"""Red, green, blue."""
+
+DEFAULT_COLORS: tuple[Color, ...] = (
+    (0, 0, 0),
+    *((230, 75, 53), (77, 187, 213), (0, 160, 135), (60, 84, 136), (243, 155, 127), (132, 145, 180), (126, 97, 72)),
+)
+"""Colours of class 0, 1, 2, ...; they repeat after class 0 where there are more classes."""
+
+
+class Classes(Settings):
+    """Names and kind of what is segmented. Belongs to the data set, travels with the manifest and the model card.
+
+    A binary label map marks one class: bright pixels belong to it. A multi-class label map holds the index of each
+    pixel's class, 0 to len(names) - 1.
+    """
+
+    kind: Literal["binary", "multiclass"] = "binary"
+    names: tuple[str, ...] = Field(("vessel",), min_length=1)
+    """Binary: the one class that is marked. Multi-class: every class, the background first."""
+    colors: tuple[Color, ...] = ()
+    """RGB of each class in pictures, in the order of `names`; a default palette if empty."""
+    ignored: int | None = Field(None, ge=0, le=255)
+    """Multi-class: label of pixels that count neither in training nor in scoring, for example 255."""
+
+    @model_validator(mode="after")
+    def _names_fit_the_kind(self) -> Classes:
+        if self.kind == "binary" and len(self.names) != 1:
+            raise ValueError(f"a binary label map marks one class, not {len(self.names)}; use kind: multiclass")
+        if self.kind == "multiclass" and len(self.names) < 2:
+            raise ValueError("multi-class label maps need at least two names, the background's among them")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("each class needs a name of its own")
+        if self.colors and len(self.colors) != len(self.names):
+            raise ValueError(f"{len(self.names)} classes have {len(self.colors)} colors; give one for each, or none")
+        if self.ignored is not None and (self.kind == "binary" or self.ignored < len(self.names)):
+            raise ValueError("`ignored` is a label of multi-class maps that is no class")
+        return self
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of logits, probabilities and targets: 1 for a binary task, one per class otherwise."""
+        return 1 if self.kind == "binary" else len(self.names)
+
+    @property
+    def palette(self) -> tuple[Color, ...]:
+        """One RGB colour per name."""
+        if self.colors:
+            return self.colors
+        if self.kind == "binary":
+            return DEFAULT_COLORS[1:2]
+        repeated = DEFAULT_COLORS[1:]
+        return (DEFAULT_COLORS[0], *(repeated[index % len(repeated)] for index in range(len(self.names) - 1)))
+
+    def target(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """A multi-class label map (h, w) as one map per class (k, h, w), 0 or 1; ignored pixels are 0 in all.
+
+        Raises:
+            DatasetError: a pixel holds a label that is no class and not the ignored one.
+        """
+        known = labels < len(self.names)
+        unknown = ~known if self.ignored is None else ~known & (labels != self.ignored)
+        if unknown.any():
+            label = int(labels[unknown][0])
+            raise DatasetError(
+                f"label {label} is not one of the {len(self.names)} classes (0 to {len(self.names) - 1}: "
+                f"{', '.join(self.names)}); add it to the classes, or name it as `ignored`"
+            )
+        maps: npt.NDArray[np.float32] = (labels == np.arange(len(self.names))[:, None, None]).astype(np.float32)
+        return maps
+
+    def counted(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Pixels (h, w) of a multi-class label map that are not ignored."""
+        return np.ones(labels.shape, bool) if self.ignored is None else np.asarray(labels != self.ignored)
+
+
+VESSEL = Classes()
+"""One class, vessels: that of the fundus data sets."""

@@ -1,0 +1,88 @@
+"""Label maps from files to arrays, binary or of several classes; the only module that tells the two apart on disk.
+
+Binary maps are white on black. Multi-class maps hold class indices. Probabilities are 16 bit: one page for a binary
+task, one page per class for several classes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segkit.core import images
+from segkit.core.classes import Classes
+from segkit.core.manifest import Source
+
+Labels = npt.NDArray[Any]
+"""(h, w): bool in a binary task, class indices for several classes."""
+
+
+def read_labels(source: Source, classes: Classes) -> Labels:
+    """The label map (h, w) of a file.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    if classes.kind == "binary":
+        return images.read_mask(source.path, source.frame)
+    return images.read_indices(source.path, source.frame)
+
+
+def probs_path(folder: Path, name: str, classes: Classes) -> Path:
+    """Where the probabilities of an image are stored: one page as PNG, several as TIFF."""
+    return folder / f"{name}{'.png' if classes.kind == 'binary' else '.tif'}"
+
+
+def read_levels(path: Path, classes: Classes) -> npt.NDArray[np.uint16]:
+    """16-bit probabilities as `segkit.metrics.score` takes them: (h, w) in a binary task, else (k, h, w).
+
+    Raises:
+        ImageError: the file cannot be read, or does not hold a page per class.
+    """
+    if classes.kind == "binary":
+        return images.read_levels(path)
+    return np.stack([images.read_levels(path, frame) for frame in range(classes.num_channels)])
+
+
+def read_probs(path: Path, classes: Classes) -> npt.NDArray[np.float32]:
+    """Probabilities (k, h, w) in [0, 1] of a file.
+
+    Raises:
+        ImageError: as `read_levels`.
+    """
+    levels = read_levels(path, classes).astype(np.float32) / np.float32(images.LEVELS)
+    return levels[None] if classes.kind == "binary" else levels
+
+
+def write_probs(path: Path, probs: npt.NDArray[np.float32]) -> None:
+    """Write probabilities (k, h, w) to where `probs_path` says."""
+    if len(probs) == 1:
+        images.write_probs(path, probs[0])
+    else:
+        images.write_pages(path, np.rint(probs.astype(np.float64) * images.LEVELS).astype(np.uint16))
+
+
+def predicted(probs: npt.NDArray[np.float32], classes: Classes, threshold: float) -> Labels:
+    """The prediction (h, w) of probabilities (k, h, w): a threshold in a binary task, else the most probable class."""
+    if classes.kind == "binary":
+        return np.asarray(probs[0] >= threshold)
+    return np.asarray(probs.argmax(axis=0), dtype=np.uint8)
+
+
+def write_labels(path: Path, labels: Labels, classes: Classes) -> None:
+    """Write a label map (h, w) as PNG: white on black, or class indices with the classes' colours as palette."""
+    if labels.dtype == np.bool_:
+        images.write_mask(path, labels)
+    else:
+        images.write_indices(path, labels.astype(np.uint8), classes.palette)
+
+
+def target_maps(labels: Labels, classes: Classes) -> npt.NDArray[np.float32]:
+    """A label map (h, w) as a target (k, h, w) of 0 and 1."""
+    return labels[None].astype(np.float32) if classes.kind == "binary" else classes.target(labels)
+
+
+def counted_pixels(labels: Labels, classes: Classes) -> npt.NDArray[np.bool_]:
+    """Pixels (h, w) whose label is not ignored."""
+    return np.ones(labels.shape, bool) if classes.kind == "binary" else classes.counted(labels)
