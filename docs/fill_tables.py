@@ -6,6 +6,7 @@
 A table stands between the lines `<!-- NAME begin -->` and `<!-- NAME end -->`; what was not measured stays empty.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -145,15 +146,18 @@ def take_over(path: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     """Fill the tables of all pages."""
-    if arguments:
-        take_over(Path(arguments[0]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("gpu_json", nargs="?", type=Path, help="the gpu.json that `make gpu` wrote")
+    path = parser.parse_args(arguments).gpu_json
+    if path is not None:
+        take_over(path)
     if not FIGURES.is_file():
         print(f"there is no {FIGURES}; the tables stay as they are")
         return
     steps = json.loads(FIGURES.read_text(encoding="utf-8"))["steps"]
     for page in TABLES:
-        path = DOCS / page
-        path.write_text(fill(page, path.read_text(encoding="utf-8"), steps), encoding="utf-8")
+        text = (DOCS / page).read_text(encoding="utf-8")
+        (DOCS / page).write_text(fill(page, text, steps), encoding="utf-8")
 
 
 if __name__ == "__main__":
