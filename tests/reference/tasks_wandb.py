@@ -7,6 +7,7 @@ piece of a record), data. Fewer than seven bytes at the end of a block are paddi
 
 import json
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -58,7 +59,20 @@ def _nested(items, values=None) -> dict:
 
 
 def read_run(folder: Path) -> dict:
-    """What the one offline run under `folder` says: who it is, its config, history, summary, files and artifacts."""
+    """What the one offline run under `folder` says: who it is, its config, history, summary, files and artifacts.
+
+    W&B's service writes the last block of the file shortly after `finish` has returned, so a run without an end is read
+    again for up to five seconds.
+    """
+    deadline = time.monotonic() + 5
+    run = _read_run(folder)
+    while not run["ended"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+        run = _read_run(folder)
+    return run
+
+
+def _read_run(folder: Path) -> dict:
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     run = {"config": {}, "history": [], "summary": {}, "artifacts": [], "clocks": {}, "ended": False}
     run["files"] = path.parent / "files"
