@@ -4,7 +4,7 @@ Two vessel trees, arteries and veins, leave the optic disc along the arcades aro
 are rendered from the same geometry, drawn several times finer than the pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -152,17 +152,11 @@ def write_dataset(
     """
     if any((root / part).exists() for part in drive.PARTS) and not (root / drive.MARKER_NAME).exists():
         raise FileExistsError(f"{root} already holds a data set that is no phantom; choose another folder")
-    first = max(20, num_test) + 1
-    numbers = [("test", n) for n in range(1, num_test + 1)] + [("training", first + n) for n in range(num_train)]
-    for done, (part, number) in enumerate(numbers):
-        sample = draw(seed * 100_003 + number, height, width)
-        name = f"{number:02d}"
+    for part, name, sample in _drawn(num_train, num_test, height, width, seed, progress):
         images.write_image(root / part / "images" / f"{name}_{part}.tif", sample.image)
         images.write_mask(root / part / "mask" / f"{name}_{part}_mask.gif", sample.fov)
         if part == "training" or test_labels:
             images.write_mask(root / part / "1st_manual" / f"{name}_manual1.gif", sample.vessels)
-        if progress is not None:
-            progress(done + 1, len(numbers))
     marker = {"training": num_train, "test": num_test, "height": height, "width": width, "seed": seed}
     files.write_json(root / drive.MARKER_NAME, marker)
 
@@ -184,17 +178,24 @@ def write_multiclass_dataset(
     """
     if any((root / part).exists() for part in drive.PARTS):
         raise FileExistsError(f"{root} already holds a data set; choose another folder")
+    for part, name, sample in _drawn(num_train, num_test, height, width, seed, progress):
+        folder, file = root / part, f"{name}.png"
+        images.write_image(folder / "images" / file, sample.image)
+        images.write_mask(folder / "fov" / file, sample.fov)
+        images.write_indices(folder / "masks" / file, sample.labels, CLASSES.palette)
+    files.write_text(root / "classes.yaml", dump_yaml(CLASSES))
+
+
+def _drawn(
+    num_train: int, num_test: int, height: int, width: int, seed: int, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[str, str, PhantomSample]]:
+    """Part, name and sample of each image; progress counts an image when the caller has written it."""
     first = max(20, num_test) + 1
     numbers = [("test", n) for n in range(1, num_test + 1)] + [("training", first + n) for n in range(num_train)]
-    for done, (part, number) in enumerate(numbers):
-        sample = draw(seed * 100_003 + number, height, width)
-        folder, name = root / part, f"{number:02d}.png"
-        images.write_image(folder / "images" / name, sample.image)
-        images.write_mask(folder / "fov" / name, sample.fov)
-        images.write_indices(folder / "masks" / name, sample.labels, CLASSES.palette)
+    for done, (part, number) in enumerate(numbers, start=1):
+        yield part, f"{number:02d}", draw(seed * 100_003 + number, height, width)
         if progress is not None:
-            progress(done + 1, len(numbers))
-    files.write_text(root / "classes.yaml", dump_yaml(CLASSES))
+            progress(done, len(numbers))
 
 
 def _anatomy(rng: np.random.Generator) -> _Anatomy:
