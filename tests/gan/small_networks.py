@@ -5,6 +5,10 @@ import torch
 from gan.networks.discriminator import Discriminator
 from gan.networks.generator import Generator
 from gan.settings import GanSettings
+from tests.reference import gan_official_pickle as official
+
+AUGMENT = {"p": torch.tensor(0.25), "Hz_geom": torch.ones(12), "Hz_fbank": torch.ones(4, 43)}
+"""Tensors of an official augmentation pipe, which reading skips."""
 
 
 def tiny(**changes):
@@ -43,3 +47,8 @@ def same(tensors, network):
     """Whether a network has just these tensors, bit for bit."""
     own = network.state_dict()
     return own.keys() == tensors.keys() and all(torch.equal(own[name], tensors[name]) for name in own)
+
+
+def content(nets, **options):
+    """The networks as an official snapshot holds them; for options see `tests.reference.gan_official_pickle`."""
+    return official.snapshot(*states(nets), AUGMENT, **options)

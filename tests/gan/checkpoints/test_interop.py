@@ -19,31 +19,9 @@ from gan.networks.discriminator import Discriminator
 from gan.training.task import StyleGAN2Task
 from segkit.cli.gan import gan as gan_commands
 from segkit.core.errors import RequestError, WeightsError
-from tests.gan.small_networks import copies, networks, same, states, tiny
+from tests.gan.small_networks import AUGMENT, content, copies, networks, same, states, tiny
 from tests.reference import gan_official_pickle as official
 from tests.reference.pickle_parts import legacy, zipped
-
-AUGMENT = {"p": torch.tensor(0.25), "Hz_geom": torch.ones(12), "Hz_fbank": torch.ones(4, 43)}
-
-
-@pytest.fixture(scope="module")
-def nets():
-    return networks(tiny())
-
-
-def content(nets, **options):
-    return official.snapshot(*states(nets), AUGMENT, **options)
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(data, name="network-snapshot-001000.pkl"):
-        path = tmp_path / name
-        path.write_bytes(data if isinstance(data, bytes) else official.dumps(data))
-        return path
-
-    return write
-
 
 # loading --------------------------------------------------------------------------------------------------------------
 

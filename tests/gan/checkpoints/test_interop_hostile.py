@@ -19,31 +19,10 @@ from gan.checkpoints.interop.pickles import Machine, PickleError
 from gan.checkpoints.interop.snapshot import read_snapshot
 from gan.checkpoints.interop.tensors import TensorReader, load_storage
 from segkit.core.errors import WeightsError
-from tests.gan.small_networks import networks, states, tiny
+from tests.gan.small_networks import content
 from tests.reference import gan_official_pickle as official
 from tests.reference import pickle_parts as parts
 from tests.reference.pickle_parts import KEYS, Call, described, legacy, program, storage, text, zipped
-
-AUGMENT = {"p": torch.tensor(0.25), "Hz_geom": torch.ones(12), "Hz_fbank": torch.ones(4, 43)}
-
-
-@pytest.fixture(scope="module")
-def nets():
-    return networks(tiny())
-
-
-def content(nets, **options):
-    return official.snapshot(*states(nets), AUGMENT, **options)
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(data, name="network-snapshot-001000.pkl"):
-        path = tmp_path / name
-        path.write_bytes(data if isinstance(data, bytes) else official.dumps(data))
-        return path
-
-    return write
 
 
 @contextlib.contextmanager
