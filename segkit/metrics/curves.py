@@ -79,35 +79,11 @@ def confusion_at(counts: LevelCounts, threshold: float) -> Confusion:
     )
 
 
-def auroc_from_counts(counts: LevelCounts) -> float:
-    """Exact area under the ROC curve: chance that a positive pixel ranks above a negative one, a tie being half."""
-    pairs = float(counts.positive.sum()) * float(counts.negative.sum())
-    if pairs == 0:
-        return float("nan")
-    below = np.cumsum(counts.negative) - counts.negative / 2
-    return float(counts.positive @ below) / pairs
-
-
-def auprc_from_counts(counts: LevelCounts) -> float:
-    """Exact average precision: sum over levels of (rise in sensitivity) x precision, without interpolation."""
-    num_positive = float(counts.positive.sum())
-    if num_positive == 0:
-        return float("nan")
-    tp = from_top(counts.positive)
-    predicted = tp + from_top(counts.negative)
-    occupied = counts.positive > 0
-    return float(np.sum(counts.positive[occupied] * (tp[occupied] / predicted[occupied]))) / num_positive
-
-
-def log_loss_from_counts(counts: LevelCounts) -> float:
-    """Mean of -ln(probability given to the truth), in nats; the outermost levels count as half a level from 0 and 1."""
-    if counts.num_pixels == 0:
-        return float("nan")
-    return total_log_loss(counts) / counts.num_pixels
-
-
 def total_log_loss(counts: LevelCounts) -> float:
-    """Sum of the log loss over pixels, in nats."""
+    """Sum over pixels of -ln(probability given to the truth), in nats.
+
+    The outermost levels count as half a level from 0 and 1.
+    """
     probs = np.clip(LEVEL_PROBS, HALF_LEVEL, 1 - HALF_LEVEL)
     # Not `@`: its order of summation depends on the number of threads.
     return -float(np.sum(counts.positive * np.log(probs)) + np.sum(counts.negative * np.log1p(-probs)))
@@ -144,11 +120,6 @@ def expected_calibration_error(bins: Reliability) -> FloatArray:
     num_pixels = np.asarray(bins.num_pixels.sum(axis=-1))
     gap = np.abs(bins.sum_probs - bins.num_positive).sum(axis=-1)
     return np.where(num_pixels > 0, gap / np.maximum(num_pixels, 1), np.nan)
-
-
-def ece_from_counts(counts: LevelCounts, num_bins: int = 15) -> float:
-    """Expected calibration error of the probability."""
-    return float(expected_calibration_error(reliability(counts, num_bins)))
 
 
 class Curve(NamedTuple):

@@ -71,7 +71,7 @@ def ece(levels: Arrays) -> Statistic:
 
 
 def auroc(levels: Arrays) -> Statistic:
-    """AUROC of the drawn images together.
+    """AUROC of the drawn images together: chance that a positive pixel ranks above a negative one, a tie being half.
 
     Pairs of a positive pixel of image i and a negative pixel of image j, counted once as an (n, n) matrix of concordant
     pairs C, give every resample w exactly: w C w / (w . positive)(w . negative).
@@ -89,7 +89,7 @@ def auroc(levels: Arrays) -> Statistic:
 
 
 def auprc(levels: Arrays) -> Statistic:
-    """Average precision of the drawn images together."""
+    """Average precision of the drawn images together: sum of rise in sensitivity x precision, without interpolation."""
     positive, negative = _at_occurring_levels(levels)
     tp = from_top(positive)
     predicted = tp + from_top(negative)

@@ -6,6 +6,7 @@ from sklearn import metrics as sk
 
 from segkit.metrics import curves
 from segkit.metrics.confusion import dice
+from segkit.metrics.metrics import METRICS
 from tests.reference.metrics_pixels import best_dice, calibration_error, confusion, retina
 
 
@@ -20,18 +21,23 @@ def empty() -> curves.LevelCounts:
     return curves.LevelCounts(nothing, nothing)
 
 
+def value(name: str, counts: curves.LevelCounts) -> float:
+    """A metric of one image."""
+    return METRICS[name].statistic(np.stack([counts.positive, counts.negative])[None])(np.ones((1, 1)))[0]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_areas_from_level_counts_equal_scikit_learn_with_ties(seed):
     counts, probs, truth = pooled(seed)
     assert len(np.unique(probs)) < 0.8 * len(probs)  # the ties are there
-    assert curves.auroc_from_counts(counts) == pytest.approx(sk.roc_auc_score(truth, probs), rel=1e-12)
-    assert curves.auprc_from_counts(counts) == pytest.approx(sk.average_precision_score(truth, probs), rel=1e-12)
+    assert value("auroc", counts) == pytest.approx(sk.roc_auc_score(truth, probs), rel=1e-12)
+    assert value("auprc", counts) == pytest.approx(sk.average_precision_score(truth, probs), rel=1e-12)
 
 
 def test_log_loss_equals_scikit_learn_on_probabilities_half_a_level_from_certain():
     counts, probs, truth = pooled(3)
     clipped = np.clip(probs, 0.5 / 65535, 1 - 0.5 / 65535)
-    assert curves.log_loss_from_counts(counts) == pytest.approx(sk.log_loss(truth, clipped), rel=1e-12)
+    assert value("log_loss", counts) == pytest.approx(sk.log_loss(truth, clipped), rel=1e-12)
 
 
 @pytest.mark.parametrize("num_bins", [15, 10])
@@ -39,7 +45,8 @@ def test_calibration_error_equals_binning_the_pixels(num_bins):
     counts, probs, truth = pooled(4)
     expected = calibration_error(probs, truth, num_bins)
     assert expected > 0.01
-    assert curves.ece_from_counts(counts, num_bins) == pytest.approx(expected, rel=1e-12)
+    assert curves.expected_calibration_error(curves.reliability(counts, num_bins)) == pytest.approx(expected, rel=1e-12)
+    assert value("ece", counts) == pytest.approx(calibration_error(probs, truth, 15), rel=1e-12)
 
 
 def test_a_certain_vessel_falls_in_the_last_calibration_bin():
@@ -108,16 +115,10 @@ def test_adding_counts_pools_the_images():
 def test_with_one_class_alone_there_is_no_ranking(is_positive):
     truth = np.full(6, is_positive)
     counts = curves.count_levels(np.arange(6, dtype=np.uint16), truth, np.ones(6, bool))
-    assert math.isnan(curves.auroc_from_counts(counts))
-    assert math.isnan(curves.auprc_from_counts(counts)) != is_positive
+    assert math.isnan(value("auroc", counts))
+    assert math.isnan(value("auprc", counts)) != is_positive
     assert math.isnan(curves.best_dice_threshold(counts)) != is_positive
 
 
 def test_without_pixels_every_number_is_nan():
-    functions = (
-        curves.auroc_from_counts,
-        curves.auprc_from_counts,
-        curves.log_loss_from_counts,
-        curves.ece_from_counts,
-    )
-    assert all(math.isnan(function(empty())) for function in functions)
+    assert all(math.isnan(value(name, empty())) for name in ("auroc", "auprc", "log_loss", "ece"))
