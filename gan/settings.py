@@ -129,9 +129,6 @@ def _never() -> Any:
     raise AssertionError("filled in by GanSettings._fill_from_preset")
 
 
-_FROM_PRESET: Any = Field(default_factory=_never)
-
-
 class GanSettings(Settings):
     """A StyleGAN2-ADA: networks, training, augmentation. Fields left out follow `preset`."""
 

@@ -267,7 +267,8 @@ def evaluate(
         (scored_row(row, maps[row.name], dataset.classes) for row in predicted),
         [] if cut.value is None else [cut.value],
     )
-    metrics = tuple(name for name, metric in METRICS.items() if metric.uses_prediction or not is_binary(scores))
+    rankable = not is_binary(scores)
+    metrics = tuple(name for name, metric in METRICS.items() if metric.uses_prediction or rankable)
     entries = _entries(record, predicted)
     parts = []
     for part in PARTS:
