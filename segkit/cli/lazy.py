@@ -1,7 +1,7 @@
 """A group of commands that knows them by name and imports one only to run it."""
 
-import importlib
 from collections.abc import Mapping
+from pkgutil import resolve_name
 
 import click
 
@@ -20,8 +20,7 @@ def lazy_group(table: Mapping[str, tuple[str, str]]) -> type[click.Group]:
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
             if cmd_name not in table:
                 return None
-            module, _, name = table[cmd_name][0].partition(":")
-            command: click.Command = getattr(importlib.import_module(module), name)
+            command: click.Command = resolve_name(table[cmd_name][0])
             return command
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

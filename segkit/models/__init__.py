@@ -1,6 +1,6 @@
 """Networks that turn an image into logits, one per class."""
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from segkit.models.settings import MODELS, ModelSettings
@@ -19,6 +19,5 @@ def channels_last(network: "nn.Module") -> "nn.Module":
 
 def build_model(settings: ModelSettings, num_channels: int = 1) -> "nn.Module":
     """A freshly initialised network: image (n, c, h, w) in [0, 1] to logits (n, num_channels, h, w)."""
-    module, _, name = MODELS[type(settings)].partition(":")
-    network: nn.Module = getattr(import_module(module), name)(settings, num_channels)
+    network: nn.Module = resolve_name(MODELS[type(settings)])(settings, num_channels)
     return network

@@ -5,7 +5,7 @@ inside. A loss takes logits with one channel (binary: sigmoid) or one per class 
 """
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,9 @@ EPSILON = 1e-6
 
 def build_loss(terms: Sequence[LossTerm]) -> Loss:
     """The weighted sum of loss terms."""
-    functions = [(_function(LOSSES[type(term)]), term) for term in terms]
+    functions: list[tuple[Callable[..., Tensor], LossTerm]] = [
+        (resolve_name(LOSSES[type(term)]), term) for term in terms
+    ]
 
     def loss(
         logits: Float[Tensor, "n k h w"], target: Float[Tensor, "n k h w"], pixel_weight: Float[Tensor, "n 1 h w"]
@@ -32,12 +34,6 @@ def build_loss(terms: Sequence[LossTerm]) -> Loss:
         return sum(others, start=first)
 
     return loss
-
-
-def _function(place: str) -> Callable[..., Tensor]:
-    module, _, name = place.partition(":")
-    function: Callable[..., Tensor] = getattr(import_module(module), name)
-    return function
 
 
 def _sum(values: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k"]:
