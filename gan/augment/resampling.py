@@ -16,9 +16,9 @@ from torch import Tensor
 from gan.augment.transfer import to_device_of
 from gan.networks.ops import filter2d, grid_sample, spread2d
 
-# sym6 is not symmetric: its centre of mass lies 0.40 doubled pixels before its middle, and doubling moves the picture
-# by as much. The official code takes half a doubled pixel for it, and so does this one: what is mirrored or turned
-# then lies a tenth of a pixel beside its exact place.
+# sym6 is not symmetric: its centre of mass lies 0.40 doubled pixels before its middle, so doubling shifts the image by
+# 0.40. The official code corrects the shift by 0.5 doubled pixels, and so does this one. Mirrored and turned images are
+# therefore a tenth of a pixel off.
 _LAG = -0.5
 _REACH = 3  # source pixels that the 12 taps reach to either side at the doubled resolution
 
@@ -48,7 +48,7 @@ def reflect(images: Float[Tensor, "n c h w"], width: int) -> Float[Tensor, "n c 
 
 
 def _farthest(matrices: Float[Tensor, "n 3 3"], edge: int) -> float:
-    """How far from the centre, along x or y and in pixels, the farthest point lies that any image reads."""
+    """Largest distance, along x or y and in pixels, from the centre to a point that an image reads."""
     half = edge / 2 + _REACH
     corners = torch.tensor([[x, y, 1] for x in (-half, half) for y in (-half, half)], dtype=torch.float64)
     return (matrices.double() @ corners.t())[:, :2].abs().max().item()

@@ -78,7 +78,7 @@ EMA = "EMA"
 
 
 def intervals(settings: GanSettings) -> dict[str, int]:
-    """What is timed of a training with these settings, and in every how many iterations each takes place."""
+    """The phases that are timed for these settings, and the number of iterations between two runs of each."""
     return phase_intervals(settings) | {EMA: 1}
 
 

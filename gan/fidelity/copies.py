@@ -154,9 +154,9 @@ class CopySearch(nn.Module):
 def closeness(distances: Float[np.ndarray, "m n"], groups: Sequence[str] | None = None) -> Float[np.ndarray, " m"]:
     """Distance to the nearest training image over the mean distance to the `NUM_NEXT` that come next, in [0, 1].
 
-    0 where the nearest one is met exactly. `groups` is the patient of each training image, by default one for each; the
-    next ones are of other patients than the nearest, because the fellow eye of what was copied is near as well. Images
-    at infinity do not count.
+    0 if an image equals its nearest one. `groups` is the patient of each training image, by default a different one for
+    each. The next images are of other patients than the nearest, because the other eye of a copied patient is near too.
+    Images at an infinite distance do not count.
     """
     patients = np.arange(distances.shape[1]) if groups is None else group_numbers(groups)
     nearest = distances.argmin(axis=1)

@@ -36,8 +36,8 @@ def neighbourhood(
 ) -> Neighbourhood:
     """The four measures.
 
-    Images of one patient are no neighbours of each other: a fellow eye would make the balls too small. The groups are
-    the patients of the images of either side, by default one for each.
+    Images of one patient do not count as neighbours of each other, because a patient's other eye would make the balls
+    too small. The groups are the patients of the real and of the drawn images, by default a different one for each.
 
     Recall and coverage rise with the number of drawn images. So both are averages over groups of as many drawn images
     as there are photographs, in their order and without overlap; what is left over at the end does not count for them.
