@@ -77,7 +77,25 @@ class UNetSettings(_UShapedSettings):
     """`transposed`: a 2x2 transposed convolution (the paper); `bilinear`: interpolation and a 1x1 convolution."""
 
 
+class LittleWNetSettings(NetworkSettings):
+    """Little W-Net (Galdran 2022, "State-of-the-art retinal vessel segmentation with minimalistic models")."""
+
+    name: Literal["little-wnet"] = "little-wnet"
+    widths: Widths = (8, 16, 32)
+    """Channels of each level, finest first; the last is the bottleneck."""
+    num_stages: int = Field(2, ge=1)
+    """Networks in a row; 1 is the little U-Net, 2 the W-Net of the paper."""
+    auxiliary_weight: float = Field(1.0, ge=0)
+    """Weight of the mean loss of the earlier stages, beside that of the last; the paper adds both in full."""
+
+    @property
+    def stride(self) -> int:
+        """Image sides must be multiples of this."""
+        return int(2 ** (len(self.widths) - 1))
+
+
 MODELS: dict[type[NetworkSettings], str] = {
+    LittleWNetSettings: "segkit.models.little_wnet:LittleWNet",
     SAUNetSettings: "segkit.models.sa_unet:SAUNet",
     UNetSettings: "segkit.models.unet:UNet",
 }
