@@ -48,7 +48,7 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
     task = SegmentationTask(settings, phase, derive_seed(seed, "phase", number), data.classes)
     if start is not None:
         task.load_weights(start)
-    best = BestWeights(settings.monitor, phase.early_stop_epochs)
+    best = BestWeights(settings.monitor, phase.early_stop_epochs, settings.keep)
     curves = Curves(None if context.runtime.tracker == "none" else context.out / f"curves-{number}.csv")
     checkpoint_dir = context.work / f"phase-{number}"
     trainer = build_trainer(

@@ -88,7 +88,7 @@ class DataSettings(Settings):
         return splits.cut(groups, self.num_val, self.num_holdout, self.split_seed)
 
 
-Augmentation = Literal["none", "flips", "paper", "strong"]
+Augmentation = Literal["none", "flips", "paper", "strong", "photo"]
 
 
 class FeedSettings(Settings):

@@ -29,7 +29,7 @@ MAX_DRAWS = 20
 """... so many times at most; then the best of them counts."""
 
 # a window this many times the crop's side still covers the crop after a rotation; and after shrinking and shear as well
-_WINDOW = {"none": 1.0, "flips": 1.0, "paper": math.sqrt(2), "strong": 2.0}
+_WINDOW = {"none": 1.0, "flips": 1.0, "paper": math.sqrt(2), "strong": 2.0, "photo": 2.0}
 
 
 class Augmented(NamedTuple):
@@ -115,7 +115,8 @@ def build(preset: str, crop_size: int | None = None) -> Transform:
     Args:
         preset: `none`; `flips` (both, each with probability 0.5); `paper` (flips and the offline operations of the
             paper: rotation, colour or neither, each in a third of the draws); `strong` (flips, any rotation, scale,
-            shear, elastic bending, light, colour, blur, noise).
+            shear, elastic bending, light, colour, blur, noise); `photo` (flips, rotation with scale and shift in half
+            of the draws, light, colour, a little blur).
         crop_size: side of the random square cut first; the whole picture if None.
 
     Raises:
@@ -154,6 +155,7 @@ def _compose(preset: str, crop_size: int | None, soft: bool) -> Any:
         "flips": lambda: [*flips, *crop],
         "paper": lambda: _paper(flips, crop),
         "strong": lambda: _strong(flips, crop),
+        "photo": lambda: _photo(flips, crop),
     }
     linear = cv2.INTER_LINEAR if soft else cv2.INTER_NEAREST
     return A.Compose(steps[preset](), mask_interpolation=linear)
@@ -199,4 +201,33 @@ def _strong(flips: list[Any], crop: list[Any]) -> list[Any]:
         A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=25, val_shift_limit=15, p=0.5),
         A.Illumination(intensity_range=(0.02, 0.2), p=0.3),
         A.OneOf([A.GaussianBlur(sigma_limit=(0.4, 1.2)), A.GaussNoise(std_range=(0.01, 0.04))], p=0.3),
+    ]
+
+
+def _photo(flips: list[Any], crop: list[Any]) -> list[Any]:
+    """Differences between photographs of a fundus: pose, distance, exposure, white balance, focus.
+
+    Half of the images are not resampled, because interpolation thins the finest vessels.
+    """
+    import albumentations as A
+    import cv2
+
+    pose = A.Affine(
+        rotate=(-180, 180),
+        scale=(0.8, 1.25),
+        translate_percent=(-0.05, 0.05),
+        keep_ratio=True,
+        interpolation=cv2.INTER_CUBIC,
+        p=0.5,
+    )
+    return [
+        *flips,
+        pose,
+        *crop,
+        A.ColorJitter(
+            brightness=(0.75, 1.25), contrast=(0.75, 1.25), saturation=(0.75, 1.25), hue=(-0.01, 0.01), p=0.8
+        ),
+        A.RandomGamma(gamma_limit=(80, 125), p=0.3),
+        A.MultiplicativeNoise(multiplier=(0.9, 1.1), per_channel=True, elementwise=False, p=0.5),
+        A.GaussianBlur(sigma_limit=(0.3, 1.0), blur_limit=0, p=0.1),
     ]

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -50,8 +50,11 @@ class BestWeights(Callback):
     lives inside the checkpoint, so that a resumed run chooses among the same candidates.
     """
 
-    def __init__(self, monitor: str, patience_epochs: int | None = None) -> None:
+    def __init__(
+        self, monitor: str, patience_epochs: int | None = None, keep: Literal["best", "last"] = "best"
+    ) -> None:
         self.monitor = monitor
+        self.keep = keep
         self.patience_epochs = patience_epochs
         self.score = -math.inf
         self.epoch = -1
@@ -61,7 +64,7 @@ class BestWeights(Callback):
         if trainer.sanity_checking:
             return
         score = float(trainer.callback_metrics[self.monitor])
-        if score > self.score or not self.weights:
+        if score > self.score or self.keep == "last" or not self.weights:
             self.score, self.epoch = -math.inf if math.isnan(score) else score, trainer.current_epoch
             state = pl_module.best_model.state_dict()
             self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}

@@ -99,6 +99,9 @@ class TrainSettings(Settings):
     its name (`ce`, `dice`, `mcc`), weight and settings."""
     monitor: Literal["val/dice", "val/auroc", "val/auprc", "val/mcc"] = "val/dice"
     """The validation metric that chooses the weights to keep."""
+    keep: Literal["best", "last"] = "best"
+    """Keep the weights with the best validation score, or those after the last epoch, which validation images do not
+    choose."""
     phases: Annotated[tuple[PhaseSettings, ...], Field(min_length=1)] = (PhaseSettings(),)
     seed_offset: int = Field(0, ge=0)
     """Added to the run's seed, to train the same network again."""

@@ -79,6 +79,14 @@ def test_the_weights_of_the_best_epoch_are_kept(scores, epoch):
     assert best.score == pytest.approx(-math.inf if math.isnan(scores[epoch]) else scores[epoch])
 
 
+def test_the_last_weights_are_kept_where_the_settings_say_so():
+    last = BestWeights("val/dice", keep="last")
+    for epoch, score in enumerate([0.9, math.nan, 0.2]):
+        last.on_validation_end(trainer_at(epoch, score), task_with(float(epoch)))
+    assert last.weights["weight"].item() == 2
+    assert last.epoch == 2
+
+
 def test_kept_weights_do_not_change_with_the_network():
     best, task = BestWeights("val/dice"), task_with(1.0)
     best.on_validation_end(trainer_at(0, 0.5), task)
