@@ -14,7 +14,7 @@ from gan.drawing.distances import Measure
 from gan.networks.generator import Generator, MappingNetwork
 from gan.networks.noise import learnt_noise, synthesise
 from segkit.core.config import Settings
-from segkit.tasks.repeatable import repeatable_on_gpu
+from segkit.core.determinism import deterministic_kernels
 
 _NUM_W_SAMPLES = 10_000
 
@@ -112,7 +112,7 @@ def project(
         measure: the distance to be made small.
         watched: goes through the numbers of the steps, for showing how far it is.
     """
-    with repeatable_on_gpu(generator.mapping.w_avg.device):
+    with deterministic_kernels(generator.mapping.w_avg.device):
         return _search(generator, target_pm1, measure, settings, watched)
 
 

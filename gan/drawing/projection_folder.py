@@ -19,9 +19,8 @@ from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from segkit.core import images
 from segkit.core.errors import RequestError
-from segkit.core.files import write_text
+from segkit.core.files import as_csv, write_text
 from segkit.core.run_folder import RecordedFolder
-from segkit.tasks.callbacks import as_csv
 
 RECORD = "projection.json"
 PROJECTED, COMPARISON, DISTANCES, FOUND = "projected.png", "comparison.png", "distances.csv", "w.safetensors"

@@ -14,8 +14,8 @@ from gan.checkpoints import weights
 from gan.networks.generator import Generator
 from gan.networks.noise import noise_of_seed, synthesise
 from gan.settings import GanSettings
+from segkit.core.determinism import deterministic
 from segkit.core.errors import WeightsError
-from segkit.tasks.repeatable import repeatable
 
 
 def read_generator(source: Path) -> tuple[GanSettings, Generator]:
@@ -55,7 +55,7 @@ def styles_of(
 ) -> Float[Tensor, "1 num_ws w_dim"]:
     """The truncated w of a latent for each layer, on the generator's device."""
     device = generator.mapping.w_avg.device
-    with repeatable(device):
+    with deterministic(device):
         ws: Tensor = generator.mapping(z.to(device), truncation_psi, truncation_cutoff)
     return ws
 
@@ -82,7 +82,7 @@ def draw_styles(
     Args:
         noise_seed: whose noise "random" takes; needed for that mode.
     """
-    with repeatable(ws.device):
+    with deterministic(ws.device):
         if noise_mode == "random":
             if noise_seed is None:
                 raise ValueError("random noise is drawn from a seed; give noise_seed")

@@ -36,7 +36,7 @@ from gan.training.losses import (
 from gan.training.memory import keep_freed_memory
 from gan.training.sharing import num_passes, obstacle, path_length_batch
 from segkit.core.errors import RequestError
-from segkit.tasks.callbacks import TASK_FORMAT_KEY
+from segkit.core.versions import TASK_FORMAT_KEY
 
 # Each phase of an iteration draws random numbers from a stream of its own.
 _STREAMS = {"Gmain": 0, "Greg": 1, "Dmain": 2, "Dreg": 3}

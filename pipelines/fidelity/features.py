@@ -27,10 +27,10 @@ from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.photographs import as_key
+from segkit.core.determinism import deterministic
 from segkit.data.fov import estimate_fov
 from segkit.data.labels import Labels, predicted
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
-from segkit.tasks.repeatable import repeatable
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 from segkit.tasks.weights import load_encoder, read_card
@@ -110,7 +110,7 @@ class ScriptFeatures(FeatureExtractor):
 
     def forward(self, square: Pixels) -> tuple[Vector, None]:
         device = self.get_buffer("empty").device
-        with repeatable(device):
+        with deterministic(device):
             features = self.network(torch.from_numpy(np.ascontiguousarray(square))[None].to(device))
         return features[0].cpu().numpy(), None
 
@@ -139,7 +139,7 @@ class TeacherFeatures(FeatureExtractor):
 
     def forward(self, square: Pixels) -> tuple[Vector, VesselStatistics]:
         image = undo_fit(square, self.height, self.width, self.fit).copy()  # Pillow's memory is read-only
-        with repeatable(next(self.parameters()).device), torch.inference_mode():
+        with deterministic(next(self.parameters()).device), torch.inference_mode():
             probs = self.predictor(image, InferenceSettings())
             levels = [self._levels.pop(number) for number in range(len(self.level_sizes))]
             pooled = [torch.cat([level.mean((2, 3)), level.std((2, 3), correction=0)], dim=1)[0] for level in levels]

@@ -81,8 +81,8 @@ def project(
     from gan.training.data import load_images
     from segkit.cli.progress import tracked
     from segkit.core.config import validate
+    from segkit.core.determinism import deterministic_kernels
     from segkit.core.outputs import check_folder
-    from segkit.tasks.repeatable import repeatable_on_gpu
 
     check_folder(out, "--out")
     names = _names(paths)
@@ -98,7 +98,7 @@ def project(
     measure: Measure = pyramid_measure
     if features is not None:
         measure = sum_of([pyramid_measure, feature_measure(_features(features, device))])
-    with repeatable_on_gpu(device):
+    with deterministic_kernels(device):
         mean_ws = generator.mapping.broadcast(generator.mapping.w_avg[None])
         mean = levels_8bit(synthesise(generator.synthesis, mean_ws, {})[0].cpu())
     folder = ProjectionFolder(out, network)

@@ -1,6 +1,8 @@
 """Files that are either whole or absent: atomic writes and content digests."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -63,3 +65,14 @@ def sha256_file(path: Path) -> str:
 def sha256_json(value: Any) -> str:
     """Hexadecimal sha256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """Rows as CSV; a cell that was not measured stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows({key: f"{value:.10g}" for key, value in row.items()} for row in rows)
+    return text.getvalue()

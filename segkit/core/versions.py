@@ -5,6 +5,10 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+TASK_FORMAT_KEY = "task_format"
+"""Key in a training checkpoint of the task's `checkpoint_format`: a number to raise when the same tensors mean another
+network."""
+
 RECORDED_PACKAGES = ("segkit", "torch", "lightning", "numpy", "albumentations", "pillow")
 
 

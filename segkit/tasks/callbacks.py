@@ -1,7 +1,5 @@
 """What a phase of training keeps: the best weights, the curves, a place to resume from. All of it survives a kill."""
 
-import csv
-import io
 import math
 import sys
 import time
@@ -13,13 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from segkit.core.files import atomic_path, write_text
+from segkit.core.files import as_csv, atomic_path, write_text
 
 FORMAT_KEY, CHECKPOINT_FORMAT = "segkit_format", 1
 """Raise the number when checkpoints come to hold something else than before beside the networks' tensors, which are
 compared by name: the state of a callback, or a clock. Without it a checkpoint has format 1."""
-TASK_FORMAT_KEY = "task_format"
-"""A task's own number, `checkpoint_format`, for tensors that keep their names and come to mean another network."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -134,17 +130,6 @@ class Curves(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
-
-
-def as_csv(rows: list[dict[str, float]]) -> str:
-    """Rows as CSV; a cell that was not measured stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows({key: f"{value:.10g}" for key, value in row.items()} for row in rows)
-    return text.getvalue()
 
 
 class PlainProgress(Callback):

@@ -6,9 +6,9 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 
+from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
 from segkit.tasks.prediction import MapWriter, Named, Predictor, Probs, Report, image_loader
-from segkit.tasks.repeatable import repeatable
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 
@@ -28,7 +28,7 @@ class EnsembleTask(L.LightningModule):
 
         On a CPU in one thread, so that the bytes are the same however many processes share the cores.
         """
-        with repeatable(self.device):
+        with deterministic(self.device):
             probs: Probs = self.predictor(batch["image"], self.inference)
         outside = np.zeros((len(probs), 1, 1), np.float32)
         outside[0] = len(probs) > 1

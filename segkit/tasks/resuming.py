@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from segkit.core.errors import CheckpointError
-from segkit.tasks.callbacks import CHECKPOINT_FORMAT, FORMAT_KEY, TASK_FORMAT_KEY
+from segkit.core.versions import TASK_FORMAT_KEY
+from segkit.tasks.callbacks import CHECKPOINT_FORMAT, FORMAT_KEY
 
 _WAY_OUT = "remove this file: the same command then begins the training anew"
 

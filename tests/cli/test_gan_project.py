@@ -18,11 +18,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gan.drawing.sampling import generate, levels_8bit, read_generator, styles
 from gan.networks.noise import synthesise
 from gan.training.data import fit_to_square
-from segkit.core import images
+from segkit.core import determinism, images
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
-from segkit.tasks import repeatable
 from segkit.tasks.weights import save_ensemble, save_network
 from tests.cli.gans import save_gan
 from tests.pipelines.tiny import files_below, segkit_here, start_segkit
@@ -123,13 +122,13 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_others(
 def test_on_a_gpu_the_mean_image_to_compare_with_is_drawn_unrounded(
     weights: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unrounded, on_gpu = [], repeatable.repeatable_on_gpu
+    unrounded, on_gpu = [], determinism.deterministic_kernels
 
     def drawn(*args: Any) -> torch.Tensor:
         unrounded.append(not torch.backends.cudnn.allow_tf32)
         return synthesise(*args)
 
-    monkeypatch.setattr(repeatable, "repeatable_on_gpu", lambda device: on_gpu(torch.device("cuda")))
+    monkeypatch.setattr(determinism, "deterministic_kernels", lambda device: on_gpu(torch.device("cuda")))
     monkeypatch.setattr("gan.networks.noise.synthesise", drawn)
     assert project(weights, tmp_path / "out", photo, "--steps", "1") == 0
     assert unrounded == [True]

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from segkit.core.files import atomic_path, read_json, sha256_file, sha256_json, write_json, write_text
+from segkit.core.files import as_csv, atomic_path, read_json, sha256_file, sha256_json, write_json, write_text
 
 
 def test_a_file_appears_whole_when_the_block_ends(tmp_path):
@@ -78,3 +78,8 @@ def test_a_values_digest_does_not_depend_on_the_order_of_keys():
     assert sha256_json({"a": 1, "b": [1, 2]}) == sha256_json({"b": [1, 2], "a": 1})
     assert sha256_json({"a": 1, "b": [1, 2]}) != sha256_json({"a": 1, "b": [2, 1]})
     assert sha256_json({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+
+
+def test_a_cell_that_was_not_measured_stays_empty():
+    text = as_csv([{"a": 1.0}, {"a": 2.0, "b": 1e-12}])
+    assert text == "a,b\n1,\n2,1e-12\n"

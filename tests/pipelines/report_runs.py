@@ -16,11 +16,10 @@ from pipelines.stage import AnyStage
 from pipelines.stages import data, evaluate, report
 from pipelines.worker import Context
 from segkit.core import images
-from segkit.core.files import read_json, sha256_json, write_json, write_text
+from segkit.core.files import as_csv, read_json, sha256_json, write_json, write_text
 from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest
 from segkit.core.run_folder import describe_outputs, write_done
 from segkit.data import phantom
-from segkit.tasks.callbacks import as_csv
 from segkit.tasks.settings import RuntimeSettings
 from tests.pipelines import fidelity_runs
 

@@ -11,6 +11,7 @@ import torch
 
 from gan.training.task import StyleGAN2Task
 from segkit.core.run_folder import WORK
+from segkit.core.versions import TASK_FORMAT_KEY
 from segkit.tasks import callbacks, resuming
 from segkit.tasks.segmentation import SegmentationTask
 from tests.pipelines.tiny import run_here, segkit_here
@@ -87,7 +88,7 @@ def in_another_order(kept: dict[str, Any]) -> None:
 
 
 def of_correlating_layers(kept: dict[str, Any]) -> None:
-    del kept[callbacks.TASK_FORMAT_KEY]
+    del kept[TASK_FORMAT_KEY]
 
 
 def of_a_later_format(kept: dict[str, Any]) -> None:

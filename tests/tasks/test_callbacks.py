@@ -17,7 +17,6 @@ from segkit.tasks.callbacks import (
     BestWeights,
     Curves,
     PlainProgress,
-    as_csv,
     last_checkpoint,
     progress,
 )
@@ -205,11 +204,6 @@ def test_only_the_first_rank_writes_curves(tmp_path):
     trainer.is_global_zero = False
     Curves(tmp_path / "c.csv").on_train_epoch_end(trainer, None)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_cell_that_was_not_measured_stays_empty():
-    text = as_csv([{"a": 1.0}, {"a": 2.0, "b": 1e-12}])
-    assert text == "a,b\n1,\n2,1e-12\n"
 
 
 def test_a_checkpoint_is_whole_or_the_old_one_stays(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from gan.drawing.projection import (
 )
 from gan.drawing.sampling import draw, styles
 from gan.networks.noise import learnt_noise, synthesise
-from segkit.tasks import repeatable
+from segkit.core import determinism
 from tests.gan.small_networks import networks, tiny
 
 
@@ -173,26 +173,26 @@ def test_the_same_seed_finds_the_same_and_another_seed_another(generator, noise)
     assert not torch.equal(first.ws, other.ws)
 
 
-def is_repeatable():
+def is_deterministic():
     """Whether cuDNN is to keep to one order of adding, and fp32 to all its bits."""
     cudnn = torch.backends.cudnn
     whole = not cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "highest"
     return whole and cudnn.deterministic and not cudnn.benchmark
 
 
-def test_on_a_gpu_search_and_result_are_repeatable_and_unrounded(generator, monkeypatch):
+def test_on_a_gpu_search_and_result_are_deterministic_and_unrounded(generator, monkeypatch):
     seen = {"measure": [], "draw": []}
 
     def measure(target_pm1):
-        seen["measure"].append(is_repeatable())
+        seen["measure"].append(is_deterministic())
         return pyramid_measure(target_pm1)
 
     def drawn(*args):
-        seen["draw"].append(is_repeatable())
+        seen["draw"].append(is_deterministic())
         return synthesise(*args)
 
-    on_gpu = repeatable.repeatable_on_gpu
-    monkeypatch.setattr(projection, "repeatable_on_gpu", lambda device: on_gpu(torch.device("cuda")))
+    on_gpu = determinism.deterministic_kernels
+    monkeypatch.setattr(projection, "deterministic_kernels", lambda device: on_gpu(torch.device("cuda")))
     monkeypatch.setattr(projection, "synthesise", drawn)
     before = torch.get_float32_matmul_precision()
     try:

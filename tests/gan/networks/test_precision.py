@@ -10,7 +10,7 @@ from gan.networks.generator import Generator
 from gan.networks.ops import fir_kernel
 from gan.training.losses import gradient_penalty
 from gan.training.task import StyleGAN2Task
-from segkit.tasks.repeatable import repeatable_on_gpu
+from segkit.core.determinism import deterministic_kernels
 from tests.gan.train_together import SEED, fit, tiny
 from tests.reference import gan_numpy as reference
 
@@ -142,7 +142,7 @@ def test_a_gpu_computes_what_a_cpu_does(kind, low_precision):
     options = {"noise_mode": "const"} if kind is Generator else {}
     for network, farthest in ((exact, 1e-4), (low, FARTHEST[low_precision])):
         expected = network(start, **options)
-        with repeatable_on_gpu(torch.device("cuda")):  # TF32 would stray as far as fp16
+        with deterministic_kernels(torch.device("cuda")):  # TF32 would stray as far as fp16
             found = network.cuda()(start.cuda(), **options).cpu()
         assert (found - expected).abs().max() < farthest * expected.abs().max()
 
@@ -153,7 +153,7 @@ def test_a_gpu_computes_what_a_cpu_does(kind, low_precision):
 def test_low_precision_trains_on_a_gpu(tmp_path, low_precision):
     settings = regularised(low_precision)
     in_single = settings.model_copy(update={"num_low_precision_resolutions": 0})
-    with repeatable_on_gpu(torch.device("cuda")):
+    with deterministic_kernels(torch.device("cuda")):
         low, _ = fit(settings, tmp_path, accelerator="gpu", devices=1)
         exact, _ = fit(in_single, tmp_path, accelerator="gpu", devices=1)  # a GPU draws other numbers than a CPU
     for key in ("gan/r1", "gan/path_length"):

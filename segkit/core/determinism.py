@@ -1,4 +1,4 @@
-"""Computation whose bytes depend on nothing but its inputs, on one kind of device."""
+"""Deterministic computation: the same inputs give the same bytes on one kind of device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,19 +7,15 @@ import torch
 
 
 @contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
-    """One CPU thread, or what `repeatable_on_gpu` does, wherever the computation is."""
-    with _one_thread(device), repeatable_on_gpu(device):
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Compute on one CPU thread, or with `deterministic_kernels` on a GPU."""
+    with _one_thread(device), deterministic_kernels(device):
         yield
 
 
 @contextmanager
-def repeatable_on_gpu(device: torch.device) -> Iterator[None]:
-    """Keep cuDNN's kernels from adding in an order of chance, and fp32 from being rounded to TF32, where whoever calls
-    allows that.
-
-    Elsewhere than on a GPU nothing changes.
-    """
+def deterministic_kernels(device: torch.device) -> Iterator[None]:
+    """Use deterministic cuDNN kernels and disable TF32 inside the block; no effect on other devices than GPUs."""
     if device.type != "cuda":
         yield
         return
@@ -34,9 +30,9 @@ def repeatable_on_gpu(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """Keep PyTorch to one CPU thread: its kernels, and with them the last bits, depend on the number of threads.
+    """Limit PyTorch to one CPU thread, since its kernels and the last bits depend on the number of threads.
 
-    Elsewhere than on a CPU nothing changes.
+    No effect on other devices than CPUs.
     """
     before = torch.get_num_threads()
     if device.type == "cpu":

@@ -1,13 +1,13 @@
 import torch
 
-from segkit.tasks.repeatable import repeatable, repeatable_on_gpu
+from segkit.core.determinism import deterministic, deterministic_kernels
 
 
 def test_on_a_gpu_fp32_is_not_rounded_and_what_the_caller_allows_comes_back():
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("high")
-        with repeatable_on_gpu(torch.device("cuda")):
+        with deterministic_kernels(torch.device("cuda")):
             assert torch.get_float32_matmul_precision() == "highest"
             assert torch.backends.cudnn.deterministic
             assert not torch.backends.cudnn.allow_tf32
@@ -22,7 +22,7 @@ def test_on_a_cpu_one_thread_computes_and_the_others_come_back():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with repeatable(torch.device("cpu")):
+        with deterministic(torch.device("cpu")):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:
