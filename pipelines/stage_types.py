@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
 from gan.training.sharing import obstacle as gan_device_count_error
-from pipelines.roles import Roles
 from pipelines.stage import Preflight, StageType
 from segkit.core.config import Settings
 from segkit.core.errors import RequestError
@@ -221,14 +220,39 @@ class ReportSettings(Settings):
     """Scored images shown with true and false positives and negatives, per model."""
 
 
+class Roles(Settings):
+    """The recipe's models by their role in the experiment. The report derives its comparisons and verdict from them."""
+
+    baseline: str
+    """The stage whose model the treated models and the ensemble are compared with."""
+    treated: tuple[str, ...] = ()
+    """Stages that train with the treatment that the recipe tests."""
+    controls: dict[str, str] = Field(default_factory=dict)
+    """The control of each treated model, trained alike without the treatment. Their difference gives the verdict."""
+    ensemble: str | None = None
+    """The stage that combines several models."""
+    treatment: str = "synthetic images"
+    """What only the treated models are trained with, as a plural noun."""
+
+
+class GraphNode(Settings):
+    """A stage as the report shows it in the graph of the pipeline."""
+
+    name: str
+    type: str
+    """Name of its stage type."""
+    inputs: dict[str, str]
+    """Names of the stages it reads, by input name."""
+
+
 class ReportRequest(Settings):
     """What the report needs besides the folders of the other stages."""
 
     report: ReportSettings
-    pipeline: dict[str, Any]
-    """The resolved settings of the whole pipeline, for the record."""
-    graph: list[dict[str, Any]]
-    """The stages: name, verb (their type) and inputs."""
+    pipeline: dict[str, JsonValue]
+    """The resolved settings of the pipeline, for the record."""
+    graph: tuple[GraphNode, ...]
+    """All stages before the report."""
     roles: Roles
     """Which models are compared."""
 

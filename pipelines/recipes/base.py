@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pipelines.graph import Graph
-from pipelines.roles import Roles
 from pipelines.stage import AnyStage, Stage
-from pipelines.stage_types import REPORT, ReportRequest, ReportSettings
+from pipelines.stage_types import REPORT, GraphNode, ReportRequest, ReportSettings, Roles
 from segkit.core.config import Settings
 from segkit.data.settings import DataSettings
 from segkit.tasks.settings import RuntimeSettings
@@ -57,7 +56,7 @@ def report_stage(
     request = ReportRequest(
         report=report,
         pipeline=resolved,
-        graph=[{"name": stage.name, "verb": stage.type.name, "inputs": dict(stage.inputs)} for stage in stages],
+        graph=tuple(GraphNode(name=stage.name, type=stage.type.name, inputs=dict(stage.inputs)) for stage in stages),
         roles=roles,
     )
     return Stage("report", REPORT, request, same_names(stage.name for stage in stages))

@@ -4,7 +4,6 @@ from pydantic import Field, model_validator
 
 from pipelines.graph import Graph
 from pipelines.recipes.base import Recipe, RecipeSettings, report_stage, same_names
-from pipelines.roles import Roles
 from pipelines.stage import AnyStage, Stage
 from pipelines.stage_types import (
     DATA,
@@ -22,6 +21,7 @@ from pipelines.stage_types import (
     GanStageSettings,
     PseudoLabelSettings,
     ReportSettings,
+    Roles,
     SampleSettings,
     SelectSettings,
     StageName,

@@ -4,9 +4,8 @@ from pydantic import model_validator
 
 from pipelines.graph import Graph
 from pipelines.recipes.base import Recipe, RecipeSettings, report_stage
-from pipelines.roles import Roles
 from pipelines.stage import AnyStage, Stage
-from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings, ReportSettings
+from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings, ReportSettings, Roles
 from segkit.tasks.settings import TrainSettings
 
 

@@ -18,9 +18,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.measurements import OBSERVER
 from pipelines.report.verdict import signed
-from pipelines.roles import Roles
+from pipelines.results.measurements import OBSERVER
+from pipelines.stage_types import Roles
 from segkit.metrics.significance import PairedDifference
 
 NUM_COLOURS = 6

@@ -7,12 +7,11 @@ from typing import Any
 
 from pipelines.fidelity import files
 from pipelines.fidelity.assess import SAMPLES
-from pipelines.measurements import OBSERVER, SCORED, read_measurements
 from pipelines.report import comparisons, verdict
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.verdict import Basis, SplitSize, Verdict
-from pipelines.roles import Roles
-from pipelines.stage_types import ReportRequest
+from pipelines.results.measurements import OBSERVER, SCORED, read_measurements
+from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.run_folder import read_done
 from segkit.metrics.measure import Comparison, Measurement, find
@@ -24,8 +23,8 @@ class StageInfo:
     """A stage of the pipeline with its record."""
 
     name: str
-    kind: str
-    """Its stage type."""
+    type: str
+    """Name of its stage type."""
     inputs: Mapping[str, str]
     """Names of the stages it reads, by input name."""
     record: Mapping[str, Any]
@@ -49,6 +48,8 @@ class Evidence:
     """Scores on the verdict's split, including the second observer's."""
     paired: list[Paired]
     verdict: Verdict
+    seed: int
+    """Of the pipeline run."""
 
     @property
     def roles(self) -> Roles:
@@ -65,16 +66,16 @@ class Evidence:
         """The model whose predictions are shown: the ensemble, else the last one scored."""
         return self.roles.ensemble if self.roles.ensemble in self.models else self.models[-1]
 
-    def of_kind(self, kind: str) -> list[str]:
+    def of_type(self, stage_type: str) -> list[str]:
         """Names of the stages of a type whose folders are inputs, in order."""
-        return [stage.name for stage in self.stages.values() if stage.kind == kind and stage.name in self.inputs]
+        return [stage.name for stage in self.stages.values() if stage.type == stage_type and stage.name in self.inputs]
 
 
 def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evidence:
     """Read the folders of the finished stages and compare the runs."""
     stages = {
-        stage["name"]: StageInfo(stage["name"], stage["verb"], stage["inputs"], _record(inputs.get(stage["name"])))
-        for stage in request.graph
+        node.name: StageInfo(node.name, node.type, node.inputs, _record(inputs.get(node.name)))
+        for node in request.graph
     }
     manifest = read_manifest(inputs["data"])
     sizes = {str(split): _size(manifest.split(split)) for split in SCORED}
@@ -90,9 +91,9 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
         if basis is not None and split == basis.split:
             runs = loaded
     decided = _decide(request.roles, basis, measured, paired, runs, {row.origin for row in manifest.rows}, seed)
-    measured_gans = [name for name, stage in stages.items() if stage.kind == "fidelity" and name in inputs]
+    measured_gans = [name for name, stage in stages.items() if stage.type == "fidelity" and name in inputs]
     decided = replace(decided, caveats=(*_copy_caveats(measured_gans, inputs), *decided.caveats))
-    return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided)
+    return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided, seed)
 
 
 def _record(folder: Path | None) -> Mapping[str, Any]:

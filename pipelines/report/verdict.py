@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipelines.measurements import SCORED
-from pipelines.roles import Roles
+from pipelines.results.measurements import SCORED
+from pipelines.stage_types import Roles
 from segkit.core.wording import counted, of_patients
 from segkit.metrics.measure import Comparison, Measurement, to_json
 

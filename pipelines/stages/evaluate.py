@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from pipelines.final_numbers import of_evaluation
-from pipelines.measurements import OBSERVER, SCORED, SPLIT_NOTES
+from pipelines.results.final_numbers import of_evaluation
+from pipelines.results.measurements import OBSERVER, SCORED, SPLIT_NOTES
 from pipelines.stage_types import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
 from pipelines.worker import Context

@@ -8,7 +8,7 @@ from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
 from pipelines.fidelity.features import ImageSet, set_of_files
 from pipelines.fidelity.photographs import Photographs, of_data_stage
-from pipelines.final_numbers import of_fidelity
+from pipelines.results.final_numbers import of_fidelity
 from pipelines.stage_types import FidelitySettings
 from pipelines.worker import Context
 from segkit.core.errors import RequestError

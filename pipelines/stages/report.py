@@ -1,7 +1,7 @@
 """`report`: one self-contained HTML file with the verdict, and what it rests on as JSON."""
 
-from pipelines.final_numbers import of_verdict
 from pipelines.report import comparisons, evidence, page, verdict
+from pipelines.results.final_numbers import of_verdict
 from pipelines.stage_types import ReportRequest
 from pipelines.worker import Context
 from segkit.core.files import write_json, write_text

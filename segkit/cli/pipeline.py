@@ -75,7 +75,7 @@ def run(
 
 def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
     """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
-    from pipelines import pipeline_run
+    from pipelines.results import pipeline_run
     from pipelines.runner import check
     from pipelines.runner import run as run_stages
 

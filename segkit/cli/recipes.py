@@ -9,10 +9,10 @@ from typing import Any, TypeVar, get_origin
 
 import click
 
-from pipelines import pipeline_run
 from pipelines.graph import Graph
 from pipelines.recipes import DEFAULT_RECIPE, RECIPES
 from pipelines.recipes.base import RecipeSettings
+from pipelines.results import pipeline_run
 from pipelines.runner import Planned, plan
 from segkit.core.config import apply_overrides, read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError

@@ -1,7 +1,7 @@
 """Where a stage's metrics, images and lineage go besides its own folder: Weights & Biases, or nowhere.
 
-Each stage is a W&B run in the group of its pipeline; `pipelines.pipeline_run` writes the run of the pipeline itself. A
-tracker that fails prints one warning and tracks nothing more; it never ends a stage.
+Each stage is a W&B run in the group of its pipeline; `pipelines.results.pipeline_run` writes the run of the pipeline
+itself. A tracker that fails prints one warning and tracks nothing more; it never ends a stage.
 """
 
 from collections.abc import Callable, Mapping, Sequence

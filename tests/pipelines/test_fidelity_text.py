@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.fidelity import files, text
 from pipelines.fidelity.text import Number, digits
-from pipelines.final_numbers import of_fidelity
+from pipelines.results.final_numbers import of_fidelity
 from segkit.core import images
 from tests.pipelines.fidelity_runs import assessment_of, write
 

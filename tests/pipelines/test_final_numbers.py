@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines.final_numbers import of_evaluation, of_fidelity, of_verdict
+from pipelines.results.final_numbers import of_evaluation, of_fidelity, of_verdict
 
 
 def score(**changes: Any) -> dict[str, Any]:

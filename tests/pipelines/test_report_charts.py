@@ -3,10 +3,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipelines.measurements import OBSERVER
 from pipelines.report import charts
 from pipelines.report.charts import LineStyle, Plotted
-from pipelines.roles import Roles
+from pipelines.results.measurements import OBSERVER
+from pipelines.stage_types import Roles
 from segkit.metrics.significance import PairedDifference
 
 

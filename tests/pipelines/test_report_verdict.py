@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.measurements import SCORED
 from pipelines.report import verdict
 from pipelines.report.verdict import Basis, SplitSize
-from pipelines.roles import Roles
+from pipelines.results.measurements import SCORED
+from pipelines.stage_types import Roles
 from segkit.metrics.measure import Comparison, Measurement
 
 

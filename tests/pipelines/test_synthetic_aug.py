@@ -9,8 +9,7 @@ import pytest
 from pipelines.graph import Graph
 from pipelines.recipes import synthetic_aug
 from pipelines.recipes.synthetic_aug import SyntheticAugSettings
-from pipelines.roles import Roles
-from pipelines.stage_types import ReportRequest
+from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 from segkit.tasks.settings import TrainSettings

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipelines import pipeline_run, runner
-from pipelines.pipeline_run import readable_title
+from pipelines import runner
+from pipelines.results import pipeline_run
+from pipelines.results.pipeline_run import readable_title
 from segkit.core.versions import git_commit
 from segkit.data import phantom
 from segkit.tasks import wandb_runs

@@ -13,7 +13,7 @@ SHEET_ALT = "Images of each set beside the reference photographs they are neares
 
 def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """The results of each fidelity stage; None without any."""
-    results = [_results(evidence, name, album) for name in evidence.of_kind("fidelity")]
+    results = [_results(evidence, name, album) for name in evidence.of_type("fidelity")]
     return {"results": results} if results else None
 
 

@@ -31,9 +31,9 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """Every GAN and every set of samples; None without any."""
     gans = [
         {"name": name, "charts": _charts(evidence, name), "grids": _grids(evidence, name, album)}
-        for name in evidence.of_kind("gan")
+        for name in evidence.of_type("gan")
     ]
-    samples = [_samples(evidence, name, album) for name in evidence.of_kind("pseudo-label")]
+    samples = [_samples(evidence, name, album) for name in evidence.of_type("pseudo-label")]
     return {"gans": gans, "samples": samples} if gans or samples else None
 
 

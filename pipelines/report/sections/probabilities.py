@@ -1,10 +1,10 @@
 """Reliability, ROC and precision-recall of all scored pixels inside the field of view."""
 
-from pipelines.measurements import OBSERVER
 from pipelines.report import charts
 from pipelines.report.album import Album
 from pipelines.report.charts import LineStyle, Plotted, run_styles
 from pipelines.report.evidence import Evidence
+from pipelines.results.measurements import OBSERVER
 from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
 from segkit.metrics.measure import find
 from segkit.metrics.score import pool

@@ -53,11 +53,11 @@ def _facts(evidence: Evidence) -> dict[str, str]:
     data = evidence.stages["data"].record
     files = {name: entry["sha256"] for name, entry in data.get("outputs", {}).items() if "/" in name}
     seeds = {
-        "run": evidence.request.pipeline.get("runtime", {}).get("seed"),
+        "run": evidence.seed,
         "split": data.get("settings", {}).get("split_seed"),
     }
     listed = [f"{name} {seed}" for name, seed in seeds.items() if seed is not None]
-    for name in evidence.of_kind("sample"):
+    for name in evidence.of_type("sample"):
         settings = evidence.stages[name].record.get("settings", {})
         listed.append(f"{name} {settings['first_seed']} to {settings['first_seed'] + settings['num_images'] - 1}")
     splits = {

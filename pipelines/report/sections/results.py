@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.measurements import OBSERVER, SPLIT_NOTES
 from pipelines.report.album import Album
 from pipelines.report.comparisons import Paired
 from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import NOUNS
+from pipelines.results.measurements import OBSERVER, SPLIT_NOTES
 from segkit.core.files import read_json
 from segkit.core.wording import of_patients
 from segkit.metrics.measure import Measurement, find

@@ -12,7 +12,7 @@ CHARTS = {"train/loss": ("Training loss", "loss"), "val/dice": ("Validation Dice
 def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """A chart for each quantity; None without any curves."""
     styles = run_styles(evidence.roles)
-    histories = {name: curves.read_phases(evidence.inputs[name]) for name in evidence.of_kind("train")}
+    histories = {name: curves.read_phases(evidence.inputs[name]) for name in evidence.of_type("train")}
     logged = {name: history for name, history in histories.items() if history is not None}
     drawn = []
     for key, (title, y_label) in CHARTS.items():

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.final_numbers import Numbers, of_evaluation, of_fidelity, of_verdict
 from pipelines.graph import Graph
 from pipelines.recipes.base import RecipeSettings
+from pipelines.results.final_numbers import Numbers, of_evaluation, of_fidelity, of_verdict
 from pipelines.stage_types import EVALUATE, FIDELITY, REPORT
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
