@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 
 from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
-from segkit.tasks.prediction import MapWriter, Named, Predictor, Probs, Report, image_loader
+from segkit.tasks.prediction import MapWriter, Named, Predictor, Probs, Report, image_loader, inside_region
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 
@@ -22,17 +21,12 @@ class EnsembleTask(L.LightningModule):
         self.inference = inference
 
     def predict_step(self, batch: Named, batch_idx: int) -> Probs:
-        """Class probabilities (k, h, w) at the image's own size.
-
-        Outside the region they are 0 in a binary task, and otherwise 1 for the first class, the background.
+        """Class probabilities (k, h, w) at the image's own size, as `inside_region`.
 
         On a CPU in one thread, so that the bytes are the same however many processes share the cores.
         """
         with deterministic(self.device):
-            probs: Probs = self.predictor(batch["image"], self.inference)
-        outside = np.zeros((len(probs), 1, 1), np.float32)
-        outside[0] = len(probs) > 1
-        return np.where(batch["region"], probs, outside)
+            return inside_region(self.predictor(batch["image"], self.inference), batch["region"])
 
 
 def predict(

@@ -224,7 +224,7 @@ def _wrapped(text: str) -> list[str]:
 
 
 def evaluate(
-    predictions: Path,
+    predictions: str | Path,
     data: str,
     split: str = "all",
     threshold: float | None = None,
@@ -248,6 +248,7 @@ def evaluate(
         ImageError: a file cannot be read.
     """
     dataset = open_dataset(data, group_pattern)
+    predictions = Path(predictions)
     if not predictions.is_dir():
         raise RequestError(f"{predictions} is no folder; give the one that holds the maps")
     located = find_record(predictions)

@@ -93,6 +93,13 @@ class EnsemblePredictor(Predictor):
         return combine(maps, self.rule, self.weights, self.thresholds)
 
 
+def inside_region(probs: Probs, region: npt.NDArray[np.bool_]) -> Probs:
+    """Probabilities (k, h, w) where `region` (h, w) holds; elsewhere 0, or 1 for the background of several classes."""
+    outside = np.zeros((len(probs), 1, 1), np.float32)
+    outside[0] = len(probs) > 1
+    return np.where(region, probs, outside)
+
+
 class Named(TypedDict):
     """One image to predict."""
 
