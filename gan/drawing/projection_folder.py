@@ -93,8 +93,8 @@ class ProjectionFolder:
         if of != _digest(target):
             raise RequestError(f"{folder} holds the projection of another image called {name!r}; choose another folder")
         return (
-            images.holds_png(folder / PROJECTED, edge, edge, channels, 8)
-            and images.holds_png(folder / COMPARISON, edge, 3 * edge, 1 if channels < 3 else 3, 8)
+            images.is_complete_png(folder / PROJECTED, edge, edge, channels, 8)
+            and images.is_complete_png(folder / COMPARISON, edge, 3 * edge, 1 if channels < 3 else 3, 8)
             and (folder / DISTANCES).is_file()
         )
 

@@ -40,7 +40,7 @@ class SeedFolder:
         return [
             seed
             for seed in dict.fromkeys(seeds)
-            if not images.holds_png(self.path(seed), edge, edge, channels, self.bits)
+            if not images.is_complete_png(self.path(seed), edge, edge, channels, self.bits)
         ]
 
     def lock(self, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:

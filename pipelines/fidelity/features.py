@@ -29,7 +29,7 @@ from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.photographs import as_key
 from segkit.core.determinism import deterministic
 from segkit.data.fov import estimate_fov
-from segkit.data.labels import Labels, predicted
+from segkit.data.labels import Labels, labels_from_probs
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
@@ -143,7 +143,7 @@ class TeacherFeatures(FeatureExtractor):
             probs = self.predictor(image, InferenceSettings())
             levels = [self._levels.pop(number) for number in range(len(self.level_sizes))]
             pooled = [torch.cat([level.mean((2, 3)), level.std((2, 3), correction=0)], dim=1)[0] for level in levels]
-        labels = predicted(probs, self.classes, self.predictor.threshold)
+        labels = labels_from_probs(probs, self.classes, self.predictor.threshold)
         vessels = vessel_statistics(self._vessels(labels), estimate_fov(image))
         return torch.cat(pooled).float().cpu().numpy(), vessels
 

@@ -14,7 +14,7 @@ from pipelines.results.measurements import OBSERVER, SCORED, read_measurements
 from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.run_folder import read_done
-from segkit.metrics.measure import Comparison, Measurement, find
+from segkit.metrics.measure import Comparison, Measurement, find_measurement
 from segkit.metrics.score import ARGMAX, Cut, load_scores
 
 
@@ -135,7 +135,7 @@ def _decide(
     ensemble = None
     if roles.ensemble is not None and (result := tested(roles.ensemble, roles.baseline)) is not None:
         ensemble = verdict.judge_ensemble(*result, roles.ensemble, roles.baseline, basis.noun, roles.treatment)
-    baseline = find(measured[basis.split].get(roles.baseline, []), "dice")
+    baseline = find_measurement(measured[basis.split].get(roles.baseline, []), "dice")
     return verdict.decide(roles, basis, findings, ensemble, origins, baseline)
 
 
@@ -155,7 +155,7 @@ def _copy_caveats(names: list[str], inputs: Mapping[str, Path]) -> list[str]:
 
 
 def _load(folder: Path, split: str, name: str, measurements: list[Measurement]) -> Run:
-    dice = find(measurements, "dice")
+    dice = find_measurement(measurements, "dice")
     cut: Cut = 0.5
     if dice is not None:
         cut = ARGMAX if dice.threshold is None else dice.threshold

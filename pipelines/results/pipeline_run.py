@@ -18,7 +18,7 @@ from pipelines.stage_types import EVALUATE, FIDELITY, REPORT
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
 from segkit.tasks.settings import RuntimeSettings, TrainSettings
-from segkit.tasks.wandb_runs import RunLabel, begin, may_track, one_decision
+from segkit.tasks.wandb_runs import RunLabel, may_track, offline_if_unreachable, start_run
 
 if TYPE_CHECKING:
     from pipelines.runner import Planned
@@ -83,7 +83,7 @@ def tracked(
     if not may_track(settings.runtime) or (all(item.done for item in planned) and not (whole and _missing(planned))):
         yield launched
         return
-    with one_decision(log):
+    with offline_if_unreachable(log):
         yield launched
         if whole and (launched or _missing(planned)):
             _write(recipe, title, settings, planned, launched, log)
@@ -112,7 +112,7 @@ def _write(
     try:
         shutil.rmtree(folder, ignore_errors=True)  # an offline run of the same id, which this one replaces
         config = configuration(recipe, settings, planned, launched)
-        run, online = begin(settings.runtime.wandb_project, label, folder, config)
+        run, online = start_run(settings.runtime.wandb_project, label, folder, config)
         run.summary.update(final_numbers(planned))
         run.finish()
         write_json(folder / RECORD, {"wandb_run": label.run_id, "name": name, "online": online})

@@ -22,7 +22,7 @@ def run(context: Context[DataSettings]) -> None:
         return
     dataset = _dataset(settings, context.work)
     checked = readers.check(dataset)
-    readers.refuse(checked.findings)
+    readers.raise_first_error(checked.findings)
     for warning in checked.findings:
         print(f"warning: {warning.message}")
     _check_file_names(dataset)

@@ -11,7 +11,7 @@ from pipelines.worker import Context
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.data.fov import read_region
-from segkit.data.labels import Labels, counted_pixels, probs_path, read_labels, read_probs
+from segkit.data.labels import Labels, probs_path, read_labels, read_probs, valid_pixels
 from segkit.metrics.curves import quantise
 from segkit.metrics.measure import pooled_value
 from segkit.metrics.score import ARGMAX, ScoredImage, choose_cut, score_image
@@ -47,7 +47,7 @@ def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, La
     for row in val.rows:
         assert row.reference is not None
         truth = read_labels(row.reference, val.classes)
-        counted = read_region(row) & counted_pixels(truth, val.classes)
+        counted = read_region(row) & valid_pixels(truth, val.classes)
         paths = [probs_path(folder, row.name, val.classes) for folder in folders]
         maps.append(np.stack([read_probs(path, val.classes) for path in paths])[:, :, counted])
         labels.append(truth[counted])

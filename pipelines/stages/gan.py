@@ -39,7 +39,7 @@ def run(context: Context[GanStageSettings]) -> None:
         context.runtime,
         context.work,
         context.name,
-        can_share=lambda num_devices: obstacle(settings, num_devices) is None,
+        can_split=lambda num_devices: obstacle(settings, num_devices) is None,
         precision="32-true",  # the settings choose low precision, resolution by resolution
         log_interval_steps=log_steps,
         logger=context.tracker.logger,

@@ -56,7 +56,7 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
         context.work,
         f"{context.name} phase {number + 1}/{len(settings.phases)}",
         precision=context.precision,
-        can_share=lambda num_devices: phase.batch_size % num_devices == 0,
+        can_split=lambda num_devices: phase.batch_size % num_devices == 0,
         logger=context.tracker.logger,
         callbacks=[best, curves, last_checkpoint(checkpoint_dir)],
         max_epochs=phase.epochs,
@@ -77,7 +77,7 @@ def _data(context: Context[TrainSettings], phase: PhaseSettings, seed: int) -> S
     return SegmentationDataModule(
         real=read_manifest(context.inputs["data"]),
         synthetic=read_manifest(synthetic) if synthetic is not None else Manifest(()),
-        feed=phase,
+        settings=phase,
         geometry=settings.geometry,
         stride=settings.model.stride,
         seed=seed,

@@ -16,10 +16,10 @@ from segkit.core.errors import SegkitError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "pipeline": ("segkit.cli.pipeline:pipeline", "Show, run and inspect whole pipelines."),
     "stage": ("segkit.cli.stage:stage", "Carry out one stage; what `pipeline run` calls."),
-    "train": ("segkit.cli.parts:train", "Train the teacher, or another network of a recipe."),
+    "train": ("segkit.cli.aliases:train", "Train the teacher, or another network of a recipe."),
     "gan": ("segkit.cli.gan:gan", "Train a GAN, draw from it, measure it, import its weights."),
-    "pseudo-label": ("segkit.cli.parts:pseudo_label", "Let the teacher label the synthetic fundi."),
-    "ensemble": ("segkit.cli.parts:ensemble", "Combine the trained models."),
+    "pseudo-label": ("segkit.cli.aliases:pseudo_label", "Let the teacher label the synthetic fundi."),
+    "ensemble": ("segkit.cli.aliases:ensemble", "Combine the trained models."),
     "predict": ("segkit.cli.predict:predict", "Segment your own images with a trained model."),
     "evaluate": ("segkit.cli.evaluate:evaluate", "Score predictions against a data set's labels."),
     "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from segkit.cli.json_option import json_option
 from segkit.cli.lazy import lazy_group
+from segkit.cli.options import json_option
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "gan": ("segkit.cli.bench_gan:gan", "Time the phases of a GAN's training beside the straightforward path."),
@@ -53,9 +53,9 @@ def bench(
 
     settings = default_settings(name)
 
-    from segkit.tasks.benchmark import measure
+    from segkit.tasks.benchmark import time_network
 
-    result = measure(settings, size, batch, precisions, repeats)
+    result = time_network(settings, size, batch, precisions, repeats)
     click.echo(f"{name}, {size}x{size}, batch {batch}; {result['machine']}")
     for row in result["rows"]:
         click.echo(

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast, get_args
 import click
 
 from gan.settings import GanSettings, PresetName
-from segkit.cli.json_option import json_option
+from segkit.cli.options import json_option
 
 _DEFAULTS = {"resolution": 256, "batch_size": 4, "channel_base": 16384}
 

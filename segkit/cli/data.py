@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.group_pattern import group_pattern_option
+from segkit.cli.options import group_pattern_option
 
 
 @click.group()

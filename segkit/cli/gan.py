@@ -7,7 +7,7 @@ import click
 from segkit.cli.lazy import lazy_group
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "train": ("segkit.cli.parts:gan_train", "Train the recipe's GAN on the training images."),
+    "train": ("segkit.cli.aliases:gan_train", "Train the recipe's GAN on the training images."),
     "sample": ("segkit.cli.gan_sample:sample", "Draw the images of seeds."),
     "evaluate": ("segkit.cli.gan_evaluate:evaluate", "Measure quality, variety and copying against the photographs."),
     "interpolate": ("segkit.cli.gan_walk:interpolate", "Walk through W between seeds, as a strip or a film."),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segkit.cli.gan_options import devices_option, truncation_psi_option, weights_option
-from segkit.cli.json_option import json_option
+from segkit.cli.gan_options import gan_devices_option, truncation_psi_option, weights_option
+from segkit.cli.options import json_option
 from segkit.cli.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ NUM_PAIRS = 12
     show_default=True,
     help="Precision, recall, density and coverage count images within reach of the k-th nearest neighbour.",
 )
-@devices_option
+@gan_devices_option
 @click.option(
     "--max-copy-share",
     type=click.FloatRange(0, 1),
@@ -81,7 +81,7 @@ def evaluate(
     truncation_psi: float,
     seed: int,
     k: int,
-    devices: str,
+    devices: int | str,
     max_copy_share: float | None,
     snapshots: bool,
     json_path: Path | None,
@@ -123,17 +123,16 @@ def evaluate(
     check_copies(assessment, max_copy_share, f"see {out / files.SHEET}" if out else "--out DIR shows them")
 
 
-def _runtime(devices: str, truncation_psi: float) -> "RuntimeSettings":
+def _runtime(devices: int | str, truncation_psi: float) -> "RuntimeSettings":
     """The settings of the options, checked."""
     from gan.settings import SamplingSettings
     from segkit.core.config import validate
     from segkit.tasks.settings import RuntimeSettings
-    from segkit.tasks.trainer import quiet
+    from segkit.tasks.trainer import silence_lightning
 
-    quiet()
+    silence_lightning()
     validate(SamplingSettings, {"truncation_psi": truncation_psi}, "segkit gan evaluate")
-    number = int(devices) if devices.isdigit() else devices
-    return validate(RuntimeSettings, {"devices": number}, "segkit gan evaluate")
+    return validate(RuntimeSettings, {"devices": devices}, "segkit gan evaluate")
 
 
 def _check(seed: int, num_images: int, out: Path | None) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
+from segkit.cli.options import devices_option
+
 WEIGHTS_HELP = "A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's"
 
 weights_option = click.option("--weights", type=click.Path(path_type=Path), required=True, help=f"{WEIGHTS_HELP}.")
 
-devices_option = click.option(
-    "--devices", default="1", show_default=True, help="How many processes or GPUs share the work, or `auto`."
-)
+gan_devices_option = devices_option("How many processes or GPUs share the work, or `auto`.")
 
 
 def truncation_psi_option(default: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

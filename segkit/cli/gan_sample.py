@@ -10,8 +10,8 @@ import click
 from click.core import ParameterSource
 
 from pipelines.stage_types import SAMPLE
-from segkit.cli.gan_options import WEIGHTS_HELP, devices_option, truncation_psi_option
-from segkit.cli.parts import part_options, run_part
+from segkit.cli.aliases import alias_options, run_upto
+from segkit.cli.gan_options import WEIGHTS_HELP, gan_devices_option, truncation_psi_option
 from segkit.cli.seeds import seeds_callback
 
 _OF_RECIPE = ("recipe", "config", "overrides", "data", "runs", "dry_run")
@@ -47,13 +47,13 @@ _MOST_IN_GRID = 100
 @click.option(
     "--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits for each colour of a pixel."
 )
-@devices_option
+@gan_devices_option
 @click.option(
     "--grid",
     type=click.Path(path_type=Path),
     help=f"Also a sheet of the first {_MOST_IN_GRID} images: a file ending in .png or .jpg.",
 )
-@part_options
+@alias_options
 @click.pass_context
 def sample(
     ctx: click.Context,
@@ -65,7 +65,7 @@ def sample(
     truncation_cutoff: int | None,
     noise_mode: str,
     bits: str,
-    devices: str,
+    devices: int | str,
     grid: Path | None,
     **of_recipe: Any,
 ) -> None:
@@ -80,7 +80,7 @@ def sample(
     """
     if weights is None:
         _refuse(ctx, _OF_WEIGHTS, "needs --weights")
-        run_part(SAMPLE, **of_recipe)
+        run_upto(SAMPLE, **of_recipe)
         return
     _refuse(ctx, _OF_RECIPE, "is for the recipe's samples, which are drawn without --weights")
     if seeds is None or out is None:
@@ -102,7 +102,7 @@ def _draw(
     out: Path,
     sampling: Mapping[str, object],
     bits: Literal[8, 16],
-    devices: str,
+    devices: int | str,
     grid: Path | None,
 ) -> None:
     from gan.drawing.sampling import read_generator, sample_grid
@@ -117,15 +117,14 @@ def _draw(
     from segkit.core.outputs import check_file, check_folder
     from segkit.core.wording import counted
     from segkit.tasks.settings import RuntimeSettings
-    from segkit.tasks.trainer import build_trainer, quiet
+    from segkit.tasks.trainer import build_trainer, silence_lightning
 
-    quiet()
+    silence_lightning()
     check_folder(out, "--out")
     if grid is not None:
         check_file(grid, "--grid", (".png", ".jpg", ".jpeg"))
     how = validate(SamplingSettings, sampling, "segkit gan sample")
-    count: int | str = int(devices) if devices.isdigit() else devices
-    runtime = validate(RuntimeSettings, {"devices": count}, "segkit gan sample")
+    runtime = validate(RuntimeSettings, {"devices": devices}, "segkit gan sample")
     settings, generator = read_generator(source)
     if how.truncation_cutoff is not None and how.truncation_cutoff > generator.num_ws:
         raise RequestError(

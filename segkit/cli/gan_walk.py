@@ -63,12 +63,12 @@ def interpolate(
     from gan.drawing.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid
     from gan.drawing.walks import between, film_positions, strip_positions
     from segkit.cli.progress import tracked
-    from segkit.core import films, images
+    from segkit.core import images, videos
     from segkit.core.errors import RequestError
     from segkit.core.outputs import check_file
     from segkit.core.wording import counted
 
-    check_file(out, "--out", (".png", *films.SUFFIXES))
+    check_file(out, "--out", (".png", *videos.SUFFIXES))
     strip = out.suffix.lower() == ".png"
     if len(seeds) < 2:
         raise RequestError("a walk needs two seeds or more, as in --seeds 1,5")
@@ -87,7 +87,7 @@ def interpolate(
         images.write_image(out, sample_grid(pictures, num_columns=len(rows[0])))
         click.echo(f"{out}: {counted(len(rows), 'row')} of {counted(len(rows[0]), 'image')}")
     else:
-        films.write_film(out, [images.as_rgb(picture) for picture in pictures], fps)  # films have no alpha
+        videos.write_video(out, [images.as_rgb(picture) for picture in pictures], fps)  # films have no alpha
         click.echo(f"{out}: {counted(count, 'frame')}, {count / fps:.1f} s")
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.options import devices_option
+
 
 @click.command()
 @click.option(
@@ -33,7 +35,7 @@ import click
     type=click.FloatRange(0, 1),
     help="Probability from which a pixel is vessel; the model's own by default.",
 )
-@click.option("--devices", default="1", show_default=True, help="Processes or GPUs, or `auto`.")
+@devices_option("Processes or GPUs, or `auto`.")
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[IMAGE|DIR]...")
 def predict(
     weights: Path,
@@ -44,7 +46,7 @@ def predict(
     tta: str,
     tile: int | None,
     threshold: float | None,
-    devices: str,
+    devices: int | str,
     paths: tuple[Path, ...],
 ) -> None:
     """Write a 16-bit probability PNG and a binary PNG for each image, at the image's own size.
@@ -57,7 +59,7 @@ def predict(
     from pipelines.worker import is_first_rank
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
-    from segkit.data.own_images import dataset_rows, listed_rows
+    from segkit.data.user_images import dataset_rows, listed_rows
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 
     # What can be refused is refused before torch is imported, which takes seconds.
@@ -67,14 +69,13 @@ def predict(
         raise click.UsageError("--split goes with --data, --recursive with folders")
     check_folder(out, "--out")
     inference = validate(InferenceSettings, {"tta": tta, "tile": tile}, "segkit predict")
-    count: int | str = int(devices) if devices.isdigit() else devices
-    runtime = validate(RuntimeSettings, {"devices": count}, "segkit predict")
+    runtime = validate(RuntimeSettings, {"devices": devices}, "segkit predict")
     rows = listed_rows(paths, recursive, left_out=out) if data is None else dataset_rows(data, split or "all")
 
     from segkit.tasks.prediction_run import predict_folder
-    from segkit.tasks.trainer import quiet
+    from segkit.tasks.trainer import silence_lightning
 
-    quiet()
+    silence_lightning()
     warn = partial(click.echo, err=True)
     predict_folder(
         weights, rows, out, inference, runtime, threshold, first_rank=is_first_rank(), say=click.echo, warn=warn

@@ -30,9 +30,9 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     NAME is taken. Done already: nothing happens.
     """
     from pipelines.worker import execute
-    from segkit.tasks.trainer import quiet
+    from segkit.tasks.trainer import silence_lightning
 
-    quiet()
+    silence_lightning()
     config = config_path(config)
     if "stage" in read_yaml(config):
         request = read_stage(config, STAGE_TYPES)

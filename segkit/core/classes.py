@@ -83,7 +83,7 @@ class Classes(Settings):
         maps: npt.NDArray[np.float32] = (labels == np.arange(len(self.names))[:, None, None]).astype(np.float32)
         return maps
 
-    def counted(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    def valid_pixels(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Pixels (h, w) of a multi-class label map that are not ignored."""
         return np.ones(labels.shape, bool) if self.ignored is None else np.asarray(labels != self.ignored)
 

@@ -152,7 +152,7 @@ def num_frames(path: Path) -> int:
         raise _reading_error(path, error) from error
 
 
-def holds_png(path: Path, height: int, width: int, channels: int, bits: int) -> bool:
+def is_complete_png(path: Path, height: int, width: int, channels: int, bits: int) -> bool:
     """Whether a whole PNG of this form lies at `path`, by its first and last bytes; what is between is not decoded."""
     head = _PNG_SIGNATURE + _png_chunk(b"IHDR", _png_head(height, width, channels, bits))
     end = _png_chunk(b"IEND", b"")

@@ -16,16 +16,16 @@ from segkit.core.errors import ConfigError, DatasetError
 from segkit.core.manifest import Manifest, Row
 from segkit.data import labels as labels_of
 from segkit.data import transforms
-from segkit.data.feed import pools
+from segkit.data.batch import Batch
 from segkit.data.fov import read_region
 from segkit.data.geometry import Geometry
-from segkit.data.sample import Batch
+from segkit.data.mixing import build_pools
 from segkit.data.sampling import BatchSampler, Draw
-from segkit.data.settings import FeedSettings, GeometrySettings
+from segkit.data.settings import GeometrySettings, TrainingDataSettings
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledImage:
     """A labelled image in memory, at the network's size."""
 
     image: npt.NDArray[np.uint8]
@@ -39,9 +39,9 @@ class Picture:
     weight: float
 
 
-def read_picture(
-    row: Row, geometry: GeometrySettings, stride: int, feed: FeedSettings, classes: Classes = VESSEL
-) -> Picture:
+def read_labelled_image(
+    row: Row, geometry: GeometrySettings, stride: int, settings: TrainingDataSettings, classes: Classes = VESSEL
+) -> LabelledImage:
     """Decode one row and bring it to the network's size.
 
     Raises:
@@ -57,18 +57,18 @@ def read_picture(
         labels = labels_of.read_labels(row.reference, classes)
         _check_size(row, labels.shape, image)
         target = _hard_target(labels, plan, classes)
-        region = region & labels_of.counted_pixels(labels, classes)
+        region = region & labels_of.valid_pixels(labels, classes)
     else:
         probs = labels_of.read_probs(row.target.path, classes)
         _check_size(row, probs.shape[1:], image)
-        if feed.pseudo_labels == "soft":
+        if settings.pseudo_labels == "soft":
             target = np.stack([plan.probs(one) for one in probs])
         else:
-            target = _hard_target(labels_of.predicted(probs, classes, row.threshold), plan, classes)
-        if feed.pseudo_labels == "confidence":
+            target = _hard_target(labels_of.labels_from_probs(probs, classes, row.threshold), plan, classes)
+        if settings.pseudo_labels == "confidence":
             confidence = plan.probs(_margin(probs))
-    weight = row.weight * (feed.synthetic_weight if row.origin == "synthetic" else 1.0)
-    return Picture(plan.image(image), target, plan.region(region), confidence, weight)
+    weight = row.weight * (settings.synthetic_weight if row.origin == "synthetic" else 1.0)
+    return LabelledImage(plan.image(image), target, plan.region(region), confidence, weight)
 
 
 def _hard_target(labels: labels_of.Labels, plan: Geometry, classes: Classes) -> npt.NDArray[np.float32]:
@@ -93,7 +93,7 @@ def _check_size(row: Row, shape: tuple[int, ...], image: npt.NDArray[np.uint8]) 
         )
 
 
-def to_batch(pictures: Sequence[Picture]) -> Batch:
+def to_batch(pictures: Sequence[LabelledImage]) -> Batch:
     """Stack pictures of one size into tensors."""
     region = torch.from_numpy(np.stack([picture.region for picture in pictures]))[:, None]
     confidence = [
@@ -112,32 +112,32 @@ def to_batch(pictures: Sequence[Picture]) -> Batch:
 class TrainingImages(Dataset[Batch]):
     """Augmented batches: what item `draws` is depends on nothing but the draws."""
 
-    def __init__(self, pictures: Sequence[Picture], augmentation: str, crop_size: int | None) -> None:
-        self.pictures = pictures
+    def __init__(self, pictures: Sequence[LabelledImage], augmentation: str, crop_size: int | None) -> None:
+        self.images = pictures
         self.transform = transforms.build(augmentation, crop_size)
 
     def __getitem__(self, draws: Sequence[Draw]) -> Batch:
-        return to_batch([self._augmented(self.pictures[draw.index], draw.seed) for draw in draws])
+        return to_batch([self._augmented(self.images[draw.index], draw.seed) for draw in draws])
 
-    def _augmented(self, picture: Picture, seed: int) -> Picture:
+    def _augmented(self, picture: LabelledImage, seed: int) -> LabelledImage:
         moved = self.transform(picture.image, picture.target, picture.region, picture.confidence, seed)
-        return Picture(*moved, weight=picture.weight)
+        return LabelledImage(*moved, weight=picture.weight)
 
 
 class ValidationImages(Dataset[Batch]):
     """One image a batch, as it is."""
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        self.pictures = pictures
+    def __init__(self, pictures: Sequence[LabelledImage]) -> None:
+        self.images = pictures
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Batch:
-        return to_batch([self.pictures[index]])
+        return to_batch([self.images[index]])
 
 
-def rank_share(pictures: Sequence[Picture], rank: int, world_size: int) -> list[Picture]:
+def rank_share(pictures: Sequence[LabelledImage], rank: int, world_size: int) -> list[LabelledImage]:
     """Every `world_size`th picture; a rank without one gets one with an empty region, which counts nothing.
 
     Lightning ends with an error where a rank has no batch at all.
@@ -153,7 +153,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self,
         real: Manifest,
         synthetic: Manifest,
-        feed: FeedSettings,
+        settings: TrainingDataSettings,
         geometry: GeometrySettings,
         stride: int,
         seed: int,
@@ -162,7 +162,7 @@ class SegmentationDataModule(L.LightningDataModule):
     ) -> None:
         """`real` holds splits train and val; `synthetic` the pseudo-labelled images, empty for a control."""
         super().__init__()
-        self.feed = feed
+        self.settings = settings
         self.seed = seed
         self.num_workers = num_workers
         self.stride = stride
@@ -170,11 +170,11 @@ class SegmentationDataModule(L.LightningDataModule):
         self.classes = real.classes
         self.train_rows = real.split("train").labelled().rows
         self.val_rows = real.split("val").labelled().rows
-        wanted = (feed.num_synthetic or 0) if synthetic_replaced else len(synthetic)
-        self.synthetic_rows = synthetic.rows[: feed.num_synthetic] if feed.data != "real" else ()
-        self.train_pictures: list[Picture] = []
-        self.val_pictures: list[Picture] = []
-        self.pools = pools(feed, len(self.train_rows), wanted, synthetic_replaced)
+        wanted = (settings.num_synthetic or 0) if synthetic_replaced else len(synthetic)
+        self.synthetic_rows = synthetic.rows[: settings.num_synthetic] if settings.data != "real" else ()
+        self.train_images: list[LabelledImage] = []
+        self.val_images: list[LabelledImage] = []
+        self.pools = build_pools(settings, len(self.train_rows), wanted, synthetic_replaced)
         if len(synthetic) and synthetic.classes.names != real.classes.names:
             raise ConfigError(
                 f"the pseudo-labels are of {', '.join(synthetic.classes.names)}, the labels of "
@@ -182,38 +182,38 @@ class SegmentationDataModule(L.LightningDataModule):
             )
         if not self.val_rows:
             raise ConfigError("there is no labelled validation image; raise data.num_val")
-        if feed.crop_size is not None and feed.crop_size % stride:
-            raise ConfigError(f"crop_size {feed.crop_size} is not a multiple of the network's stride {stride}")
+        if settings.crop_size is not None and settings.crop_size % stride:
+            raise ConfigError(f"crop_size {settings.crop_size} is not a multiple of the network's stride {stride}")
 
     def setup(self, stage: str) -> None:
-        if self.val_pictures:
+        if self.val_images:
             return
-        self.train_pictures = [self._read(row) for row in (*self.train_rows, *self.synthetic_rows)]
-        self.val_pictures = [self._read(row) for row in self.val_rows]
-        drawn = [self.train_pictures[index] for pool in self.pools for index in pool.indices]
+        self.train_images = [self._read(row) for row in (*self.train_rows, *self.synthetic_rows)]
+        self.val_images = [self._read(row) for row in self.val_rows]
+        drawn = [self.train_images[index] for pool in self.pools for index in pool.indices]
         sizes = sorted({picture.region.shape for picture in drawn})
-        if len(sizes) > 1 and self.feed.crop_size is None and self.feed.batch_size > 1:
+        if len(sizes) > 1 and self.settings.crop_size is None and self.settings.batch_size > 1:
             several = ", ".join(f"{height}x{width}" for height, width in sizes)
             raise ConfigError(
                 f"training images of {several} pixels (h x w) cannot share a batch; "
                 "set the phase's crop_size, or geometry: {mode: resize, size: ...}"
             )
 
-    def _read(self, row: Row) -> Picture:
-        return read_picture(row, self.geometry, self.stride, self.feed, self.classes)
+    def _read(self, row: Row) -> LabelledImage:
+        return read_labelled_image(row, self.geometry, self.stride, self.settings, self.classes)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, world_size = self._place()
-        if self.feed.batch_size % world_size:
-            raise ConfigError(f"batch_size {self.feed.batch_size} cannot be shared evenly by {world_size} devices")
-        dataset = TrainingImages(self.train_pictures, self.feed.augmentation, self.feed.crop_size)
-        sampler = BatchSampler(self.pools, self.feed.batch_size, self.seed, rank, world_size)
+        if self.settings.batch_size % world_size:
+            raise ConfigError(f"batch_size {self.settings.batch_size} cannot be shared evenly by {world_size} devices")
+        dataset = TrainingImages(self.train_images, self.settings.augmentation, self.settings.crop_size)
+        sampler = BatchSampler(self.pools, self.settings.batch_size, self.seed, rank, world_size)
         # The sampler hands over whole batches, so the loader must not make batches of its own.
         return DataLoader(dataset, batch_size=None, sampler=sampler, **self._loading())
 
     def val_dataloader(self) -> DataLoader[Batch]:
         rank, world_size = self._place()
-        share = ValidationImages(rank_share(self.val_pictures, rank, world_size))
+        share = ValidationImages(rank_share(self.val_images, rank, world_size))
         return DataLoader(share, batch_size=None, **self._loading())
 
     def _place(self) -> tuple[int, int]:

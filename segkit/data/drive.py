@@ -54,7 +54,7 @@ def read(root: Path) -> Dataset:
     Raises:
         DatasetError: a file is missing, extra or there twice, or groups.csv does not fit the images or lies elsewhere.
     """
-    base = _base(readers.folder_named(root))
+    base = _base(readers.existing_folder(root))
     expected = expectation(base)
     rows = [row for part in PARTS for row in _part(base, part, expected.count(part))]
     if table := groups.table(base):
@@ -65,7 +65,9 @@ def read(root: Path) -> Dataset:
         rows=tuple(sorted(rows, key=lambda row: row.name)),
         digest=readers.digest(base, rows, [table] if table else []),
         phantom=(base / MARKER_NAME).is_file(),
-        findings=tuple(finding for part in PARTS for finding in readers.ignored(_folder(base, part), FOLDERS, READS)),
+        findings=tuple(
+            finding for part in PARTS for finding in readers.ignored_files(_folder(base, part), FOLDERS, READS)
+        ),
     )
 
 

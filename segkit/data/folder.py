@@ -35,13 +35,13 @@ def read(root: Path) -> Dataset:
     Raises:
         DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images or lies elsewhere.
     """
-    base = readers.folder_named(root)
+    base = readers.existing_folder(root)
     divided = [part for part in PARTS if (base / part / "images").is_dir()]
     places: dict[Path, Part] = {base / part: part for part in divided} or {base: "training"}
     files = {folder: {name: _by_stem(folder / name) for name in FOLDERS} for folder in places}
     rows = [_row(stem, part, files[folder]) for folder, part in places.items() for stem in files[folder]["images"]]
-    ignored = list(readers.ignored(base, divided, READS_PARTS) if divided else ())
-    ignored += [finding for folder in places for finding in readers.ignored(folder, FOLDERS, READS)]
+    ignored = list(readers.ignored_files(base, divided, READS_PARTS) if divided else ())
+    ignored += [finding for folder in places for finding in readers.ignored_files(folder, FOLDERS, READS)]
     if not rows:
         also = "".join(f"; {finding.message}" for finding in ignored)
         raise DatasetError(

@@ -116,7 +116,7 @@ class Geometry:
         """The region that counts (h, w); padding lies outside it, even where the image is reflected."""
         return self._cut(self._frame(region, "zero"))
 
-    def probs_back(self, probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def restore_probs(self, probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The network's probabilities (..., H, W) at the source's size (..., h, w); exact where nothing is scaled."""
         self._demand(probs.shape[-2:])
         frame = (self.frame_height, self.frame_width)

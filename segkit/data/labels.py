@@ -63,7 +63,7 @@ def write_probs(path: Path, probs: npt.NDArray[np.float32]) -> None:
         images.write_pages(path, np.rint(probs.astype(np.float64) * images.LEVELS).astype(np.uint16))
 
 
-def predicted(probs: npt.NDArray[np.float32], classes: Classes, threshold: float) -> Labels:
+def labels_from_probs(probs: npt.NDArray[np.float32], classes: Classes, threshold: float) -> Labels:
     """The prediction (h, w) of probabilities (k, h, w): a threshold in a binary task, else the most probable class."""
     if classes.kind == "binary":
         return np.asarray(probs[0] >= threshold)
@@ -83,6 +83,6 @@ def target_maps(labels: Labels, classes: Classes) -> npt.NDArray[np.float32]:
     return labels[None].astype(np.float32) if classes.kind == "binary" else classes.target(labels)
 
 
-def counted_pixels(labels: Labels, classes: Classes) -> npt.NDArray[np.bool_]:
+def valid_pixels(labels: Labels, classes: Classes) -> npt.NDArray[np.bool_]:
     """Pixels (h, w) whose label is not ignored."""
-    return np.ones(labels.shape, bool) if classes.kind == "binary" else classes.counted(labels)
+    return np.ones(labels.shape, bool) if classes.kind == "binary" else classes.valid_pixels(labels)

@@ -59,7 +59,7 @@ class _View:
     """x and y in pixels."""
 
     @property
-    def fineness(self) -> int:
+    def oversampling(self) -> int:
         """How many times finer than the pixels the vessels are drawn."""
         return 4 if self.radius < 800 else 2
 
@@ -69,9 +69,9 @@ class _View:
         y = (np.arange(self.height) - self.centre[1]) / self.radius
         return np.broadcast_to(x, (self.height, self.width)), np.broadcast_to(y[:, None], (self.height, self.width))
 
-    def drawn(self, points: Floats) -> Floats:
+    def to_canvas(self, points: Floats) -> Floats:
         """Points in radii to coordinates on the fine canvas."""
-        return (points * self.radius + self.centre + 0.5) * self.fineness
+        return (points * self.radius + self.centre + 0.5) * self.oversampling
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _tree(rng: np.random.Generator, anatomy: _Anatomy, view: _View, kind: str) -
         for controls, size in ((arcade, inner), (nasal, 1.0)):
             curve = anatomy.place(controls[:, 0], up * size * controls[:, 1])
             curve[0] = root
-            trunks.append(vessel_tree.evenly(vessel_tree.swing(rng, vessel_tree.bezier(curve, 120), 0.030)))
+            trunks.append(vessel_tree.resample(vessel_tree.add_waves(rng, vessel_tree.bezier(curve, 120), 0.030)))
     finest = max(0.062, 9 / view.radius)
     spacings = [spacing for spacing in (0.40, 0.30, 0.22, 0.16, 0.12, 0.09, 0.075) if spacing > finest] + [finest]
     tree = vessel_tree.grow(rng, trunks, spacings, trials=70, avascular=(anatomy.macula, 0.12))
@@ -225,21 +225,21 @@ def _tree(rng: np.random.Generator, anatomy: _Anatomy, view: _View, kind: str) -
 
 def _layer(tree: VesselTree, view: _View, share: float) -> _Layer:
     """Draw a tree as capsules on a fine canvas, thin ones first, and average down to the pixels."""
-    fineness = view.fineness
+    oversampling = view.oversampling
     thickest = max(8.5 * view.radius / 270, 2.2)
     width = vessel_tree.widths(tree, share * np.pi, 1.35 / view.radius, thickest / view.radius) * view.radius
-    size = (view.width * fineness, view.height * fineness)
+    size = (view.width * oversampling, view.height * oversampling)
     depth_canvas, reflex_canvas = Image.new("L", size), Image.new("L", size)
     depth_pen, reflex_pen = ImageDraw.Draw(depth_canvas), ImageDraw.Draw(reflex_canvas)
-    points = view.drawn(tree.points)
+    points = view.to_canvas(tree.points)
     edges = tree.edges
     for start, end in edges[np.argsort(width[edges[:, 1]], kind="stable")]:
         shade = round(255 * min(1.0, 0.30 + 0.75 * width[end] / thickest))
-        _capsule(depth_pen, points[start], points[end], width[end] * fineness, shade)
+        _capsule(depth_pen, points[start], points[end], width[end] * oversampling, shade)
         if width[end] > 0.5 * thickest and thickest > 4:
-            _capsule(reflex_pen, points[start], points[end], 0.28 * width[end] * fineness, 255)
+            _capsule(reflex_pen, points[start], points[end], 0.28 * width[end] * oversampling, 255)
     solid = depth_canvas.point([0] + [255] * 255)
-    return _Layer(solid, *(np.asarray(canvas.reduce(fineness)) / 255 for canvas in (depth_canvas, reflex_canvas)))
+    return _Layer(solid, *(np.asarray(canvas.reduce(oversampling)) / 255 for canvas in (depth_canvas, reflex_canvas)))
 
 
 def _vessels(layers: dict[str, _Layer], view: _View) -> npt.NDArray[np.bool_]:
@@ -247,7 +247,7 @@ def _vessels(layers: dict[str, _Layer], view: _View) -> npt.NDArray[np.bool_]:
     fine, *others = (layer.fine for layer in layers.values())
     for other in others:
         fine = ImageChops.lighter(fine, other)
-    return np.asarray(fine.reduce(view.fineness)) >= 127  # half of 255, however it was rounded
+    return np.asarray(fine.reduce(view.oversampling)) >= 127  # half of 255, however it was rounded
 
 
 def _capsule(pen: ImageDraw.ImageDraw, start: Floats, end: Floats, width: float, shade: int) -> None:

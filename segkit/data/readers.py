@@ -95,7 +95,7 @@ class RowReport:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckResult:
     """What decoding every file of a data set has shown."""
 
     reports: tuple[RowReport, ...]
@@ -111,7 +111,7 @@ class Reader(Protocol):
     check_row: Callable[[Dataset, Row], RowReport]
 
 
-def reader(name: str) -> Reader:
+def load_reader(name: str) -> Reader:
     """The module that reads data sets of this name.
 
     Raises:
@@ -124,7 +124,7 @@ def reader(name: str) -> Reader:
     return cast(Reader, importlib.import_module(READERS[name]))
 
 
-def parse(text: str) -> tuple[str, Path]:
+def parse_source(text: str) -> tuple[str, Path]:
     """Split `NAME:DIR` into the reader's name and the folder.
 
     Raises:
@@ -146,8 +146,8 @@ def read(text: str, group_pattern: str | None = None) -> Dataset:
     Raises:
         DatasetError: the reader is unknown, the folder is not what it expects, or the pattern does not fit the names.
     """
-    name, folder = parse(text)
-    dataset = reader(name).read(folder)
+    name, folder = parse_source(text)
+    dataset = load_reader(name).read(folder)
     if group_pattern is not None:
         if (dataset.root / groups.FILE_NAME).is_file():
             raise DatasetError(
@@ -165,11 +165,11 @@ def open_dataset(text: str, group_pattern: str | None = None) -> Dataset:
         DatasetError: as `read`, or a finding is an error.
     """
     dataset = read(text, group_pattern)
-    refuse(dataset.findings)
+    raise_first_error(dataset.findings)
     return dataset
 
 
-def refuse(findings: Iterable[Finding]) -> None:
+def raise_first_error(findings: Iterable[Finding]) -> None:
     """Raise the first error among the findings.
 
     Raises:
@@ -181,16 +181,16 @@ def refuse(findings: Iterable[Finding]) -> None:
         raise DatasetError(errors[0] + others)
 
 
-def check(dataset: Dataset) -> Check:
+def check(dataset: Dataset) -> CheckResult:
     """Decode every file of a data set, verify it as its reader demands, and compare all images with each other."""
     reports, findings = [], list(dataset.findings)
     for row in dataset.rows:
         try:
-            reports.append(reader(dataset.name).check_row(dataset, row))
+            reports.append(load_reader(dataset.name).check_row(dataset, row))
         except (DatasetError, ImageError) as error:
             findings.append(Finding("error", str(error)))
     findings += _identical_pictures(dataset.rows, reports)
-    return Check(tuple(reports), tuple(sorted(findings, key=lambda finding: finding.severity)))
+    return CheckResult(tuple(reports), tuple(sorted(findings, key=lambda finding: finding.severity)))
 
 
 def with_groups(rows: Iterable[Row], patients: Mapping[str, str]) -> tuple[Row, ...]:
@@ -240,7 +240,7 @@ def digest(root: Path, rows: Iterable[Row], others: Iterable[Path] = ()) -> str:
     return total.hexdigest()
 
 
-def folder_named(root: Path) -> Path:
+def existing_folder(root: Path) -> Path:
     """`root`, absolute, if it is a folder.
 
     Raises:
@@ -269,7 +269,7 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def ignored(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
+def ignored_files(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
     """Sub-folders that are not read, and in those that are files which are no images by their suffix and sub-folders.
 
     Args:

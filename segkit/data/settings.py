@@ -91,7 +91,7 @@ class DataSettings(Settings):
 Augmentation = Literal["none", "flips", "paper", "strong", "photo"]
 
 
-class FeedSettings(Settings):
+class TrainingDataSettings(Settings):
     """Which images a phase of training draws, and how they are varied."""
 
     data: Literal["real", "synthetic", "mixed"] = "real"

@@ -62,7 +62,7 @@ def grow(
         avascular: centre and radius of a disc without vessels.
         wiggle: sideways swing of a branch in parts of its length.
     """
-    points, parents, headings = _plant(trunks)
+    points, parents, headings = _join_trunks(trunks)
     centre, radius = avascular
     for spacing in spacings:
         for place in rng.uniform(-1, 1, (trials, 2)):
@@ -118,7 +118,7 @@ def widths(tree: VesselTree, area: float, thinnest: float, thickest: float) -> F
     return np.asarray(np.clip(2 * high * relative, thinnest, thickest))
 
 
-def evenly(curve: Floats) -> Floats:
+def resample(curve: Floats) -> Floats:
     """Points one STEP apart along a polyline, from its first point to near its last."""
     travelled = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(curve, axis=0).T))])
     at = np.linspace(0, travelled[-1], max(2, round(travelled[-1] / STEP) + 1))
@@ -132,7 +132,7 @@ def bezier(controls: Floats, num_points: int = 60) -> Floats:
     return np.asarray((1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t**2 * (1 - t) * c + t**3 * d)
 
 
-def swing(rng: np.random.Generator, curve: Floats, amplitude: float) -> Floats:
+def add_waves(rng: np.random.Generator, curve: Floats, amplitude: float) -> Floats:
     """Move a curve sideways by a few slow waves that vanish at its ends; `amplitude` in radii."""
     t = np.linspace(0, 1, len(curve))
     waves = sum(rng.normal(0, 1 / k) * np.sin(np.pi * k * t) for k in (2, 3, 5, 8, 13))
@@ -149,10 +149,10 @@ def _branch(rng: np.random.Generator, source: Floats, heading: Floats, place: Fl
     leave /= max(float(np.hypot(*leave)), 1e-9)
     arrive = aim + rng.normal(0, 0.35, 2)
     curve = bezier(np.array([source, source + reach / 3 * leave, place - reach / 3 * arrive, place]))
-    return evenly(swing(rng, curve, wiggle * reach * 0.4))[1:]
+    return resample(add_waves(rng, curve, wiggle * reach * 0.4))[1:]
 
 
-def _plant(trunks: Sequence[Floats]) -> tuple[Floats, Ints, Floats]:
+def _join_trunks(trunks: Sequence[Floats]) -> tuple[Floats, Ints, Floats]:
     """Nodes, parents and headings of trunks that share their first point."""
     points, headings, parents = [trunks[0][:1]], [np.zeros((1, 2))], [np.array([-1])]
     count = 1

@@ -16,7 +16,7 @@ from segkit.metrics.curves import MAX_LEVEL, NUM_LEVELS, best_dice_threshold
 from segkit.metrics.measure import ALL, pooled_statistic
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, Key
-from segkit.metrics.significance import on_all
+from segkit.metrics.significance import point_estimate
 
 EPOCH_METRICS = tuple(name for name, metric in METRICS.items() if metric.reduction in ("confusion", "levels"))
 """Metrics that need no shapes, which are slow to reduce."""
@@ -108,4 +108,4 @@ class SegmentationMetrics(Metric):
 
 
 def _value(pooled: ImageScore, metric: str, cut: Cut, class_name: str | None) -> float:
-    return on_all(pooled_statistic([pooled], metric, "fov", cut, class_name), 1)
+    return point_estimate(pooled_statistic([pooled], metric, "fov", cut, class_name), 1)

@@ -21,8 +21,8 @@ from segkit.metrics.significance import (
     Statistic,
     bootstrap_interval,
     mean_of,
-    on_all,
     paired_bootstrap,
+    point_estimate,
 )
 
 ALL = "all classes"
@@ -104,7 +104,7 @@ def measure(
                             threshold_source if METRICS[metric].uses_prediction else "none",
                             int(counted.sum()),
                             len(set(compress(groups, counted))),
-                            on_all(statistic, len(scores)),
+                            point_estimate(statistic, len(scores)),
                             *bootstrap_interval(
                                 statistic, len(scores), groups=groups, num_resamples=num_resamples, seed=seed
                             ),
@@ -198,7 +198,7 @@ def summary_class(scores: Sequence[ImageScore]) -> str:
 
 def pooled_value(scores: Sequence[ImageScore], metric: str, cut: Cut, region: Region = "fov") -> float:
     """The metric of all images together, of the only class or of all classes."""
-    return on_all(pooled_statistic(scores, metric, region, cut, summary_class(scores)), len(scores))
+    return point_estimate(pooled_statistic(scores, metric, region, cut, summary_class(scores)), len(scores))
 
 
 def image_values(
@@ -208,7 +208,7 @@ def image_values(
     return pooled_statistic(scores, metric, region, cut, class_name)(np.eye(len(scores), dtype=np.int64))
 
 
-def find(
+def find_measurement(
     measurements: Iterable[Measurement],
     metric: str,
     region: Region = "fov",

@@ -109,7 +109,7 @@ def score_image(
     for region in REGIONS:
         pixels = region_pixels(region, image.region)
         if not binary:
-            pixels &= image.classes.counted(image.labels)
+            pixels &= image.classes.valid_pixels(image.labels)
         for class_name, levels, truth, predictions in _classes(image, thresholds):
             for name in reductions:
                 reduction = REDUCTIONS[name]

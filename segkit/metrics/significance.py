@@ -90,7 +90,7 @@ def ratio_of(numerators: FloatArray, denominators: FloatArray) -> Statistic:
     return statistic
 
 
-def on_all(statistic: Statistic, n: int) -> float:
+def point_estimate(statistic: Statistic, n: int) -> float:
     """The statistic of the n images as they are."""
     return float(statistic(np.ones((1, n), dtype=np.int64))[0])
 
@@ -128,7 +128,7 @@ def paired_bootstrap(
 
     What makes an image hard is hard for both and cancels, so gains far smaller than either interval are seen.
     """
-    difference = on_all(a, n) - on_all(b, n)
+    difference = point_estimate(a, n) - point_estimate(b, n)
     num_groups = n if groups is None else len(set(groups))
     if num_groups < 2:
         return PairedDifference(difference, np.nan, np.nan, n, num_groups, np.nan)

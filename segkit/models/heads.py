@@ -15,7 +15,7 @@ class Outputs(NamedTuple):
     """Logits (n, k, h, w) of further heads, which only the loss uses."""
 
 
-def outputs(result: Tensor | Outputs) -> Outputs:
+def as_outputs(result: Tensor | Outputs) -> Outputs:
     """The result of a network, with or without auxiliary logits, in one form."""
     return result if isinstance(result, Outputs) else Outputs(result)
 

@@ -10,13 +10,16 @@ import torch
 
 from segkit.core.errors import RequestError
 from segkit.models import build_model, channels_last
+from segkit.models.heads import as_outputs
 from segkit.models.losses import build_loss
 from segkit.models.settings import NAMED_LOSSES, ModelSettings
 
 Step = Callable[[], None]
 
 
-def measure(settings: ModelSettings, size: int, batch: int, precisions: Sequence[str], repeats: int) -> dict[str, Any]:
+def time_network(
+    settings: ModelSettings, size: int, batch: int, precisions: Sequence[str], repeats: int
+) -> dict[str, Any]:
     """Median and quartiles of images per second of a network, for each mode and precision.
 
     Every kind does one warm-up step; then one step of each kind is timed in turn, `repeats` times. `ratio` is the
@@ -104,7 +107,7 @@ def _training(settings: ModelSettings, size: int, batch: int, precision: str, de
 
     def step() -> None:
         with _autocast(precision, device):
-            logits = network(image.contiguous(memory_format=layout))
+            logits = as_outputs(network(image.contiguous(memory_format=layout))).logits
         loss = compute_loss(logits, target, torch.ones_like(target)).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -7,7 +7,7 @@ import lightning as L
 
 from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
-from segkit.tasks.prediction import MapWriter, Named, Predictor, Probs, Report, image_loader, inside_region
+from segkit.tasks.prediction import InferenceImage, MapWriter, Predictor, Probs, Report, image_loader, inside_region
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 
@@ -20,7 +20,7 @@ class EnsembleTask(L.LightningModule):
         self.predictor = predictor
         self.inference = inference
 
-    def predict_step(self, batch: Named, batch_idx: int) -> Probs:
+    def predict_step(self, batch: InferenceImage, batch_idx: int) -> Probs:
         """Class probabilities (k, h, w) at the image's own size, as `inside_region`.
 
         On a CPU in one thread, so that the bytes are the same however many processes share the cores.

@@ -23,7 +23,7 @@ from segkit.data.geometry import Geometry
 from segkit.data.settings import GeometrySettings
 from segkit.metrics.curves import first_positive_level, quantise
 from segkit.models import channels_last
-from segkit.models.heads import outputs
+from segkit.models.heads import as_outputs
 from segkit.tasks.combine import Rule, combine
 from segkit.tasks.inference import probabilities
 from segkit.tasks.settings import InferenceSettings
@@ -58,7 +58,7 @@ class NetworkPredictor(Predictor):
         device = next(self.network.parameters()).device
         batch = torch.from_numpy(plan.image(image)).to(device).permute(2, 0, 1)[None].float() / 255
         probs = probabilities(self._logits, batch, self._whole_tiles(inference))
-        return plan.probs_back(probs[0].cpu().numpy())
+        return plan.restore_probs(probs[0].cpu().numpy())
 
     def _whole_tiles(self, inference: InferenceSettings) -> InferenceSettings:
         """The settings with the tile's side rounded up to a multiple of the network's stride."""
@@ -67,7 +67,7 @@ class NetworkPredictor(Predictor):
         return inference.model_copy(update={"tile": -(-inference.tile // self.stride) * self.stride})
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
-        return outputs(self.network(batch.contiguous(memory_format=torch.channels_last))).logits
+        return as_outputs(self.network(batch.contiguous(memory_format=torch.channels_last))).logits
 
 
 class EnsemblePredictor(Predictor):
@@ -100,7 +100,7 @@ def inside_region(probs: Probs, region: npt.NDArray[np.bool_]) -> Probs:
     return np.where(region, probs, outside)
 
 
-class Named(TypedDict):
+class InferenceImage(TypedDict):
     """One image to predict."""
 
     name: str
@@ -149,7 +149,7 @@ class ImageLoader:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Named]:
+    def __iter__(self) -> Iterator[InferenceImage]:
         for row in self.rows:
             try:
                 image = images.read_image(*row.image)
@@ -167,7 +167,7 @@ class ImageLoader:
             if self.report is not None:
                 for text in photograph_warnings(row.image.path, image):
                     self.report(row, "warning", text)
-            yield Named(name=row.name, image=image, region=region)
+            yield InferenceImage(name=row.name, image=image, region=region)
 
 
 def image_loader(rows: Sequence[Row], rank: int, world_size: int, report: Report | None = None) -> ImageLoader:
@@ -205,7 +205,7 @@ class MapWriter(BasePredictionWriter):
         return [row for row in rows if not all(path.exists() for path in self.paths(row.name))]
 
     def write_on_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, prediction: Probs, batch_indices: Any, batch: Named, *_: Any
+        self, trainer: L.Trainer, pl_module: Any, prediction: Probs, batch_indices: Any, batch: InferenceImage, *_: Any
     ) -> None:
         probs, *others = self.paths(batch["name"])
         labels.write_probs(probs, prediction)

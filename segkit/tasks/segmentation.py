@@ -10,10 +10,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.seeding import derive_seed
-from segkit.data.sample import Batch
+from segkit.data.batch import Batch
 from segkit.metrics.epoch import SegmentationMetrics
 from segkit.models import build_model, channels_last
-from segkit.models.heads import outputs, probabilities
+from segkit.models.heads import as_outputs, probabilities
 from segkit.models.losses import build_loss
 from segkit.tasks.schedules import learning_rate_factor
 from segkit.tasks.settings import PhaseSettings, TrainSettings
@@ -51,7 +51,7 @@ class SegmentationTask(L.LightningModule):
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Image in [0, 1] to logits, by the network that is kept."""
-        return outputs(self.best_model(image.contiguous(memory_format=torch.channels_last))).logits
+        return as_outputs(self.best_model(image.contiguous(memory_format=torch.channels_last))).logits
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # DropBlock draws from torch's generator, alike on all ranks: a function of seed, step and the image's place in
@@ -59,7 +59,7 @@ class SegmentationTask(L.LightningModule):
         torch.manual_seed(derive_seed(self.seed, "step", self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        result = outputs(self.model(batch["image"].contiguous(memory_format=torch.channels_last)))
+        result = as_outputs(self.model(batch["image"].contiguous(memory_format=torch.channels_last)))
         per_image = self.loss(result.logits, batch["target"], batch["pixel_weight"])
         for auxiliary in result.auxiliary:
             weight = self.settings.model.auxiliary_weight / len(result.auxiliary)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
-from segkit.data.settings import FeedSettings, GeometrySettings
+from segkit.data.settings import GeometrySettings, TrainingDataSettings
 from segkit.models.settings import NAMED_LOSSES, LossSettings, ModelSettings, SAUNetSettings
 
 
@@ -73,7 +73,7 @@ class OptimizerSettings(Settings):
     weight_decay: float = Field(0.0, ge=0)
 
 
-class PhaseSettings(FeedSettings):
+class PhaseSettings(TrainingDataSettings):
     """One stretch of training: which images, how they are varied, for how long, how fast."""
 
     epochs: int = Field(100, ge=1)

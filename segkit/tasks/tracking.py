@@ -59,7 +59,7 @@ class WandbTracker(Tracker):
         self.name = label.name
         self.run_id = label.run_id
         self.share_images = runtime.share_images
-        self.run, self.online = wandb_runs.begin(runtime.wandb_project, label, out, config)
+        self.run, self.online = wandb_runs.start_run(runtime.wandb_project, label, out, config)
         # A GAN's clock is the images shown to its discriminator, a segmenter's the optimiser's steps.
         for clock, metrics in ((KIMG, ("gan/*",)), (STEP, ("train/*", "val/*", "lr", "epoch"))):
             self.run.define_metric(clock)

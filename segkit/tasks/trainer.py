@@ -21,7 +21,7 @@ from segkit.tasks.precision import Precision, resolve_precision
 from segkit.tasks.settings import RuntimeSettings
 
 
-def quiet() -> None:
+def silence_lightning() -> None:
     """Silence Lightning's remarks about loaders, loggers and devices; they repeat what the settings say."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
@@ -34,7 +34,7 @@ def build_trainer(
     label: str,
     *,
     precision: Precision | None = None,
-    can_share: Callable[[int], bool] = lambda num_devices: True,
+    can_split: Callable[[int], bool] = lambda num_devices: True,
     log_interval_steps: int = 1,
     logger: Logger | None = None,
     callbacks: Sequence[Callback] = (),
@@ -47,7 +47,7 @@ def build_trainer(
         work_dir: where Lightning may leave files of its own.
         label: what progress lines are headed with.
         precision: overrides the runtime's, for a resumed stage that began with another.
-        can_share: whether so many devices can share the work; `devices: auto` takes the most that can.
+        can_split: whether so many devices can share the work; `devices: auto` takes the most that can.
         log_interval_steps: steps between two that the logger hears of; each makes the host wait for a GPU.
         logger: the tracker's, if any.
         callbacks: what else happens during the run.
@@ -61,7 +61,7 @@ def build_trainer(
     on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
     devices = runtime.devices
     if devices == "auto":
-        devices = _most_devices(torch.cuda.device_count(), can_share, runtime.num_nodes) if on_gpu else 1
+        devices = _most_devices(torch.cuda.device_count(), can_split, runtime.num_nodes) if on_gpu else 1
     several = devices != 1 or runtime.num_nodes > 1
     if on_gpu:
         # TF32 for what stays in fp32: ten bits of mantissa are more than enough here and many times faster.
@@ -120,6 +120,6 @@ def _is_only_task_of_slurm() -> bool:
     return os.environ.get("SLURM_NTASKS") == "1" and "RANK" not in os.environ
 
 
-def _most_devices(available: int, can_share: Callable[[int], bool], num_nodes: int) -> int:
+def _most_devices(available: int, can_split: Callable[[int], bool], num_nodes: int) -> int:
     """The most devices on a node that can share the work; one if none can."""
-    return max((n for n in range(2, available + 1) if can_share(n * num_nodes)), default=1)
+    return max((n for n in range(2, available + 1) if can_split(n * num_nodes)), default=1)

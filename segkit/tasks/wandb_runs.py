@@ -52,7 +52,7 @@ class RunLabel:
     tags: tuple[str, ...] = ()
 
 
-def begin(project: str, label: RunLabel, folder: Path, config: Mapping[str, Any]) -> tuple[Any, bool]:
+def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, Any]) -> tuple[Any, bool]:
     """Begin a run in `folder`/wandb, and return it and whether it is online.
 
     Without a login, or if the server does not accept the run, it is written offline. W&B does not record the command
@@ -160,7 +160,7 @@ def server() -> str:
 
 
 @contextmanager
-def one_decision(say: Callable[[str], None]) -> Iterator[None]:
+def offline_if_unreachable(say: Callable[[str], None]) -> Iterator[None]:
     """Set WANDB_MODE=offline for the processes started inside if W&B's server does not answer.
 
     Without it each stage of a pipeline would wait for the server's timeout by itself.

@@ -19,7 +19,7 @@ def test_a_label_map_becomes_one_map_per_class_and_ignored_pixels_belong_to_none
     assert target.shape == (3, 2, 3)
     np.testing.assert_array_equal(target[1], [[0, 1, 0], [0, 0, 0]])
     np.testing.assert_array_equal(target.sum(axis=0), [[1, 1, 1], [1, 0, 1]])
-    np.testing.assert_array_equal(THREE.counted(labels), target.sum(axis=0) > 0)
+    np.testing.assert_array_equal(THREE.valid_pixels(labels), target.sum(axis=0) > 0)
 
 
 def test_a_label_that_is_no_class_is_refused():

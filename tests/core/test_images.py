@@ -87,13 +87,13 @@ def test_a_whole_png_of_the_form_asked_for_is_told_from_any_other(tmp_path: Path
     path = tmp_path / "a.png"
     images.write_image(path, _rgb())
     data, form = path.read_bytes(), (9, 7, 3, 8)
-    assert images.holds_png(path, *form)
-    assert not any(images.holds_png(path, *other) for other in [(7, 9, 3, 8), (9, 7, 4, 8), (9, 7, 3, 16)])
+    assert images.is_complete_png(path, *form)
+    assert not any(images.is_complete_png(path, *other) for other in [(7, 9, 3, 8), (9, 7, 4, 8), (9, 7, 3, 16)])
     for damaged in (b"", data[:30], data[:-1], data + b"more"):
         path.write_bytes(damaged)
-        assert not images.holds_png(path, *form)
-    assert not images.holds_png(tmp_path / "absent.png", *form)
-    assert not images.holds_png(tmp_path, *form)
+        assert not images.is_complete_png(path, *form)
+    assert not images.is_complete_png(tmp_path / "absent.png", *form)
+    assert not images.is_complete_png(tmp_path, *form)
 
 
 def test_a_jpeg_reads_back_nearly(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import torch
 from segkit.core import images
 from segkit.core.errors import ConfigError, DatasetError
 from segkit.core.manifest import Manifest, Row, Source
-from segkit.data.datamodule import SegmentationDataModule, rank_share, read_picture
-from segkit.data.settings import FeedSettings, GeometrySettings
+from segkit.data.datamodule import SegmentationDataModule, rank_share, read_labelled_image
+from segkit.data.settings import GeometrySettings, TrainingDataSettings
 
 HEIGHT, WIDTH, STRIDE = 26, 21, 8
 PADDED = (32, 24)
@@ -53,7 +53,7 @@ def synthetic(tmp_path):
 
 
 def module(real, synthetic=NOTHING, replaced=False, geometry=PAD, num_workers=0, seed=0, **feed):
-    settings = FeedSettings(**({"batch_size": 2, "augmentation": "none"} | feed))
+    settings = TrainingDataSettings(**({"batch_size": 2, "augmentation": "none"} | feed))
     made = SegmentationDataModule(real, synthetic, settings, geometry, STRIDE, seed, replaced, num_workers)
     made.setup("fit")
     return made
@@ -128,7 +128,8 @@ def test_pseudo_labels_are_soft_hard_or_weighted_by_confidence(synthetic):
     row = synthetic.rows[0]
     probs = images.read_probs(row.target.path)
     soft, hard, confidence = (
-        read_picture(row, PAD, STRIDE, FeedSettings(pseudo_labels=kind)) for kind in ("soft", "hard", "confidence")
+        read_labelled_image(row, PAD, STRIDE, TrainingDataSettings(pseudo_labels=kind))
+        for kind in ("soft", "hard", "confidence")
     )
     np.testing.assert_array_equal(inside(soft.target[0]), probs)
     assert soft.confidence is None
@@ -141,16 +142,16 @@ def test_pseudo_labels_are_soft_hard_or_weighted_by_confidence(synthetic):
 def test_manual_labels_are_hard_and_count_in_full_whatever_pseudo_labels_do(real):
     row = real.rows[0]
     for kind in ("soft", "hard", "confidence"):
-        picture = read_picture(row, PAD, STRIDE, FeedSettings(pseudo_labels=kind))
+        picture = read_labelled_image(row, PAD, STRIDE, TrainingDataSettings(pseudo_labels=kind))
         np.testing.assert_array_equal(inside(picture.target[0]), images.read_mask(*row.reference))
         assert picture.confidence is None
 
 
 def test_manual_labels_stay_hard_when_images_are_resized(real, synthetic):
     geometry = GeometrySettings(mode="resize", size=16)
-    manual = read_picture(real.rows[0], geometry, STRIDE, FeedSettings())
+    manual = read_labelled_image(real.rows[0], geometry, STRIDE, TrainingDataSettings())
     assert set(np.unique(manual.target)) == {0, 1}
-    soft = read_picture(synthetic.rows[0], geometry, STRIDE, FeedSettings())
+    soft = read_labelled_image(synthetic.rows[0], geometry, STRIDE, TrainingDataSettings())
     assert len(np.unique(soft.target)) > 100
 
 
@@ -205,7 +206,9 @@ def test_without_a_mask_the_fov_is_estimated(tmp_path):
     lit = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
     lit[:8] = 0
     images.write_image(row.image.path, lit)
-    fov = inside(read_picture(Row("x", "train", row.image, row.labels), PAD, STRIDE, FeedSettings()).region)
+    fov = inside(
+        read_labelled_image(Row("x", "train", row.image, row.labels), PAD, STRIDE, TrainingDataSettings()).region
+    )
     assert not fov[:6].any()
     assert fov[10:-4, 4:-4].all()
 
@@ -239,7 +242,7 @@ def test_validation_images_come_one_by_one_in_order_and_as_they_are(real):
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 def test_ranks_validate_each_image_once_and_none_is_without_a_batch(real, world_size):
-    pictures = module(real).val_pictures
+    pictures = module(real).val_images
     shares = [rank_share(pictures, rank, world_size) for rank in range(world_size)]
     assert all(shares)
     counted = [picture.image.tobytes() for share in shares for picture in share if picture.region.any()]
@@ -250,8 +253,8 @@ def test_a_control_sees_real_images_only_for_as_many_steps(real, synthetic):
     student = module(real, synthetic, data="mixed", num_synthetic=4)
     control = module(real, replaced=True, data="mixed", num_synthetic=4)
     assert len(epoch(control)) == len(epoch(student)) == 5
-    assert len(control.train_pictures) == 5
-    only_real = {picture.image.tobytes() for picture in control.train_pictures}
+    assert len(control.train_images) == 5
+    only_real = {picture.image.tobytes() for picture in control.train_images}
     drawn = {
         (np.rint(image.permute(1, 2, 0).numpy() * 255)).astype(np.uint8).tobytes()
         for batch in epoch(control)

@@ -11,8 +11,8 @@ from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import ConfigError, DatasetError
 from segkit.core.manifest import Manifest, Row, Source
 from segkit.data import labels
-from segkit.data.datamodule import SegmentationDataModule, read_picture
-from segkit.data.settings import FeedSettings, GeometrySettings
+from segkit.data.datamodule import SegmentationDataModule, read_labelled_image
+from segkit.data.settings import GeometrySettings, TrainingDataSettings
 from tests.reference import data_geometry
 
 CLASSES = Classes(kind="multiclass", names=("background", "vessel", "disc"), ignored=255)
@@ -52,8 +52,8 @@ def synthetic_row(folder: Path, number: int) -> Row:
     return Row(name, "train", Source(folder / f"{name}.png"), {"pseudo": Source(path)}, region, "synthetic")
 
 
-def reads(row: Row, geometry: GeometrySettings = PAD, **feed: object):  # type: ignore[no-untyped-def]
-    return read_picture(row, geometry, STRIDE, FeedSettings.model_validate(feed), CLASSES)
+def reads(row: Row, geometry: GeometrySettings = PAD, **settings: object):  # type: ignore[no-untyped-def]
+    return read_labelled_image(row, geometry, STRIDE, TrainingDataSettings.model_validate(settings), CLASSES)
 
 
 def test_the_target_holds_one_map_per_class_and_ignored_pixels_leave_the_region(tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def synthetic(tmp_path: Path) -> Manifest:
 def test_batches_have_a_channel_per_class(
     real: Manifest, synthetic: Manifest, augmentation: str, crop_size: int | None
 ) -> None:
-    feed = {"data": "mixed", "batch_size": 4, "augmentation": augmentation, "pseudo_labels": "confidence"}
-    settings = FeedSettings.model_validate(feed | {"crop_size": crop_size})
+    settings = {"data": "mixed", "batch_size": 4, "augmentation": augmentation, "pseudo_labels": "confidence"}
+    settings = TrainingDataSettings.model_validate(settings | {"crop_size": crop_size})
     made = SegmentationDataModule(real, synthetic, settings, PAD, STRIDE, seed=0)
     made.setup("fit")
     size = (32, 24) if crop_size is None else (16, 16)
@@ -156,4 +156,4 @@ def test_a_class_map_of_another_size_than_its_image_is_named(tmp_path: Path) -> 
 def test_pseudo_labels_of_other_classes_are_refused(real: Manifest, synthetic: Manifest) -> None:
     other = Manifest(synthetic.rows, VESSEL)
     with pytest.raises(ConfigError, match="the pseudo-labels are of vessel"):
-        SegmentationDataModule(real, other, FeedSettings(data="mixed"), PAD, STRIDE, seed=0)
+        SegmentationDataModule(real, other, TrainingDataSettings(data="mixed"), PAD, STRIDE, seed=0)

@@ -145,17 +145,17 @@ def test_checking_tells_sizes_and_shares(small: Path) -> None:
 def test_checking_names_the_file_of_another_size(small: Path) -> None:
     images.write_mask(small / "training" / "1st_manual" / "22_manual1.gif", np.ones((5, 6), dtype=bool))
     with pytest.raises(DatasetError, match=r"22_manual1\.gif is 6x5 pixels, its image 22_training\.tif 10x12"):
-        readers.refuse(readers.check(drive.read(small)).findings)
+        readers.raise_first_error(readers.check(drive.read(small)).findings)
     images.write_image(small / "test" / "images" / "01_test.tif", np.zeros((4, 4, 3), dtype=np.uint8))
     with pytest.raises(DatasetError, match=r"01_test\.tif is 4x4 pixels, expected 10x12"):
-        readers.refuse(readers.check(drive.read(small)).findings)
+        readers.raise_first_error(readers.check(drive.read(small)).findings)
 
 
 def test_checking_names_the_truncated_file(small: Path) -> None:
     path = small / "training" / "images" / "23_training.tif"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DatasetError, match=r"23_training\.tif is truncated"):
-        readers.refuse(readers.check(drive.read(small)).findings)
+        readers.raise_first_error(readers.check(drive.read(small)).findings)
 
 
 @pytest.mark.parametrize("folder", ["1st_manual", "mask"])
@@ -163,14 +163,14 @@ def test_checking_refuses_an_empty_map(small: Path, folder: str) -> None:
     path = next((small / "training" / folder).iterdir())
     images.write_mask(path, np.zeros(SIZE, dtype=bool))
     with pytest.raises(DatasetError, match=f"{path.name} marks no pixel"):
-        readers.refuse(readers.check(drive.read(small)).findings)
+        readers.raise_first_error(readers.check(drive.read(small)).findings)
 
 
 def test_checking_refuses_a_field_of_view_in_place_of_a_label(small: Path) -> None:
     path = small / "training" / "1st_manual" / "22_manual1.gif"
     shutil.copy(small / "training" / "mask" / "22_training_mask.gif", path)
     with pytest.raises(DatasetError, match="is it a field-of-view mask"):
-        readers.refuse(readers.check(drive.read(small)).findings)
+        readers.raise_first_error(readers.check(drive.read(small)).findings)
 
 
 def test_a_damaged_marker_is_named(small: Path) -> None:

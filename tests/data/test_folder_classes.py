@@ -67,7 +67,7 @@ def test_a_class_map_of_another_size_is_refused(tmp_path: Path) -> None:
     write(tmp_path)
     images.write_indices(tmp_path / "masks" / "b.png", np.zeros((5, 6), np.uint8), CLASSES.palette)
     with pytest.raises(DatasetError, match=r"b\.png is 6x5 pixels"):
-        readers.refuse(readers.check(readers.read(f"folder:{tmp_path}")).findings)
+        readers.raise_first_error(readers.check(readers.read(f"folder:{tmp_path}")).findings)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_padding_is_undone_bit_for_bit(height: int, width: int, pad_mode: str) -
     assert tall % 16 == wide % 16 == 0
     assert 0 <= tall - height < 16
     assert 0 <= wide - width < 16
-    np.testing.assert_array_equal(plan.probs_back(plan.probs(probs)), probs)
+    np.testing.assert_array_equal(plan.restore_probs(plan.probs(probs)), probs)
     np.testing.assert_array_equal(plan.crop(plan.label(vessels)), vessels)
     np.testing.assert_array_equal(plan.crop(plan.image(image).transpose(2, 0, 1)).transpose(1, 2, 0), image)
 
@@ -79,7 +79,7 @@ def test_resizing_labels_keeps_the_vessels(size: tuple[int, int]) -> None:
 def test_probabilities_scaled_and_scaled_back_give_the_vessels_again(size: tuple[int, int]) -> None:
     vessels = phantom.draw(0).vessels
     plan = Geometry.resize(*vessels.shape, *size)
-    again = plan.probs_back(plan.probs(vessels.astype(np.float32)))
+    again = plan.restore_probs(plan.probs(vessels.astype(np.float32)))
     assert again.shape == vessels.shape
     assert again.min() >= 0
     assert again.max() <= 1
@@ -94,8 +94,8 @@ def test_a_square_keeps_the_aspect() -> None:
     shrunk = plan.region(disc)
     assert shrunk.shape == (45, 45)
     assert np.ptp(np.flatnonzero(shrunk.any(axis=0))) == np.ptp(np.flatnonzero(shrunk.any(axis=1)))
-    assert plan.probs_back(shrunk.astype(np.float32)).shape == (60, 90)
-    assert ((plan.probs_back(shrunk.astype(np.float32)) >= 0.5) == disc).mean() > 0.98
+    assert plan.restore_probs(shrunk.astype(np.float32)).shape == (60, 90)
+    assert ((plan.restore_probs(shrunk.astype(np.float32)) >= 0.5) == disc).mean() > 0.98
 
 
 def test_an_image_keeps_its_mean_and_its_gray() -> None:
@@ -116,9 +116,9 @@ def test_the_settings_choose_the_plan() -> None:
 def test_batches_go_back_together() -> None:
     probs = np.random.default_rng(0).random((3, 2, 24, 26), dtype=np.float32)
     plan = Geometry.resize(31, 33, 24, 26)
-    both = plan.probs_back(probs)
+    both = plan.restore_probs(probs)
     assert both.shape == (3, 2, 31, 33)
-    np.testing.assert_array_equal(both[2, 1], plan.probs_back(probs[2, 1]))
+    np.testing.assert_array_equal(both[2, 1], plan.restore_probs(probs[2, 1]))
 
 
 def test_arrays_of_another_size_are_refused() -> None:
@@ -126,7 +126,7 @@ def test_arrays_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="made for 20x21"):
         plan.label(np.zeros((21, 20), dtype=bool))
     with pytest.raises(ValueError, match="the network saw 32x32"):
-        plan.probs_back(np.zeros((20, 21), dtype=np.float32))
+        plan.restore_probs(np.zeros((20, 21), dtype=np.float32))
     with pytest.raises(ValueError, match="not a geometry"):
         Geometry.resize(0, 3, 4, 4)
 

@@ -95,15 +95,15 @@ def test_a_picture_that_cannot_hold_class_indices_is_refused(tmp_path: Path, mod
 
 def test_a_prediction_is_cut_at_the_threshold_or_is_the_most_probable_class() -> None:
     probs = np.array([[[0.2, 0.4, 0.6]]], np.float32)
-    np.testing.assert_array_equal(labels.predicted(probs, VESSEL, 0.4), [[False, True, True]])
+    np.testing.assert_array_equal(labels.labels_from_probs(probs, VESSEL, 0.4), [[False, True, True]])
     three = np.array([[0.2, 0.5], [0.3, 0.4], [0.5, 0.1]], np.float32)[:, None]
-    np.testing.assert_array_equal(labels.predicted(three, THREE, 0.4), [[2, 0]])
+    np.testing.assert_array_equal(labels.labels_from_probs(three, THREE, 0.4), [[2, 0]])
 
 
 def test_ignored_pixels_do_not_count_and_belong_to_no_class() -> None:
     indices = np.array([[0, 1, 255, 2]], np.uint8)
-    np.testing.assert_array_equal(labels.counted_pixels(indices, THREE), [[True, True, False, True]])
+    np.testing.assert_array_equal(labels.valid_pixels(indices, THREE), [[True, True, False, True]])
     np.testing.assert_array_equal(labels.target_maps(indices, THREE)[:, 0], [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
     mask = np.array([[True, False]])
-    assert labels.counted_pixels(mask, VESSEL).all()
+    assert labels.valid_pixels(mask, VESSEL).all()
     np.testing.assert_array_equal(labels.target_maps(mask, VESSEL), [[[1, 0]]])

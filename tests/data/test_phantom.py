@@ -95,7 +95,7 @@ def test_a_capsule_covers_its_area() -> None:
 
 def test_radii_follow_murrays_law_and_never_grow_outwards() -> None:
     rng = np.random.default_rng(0)
-    trunk = vessel_tree.evenly(np.array([[0.8, 0.0], [0.3, 0.5], [-0.6, 0.4]]))
+    trunk = vessel_tree.resample(np.array([[0.8, 0.0], [0.3, 0.5], [-0.6, 0.4]]))
     tree = vessel_tree.grow(rng, [trunk], (0.3, 0.15), trials=40, avascular=(np.zeros(2), 0.1))
     radii = vessel_tree.radii(tree)
     forks = 0
@@ -110,7 +110,7 @@ def test_radii_follow_murrays_law_and_never_grow_outwards() -> None:
 
 def test_widths_cover_the_area_asked_for() -> None:
     rng = np.random.default_rng(1)
-    trunk = vessel_tree.evenly(np.array([[0.8, 0.0], [-0.6, 0.4]]))
+    trunk = vessel_tree.resample(np.array([[0.8, 0.0], [-0.6, 0.4]]))
     tree = vessel_tree.grow(rng, [trunk], (0.3, 0.15), trials=40, avascular=(np.zeros(2), 0.1))
     widths = vessel_tree.widths(tree, area=0.2, thinnest=0.001, thickest=1.0)
     area = sum(
@@ -122,7 +122,7 @@ def test_widths_cover_the_area_asked_for() -> None:
 
 
 def test_branches_stay_out_of_the_avascular_disc() -> None:
-    trunk = vessel_tree.evenly(np.array([[0.8, 0.0], [0.0, 0.6], [-0.8, 0.3]]))
+    trunk = vessel_tree.resample(np.array([[0.8, 0.0], [0.0, 0.6], [-0.8, 0.3]]))
     tree = vessel_tree.grow(np.random.default_rng(2), [trunk], (0.2, 0.1), 80, avascular=(np.zeros(2), 0.15))
     assert np.hypot(*tree.points.T).min() >= 0.15
 

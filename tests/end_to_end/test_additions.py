@@ -54,7 +54,7 @@ from segkit.data import readers
 
 
 def read(root):
-    base = readers.folder_named(root)
+    base = readers.existing_folder(root)
     rows = tuple(
         Row(path.stem, "train", Source(path), {"reference": Source(base / f"{path.stem}_labels.png")})
         for path in sorted(base.glob("*.tif"))

@@ -5,7 +5,7 @@ from sklearn import metrics as sk
 
 from segkit.core.classes import Classes
 from segkit.metrics.epoch import SegmentationMetrics
-from segkit.metrics.measure import ALL, compare, find, measure
+from segkit.metrics.measure import ALL, compare, find_measurement, measure
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.score import ARGMAX, ScoredImage, load_scores, save_scores, score_images
 
@@ -27,7 +27,7 @@ def images(seed=0, num=4, size=(20, 24)):
     return result
 
 
-def counted_pixels(image):
+def valid_pixels(image):
     """Labels, predicted classes and probabilities (k, p) of the pixels that count."""
     counted = image.region & (image.labels != 255)
     return image.labels[counted], image.probs.argmax(axis=0)[counted], image.probs[:, counted] / 65535
@@ -47,7 +47,7 @@ def test_every_class_and_all_together_are_measured_with_every_metric(measured):
 
 def test_pooled_numbers_per_class_equal_scikit_learn(measured):
     truth, prediction, probs = (
-        np.concatenate(parts, axis=-1) for parts in zip(*map(counted_pixels, images()), strict=True)
+        np.concatenate(parts, axis=-1) for parts in zip(*map(valid_pixels, images()), strict=True)
     )
     for index, name in enumerate(CLASSES.names):
         binary = truth == index, prediction == index
@@ -61,11 +61,20 @@ def test_pooled_numbers_per_class_equal_scikit_learn(measured):
             "auprc": sk.average_precision_score(truth == index, probs[index]),
         }
         for metric, value in expected.items():
-            assert find(measured, metric, class_name=name).value == pytest.approx(value, rel=1e-9), (name, metric)
-    assert find(measured, "dice").value == pytest.approx(sk.f1_score(truth, prediction, average="macro"), rel=1e-12)
-    assert find(measured, "iou").value == pytest.approx(sk.jaccard_score(truth, prediction, average="macro"), rel=1e-12)
-    assert find(measured, "accuracy").value == pytest.approx(sk.accuracy_score(truth, prediction), rel=1e-12)
-    assert find(measured, "dice").class_name == ALL
+            assert find_measurement(measured, metric, class_name=name).value == pytest.approx(value, rel=1e-9), (
+                name,
+                metric,
+            )
+    assert find_measurement(measured, "dice").value == pytest.approx(
+        sk.f1_score(truth, prediction, average="macro"), rel=1e-12
+    )
+    assert find_measurement(measured, "iou").value == pytest.approx(
+        sk.jaccard_score(truth, prediction, average="macro"), rel=1e-12
+    )
+    assert find_measurement(measured, "accuracy").value == pytest.approx(
+        sk.accuracy_score(truth, prediction), rel=1e-12
+    )
+    assert find_measurement(measured, "dice").class_name == ALL
 
 
 def test_an_epoch_scores_like_the_files_written_from_it(measured):
@@ -73,7 +82,7 @@ def test_an_epoch_scores_like_the_files_written_from_it(measured):
     for image in images():
         probs = torch.from_numpy(image.probs.astype(np.float64) / 65535).float()[None]
         known = np.where(image.labels == 255, 0, image.labels)
-        target = torch.from_numpy(CLASSES.target(known) * CLASSES.counted(image.labels))[None]
+        target = torch.from_numpy(CLASSES.target(known) * CLASSES.valid_pixels(image.labels))[None]
         metrics.update(probs, target, torch.from_numpy(image.region)[None, None])
     epoch = metrics.compute()
     for m in measured:
@@ -88,9 +97,9 @@ def test_a_class_that_occurs_nowhere_leaves_the_mean():
         for i in images()
     ]
     numbers = measure(score_images(without_disc), ARGMAX, "argmax", num_resamples=10)
-    sensitivities = [find(numbers, "sensitivity", class_name=name).value for name in CLASSES.names]
+    sensitivities = [find_measurement(numbers, "sensitivity", class_name=name).value for name in CLASSES.names]
     assert np.isnan(sensitivities[2])
-    assert find(numbers, "sensitivity").value == pytest.approx(np.mean(sensitivities[:2]))
+    assert find_measurement(numbers, "sensitivity").value == pytest.approx(np.mean(sensitivities[:2]))
 
 
 def test_stored_scores_measure_the_same(measured, tmp_path):

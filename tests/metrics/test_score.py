@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from segkit.core.errors import RequestError
-from segkit.metrics.measure import compare, find, from_json, image_values, measure, to_json
+from segkit.metrics.measure import compare, find_measurement, from_json, image_values, measure, to_json
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.score import (
     ScoredImage,
@@ -63,13 +63,13 @@ def test_pooled_and_per_image_numbers_equal_plain_numpy(measured, region):
     pooled = rates(levels / 65535, vessels, fov, 0.4)
     each = [rates(p / 65535, v, f, 0.4) for p, v, f in zip(levels, vessels, fov, strict=True)]
     for name, value in pooled.items():
-        assert find(measured, name, region, "pooled").value == pytest.approx(value, rel=1e-12)
+        assert find_measurement(measured, name, region, "pooled").value == pytest.approx(value, rel=1e-12)
         mean = np.mean([image[name] for image in each])
-        assert find(measured, name, region, "per-image").value == pytest.approx(mean, rel=1e-12)
+        assert find_measurement(measured, name, region, "per-image").value == pytest.approx(mean, rel=1e-12)
     auroc = [sk.roc_auc_score(v[f], p[f]) for p, v, f in zip(levels, vessels, fov, strict=True)]
-    assert find(measured, "auroc", region, "per-image").value == pytest.approx(np.mean(auroc), rel=1e-12)
+    assert find_measurement(measured, "auroc", region, "per-image").value == pytest.approx(np.mean(auroc), rel=1e-12)
     lines = [cldice(p / 65535 >= 0.4, v, f) for p, v, f in zip(levels, vessels, fov, strict=True)]
-    assert find(measured, "cldice", region, "per-image").value == pytest.approx(np.mean(lines), rel=1e-12)
+    assert find_measurement(measured, "cldice", region, "per-image").value == pytest.approx(np.mean(lines), rel=1e-12)
 
 
 def test_a_pooled_interval_is_the_percentiles_over_regathered_pixels(scores, measured):
@@ -78,15 +78,15 @@ def test_a_pooled_interval_is_the_percentiles_over_regathered_pixels(scores, mea
     for drawn in resample_multiplicities(4, 100, seed=0):
         index = np.repeat(np.arange(4), drawn)
         values.append(sk.f1_score(vessels[index][fov[index]], levels[index][fov[index]] / 65535 >= 0.4))
-    found = find(measured, "dice", "fov", "pooled")
+    found = find_measurement(measured, "dice", "fov", "pooled")
     np.testing.assert_allclose((found.low, found.high), np.percentile(values, [2.5, 97.5]), rtol=1e-10)
 
 
 def test_intervals_are_over_patients_and_numbers_say_how_many_there_are():
     whose = "baabcc"
     scores = score_images(images(num_images=6, groups=whose))
-    found = find(measure(scores, 0.5, "fixed-0.5", num_resamples=20_000, metrics=["dice"]), "dice")
-    alone = find(measure(score_images(images(num_images=6)), 0.5, "fixed-0.5", metrics=["dice"]), "dice")
+    found = find_measurement(measure(scores, 0.5, "fixed-0.5", num_resamples=20_000, metrics=["dice"]), "dice")
+    alone = find_measurement(measure(score_images(images(num_images=6)), 0.5, "fixed-0.5", metrics=["dice"]), "dice")
     assert (found.n, found.num_groups) == (6, 3)
     assert (alone.n, alone.num_groups) == (6, 6)
     assert found.value == alone.value
@@ -103,9 +103,9 @@ def test_of_a_per_image_mean_only_patients_with_a_value_count():
     for k in (1, 2):
         blank[k] = ScoredImage(f"{k:02d}", blank[k].probs, np.zeros_like(blank[k].labels), blank[k].region, "b")
     measurements = measure(score_images(blank), 0.5, "fixed-0.5", num_resamples=10)
-    mean = find(measurements, "sensitivity", averaging="per-image")
+    mean = find_measurement(measurements, "sensitivity", averaging="per-image")
     assert (mean.n, mean.num_groups) == (2, 2)
-    assert find(measurements, "sensitivity").num_groups == 3
+    assert find_measurement(measurements, "sensitivity").num_groups == 3
 
 
 def test_a_comparison_is_over_patients_and_both_runs_must_name_the_same(tmp_path):
@@ -131,9 +131,9 @@ def test_images_without_vessels_leave_the_per_image_mean_and_its_n():
     blank = images(num_images=3)
     blank[1] = ScoredImage("01", blank[1].probs, np.zeros_like(blank[1].labels), blank[1].region)
     measurements = measure(score_images(blank), 0.5, "fixed-0.5", num_resamples=10)
-    assert find(measurements, "sensitivity", averaging="per-image").n == 2
-    assert find(measurements, "sensitivity", averaging="pooled").n == 3
-    assert find(measurements, "specificity", averaging="per-image").n == 3
+    assert find_measurement(measurements, "sensitivity", averaging="per-image").n == 2
+    assert find_measurement(measurements, "sensitivity", averaging="pooled").n == 3
+    assert find_measurement(measurements, "specificity", averaging="per-image").n == 3
 
 
 def test_the_chosen_threshold_has_the_best_dice_inside_the_fov(scores):

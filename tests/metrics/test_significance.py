@@ -6,8 +6,8 @@ import pytest
 from segkit.metrics.significance import (
     bootstrap_interval,
     mean_of,
-    on_all,
     paired_bootstrap,
+    point_estimate,
     ratio_of,
     resample_multiplicities,
 )
@@ -83,8 +83,8 @@ def test_a_run_against_itself_is_exactly_zero():
 
 def test_images_without_a_value_are_left_out_of_the_mean():
     values = np.array([0.8, np.nan, 0.6])
-    assert on_all(mean_of(values), 3) == pytest.approx(0.7)
-    assert math.isnan(on_all(mean_of(np.full(3, np.nan)), 3))
+    assert point_estimate(mean_of(values), 3) == pytest.approx(0.7)
+    assert math.isnan(point_estimate(mean_of(np.full(3, np.nan)), 3))
     assert all(math.isnan(end) for end in bootstrap_interval(mean_of(np.full(3, np.nan)), 3))
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from segkit.models.heads import Outputs, outputs, probabilities
+from segkit.models.heads import Outputs, as_outputs, probabilities
 from tests.reference import models_losses as reference
 
 
@@ -22,7 +22,7 @@ def test_logits_in_low_precision_give_probabilities_in_fp32():
 
 def test_a_network_may_return_auxiliary_logits_or_none():
     logits, further = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
-    assert outputs(logits).auxiliary == ()
-    assert outputs(logits).logits is logits
+    assert as_outputs(logits).auxiliary == ()
+    assert as_outputs(logits).logits is logits
     with_auxiliary = Outputs(logits, (further,))
-    assert outputs(with_auxiliary) is with_auxiliary
+    assert as_outputs(with_auxiliary) is with_auxiliary

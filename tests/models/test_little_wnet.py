@@ -3,7 +3,7 @@ import torch
 
 from segkit.core.errors import RequestError
 from segkit.models import build_model
-from segkit.models.heads import outputs
+from segkit.models.heads import as_outputs
 from segkit.models.settings import LittleWNetSettings
 
 
@@ -25,10 +25,10 @@ def test_the_published_sizes_are_met(widths, num_stages, num_channels, published
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_the_earlier_stages_are_auxiliary_outputs_in_training_only(num_stages, num_channels):
     network = build_model(LittleWNetSettings(widths=(2, 3), num_stages=num_stages), num_channels)
-    result = outputs(network(torch.rand(2, 3, 8, 6)))
+    result = as_outputs(network(torch.rand(2, 3, 8, 6)))
     assert result.logits.shape == (2, num_channels, 8, 6)
     assert len(result.auxiliary) == num_stages - 1
-    assert outputs(network.eval()(torch.rand(2, 3, 8, 6))).auxiliary == ()
+    assert as_outputs(network.eval()(torch.rand(2, 3, 8, 6))).auxiliary == ()
 
 
 def test_the_second_stage_gets_the_logits_of_the_first():

@@ -57,7 +57,7 @@ def test_what_the_check_calls_an_error_ends_the_stage(tmp_path: Path, capsys: py
 
 def read(root: Path) -> readers.Dataset:
     """A reader of patients' folders: the pages of `*stack.tif` are the images of one patient."""
-    base = readers.folder_named(root)
+    base = readers.existing_folder(root)
     rows = tuple(
         Row(
             f"{stack.parent.name}-{page}",

@@ -326,7 +326,7 @@ def test_a_wandb_that_fails_costs_a_warning_and_no_pipeline(
     psi, report = run["config"]["samples"]["truncation_psi"], run["config"]["stages"]["report"]["folder"]
     shutil.rmtree(private.runs / report)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wandb_runs, "begin", fail)
+        patch.setattr(wandb_runs, "start_run", fail)
         patch.setattr(pipeline_run, "begin", fail)
         capsys.readouterr()
         assert private.run(f"samples.truncation_psi={psi}") == 0

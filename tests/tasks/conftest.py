@@ -3,7 +3,7 @@ import warnings
 import pytest
 import torch
 
-from segkit.tasks.trainer import quiet
+from segkit.tasks.trainer import silence_lightning
 from tests.tasks import small
 
 
@@ -11,7 +11,7 @@ from tests.tasks import small
 def _quiet():
     """As commands are: runs here resume from another callback's checkpoint, which Lightning remarks on."""
     with warnings.catch_warnings():
-        quiet()
+        silence_lightning()
         yield
 
 

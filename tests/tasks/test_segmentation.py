@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segkit.core.manifest import Manifest
-from segkit.data.datamodule import SegmentationDataModule, read_picture, to_batch
+from segkit.data.datamodule import SegmentationDataModule, read_labelled_image, to_batch
 from segkit.models.heads import Outputs
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.tasks.settings import RuntimeSettings
@@ -20,7 +20,7 @@ def same(a, b):
 
 def batch_of(manifest, wanted):
     rows = manifest.split("train").rows[:2]
-    return to_batch([read_picture(row, wanted.geometry, wanted.model.stride, wanted.phases[0]) for row in rows])
+    return to_batch([read_labelled_image(row, wanted.geometry, wanted.model.stride, wanted.phases[0]) for row in rows])
 
 
 def test_training_lowers_the_loss_and_finds_vessels(tmp_path, phantoms):
@@ -147,7 +147,7 @@ def validate(task, best, manifest, wanted):
     fresh.eval()
     for row in manifest.split("val").rows:
         with torch.no_grad():
-            fresh.validation_step(to_batch([read_picture(row, wanted.geometry, 2, wanted.phases[0])]), 0)
+            fresh.validation_step(to_batch([read_labelled_image(row, wanted.geometry, 2, wanted.phases[0])]), 0)
     assert float(fresh.val_metrics.compute()[wanted.monitor[4:]]) == pytest.approx(best.score, abs=1e-6)
 
 

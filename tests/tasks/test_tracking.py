@@ -213,7 +213,7 @@ def test_a_server_that_does_not_answer_leaves_the_run_offline(nobody, monkeypatc
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setattr(wandb, "teardown", lambda: calls.append("teardown"))
     monkeypatch.setenv("WANDB_API_KEY", "123")
-    assert wandb_runs.begin("vessels", LABEL, nobody / "runs", {}) == ("run", False)
+    assert wandb_runs.start_run("vessels", LABEL, nobody / "runs", {}) == ("run", False)
     assert calls == [("online", "teacher-1"), "teardown", ("offline", "teacher-1")]
     assert capsys.readouterr().out.startswith("W&B: no route to host; runs are written offline")
 
@@ -221,7 +221,7 @@ def test_a_server_that_does_not_answer_leaves_the_run_offline(nobody, monkeypatc
 @pytest.mark.parametrize("online", [True, False])
 def test_inputs_are_declared_where_they_can_be_looked_up(tmp_path, monkeypatch, online):
     run = FakeRun()
-    monkeypatch.setattr(wandb_runs, "begin", lambda *_: (run, online))
+    monkeypatch.setattr(wandb_runs, "start_run", lambda *_: (run, online))
     monkeypatch.setattr(wandb_runs, "MAX_ARTIFACT_BYTES", 300)
     tracker = open_here(tmp_path)
     assert isinstance(tracker, WandbTracker)

@@ -16,7 +16,7 @@ from segkit.core.errors import ConfigError
 from segkit.tasks import trainer as module
 from segkit.tasks.callbacks import AtomicCheckpointIO, PlainProgress, last_checkpoint
 from segkit.tasks.settings import RuntimeSettings
-from segkit.tasks.trainer import build_trainer, quiet
+from segkit.tasks.trainer import build_trainer, silence_lightning
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -131,7 +131,7 @@ def test_auto_takes_the_most_devices_that_can_share_the_work(available, batch_si
 def test_quiet_silences_lightning_and_nobody_else():
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        quiet()
+        silence_lightning()
         for name in ("lightning.pytorch.loops", "lightning_utilities.core", "segkit.tasks"):
             warnings.warn_explicit(f"from {name}", UserWarning, f"{name}.py", 1, module=name)
         assert [str(one.message) for one in heard] == ["from segkit.tasks"]

@@ -18,7 +18,7 @@ from segkit.tasks.wandb_runs import (
     connection_error,
     logged_in,
     may_upload,
-    one_decision,
+    offline_if_unreachable,
     server,
     without_folders,
 )
@@ -87,7 +87,7 @@ def test_a_server_that_is_not_there_makes_all_stages_offline_with_one_line(monke
     monkeypatch.setenv("WANDB_BASE_URL", closed_port())
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     said: list[str] = []
-    with one_decision(said.append):
+    with offline_if_unreachable(said.append):
         assert os.environ["WANDB_MODE"] == "offline"
         assert not logged_in()
     assert "WANDB_MODE" not in os.environ
@@ -97,12 +97,12 @@ def test_a_server_that_is_not_there_makes_all_stages_offline_with_one_line(monke
 def test_a_server_that_is_there_and_a_user_without_a_login_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setenv("WANDB_BASE_URL", closed_port())
-    with one_decision(said.append):
+    with offline_if_unreachable(said.append):
         assert "WANDB_MODE" not in os.environ
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     with answering(200) as address:
         monkeypatch.setenv("WANDB_BASE_URL", address)
-        with one_decision(said.append):
+        with offline_if_unreachable(said.append):
             assert "WANDB_MODE" not in os.environ
     assert said == []
 
@@ -196,7 +196,7 @@ class BrokenRun:
 def test_a_run_that_breaks_ends_no_stage_and_prints_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(wandb_runs, "begin", lambda *_: (BrokenRun(), False))
+    monkeypatch.setattr(wandb_runs, "start_run", lambda *_: (BrokenRun(), False))
     tracker = open_tracker(RuntimeSettings(tracker="wandb", share_images=True), tmp_path, LABEL, {})
     assert isinstance(tracker, WandbTracker)
     assert tracker.logger is not None
@@ -215,7 +215,7 @@ def test_a_wandb_that_cannot_begin_ends_no_stage(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(wandb_runs, "begin", fail)
+    monkeypatch.setattr(wandb_runs, "start_run", fail)
     tracker = open_tracker(RuntimeSettings(tracker="wandb"), tmp_path, LABEL, {})
     assert (tracker.run_id, tracker.logger) == (None, None)
     assert capsys.readouterr().out.count("warning: ") == 1

@@ -22,7 +22,7 @@ from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row
 from segkit.data.fov import read_region
-from segkit.data.labels import predicted, probs_path, read_labels, read_probs
+from segkit.data.labels import labels_from_probs, probs_path, read_labels, read_probs
 from segkit.metrics.measure import image_values, summary_class
 from segkit.metrics.score import ARGMAX
 
@@ -87,7 +87,7 @@ def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, f
         shown.append(album.add(colored(image, labels, classes), f"Labels of image {row.name}", "the labels"))
     for name, values in dice.items():
         cut = evidence.runs[name].cut
-        prediction = predicted(_probs(evidence, name, row), classes, 0.5 if cut == ARGMAX else cut)
+        prediction = labels_from_probs(_probs(evidence, name, row), classes, 0.5 if cut == ARGMAX else cut)
         score = f"Dice {values[row.name]:.4f}"
         alt = f"Image {row.name}, overlay of {name}, {score}"
         binary = classes.kind == "binary"
@@ -111,7 +111,7 @@ def _predicted(evidence: Evidence, model: str, row: Row) -> Pixels:
     classes = evidence.manifest.classes
     if classes.kind == "binary":
         return grey(_probs(evidence, model, row)[0] * read_region(row))
-    labels = predicted(_probs(evidence, model, row), classes, threshold=0.5)
+    labels = labels_from_probs(_probs(evidence, model, row), classes, threshold=0.5)
     return colored(images.read_image(*row.image), labels, classes)
 
 

@@ -6,7 +6,7 @@ from pipelines.report.charts import LineStyle, Plotted, run_styles
 from pipelines.report.evidence import Evidence
 from pipelines.results.measurements import OBSERVER
 from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
-from segkit.metrics.measure import find
+from segkit.metrics.measure import find_measurement
 from segkit.metrics.score import pool
 from segkit.metrics.tables import HEADINGS
 
@@ -66,6 +66,6 @@ def _reliability(name: str, counts: LevelCounts, style: LineStyle) -> Plotted:
 def _values(evidence: Evidence, split: str, metric: str) -> str:
     """The metric of every model, for screen readers."""
     runs = evidence.measured[split]
-    values = {name: find(runs[name], metric) for name in evidence.models if name in runs}
+    values = {name: find_measurement(runs[name], metric) for name in evidence.models if name in runs}
     listed = ", ".join(f"{name} {number.value:.4f}" for name, number in values.items() if number is not None)
     return f"{HEADINGS[metric]}: {listed}"

@@ -11,7 +11,7 @@ from pipelines.report.verdict import NOUNS
 from pipelines.results.measurements import OBSERVER, SPLIT_NOTES
 from segkit.core.files import read_json
 from segkit.core.wording import of_patients
-from segkit.metrics.measure import Measurement, find
+from segkit.metrics.measure import Measurement, find_measurement
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.tables import HEADINGS, tabulate
 
@@ -76,9 +76,9 @@ def _main_table(runs: Runs, class_name: str, heading: str) -> MetricTable:
     rows, thresholds = {}, {}
     for run, measurements in runs.items():
         of_class = [m for m in measurements if m.class_name == class_name]
-        dice = find(of_class, "dice")
+        dice = find_measurement(of_class, "dice")
         source = dice.threshold_source if dice else None
-        cells = [find(of_class, metric, threshold_source=source) for metric in MAIN_METRICS]
+        cells = [find_measurement(of_class, metric, threshold_source=source) for metric in MAIN_METRICS]
         if run == OBSERVER:  # a hard map cannot rank pixels
             cells = [m if m and METRICS[m.metric].uses_prediction else None for m in cells]
         elif dice is not None and dice.threshold is not None:

@@ -1,9 +1,9 @@
 import pytest
 
 from segkit.core.errors import RequestError
-from segkit.data.own_images import dataset_rows, listed_rows
 from segkit.data.phantom import write_dataset
 from segkit.data.readers import image_files
+from segkit.data.user_images import dataset_rows, listed_rows
 
 
 @pytest.fixture

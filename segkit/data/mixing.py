@@ -2,11 +2,11 @@
 
 from segkit.core.errors import ConfigError
 from segkit.data.sampling import Pool
-from segkit.data.settings import FeedSettings
+from segkit.data.settings import TrainingDataSettings
 
 
-def pools(
-    settings: FeedSettings, num_real: int, num_synthetic: int, synthetic_replaced: bool = False
+def build_pools(
+    settings: TrainingDataSettings, num_real: int, num_synthetic: int, synthetic_replaced: bool = False
 ) -> tuple[Pool, ...]:
     """Pools over real images 0 ... num_real - 1 followed by the synthetic ones.
 
@@ -45,7 +45,7 @@ def pools(
     return tuple(pool for pool in both if pool.per_epoch)
 
 
-def _synthetic_per_epoch(settings: FeedSettings, num_real: int, available: int) -> int:
+def _synthetic_per_epoch(settings: TrainingDataSettings, num_real: int, available: int) -> int:
     if settings.data == "real":
         return 0
     if settings.data == "synthetic":

@@ -12,13 +12,13 @@ from segkit.cli.pipeline import run_pipeline
 from segkit.cli.recipes import F, recipe_option, resolve, runs_option, settings_options
 
 
-def part_options(command: F) -> F:
+def alias_options(command: F) -> F:
     """`--recipe`, its settings, `--runs` and `--dry-run`."""
     dry_run = click.option("--dry-run", is_flag=True, help="Print what the recipe would run, and run nothing.")
     return recipe_option(settings_options(runs_option(dry_run(command))))
 
 
-def run_part(
+def run_upto(
     last: StageType[Any] | str,
     recipe: str,
     config: Path | None,
@@ -33,10 +33,10 @@ def run_part(
     run_pipeline(resolved, runs, name, dry_run)
 
 
-def _part(last: StageType[Any], summary: str) -> Callable[..., Any]:
-    @part_options
+def _alias(last: StageType[Any], summary: str) -> Callable[..., Any]:
+    @alias_options
     def run(**options: Any) -> None:
-        run_part(last, **options)
+        run_upto(last, **options)
 
     run.__doc__ = summary
     return run
@@ -44,16 +44,16 @@ def _part(last: StageType[Any], summary: str) -> Callable[..., Any]:
 
 @click.command()
 @click.option("--stage", metavar="NAME", help="The network; by default the recipe's first one, such as the teacher.")
-@part_options
+@alias_options
 def train(stage: str | None, **options: Any) -> None:
     """Train one network of a recipe, and whatever it needs."""
-    run_part(stage or stage_types.TRAIN, **options)
+    run_upto(stage or stage_types.TRAIN, **options)
 
 
-gan_train = click.command("train")(_part(stage_types.GAN, "Train the recipe's GAN on the training images."))
+gan_train = click.command("train")(_alias(stage_types.GAN, "Train the recipe's GAN on the training images."))
 pseudo_label = click.command("pseudo-label")(
-    _part(stage_types.PSEUDO_LABEL, "Label the synthetic fundi with the teacher.")
+    _alias(stage_types.PSEUDO_LABEL, "Label the synthetic fundi with the teacher.")
 )
 ensemble = click.command("ensemble")(
-    _part(stage_types.ENSEMBLE, "Combine the recipe's models; validation images choose the rule.")
+    _alias(stage_types.ENSEMBLE, "Combine the recipe's models; validation images choose the rule.")
 )

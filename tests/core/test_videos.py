@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.core import films
+from segkit.core import videos
 from segkit.core.errors import SegkitError
 
 
@@ -43,7 +43,7 @@ def read_back(path: Path) -> tuple[np.ndarray, float]:
     ("suffix", "error", "duration_ms"), [(".apng", 0, 50), (".gif", 4, 50), (".webp", 4, 50), (".mp4", 6, 50)]
 )
 def test_a_film_plays_as_it_was_drawn(tmp_path: Path, suffix: str, error: float, duration_ms: float) -> None:
-    films.write_film(tmp_path / f"film{suffix}", frames(), fps=20)
+    videos.write_video(tmp_path / f"film{suffix}", frames(), fps=20)
     found, duration = read_back(tmp_path / f"film{suffix}")
     assert found.shape == (12, 32, 32, 3)
     assert np.abs(found.astype(int) - np.stack(frames())).mean() <= error
@@ -52,13 +52,13 @@ def test_a_film_plays_as_it_was_drawn(tmp_path: Path, suffix: str, error: float,
 
 
 def test_what_stands_still_in_a_gif_does_not_flicker(tmp_path: Path) -> None:
-    films.write_film(tmp_path / "film.gif", frames(), fps=25)
+    videos.write_video(tmp_path / "film.gif", frames(), fps=25)
     found, _ = read_back(tmp_path / "film.gif")
     assert not np.diff(found[:, 16:].astype(int), axis=0).any()
 
 
 def test_a_small_bright_part_keeps_its_colour_in_a_gif(tmp_path: Path) -> None:
-    films.write_film(tmp_path / "film.gif", frames(count=4, edge=128), fps=25)
+    videos.write_video(tmp_path / "film.gif", frames(count=4, edge=128), fps=25)
     found, _ = read_back(tmp_path / "film.gif")
     assert np.abs(found[0, 10, 2].astype(int) - (250, 240, 90)).max() < 8
 
@@ -66,23 +66,23 @@ def test_a_small_bright_part_keeps_its_colour_in_a_gif(tmp_path: Path) -> None:
 def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
     for suffix in (".gif", ".webp", ".apng"):
         for name in ("a", "b"):
-            films.write_film(tmp_path / f"{name}{suffix}", frames(), fps=24)
+            videos.write_video(tmp_path / f"{name}{suffix}", frames(), fps=24)
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
 def test_a_film_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"known by \.avi; use one of \.gif, \.webp, \.apng, \.mp4"):
-        films.write_film(tmp_path / "film.avi", frames(), fps=24)
+        videos.write_video(tmp_path / "film.avi", frames(), fps=24)
     (tmp_path / "file").touch()
     with pytest.raises(SegkitError, match="cannot write"):
-        films.write_film(tmp_path / "file" / "film.gif", frames(), fps=24)
+        videos.write_video(tmp_path / "file" / "film.gif", frames(), fps=24)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_an_opencv_that_cannot_write_mp4_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *letters: 0)
     with pytest.raises(SegkitError, match=r"cannot write MP4 films; choose \.webp"):
-        films.write_film(tmp_path / "film.mp4", frames(), fps=24)
+        videos.write_video(tmp_path / "film.mp4", frames(), fps=24)
 
 
 def test_an_mp4_that_lost_frames_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,5 +107,5 @@ def test_an_mp4_that_lost_frames_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(cv2, "VideoWriter", Losing)
     with pytest.raises(SegkitError, match="only 7 of 12 frames"):
-        films.write_film(tmp_path / "film.mp4", frames(), fps=24)
+        videos.write_video(tmp_path / "film.mp4", frames(), fps=24)
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ _PALETTE_PIXELS = 100_000
 Frames = Sequence[npt.NDArray[np.uint8]]
 
 
-def write_film(path: Path, frames: Frames, fps: int) -> None:
+def write_video(path: Path, frames: Frames, fps: int) -> None:
     """Write frames, each uint8 (h, w, 3), as an endless film in the format of the path's suffix.
 
     APNG keeps every level; the others lose a few, but none makes what stands still flicker. A GIF counts time in

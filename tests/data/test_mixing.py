@@ -1,14 +1,14 @@
 import pytest
 
 from segkit.core.errors import ConfigError
-from segkit.data.feed import pools
+from segkit.data.mixing import build_pools
 from segkit.data.sampling import BatchSampler
-from segkit.data.settings import FeedSettings
+from segkit.data.settings import TrainingDataSettings
 
 
 def counts(num_real, given, replaced=False, **settings):
     """Real and synthetic images that an epoch draws, and how many different ones there are to draw."""
-    found = pools(FeedSettings(**settings), num_real, given, replaced)
+    found = build_pools(TrainingDataSettings(**settings), num_real, given, replaced)
     real = [pool for pool in found if max(pool.indices) < num_real]
     synthetic = [pool for pool in found if min(pool.indices) >= num_real]
     assert len(real) + len(synthetic) == len(found)
@@ -43,7 +43,7 @@ def test_mixed_data_cannot_hold_more_synthetic_images_than_there_are():
 
 
 def test_the_first_synthetic_images_are_used():
-    _, synthetic = pools(FeedSettings(data="mixed", num_synthetic=7), 12, 100)
+    _, synthetic = build_pools(TrainingDataSettings(data="mixed", num_synthetic=7), 12, 100)
     assert synthetic.indices == tuple(range(12, 19))
 
 
@@ -58,8 +58,8 @@ def test_the_first_synthetic_images_are_used():
     ],
 )
 def test_a_control_takes_as_many_steps_over_real_images_only(settings):
-    student = pools(FeedSettings(**settings), 8, 30)
-    (control,) = pools(FeedSettings(**settings), 8, 30, synthetic_replaced=True)
+    student = build_pools(TrainingDataSettings(**settings), 8, 30)
+    (control,) = build_pools(TrainingDataSettings(**settings), 8, 30, synthetic_replaced=True)
     assert control.indices == tuple(range(8))
     lengths = {len(BatchSampler(found, 3, seed=0)) for found in (student, (control,))}
     assert len(lengths) == 1
@@ -87,9 +87,9 @@ def test_the_length_of_an_epoch_can_be_set_and_keeps_the_mixture():
 )
 def test_images_that_are_not_there_are_asked_for(num_real, given, settings, message):
     with pytest.raises(ConfigError, match=message):
-        pools(FeedSettings(**settings), num_real, given)
+        build_pools(TrainingDataSettings(**settings), num_real, given)
 
 
 def test_a_control_without_real_images_is_refused():
     with pytest.raises(ConfigError, match="needs real training images"):
-        pools(FeedSettings(data="synthetic", num_synthetic=3), 0, 3, synthetic_replaced=True)
+        build_pools(TrainingDataSettings(data="synthetic", num_synthetic=3), 0, 3, synthetic_replaced=True)
