@@ -67,11 +67,21 @@ def plan(
         stage = replace(stage, runtime=runtime, tags=tags)
         fingerprint = stage.fingerprint({key: fingerprints[name] for key, name in stage.inputs.items()})
         fingerprints[stage.name] = fingerprint
-        folder = (runs / f"{stage.name}-{fingerprint[:12]}").resolve()
+        folder = _folder(runs, stage.name, fingerprint)
         inputs = {key: planned[name].folder for key, name in stage.inputs.items()}
         planned[stage.name] = Planned(stage, fingerprint, folder, inputs)
     group = _group(graph, next(iter(planned.values())).fingerprint, recipe)
     return [replace(item, stage=replace(item.stage, group=group)) for item in planned.values()]
+
+
+def _folder(runs: Path, name: str, fingerprint: str) -> Path:
+    """The stage's folder, or that of a finished stage of the same fingerprint under another name."""
+    own = runs / f"{name}-{fingerprint[:12]}"
+    if not own.exists():
+        for other in sorted(runs.glob(f"*-{fingerprint[:12]}")):
+            if (read_done(other) or {}).get("fingerprint") == fingerprint:
+                return other.resolve()
+    return own.resolve()
 
 
 def _group(graph: Graph, data: str, recipe: str) -> str:

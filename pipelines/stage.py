@@ -82,7 +82,7 @@ class Stage(Generic[S]):
     """What the tracker can filter by."""
 
     def fingerprint(self, inputs: Mapping[str, str]) -> str:
-        """Identity of the result: sha256 over everything that can change it.
+        """Identity of the result: sha256 over everything that can change it, which the stage's name cannot.
 
         Args:
             inputs: fingerprints of the stages it reads, by input name.
@@ -92,7 +92,9 @@ class Stage(Generic[S]):
         """
         settings = self.type.fingerprint_fields(self.settings)
         digests = self.type.external_digests(self.settings)
-        return sha256_json([self.name, self.type.version, settings, self.runtime.identity(), digests, dict(inputs)])
+        return sha256_json(
+            [self.type.name, self.type.version, settings, self.runtime.identity(), digests, dict(inputs)]
+        )
 
     def to_yaml(self, fingerprint: str) -> str:
         """The stage file that `segkit stage` reads; the fingerprint identifies the folder it lies in."""

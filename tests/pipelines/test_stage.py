@@ -103,13 +103,13 @@ CUTTING: AnyStage = Stage("cutting", CUT, Cut(), {"log": "tree"})
 @pytest.mark.parametrize(
     "other",
     [
-        replace(CUTTING, name="carving"),
+        replace(CUTTING, type=replace(CUT, name="carve")),
         replace(CUTTING, type=replace(CUT, version=2)),
         replace(CUTTING, type=replace(CUT, external_digests=lambda _: {"wood": "ac"})),
         replace(CUTTING, settings=Cut(depth=2)),
         replace(CUTTING, runtime=RuntimeSettings(seed=1)),
     ],
-    ids=["name", "version", "external digest", "setting", "seed"],
+    ids=["type", "version", "external digest", "setting", "seed"],
 )
 def test_everything_that_can_change_a_result_is_part_of_its_fingerprint(other: AnyStage) -> None:
     assert CUTTING.fingerprint({"log": "cd"}) != other.fingerprint({"log": "cd"})
@@ -117,7 +117,7 @@ def test_everything_that_can_change_a_result_is_part_of_its_fingerprint(other: A
 
 
 def test_a_fingerprint_is_a_sha256_over_canonical_json() -> None:
-    parts = ["cutting", 1, {"depth": 1}, {"seed": 0, "precision": "auto", "deterministic": False}, {"wood": "ab"}]
+    parts = ["cut", 1, {"depth": 1}, {"seed": 0, "precision": "auto", "deterministic": False}, {"wood": "ab"}]
     text = json.dumps([*parts, {"a": "1", "log": "cd"}], sort_keys=True, separators=(",", ":"))
     assert CUTTING.fingerprint({"log": "cd", "a": "1"}) == hashlib.sha256(text.encode()).hexdigest()
 
@@ -125,11 +125,12 @@ def test_a_fingerprint_is_a_sha256_over_canonical_json() -> None:
 @pytest.mark.parametrize(
     "other",
     [
+        replace(CUTTING, name="carving"),
         replace(CUTTING, settings=Cut(tool="saw")),
         replace(CUTTING, runtime=RuntimeSettings(devices=2)),
         replace(CUTTING, group="a run", tags=("drive",), after=("lunch",)),
     ],
-    ids=["setting", "devices", "tracker"],
+    ids=["name", "setting", "devices", "tracker"],
 )
 def test_nothing_else_is_part_of_a_fingerprint(other: AnyStage) -> None:
     assert CUTTING.fingerprint({"log": "cd"}) == other.fingerprint({"log": "cd"})
