@@ -229,6 +229,8 @@ class Roles(Settings):
     """Stages that train with the treatment that the recipe tests."""
     controls: dict[str, str] = Field(default_factory=dict)
     """The control of each treated model, trained alike without the treatment. Their difference gives the verdict."""
+    compared: tuple[str, ...] = ()
+    """Stages whose models are tested against the baseline one by one, with Holm's correction for their number."""
     ensemble: str | None = None
     """The stage that combines several models."""
     treatment: str = "synthetic images"

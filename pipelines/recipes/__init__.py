@@ -8,6 +8,7 @@ from pipelines.recipes.base import Recipe
 MODULES = (
     "synthetic_aug",  # the first one is what commands use without --recipe
     "train",
+    "compare_models",
 )
 
 _LOADED: list[Recipe[Any]] = [import_module(f"{__name__}.{module}").RECIPE for module in MODULES]

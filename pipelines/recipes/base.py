@@ -9,7 +9,7 @@ from pipelines.stage import AnyStage, Stage
 from pipelines.stage_types import REPORT, GraphNode, ReportRequest, ReportSettings, Roles
 from segkit.core.config import Settings
 from segkit.data.settings import DataSettings
-from segkit.tasks.settings import RuntimeSettings
+from segkit.tasks.settings import RuntimeSettings, TrainSettings
 
 
 class RecipeSettings(Settings):
@@ -32,6 +32,12 @@ class Recipe(Generic[R]):
     settings: type[R]
     build: Callable[[R], Graph]
     """The stages that the settings ask for; raises `ConfigError` where they do not fit together."""
+
+
+def real_images_only(training: TrainSettings, section: str) -> None:
+    """Raise ValueError if a phase draws synthetic images, which the recipe does not make."""
+    if any(phase.data != "real" for phase in training.phases):
+        raise ValueError(f"the recipe makes no synthetic images; set data: real in the phases of {section}")
 
 
 def same_names(stages: Iterable[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from pydantic import model_validator
 
 from pipelines.graph import Graph
-from pipelines.recipes.base import Recipe, RecipeSettings, report_stage
+from pipelines.recipes.base import Recipe, RecipeSettings, real_images_only, report_stage
 from pipelines.stage import AnyStage, Stage
 from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings, ReportSettings, Roles
 from segkit.tasks.settings import TrainSettings
@@ -18,8 +18,7 @@ class TrainRecipeSettings(RecipeSettings):
 
     @model_validator(mode="after")
     def _real_images_only(self) -> "TrainRecipeSettings":
-        if any(phase.data != "real" for phase in self.model.phases):
-            raise ValueError("the recipe makes no synthetic images; set data: real in the model's phases")
+        real_images_only(self.model, "model")
         return self
 
 

@@ -88,7 +88,7 @@ def run_styles(roles: Roles) -> dict[str, LineStyle]:
     if roles.ensemble is not None:
         styles[roles.ensemble] = LineStyle(NUM_COLOURS - 1, wide=True)
     controls: dict[str, LineStyle] = {}
-    for number, treated in enumerate(roles.treated):
+    for number, treated in enumerate((*roles.treated, *roles.compared)):
         cycle, colour = divmod(number, NUM_COLOURS - 2)  # two are the baseline's and the ensemble's
         styles[treated] = LineStyle(1 + colour, 2 * (cycle % 2))
         if treated in roles.controls:

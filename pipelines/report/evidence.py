@@ -7,8 +7,9 @@ from typing import Any
 
 from pipelines.fidelity import files
 from pipelines.fidelity.assess import SAMPLES
-from pipelines.report import comparisons, verdict
+from pipelines.report import comparisons, model_table, verdict
 from pipelines.report.comparisons import Paired, Run
+from pipelines.report.model_table import ModelRow
 from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.results.measurements import OBSERVER, SCORED, read_measurements
 from pipelines.stage_types import ReportRequest, Roles
@@ -50,6 +51,8 @@ class Evidence:
     verdict: Verdict
     seed: int
     """Of the pipeline run."""
+    model_rows: list[ModelRow]
+    """The baseline and the models compared with it; empty in a recipe that compares none."""
 
     @property
     def roles(self) -> Roles:
@@ -93,7 +96,15 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     decided = _decide(request.roles, basis, measured, paired, runs, {row.origin for row in manifest.rows}, seed)
     measured_gans = [name for name, stage in stages.items() if stage.type == "fidelity" and name in inputs]
     decided = replace(decided, caveats=(*_copy_caveats(measured_gans, inputs), *decided.caveats))
-    return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided, seed)
+    rows: list[ModelRow] = []
+    if request.roles.compared and basis is not None:
+        tests = model_table.paired_tests(request.roles, basis.split, paired, runs, seed)
+        names = [request.roles.baseline, *request.roles.compared]
+        records = {name: stages[name].record for name in names}
+        rows = model_table.model_rows(names, records, measured[basis.split], tests, manifest.classes.num_channels)
+        phantoms = any(row.origin == "phantom" for row in manifest.rows)
+        decided = replace(decided, headline=model_table.headline(rows, basis, phantoms))
+    return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided, seed, rows)
 
 
 def _record(folder: Path | None) -> Mapping[str, Any]:
@@ -106,8 +117,8 @@ def _size(part: Manifest) -> SplitSize:
 
 
 def _pairs(roles: Roles) -> list[tuple[str, str]]:
-    """Treated models and their controls, then both treated models and the ensemble against the baseline."""
-    others = [*roles.controls, *([roles.ensemble] if roles.ensemble else [])]
+    """Treated models and their controls, then all that are compared with the baseline."""
+    others = [*roles.controls, *roles.compared, *([roles.ensemble] if roles.ensemble else [])]
     return [*roles.controls.items(), *((name, roles.baseline) for name in others)]
 
 

@@ -17,6 +17,7 @@ from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import signed
 
 SECTIONS = {
+    "models": "Networks",
     "results": "Results",
     "training": "Training",
     "gan": "Synthetic images",

@@ -1,14 +1,15 @@
 """`report`: one self-contained HTML file with the verdict, and what it rests on as JSON."""
 
-from pipelines.report import comparisons, evidence, page, verdict
+from pipelines.report import comparisons, evidence, model_table, page, verdict
 from pipelines.results.final_numbers import of_verdict
 from pipelines.stage_types import ReportRequest
 from pipelines.worker import Context
 from segkit.core.files import write_json, write_text
+from segkit.metrics.tables import MAX_WIDTH, render
 
 
 def run(context: Context[ReportRequest]) -> None:
-    """Write `report.html`, `verdict.json` and `comparisons.json`."""
+    """Write `report.html`, `verdict.json`, `comparisons.json` and, of a comparison of networks, `models.json`."""
     if not context.first_rank:
         return
     gathered = evidence.gather(context.settings, context.inputs, context.runtime.seed)
@@ -17,4 +18,8 @@ def run(context: Context[ReportRequest]) -> None:
     write_json(context.out / "verdict.json", decided)
     write_text(context.out / "report.html", page.render(gathered))
     context.tracker.summary(of_verdict(decided))
+    if gathered.model_rows:
+        assert gathered.verdict.basis is not None
+        write_json(context.out / "models.json", model_table.as_json(gathered.model_rows, gathered.verdict.basis))
+        print(render(model_table.table(gathered.model_rows, gathered.verdict.basis), MAX_WIDTH))
     print(gathered.verdict.headline)

@@ -139,6 +139,18 @@ def paired_bootstrap(
     return PairedDifference(difference, *_percentiles(differences, level), n, num_groups, share)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p corrected for the number of tests (Holm 1979): below 0.05 with at most 5 % chance of any false claim.
+
+    The smallest of m values is multiplied by m, the next by m - 1, and so on; none falls below a smaller one's.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = largest
+    return corrected
+
+
 def _percentiles(values: FloatArray, level: float) -> Interval:
     known = values[np.isfinite(values)]
     if known.size == 0:

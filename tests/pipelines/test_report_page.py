@@ -21,10 +21,10 @@ from tests.pipelines.report_runs import Made, make, make_single
 
 SECTIONS = list(page.SECTIONS)
 ABSENT = {
-    "labelled": set[str](),
-    "official": {"training"},  # it has no curves
-    "bare": {"pictures"},  # none are requested
-    "single": {"gan", "fidelity"},
+    "labelled": {"models"},  # it compares no networks
+    "official": {"models", "training"},  # it has no curves
+    "bare": {"models", "pictures"},  # none are requested
+    "single": {"models", "gan", "fidelity"},
 }
 """Sections without content, by run."""
 

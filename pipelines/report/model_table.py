@@ -1,0 +1,198 @@
+"""The table of a comparison of networks: what each costs, how it scores, and its paired test against the baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.report import comparisons
+from pipelines.report.comparisons import Paired, Run
+from pipelines.report.verdict import LEVEL, PHANTOM_NOTE, Basis, Outcome, can_decide, has_interval, signed
+from pipelines.stage_types import Roles
+from segkit.core.wording import counted
+from segkit.metrics.measure import Comparison, Measurement, find_measurement, to_json
+from segkit.metrics.significance import holm
+from segkit.metrics.tables import HEADINGS, Table, cell
+from segkit.models import cost
+from segkit.tasks.settings import TrainSettings
+
+METRICS = ("dice", "auroc", "mcc", "cldice", "mean_iou")
+"""Columns of the table, where measured."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A model against the baseline in pooled Dice."""
+
+    comparison: Comparison
+    """Model minus baseline, with the 95 % interval of a paired bootstrap."""
+    p: float
+    """Of the sign-flip test."""
+    corrected_p: float
+    """After Holm's correction for the number of models."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """`helped` and `worse` need the interval on one side of zero and a corrected p of at most 0.05."""
+        if not can_decide(self.comparison.num_groups):
+            return "too-few-images"
+        if self.corrected_p <= LEVEL and self.comparison.low > 0:
+            return "helped"
+        if self.corrected_p <= LEVEL and self.comparison.high < 0:
+            return "worse"
+        return "no-evidence"
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A row of the table."""
+
+    name: str
+    network: str
+    num_parameters: int
+    multiply_adds: int
+    """For an image of 512 x 512 pixels."""
+    seconds: float | None
+    """Training time of the process that finished it."""
+    scores: Mapping[str, Measurement]
+    """By metric, pooled inside the field of view, at the model's own threshold."""
+    tested: Tested | None
+    """None for the baseline."""
+
+
+def paired_tests(
+    roles: Roles, split: str, paired: Sequence[Paired], runs: Mapping[str, Run], seed: int
+) -> dict[str, Tested]:
+    """The test of each compared model against the baseline on one split, by name.
+
+    Args:
+        roles: of the recipe.
+        split: the images.
+        paired: the bootstrap comparisons.
+        runs: scores on this split.
+        seed: of the sign flips, where there are too many to try all.
+    """
+    differences = {
+        name: comparison
+        for name in roles.compared
+        if (comparison := comparisons.main_comparison(paired, split, name, roles.baseline)) is not None
+    }
+    p_values = [comparisons.sign_flip_p(runs[name], runs[roles.baseline], seed) for name in differences]
+    return {
+        name: Tested(difference, p, corrected)
+        for (name, difference), p, corrected in zip(differences.items(), p_values, holm(p_values), strict=True)
+    }
+
+
+def model_rows(
+    names: Sequence[str],
+    records: Mapping[str, Mapping[str, Any]],
+    measured: Mapping[str, Sequence[Measurement]],
+    tests: Mapping[str, Tested],
+    num_classes: int,
+) -> list[ModelRow]:
+    """The rows of the models, in their order.
+
+    Args:
+        names: of the models, the baseline first.
+        records: `done.json` of each training.
+        measured: measurements of each model on one split.
+        tests: by model, without the baseline.
+        num_classes: channels of the networks' logits.
+    """
+    rows = []
+    for name in names:
+        settings = TrainSettings.model_validate(records[name]["settings"]).model
+        scores = {
+            metric: score for metric in METRICS if (score := find_measurement(measured[name], metric)) is not None
+        }
+        parameters, multiply_adds = cost.of_network(settings, num_classes)
+        rows.append(
+            ModelRow(
+                name,
+                settings.name,
+                parameters,
+                multiply_adds,
+                records[name].get("seconds"),
+                scores,
+                tests.get(name),
+            )
+        )
+    return rows
+
+
+def headline(rows: Sequence[ModelRow], basis: Basis, phantoms: bool) -> str:
+    """The best model by Dice, and how many models differ from the baseline."""
+    best = max(rows, key=lambda row: row.scores["dice"].value)
+    score = best.scores["dice"]
+    interval = f" [{score.low:.4f}, {score.high:.4f}]" if has_interval(score) else ""
+    outcomes = [row.tested.outcome for row in rows if row.tested is not None]
+    better, worse = outcomes.count("helped"), outcomes.count("worse")
+    return (
+        f"{best.name} has the highest Dice of {counted(len(rows), 'model')}: {score.value:.4f}{interval}. Against "
+        f"{rows[0].name}, {better} better, {worse} worse, {len(outcomes) - better - worse} undecided "
+        f"(n = {basis.n} {basis.noun})." + PHANTOM_NOTE * phantoms
+    )
+
+
+def table(rows: Sequence[ModelRow], basis: Basis) -> Table:
+    """The table as text for a terminal."""
+    metrics = [metric for metric in METRICS if any(metric in row.scores for row in rows)]
+    columns = (
+        *("Model", "Parameters", "Multiply-adds", "Training"),
+        *(HEADINGS[metric] for metric in metrics),
+        *("Dice difference", "p", "p (Holm)"),
+    )
+    heading = (
+        f"{basis.n} {basis.noun}, region fov, pooled, each at its own threshold; differences from {rows[0].name}, "
+        f"paired bootstrap and sign-flip test; multiply-adds at {cost.SIDE} x {cost.SIDE}"
+    )
+    return Table(heading, columns, [_cells(row, metrics) for row in rows])
+
+
+def _cells(row: ModelRow, metrics: Sequence[str]) -> dict[str, str]:
+    cells = {
+        "Model": row.name,
+        "Parameters": f"{row.num_parameters:,}",
+        "Multiply-adds": f"{row.multiply_adds / 1e9:.2f} G",
+        "Training": "" if row.seconds is None else f"{row.seconds:.0f} s",
+        **{HEADINGS[metric]: cell(row.scores[metric]) if metric in row.scores else "" for metric in metrics},
+        **dict.fromkeys(("Dice difference", "p", "p (Holm)"), ""),
+    }
+    if row.tested is None:
+        return cells | {"Dice difference": "baseline"}
+    difference = row.tested.comparison
+    interval = f" [{signed(difference.low)}, {signed(difference.high)}]" if has_interval(difference) else ""
+    return cells | {
+        "Dice difference": signed(difference.difference) + interval,
+        "p": f"{row.tested.p:.2g}",
+        "p (Holm)": f"{row.tested.corrected_p:.2g}",
+    }
+
+
+def as_json(rows: Sequence[ModelRow], basis: Basis) -> dict[str, Any]:
+    """The table as plain values."""
+    return {
+        "split": basis.split,
+        "n": basis.n,
+        "num_groups": basis.num_groups,
+        "baseline": rows[0].name,
+        "multiply_adds_side": cost.SIDE,
+        "models": [
+            {
+                "name": row.name,
+                "network": row.network,
+                "num_parameters": row.num_parameters,
+                "multiply_adds": row.multiply_adds,
+                "seconds": row.seconds,
+                "scores": {metric: to_json(score) for metric, score in row.scores.items()},
+                "against_baseline": row.tested
+                and {
+                    **to_json(row.tested.comparison),
+                    "outcome": row.tested.outcome,
+                    "p": row.tested.p,
+                    "corrected_p": row.tested.corrected_p,
+                },
+            }
+            for row in rows
+        ],
+    }
