@@ -63,6 +63,8 @@ class SyntheticAugSettings(RecipeSettings):
     def _names_fit(self) -> "SyntheticAugSettings":
         if any(phase.data != "real" for phase in self.teacher.phases):
             raise ValueError("the teacher trains on real images only; set data: real in its phases")
+        if self.data.num_folds is None and self.data.num_val == 0:
+            raise ValueError("the ensemble's rule is chosen on validation images; set data.num_val to at least 1")
         unknown = set(self.ensemble.members) - {"teacher", *self.students}
         if unknown:
             known = ", ".join(["teacher", *self.students])

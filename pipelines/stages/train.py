@@ -1,5 +1,6 @@
 """`train`: a segmentation network, phase after phase; teacher, students and controls alike."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
@@ -7,12 +8,14 @@ import torch
 
 from pipelines.stages.predictions import cut_text, predict, scored
 from pipelines.worker import Context
+from segkit.core.classes import Classes
+from segkit.core.errors import ConfigError
 from segkit.core.files import atomic_path, sha256_file
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.seeding import derive_seed
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.metrics.measure import pooled_value
-from segkit.metrics.score import ARGMAX, choose_cut
+from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut
 from segkit.models import build_model
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.resuming import fit, read_weights
@@ -27,6 +30,8 @@ Weights = dict[str, torch.Tensor]
 def run(context: Context[TrainSettings]) -> None:
     """Write `model.json` and `model.safetensors`, and a CSV of curves for each phase."""
     settings = context.settings
+    if settings.keep == "best" and not read_manifest(context.inputs["data"]).split("val").labelled().rows:
+        raise ConfigError("there is no labelled validation image; raise data.num_val, or set keep: last for the model")
     weights: Weights | None = None
     for number, phase in enumerate(settings.phases):
         start = weights if phase.init_from == "previous" else None
@@ -61,6 +66,7 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
         callbacks=[best, curves, last_checkpoint(checkpoint_dir)],
         max_epochs=phase.epochs,
         check_val_every_n_epoch=min(phase.val_interval_epochs, phase.epochs),
+        limit_val_batches=1.0 if data.val_rows else 0,
     )
     fit(trainer, task, data, checkpoint_dir / "last.ckpt")
     trainer.strategy.barrier()
@@ -91,7 +97,7 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     settings = context.settings
     folder: Path = context.work / "model"
     data = read_manifest(context.inputs["data"])
-    val = data.split("val")
+    val = data.split("val").labelled()
     if context.first_rank:
         save_network(folder, weights, settings.model, settings.geometry, classes=data.classes)
     probs_dir = context.work / "val"
@@ -99,16 +105,15 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     if not context.first_rank:
         return
     scores = scored(val, probs_dir)
-    cut, source = choose_cut(scores)
-    val_dice = pooled_value(scores, "dice", cut)
-    threshold = 0.5 if cut == ARGMAX else cut
+    cut, source = _cut(settings, scores, data.classes)
+    val_dice = pooled_value(scores, "dice", cut) if scores else None
     name = context.name
     save_network(
         context.out,
         weights,
         settings.model,
         settings.geometry,
-        threshold,
+        0.5 if cut == ARGMAX else cut,
         source,
         val_dice,
         data.classes,
@@ -116,8 +121,19 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
         images=image_digests(data),
     )
     load_predictor(context.out)  # what was written can be read
-    context.tracker.summary({"val/best-dice": val_dice, "threshold": threshold})
-    print(f"{name}: validation Dice {val_dice:.4f} inside the region, {cut_text(cut)}")
+    numbers = {} if val_dice is None else {"val/best-dice": val_dice}
+    context.tracker.summary({**numbers, "threshold": 0.5 if cut == ARGMAX else cut})
+    scored_as = "no validation images" if val_dice is None else f"validation Dice {val_dice:.4f} inside the region"
+    print(f"{name}: {scored_as}, {cut_text(cut)}")
+
+
+def _cut(settings: TrainSettings, scores: Sequence[ImageScore], classes: Classes) -> tuple[Cut, str]:
+    """Where the model's probabilities are cut, and the source of that choice."""
+    if classes.kind == "multiclass":
+        return ARGMAX, ARGMAX
+    if settings.threshold is not None:
+        return settings.threshold, "given"
+    return choose_cut(scores) if scores else (0.5, "fixed-0.5")
 
 
 def image_digests(data: Manifest) -> dict[str, list[str]]:

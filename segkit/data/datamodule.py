@@ -180,8 +180,6 @@ class SegmentationDataModule(L.LightningDataModule):
                 f"the pseudo-labels are of {', '.join(synthetic.classes.names)}, the labels of "
                 f"{', '.join(real.classes.names)}; predict them with a model that was trained on the same classes"
             )
-        if not self.val_rows:
-            raise ConfigError("there is no labelled validation image; raise data.num_val")
         if settings.crop_size is not None and settings.crop_size % stride:
             raise ConfigError(f"crop_size {settings.crop_size} is not a multiple of the network's stride {stride}")
 

@@ -35,9 +35,9 @@ class DataSettings(Settings):
     """Regular expression whose one capture group finds the patient in each image's name, as in `^(p[0-9]+)_`. Images of
     a patient are never divided by a split. By default `groups.csv` in the data set's folder counts (columns `image` and
     `group`), then CHASE_DB1's names (both eyes of a child), and otherwise each image is its own patient."""
-    num_val: int = Field(4, ge=1)
+    num_val: int = Field(4, ge=0)
     """Training images set aside to choose checkpoint, threshold and ensemble rule; their scores are optimistic. Whole
-    patients are taken until there are at least this many images."""
+    patients are taken until there are at least this many images. With 0, models need `keep: last`."""
     num_holdout: int = Field(4, ge=0)
     """Training images set aside for scoring only, whole patients again. With unlabelled test images these are the only
     unbiased labels."""

@@ -40,10 +40,10 @@ def last_checkpoint(folder: Path, every_n_epochs: int = 1) -> ModelCheckpoint:
 
 
 class BestWeights(Callback):
-    """Remembers the network with the best validation score, and ends training when none better comes.
+    """Keeps the weights with the best validation score, or the last ones, and stops training without improvement.
 
-    It sees to it that the last epoch is validated, whatever the interval; a score that is not a number never wins. It
-    lives inside the checkpoint, so that a resumed run chooses among the same candidates.
+    The last epoch is always validated; a score that is nan never wins. The state is part of the checkpoint, so that a
+    resumed run chooses among the same candidates.
     """
 
     def __init__(
@@ -57,13 +57,16 @@ class BestWeights(Callback):
         self.weights: dict[str, torch.Tensor] = {}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or self.keep == "last":
             return
         score = float(trainer.callback_metrics[self.monitor])
-        if score > self.score or self.keep == "last" or not self.weights:
-            self.score, self.epoch = -math.inf if math.isnan(score) else score, trainer.current_epoch
-            state = pl_module.best_model.state_dict()
-            self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+        if score > self.score or not self.weights:
+            self._keep(trainer, pl_module, -math.inf if math.isnan(score) else score)
+
+    def _keep(self, trainer: L.Trainer, pl_module: Any, score: float) -> None:
+        self.score, self.epoch = score, trainer.current_epoch
+        state = pl_module.best_model.state_dict()
+        self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.max_epochs == trainer.current_epoch + 1:
@@ -72,6 +75,8 @@ class BestWeights(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self.patience_epochs is not None and self.exhausted(trainer.current_epoch):
             trainer.should_stop = True
+        if self.keep == "last" and trainer.max_epochs == trainer.current_epoch + 1:
+            self._keep(trainer, pl_module, -math.inf)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         # A run killed just after its last epoch must not train another one.

@@ -100,13 +100,22 @@ class TrainSettings(Settings):
     monitor: Literal["val/dice", "val/auroc", "val/auprc", "val/mcc"] = "val/dice"
     """The validation metric that chooses the weights to keep."""
     keep: Literal["best", "last"] = "best"
-    """Keep the weights with the best validation score, or those after the last epoch, which validation images do not
-    choose."""
+    """Keep the weights with the best validation score, or those after the last epoch; the latter needs no validation
+    images (`data.num_val: 0`)."""
+    threshold: float | None = Field(None, ge=0, le=1)
+    """Threshold of a binary model, for example from out-of-fold predictions. By default the one with the best Dice on
+    the validation images, or 0.5 without any."""
     phases: Annotated[tuple[PhaseSettings, ...], Field(min_length=1)] = (PhaseSettings(),)
     seed_offset: int = Field(0, ge=0)
     """Added to the run's seed, to train the same network again."""
     synthetic_replaced: bool = False
     """Draw real images in place of synthetic ones, as many and as often: the control of what synthetic images bring."""
+
+    @model_validator(mode="after")
+    def _early_stop_needs_scores(self) -> "TrainSettings":
+        if self.keep == "last" and any(phase.early_stop_epochs is not None for phase in self.phases):
+            raise ValueError("early_stop_epochs goes with keep: best; keep: last trains all epochs")
+        return self
 
 
 class InferenceSettings(Settings):

@@ -196,11 +196,6 @@ def test_a_crop_that_does_not_fit_the_network_is_refused(real):
         module(real, crop_size=20)
 
 
-def test_without_validation_images_there_is_nothing_to_choose_by(real):
-    with pytest.raises(ConfigError, match="no labelled validation image"):
-        module(real.split("train"))
-
-
 def test_without_a_mask_the_fov_is_estimated(tmp_path):
     row = make_row(tmp_path, 40)
     lit = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)

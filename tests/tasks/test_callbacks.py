@@ -81,7 +81,10 @@ def test_the_weights_of_the_best_epoch_are_kept(scores, epoch):
 def test_the_last_weights_are_kept_where_the_settings_say_so():
     last = BestWeights("val/dice", keep="last")
     for epoch, score in enumerate([0.9, math.nan, 0.2]):
-        last.on_validation_end(trainer_at(epoch, score), task_with(float(epoch)))
+        trainer, task = trainer_at(epoch, score), task_with(float(epoch))
+        trainer.max_epochs = 3
+        last.on_validation_end(trainer, task)
+        last.on_train_epoch_end(trainer, task)
     assert last.weights["weight"].item() == 2
     assert last.epoch == 2
 
