@@ -3,6 +3,9 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segkit.models.settings import Attention
 
 
 class SpatialAttention(nn.Module):
@@ -17,3 +20,62 @@ class SpatialAttention(nn.Module):
         pooled = torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], 1)
         gate: Tensor = self.conv(pooled).sigmoid()
         return features * gate
+
+
+class CrossScaleAttention(nn.Module):
+    """Weighs each position of a skip connection by the channel means of itself and of the upsampled map (Guo 2025)."""
+
+    def __init__(self, kernel_size: int = 7) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, skip: Float[Tensor, "n c h w"], up: Float[Tensor, "n d h w"]) -> Float[Tensor, "n c h w"]:
+        means = torch.cat([skip.mean(1, keepdim=True), up.mean(1, keepdim=True)], 1)
+        gate: Tensor = self.conv(means).sigmoid()
+        return skip * gate
+
+
+class AdditiveGate(nn.Module):
+    """The attention gate of Attention U-Net (Oktay 2018, Eq. 1 and 2, Fig. 2).
+
+    The skip connection, reduced to the grid of the coarser map, and the coarser map itself are projected to a common
+    number of channels and added. ReLU, a 1x1 convolution, and a sigmoid make one weight per position, which is
+    interpolated to the grid of the skip connection.
+    """
+
+    def __init__(self, skip_channels: int, coarse_channels: int) -> None:
+        super().__init__()
+        inner = max(1, skip_channels // 2)
+        self.skip = nn.Conv2d(skip_channels, inner, 2, stride=2, bias=False)
+        self.coarse = nn.Conv2d(coarse_channels, inner, 1)
+        self.psi = nn.Conv2d(inner, 1, 1)
+
+    def forward(self, skip: Float[Tensor, "n c h w"], coarse: Float[Tensor, "n d h2 w2"]) -> Float[Tensor, "n c h w"]:
+        weight = self.psi((self.skip(skip) + self.coarse(coarse)).relu()).sigmoid()
+        return skip * F.interpolate(weight, skip.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class PointwiseGate(nn.Module):
+    """Weighs each position of a skip connection by the sigmoid of a 1x1 convolution of the skip connection itself."""
+
+    def __init__(self, skip_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(skip_channels, 1, 1)
+
+    def forward(self, skip: Float[Tensor, "n c h w"], coarse: Float[Tensor, "n d h2 w2"]) -> Float[Tensor, "n c h w"]:
+        gate: Tensor = self.conv(skip).sigmoid()
+        return skip * gate
+
+
+class OpenGate(nn.Module):
+    """Passes a skip connection on as it is."""
+
+    def forward(self, skip: Float[Tensor, "n c h w"], coarse: Float[Tensor, "n d h2 w2"]) -> Float[Tensor, "n c h w"]:
+        return skip
+
+
+def attention_gate(kind: Attention, skip_channels: int, coarse_channels: int) -> nn.Module:
+    """A gate, called with a skip connection (n, c, h, w) and the next coarser map (n, d, h/2, w/2)."""
+    if kind == "additive":
+        return AdditiveGate(skip_channels, coarse_channels)
+    return PointwiseGate(skip_channels) if kind == "pointwise" else OpenGate()

@@ -37,8 +37,9 @@ def keep_mask(
 
     Two ways to the same distribution. On a CPU seeds are rare enough that listing their blocks costs a fifth of
     touching every pixel; on a GPU the list's length would have to be waited for, so each pixel is drawn and dilated.
+    Blocks of one pixel are too many for a list.
     """
-    draw = _listed_blocks if like.device.type == "cpu" else _dilated
+    draw = _listed_blocks if like.device.type == "cpu" and block_size > 1 else _dilated
     return draw(like, drop_prob, block_size, seeds)
 
 
@@ -78,6 +79,8 @@ def _dilated(like: Tensor, drop_prob: float, block_size: int, seeds: Sequence[in
     generator = torch.Generator(like.device)
     for image, seed in zip(corners, seeds, strict=True):
         image.bernoulli_(prob, generator=generator.manual_seed(seed))  # seeding makes the host wait for nothing
+    if block_size == 1:
+        return 1 - corners
     grown = F.pad(corners, (block_size - 1,) * 4)
     # A square dilation is one along the rows and one along the columns.
     rows = F.max_pool2d(grown, (block_size, 1), stride=1)
@@ -85,7 +88,10 @@ def _dilated(like: Tensor, drop_prob: float, block_size: int, seeds: Sequence[in
 
 
 class DropBlock2d(nn.Module):
-    """Removes `block_size` squares with overall chance `drop_prob` while training; the identity otherwise."""
+    """Removes `block_size` squares with overall chance `drop_prob` while training; the identity otherwise.
+
+    With `block_size` 1 it is dropout (Srivastava 2014), up to the scale, which is that of the share actually kept.
+    """
 
     def __init__(self, drop_prob: float, block_size: int = 7) -> None:
         super().__init__()

@@ -1,10 +1,13 @@
 """From a network's logits to probabilities and predictions: the only place that does it."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Outputs(NamedTuple):
@@ -24,3 +27,11 @@ def probabilities(logits: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k h w"]:
     """Class probabilities in fp32: a sigmoid for one channel, a softmax over the channels for several."""
     logits = logits.float()
     return logits.sigmoid() if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
+
+
+def logits_of_mean(all_logits: Sequence[Float[Tensor, "n k h w"]]) -> Float[Tensor, "n k h w"]:
+    """Logits, in fp32, whose probabilities are the mean of the probabilities of several maps of logits."""
+    stacked = torch.stack([logits.float() for logits in all_logits])
+    if stacked.shape[2] == 1:
+        return F.logsigmoid(stacked).logsumexp(0) - F.logsigmoid(-stacked).logsumexp(0)
+    return stacked.log_softmax(2).logsumexp(0) - math.log(len(all_logits))

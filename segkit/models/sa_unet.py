@@ -1,6 +1,5 @@
 """SA-UNet: a small U-Net with DropBlock and spatial attention at the bottleneck (Guo 2021)."""
 
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -8,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segkit.models.attention import SpatialAttention
-from segkit.models.blocks import check_size, conv_unit, init_like_keras
+from segkit.models.blocks import check_size, conv_unit_of, double_conv, init_like_keras
 from segkit.models.settings import SAUNetSettings
 
 
@@ -19,21 +18,21 @@ class SAUNet(nn.Module):
     `settings.stride`.
     """
 
+    activation: type[nn.Module] = nn.ReLU
+
     def __init__(self, settings: SAUNetSettings, num_channels: int) -> None:
         super().__init__()
         self.settings = settings
-        unit = partial(conv_unit, drop_prob=settings.drop_prob, block_size=settings.drop_block_size, norm=settings.norm)
+        unit = conv_unit_of(settings, self.activation)
         *widths, bottom = settings.widths
-        self.encoder = nn.ModuleList(
-            nn.Sequential(unit(a, b), unit(b, b)) for a, b in pairwise((settings.image_channels, *widths))
-        )
+        self.encoder = nn.ModuleList(double_conv(unit, a, b) for a, b in pairwise((settings.image_channels, *widths)))
         self.pool = nn.MaxPool2d(2)
         self.bottleneck_in = unit(widths[-1], bottom)
         self.attention = SpatialAttention(settings.attention_size)
         self.bottleneck_out = unit(bottom, bottom)
         ascent = list(pairwise(reversed(settings.widths)))
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 3, stride=2, padding=1, output_padding=1) for a, b in ascent)
-        self.decoder = nn.ModuleList(nn.Sequential(unit(2 * b, b), unit(b, b)) for _, b in ascent)
+        self.decoder = nn.ModuleList(double_conv(unit, 2 * b, b) for _, b in ascent)
         self.head = nn.Conv2d(widths[0], num_channels, 1)
         self.apply(init_like_keras)
         nn.init.kaiming_normal_(self.attention.conv.weight)

@@ -60,10 +60,13 @@ class SegmentationTask(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         result = as_outputs(self.model(batch["image"].contiguous(memory_format=torch.channels_last)))
-        per_image = self.loss(result.logits, batch["target"], batch["pixel_weight"])
-        for auxiliary in result.auxiliary:
-            weight = self.settings.model.auxiliary_weight / len(result.auxiliary)
-            per_image = per_image + weight * self.loss(auxiliary, batch["target"], batch["pixel_weight"])
+        weights = self.settings.model.output_weights(len(result.auxiliary))
+        all_logits = (result.logits, *result.auxiliary)
+        first, *others = (
+            weight * self.loss(logits, batch["target"], batch["pixel_weight"])
+            for weight, logits in zip(weights, all_logits, strict=True)
+        )
+        per_image = sum(others, start=first)
         loss = (per_image * batch["weight"]).mean()
         num = len(per_image)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=num)

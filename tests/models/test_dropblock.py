@@ -180,3 +180,15 @@ def test_low_precision_masks_stay_masks():
     seen = DropBlock2d(0.2)(torch.ones(2, 8, 64, 64, dtype=torch.bfloat16))
     assert seen.dtype == torch.bfloat16
     assert seen.float().mean().item() == pytest.approx(1, abs=5e-3)
+
+
+def test_blocks_of_one_pixel_are_dropout():
+    torch.manual_seed(0)
+    features = torch.ones(4, 8, 50, 50)
+    dropped = DropBlock2d(0.3, block_size=1).train()(features)
+    share = (dropped == 0).double().mean().item()
+    assert share == pytest.approx(0.3, abs=5 * (0.3 * 0.7 / features.numel()) ** 0.5)
+    assert dropped.max().item() == pytest.approx(1 / 0.7, rel=0.02)
+    # neighbours are dropped independently
+    mask = (dropped == 0).double()
+    assert (mask[..., 1:] * mask[..., :-1]).mean().item() == pytest.approx(0.09, abs=0.005)

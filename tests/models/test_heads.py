@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from segkit.models.heads import Outputs, as_outputs, probabilities
+from segkit.models.heads import Outputs, as_outputs, logits_of_mean, probabilities
 from tests.reference import models_losses as reference
 
 
@@ -26,3 +26,17 @@ def test_a_network_may_return_auxiliary_logits_or_none():
     assert as_outputs(logits).logits is logits
     with_auxiliary = Outputs(logits, (further,))
     assert as_outputs(with_auxiliary) is with_auxiliary
+
+
+def test_the_logits_of_a_mean_give_the_mean_of_the_probabilities():
+    rng = np.random.default_rng(0)
+    for channels in (1, 4):
+        maps = [rng.normal(scale=6, size=(2, channels, 3, 5)) for _ in range(3)]
+        expected = np.mean([probabilities(torch.from_numpy(logits)).numpy() for logits in maps], axis=0)
+        mean = probabilities(logits_of_mean([torch.from_numpy(logits) for logits in maps]))
+        np.testing.assert_allclose(mean.numpy(), expected, atol=1e-6)
+
+
+def test_the_logits_of_a_mean_are_finite_where_probabilities_are_zero_and_one():
+    certain = torch.tensor([-500.0, 500.0]).reshape(1, 1, 1, 2)
+    assert torch.allclose(logits_of_mean([certain, certain]), certain)

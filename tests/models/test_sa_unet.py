@@ -3,8 +3,7 @@ import torch
 
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError, RequestError
-from segkit.models import MODELS, build_model
-from segkit.models.heads import as_outputs
+from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
 from tests.reference.models_blocks import num_parameters
 
@@ -111,12 +110,6 @@ def test_biases_start_at_zero_and_attention_as_in_the_original():
     kernels = torch.stack([network.attention.conv.weight for network in networks])
     # he-normal: variance 2 / fan-in of 2 x 7 x 7
     assert kernels.std().item() == pytest.approx((2 / 98) ** 0.5, rel=0.05)
-
-
-def test_every_model_in_the_table_can_be_built():
-    for settings in MODELS:
-        network = build_model(settings(widths=(4, 8)), num_channels=3)
-        assert as_outputs(network(torch.rand(1, 3, 16, 16))).logits.shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class TwoHeads(torch.nn.Module):
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4])
-def test_auxiliary_outputs_add_their_mean_loss_times_its_weight(phantoms, weight):
+def test_auxiliary_outputs_add_their_losses_times_their_weight(phantoms, weight):
     wanted = settings(model={"auxiliary_weight": weight})
     task = SegmentationTask(wanted, wanted.phases[0])
     task.model = TwoHeads(task.model)
@@ -72,7 +72,7 @@ def test_auxiliary_outputs_add_their_mean_loss_times_its_weight(phantoms, weight
         [models_losses.LOSSES["bce-dice"](logits[i] + shift, target[i], pixel_weight[i]) for i in range(2)]
         for shift in (0, 1, -2)
     )
-    per_image = [main[i] + weight * (first[i] + second[i]) / 2 for i in range(2)]
+    per_image = [main[i] + weight * (first[i] + second[i]) for i in range(2)]
     assert loss.item() == pytest.approx((0.5 * per_image[0] + 2.0 * per_image[1]) / 2, rel=1e-5)
     with torch.no_grad():
         assert torch.equal(task(batch["image"]), task.model(batch["image"]).logits)
