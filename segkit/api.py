@@ -19,6 +19,7 @@ from segkit.metrics.curves import LEVEL_PROBS, first_positive_level, quantise
 from segkit.tasks.prediction import Predictor, inside_region
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.weights import ModelCard, load_predictor, read_card
+from segkit.weights import DEFAULT, model_folder
 
 ImageLike: TypeAlias = str | Path | npt.NDArray[np.uint8]
 
@@ -142,17 +143,17 @@ class Model:
         return Prediction(pixels, probs[0] if binary else probs, mask, inside, cut, self.classes)
 
 
-def load(model: str | Path, device: str | torch.device = "cpu") -> Model:
+def load(model: str | Path = DEFAULT, device: str | torch.device = "cpu") -> Model:
     """Load a trained model.
 
     Args:
-        model: folder of a model, such as a finished stage's or an ensemble's.
+        model: name of a shipped model, or folder of a model such as a finished stage's or an ensemble's.
         device: where to compute, for example "cuda".
 
     Raises:
-        WeightsError: the folder holds no whole model.
+        WeightsError: no shipped model has this name, and no folder of it holds a whole model.
     """
-    folder = Path(model)
+    folder = model_folder(model)
     return Model(load_predictor(folder), read_card(folder), folder).to(device)
 
 

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ensemble": ("segkit.cli.aliases:ensemble", "Combine the trained models."),
     "predict": ("segkit.cli.predict:predict", "Segment your own images with a trained model."),
     "evaluate": ("segkit.cli.evaluate:evaluate", "Score predictions against a data set's labels."),
+    "export": ("segkit.cli.export:export", "Copy a trained model with a card, to give it away."),
     "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),

@@ -10,10 +10,18 @@ from segkit.cli.options import devices_option
 
 @click.command()
 @click.option(
-    "--weights", type=click.Path(path_type=Path), required=True, help="A model's folder: teacher, student, ensemble."
+    "--weights",
+    default="vessels",
+    show_default=True,
+    metavar="MODEL",
+    help="A shipped model, or a model's folder: teacher, student, ensemble.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for probs/, binary/ and predictions.json."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("predictions"),
+    show_default=True,
+    help="Folder for probs/, binary/ and predictions.json.",
 )
 @click.option("--recursive", is_flag=True, help="Also the images in sub-folders, which --out then repeats.")
 @click.option("--data", metavar="NAME:DIR", help="Predict a data set with its fields of view, as in drive:/data/DRIVE.")
@@ -38,7 +46,7 @@ from segkit.cli.options import devices_option
 @devices_option("Processes or GPUs, or `auto`.")
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[IMAGE|DIR]...")
 def predict(
-    weights: Path,
+    weights: str,
     out: Path,
     recursive: bool,
     data: str | None,
@@ -61,6 +69,7 @@ def predict(
     from segkit.core.outputs import check_folder
     from segkit.data.user_images import dataset_rows, listed_rows
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
+    from segkit.weights import model_folder
 
     # What can be refused is refused before torch is imported, which takes seconds.
     if bool(paths) == (data is not None):
@@ -71,12 +80,12 @@ def predict(
     inference = validate(InferenceSettings, {"tta": tta, "tile": tile}, "segkit predict")
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit predict")
     rows = listed_rows(paths, recursive, left_out=out) if data is None else dataset_rows(data, split or "all")
+    folder = model_folder(weights)
 
     from segkit.tasks.prediction_run import predict_folder
     from segkit.tasks.trainer import silence_lightning
 
     silence_lightning()
     warn = partial(click.echo, err=True)
-    predict_folder(
-        weights, rows, out, inference, runtime, threshold, first_rank=is_first_rank(), say=click.echo, warn=warn
-    )
+    first = is_first_rank()
+    predict_folder(folder, rows, out, inference, runtime, threshold, first_rank=first, say=click.echo, warn=warn)

@@ -1,0 +1,61 @@
+"""A model's folder made ready to be given away: its card says how it was trained and how it scored."""
+
+from pathlib import Path
+from typing import Any
+
+from segkit.core.errors import RequestError
+from segkit.core.files import read_json, sha256_file, write_json
+from segkit.core.outputs import FINISHED
+from segkit.tasks.weights import DESCRIPTION, TENSORS, copy_model, read_card
+
+CARD_METRICS = ("dice", "auroc", "mcc", "cldice", "sensitivity", "specificity", "accuracy")
+
+
+def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes: str = "") -> None:
+    """Copy the model of a finished stage, with its training and its scores in the card.
+
+    Args:
+        folder: of a finished stage that trained the model.
+        out: the new folder.
+        evaluation: of a finished stage `evaluate` that scored the model.
+        notes: kept in the card: data, terms, limits.
+
+    Raises:
+        WeightsError: `folder` holds no model.
+        RequestError: `folder` or `evaluation` is not a finished stage, or the model was not scored there.
+    """
+    card = read_card(folder)
+    done = _finished(folder)
+    record: dict[str, Any] = {
+        "notes": notes,
+        "sha256": {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(folder.rglob(TENSORS))},
+        "training": {
+            key: done.get(key)
+            for key in ("stage", "type", "version", "fingerprint", "settings", "git_commit", "versions", "seconds")
+        },
+        "scores": [] if evaluation is None else _scores(evaluation, str(done["stage"])),
+    }
+    copy_model(folder, out)
+    raw = card.model_dump(mode="json")
+    write_json(out / DESCRIPTION, raw | {"details": raw["details"] | {"card": record}})
+
+
+def _scores(evaluation: Path, name: str) -> list[dict[str, Any]]:
+    path = evaluation / "measurements.json"
+    splits = read_json(path) if path.is_file() else {}
+    scores = [
+        {"split": split, **measurement}
+        for split, models in splits.items()
+        for measurement in models.get(name, [])
+        if measurement["metric"] in CARD_METRICS
+    ]
+    if not scores:
+        raise RequestError(f"{evaluation} holds no score of {name}; give the stage `evaluate` of the same run")
+    return scores
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    if not (folder / FINISHED).is_file():
+        raise RequestError(f"{folder} is not a finished stage ({FINISHED} is missing); give a folder such as runs/...")
+    done: dict[str, Any] = read_json(folder / FINISHED)
+    return done

@@ -1,0 +1,27 @@
+"""The models that come with segkit: a folder each, named as users name it."""
+
+from pathlib import Path
+
+from segkit.core.errors import WeightsError
+
+ROOT = Path(__file__).parent
+DEFAULT = "vessels"
+
+
+def shipped_models() -> dict[str, Path]:
+    """Folder of each shipped model by name."""
+    return {path.parent.name: path.parent for path in sorted(ROOT.glob("*/model.json"))}
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of a shipped model's name, or the folder itself; `./vessels` is always a folder.
+
+    Raises:
+        WeightsError: there is neither.
+    """
+    shipped = shipped_models()
+    if str(model) in shipped:
+        return shipped[str(model)]
+    if not Path(model).exists():
+        raise WeightsError(f"there is no folder {model}; shipped models: {', '.join(shipped) or 'none'}")
+    return Path(model)

@@ -1,0 +1,72 @@
+"""Models that are given away: `segkit export` and the shipped models."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import segkit
+from segkit import weights
+from segkit.core import images
+from segkit.core.errors import WeightsError
+from segkit.core.files import read_json, sha256_file
+from tests.pipelines.tiny import segkit_here
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def teacher(finished_runs: Path) -> Path:
+    return next(finished_runs.glob("teacher-*"))
+
+
+@pytest.fixture
+def exported(finished_runs: Path, teacher: Path, tmp_path: Path) -> Path:
+    evaluation = next(finished_runs.glob("evaluate-*"))
+    options = ("--evaluation", str(evaluation), "--notes", "phantoms only")
+    assert segkit_here("export", "--weights", str(teacher), "--out", str(tmp_path / "given"), *options) == 0
+    return tmp_path / "given"
+
+
+def test_an_exported_model_predicts_as_the_stage_does(exported: Path, teacher: Path, finished_runs: Path) -> None:
+    photo = next(next(finished_runs.glob("data-*")).glob("images/*"))
+    assert {path.name for path in exported.iterdir()} == {"model.json", "model.safetensors"}
+    np.testing.assert_array_equal(segkit.load(exported).predict(photo).probs, segkit.load(teacher).predict(photo).probs)
+
+
+def test_the_card_names_training_digests_and_scores(exported: Path, teacher: Path, finished_runs: Path) -> None:
+    card = read_json(exported / "model.json")["details"]["card"]
+    assert card["notes"] == "phantoms only"
+    assert card["sha256"] == {"model.safetensors": sha256_file(exported / "model.safetensors")}
+    done = read_json(teacher / "done.json")
+    assert card["training"]["fingerprint"] == done["fingerprint"]
+    assert card["training"]["settings"] == done["settings"]
+    measured = read_json(next(finished_runs.glob("evaluate-*")) / "measurements.json")
+    dice = [score for score in card["scores"] if score["metric"] == "dice" and score["averaging"] == "pooled"]
+    expected = [m for ms in measured.values() for m in ms["teacher"] if m["metric"] == "dice"]
+    assert {score["value"] for score in dice} <= {m["value"] for m in expected}
+    assert dice
+
+
+def test_what_is_no_finished_model_is_not_exported(finished_runs: Path, teacher: Path, tmp_path: Path) -> None:
+    data = next(finished_runs.glob("data-*"))
+    out = ("--out", str(tmp_path / "out"))
+    assert segkit_here("export", "--weights", str(data), *out) == 2
+    assert segkit_here("export", "--weights", str(teacher), "--evaluation", str(data), *out) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_shipped_model_is_known_by_its_name(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "shipped"
+    root.mkdir()
+    exported.rename(root / "phantoms")
+    monkeypatch.setattr(weights, "ROOT", root)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "phantoms").mkdir()
+    assert weights.model_folder("phantoms") == root / "phantoms"
+    assert weights.model_folder("./phantoms") == Path("phantoms")
+    with pytest.raises(WeightsError):
+        weights.model_folder("vessel")
+    images.write_image(tmp_path / "photo.png", np.full((48, 52, 3), 90, np.uint8))
+    assert segkit_here("predict", "--weights", "phantoms", str(tmp_path / "photo.png")) == 0
+    assert (tmp_path / "predictions" / "probs" / "photo.png").exists()
