@@ -1,8 +1,8 @@
-"""How fast a GAN trains here: every phase of an iteration in several precisions, beside the straightforward path.
+"""Speed of GAN training: every phase of an iteration in several precisions, beside a straightforward implementation.
 
-Each kind has a process of its own, so that its memory can be told and none profits from another. On CPUs the processes
-take turns, phase by phase, so that a machine with other work treats all alike; on a GPU, whose memory would not hold
-all of them, they come one after another.
+Each configuration runs in its own process, so its memory is measured apart and none profits from another. On CPUs the
+processes take turns, phase by phase, so other load slows all of them alike. On a GPU, whose memory would not hold all
+of them, they run one after another.
 """
 
 import multiprocessing
@@ -10,24 +10,23 @@ import platform
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 import torch
 
-from gan.bench.worker import CONVOLUTION, Convolution, Kind, intervals, serve
+from gan.bench.result import Benchmark, PhaseTime
+from gan.bench.worker import CONVOLUTION, Configuration, Convolution, intervals, serve
 from gan.networks.compiling import check_compiler
 from gan.settings import GanSettings
 from segkit.core.errors import SegkitError
 
 REFERENCE = "reference"
 ITERATION = "iteration"
-"""All phases together, the lazy ones by how seldom they take place."""
+"""All phases together, the lazy ones divided by their intervals."""
 
 Memory = Literal["default", "kept"]
-_PATIENCE_S = 5.0
-Watch = Callable[[Iterable[int]], Iterable[int]]
+_EXIT_TIMEOUT_S = 5.0
+Track = Callable[[Iterable[int]], Iterable[int]]
 
 
 def measure(
@@ -39,141 +38,142 @@ def measure(
     reference_memory: Memory = "default",
     with_compiled: bool = False,
     with_profile: bool = False,
-    watch: Watch = lambda rounds: rounds,
-) -> dict[str, Any]:
+    track: Track = lambda rounds: rounds,
+) -> Benchmark:
     """Time the phases of a training.
 
     Args:
-        settings: of the networks and their training; its precision does not matter.
+        settings: of the networks and their training; its precision is ignored.
         precisions: "fp32", "bf16", "fp16".
-        num_rounds: how often each phase is timed, after a first time that is not.
-        num_low_precision_resolutions: how many of the highest resolutions are in bf16 or fp16.
-        reference_memory: "default" runs the reference as PyTorch does by itself; "kept" lets it keep freed memory as
-            the others do on CPUs (`gan.training.memory`), which shows how much of the ratio that is.
+        num_rounds: timed runs of each phase, after one to warm up.
+        num_low_precision_resolutions: number of the highest resolutions in bf16 or fp16.
+        reference_memory: "default" runs the reference with PyTorch's default memory; "kept" lets it keep freed memory
+            like the others on CPUs (`gan.training.memory`), which shows that part of the ratio.
         with_compiled: measure each precision also with `torch_compile`, as "bf16 compiled" and the like.
-        with_profile: also say what the time is spent on, where it is not compiled.
-        watch: is given the rounds and passes them on, to show progress.
-
-    Returns:
-        What `segkit bench gan --json` writes: medians and quartiles over the rounds, in seconds per thousand images;
-        `ratio` is the reference's time over this kind's, each pair from one round.
+        with_profile: also measure the time by operation, where the networks are not compiled.
+        track: passes the rounds on and shows progress.
 
     Raises:
         RequestError: there is no compiler.
-        SegkitError: a process could not go on, for want of memory for instance.
+        SegkitError: a process failed, for example for lack of memory.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if with_compiled:
         check_compiler(device)
-    kinds = _kinds(settings, precisions, num_low_precision_resolutions, reference_memory, with_compiled)
+    configurations = _configurations(
+        settings, precisions, num_low_precision_resolutions, reference_memory, with_compiled
+    )
     phases = [*intervals(settings), CONVOLUTION]
-    together = [kinds] if device.type == "cpu" else [{name: kind} for name, kind in kinds.items()]
+    on_cpu = device.type == "cpu"
+    concurrent = [configurations] if on_cpu else [{name: config} for name, config in configurations.items()]
     profiled = precisions if with_profile else ()
-    found = {
-        name: of_it for each in together for name, of_it in _time(each, phases, num_rounds, profiled, watch).items()
-    }
-    seconds = {name: of_it.seconds for name, of_it in found.items()}
+    measured: dict[str, _Measurement] = {}
+    for group in concurrent:
+        measured |= _time(group, phases, num_rounds, profiled, track)
+    seconds = {name: measurement.seconds for name, measurement in measured.items()}
     convolution = Convolution.on(device)
-    return {
-        "resolution": settings.resolution,
-        "batch": settings.batch_size,
-        "channel_base": settings.channel_base,
-        "channel_max": settings.channel_max,
-        "augment_p": settings.augment_p if settings.augment != "none" else 0.0,
-        "num_low_precision_resolutions": num_low_precision_resolutions,
-        "reference_memory": reference_memory,
-        "rounds": num_rounds,
-        "intervals": intervals(settings),
-        "rows": _rows(seconds, found[precisions[0]].flop, settings),
-        "memory_mb": {name: of_it.memory_mb for name, of_it in found.items()},
-        "convolution_gflops": {
+    return Benchmark(
+        resolution=settings.resolution,
+        batch=settings.batch_size,
+        channel_base=settings.channel_base,
+        channel_max=settings.channel_max,
+        augment_p=settings.augment_p if settings.augment != "none" else 0.0,
+        num_low_precision_resolutions=num_low_precision_resolutions,
+        reference_memory=reference_memory,
+        rounds=num_rounds,
+        intervals=intervals(settings),
+        rows=_rows(seconds, measured[precisions[0]].flop, settings),
+        memory_mb={name: measurement.memory_mb for name, measurement in measured.items()},
+        convolution_gflops={
             name: convolution.flop / statistics.median(times[CONVOLUTION]) / 1e9 for name, times in seconds.items()
         },
-        "profile": {name: found[name].profile for name in profiled},
-        "machine": _machine(device),
-    }
+        profile={name: measured[name].profile for name in profiled},
+        machine=_machine(device),
+    )
 
 
-class _Found(NamedTuple):
-    """What was measured of one kind."""
+class _Measurement(NamedTuple):
+    """Figures of one configuration."""
 
     seconds: dict[str, list[float]]
-    """Of each phase in each round."""
+    """By phase and round."""
     flop: dict[str, float]
     memory_mb: float | None
     profile: dict[str, float]
 
 
 def _time(
-    kinds: dict[str, Kind], phases: Sequence[str], num_rounds: int, profiled: Sequence[str], watch: Watch
-) -> dict[str, _Found]:
-    """Measure kinds whose processes live, and take turns, at the same time."""
-    seconds: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in phases} for name in kinds}
+    configurations: dict[str, Configuration],
+    phases: Sequence[str],
+    num_rounds: int,
+    profiled: Sequence[str],
+    track: Track,
+) -> dict[str, _Measurement]:
+    """Measure configurations whose processes run at the same time and take turns."""
+    seconds: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in phases} for name in configurations}
     with ExitStack() as stack:
-        processes = {name: stack.enter_context(_Process(name, kind)) for name, kind in kinds.items()}
-        flop = {name: process.ask("warm_up", 0) for name, process in processes.items()}
-        for iteration in watch(range(1, num_rounds + 1)):
+        processes = {name: stack.enter_context(_Process(name, config)) for name, config in configurations.items()}
+        flop = {name: process.call("warm_up", 0) for name, process in processes.items()}
+        for iteration in track(range(1, num_rounds + 1)):
             for phase in phases:
                 for name, process in processes.items():
-                    seconds[name][phase].append(process.ask("seconds", phase, iteration))
+                    seconds[name][phase].append(process.call("seconds", phase, iteration))
         return {
-            name: _Found(
+            name: _Measurement(
                 seconds[name],
                 flop[name],
-                process.ask("memory_mb"),
-                process.ask("profile", 0) if name in profiled else {},
+                process.call("memory_mb"),
+                process.call("profile", 0) if name in profiled else {},
             )
             for name, process in processes.items()
         }
 
 
-def _kinds(
+def _configurations(
     settings: GanSettings,
     precisions: Sequence[str],
     num_low_precision_resolutions: int,
     reference_memory: Memory,
     with_compiled: bool,
-) -> dict[str, Kind]:
+) -> dict[str, Configuration]:
     on_cpu, threads = not torch.cuda.is_available(), torch.get_num_threads()
-    in_single = settings.model_copy(update={"num_low_precision_resolutions": 0})
-    kinds = {REFERENCE: Kind(in_single, True, on_cpu and reference_memory == "kept", threads)}
+    fp32 = settings.model_copy(update={"num_low_precision_resolutions": 0})
+    configurations = {REFERENCE: Configuration(fp32, True, on_cpu and reference_memory == "kept", threads)}
     for precision in precisions:
         low = {"num_low_precision_resolutions": num_low_precision_resolutions, "low_precision": precision}
-        chosen = in_single if precision == "fp32" else settings.model_copy(update=low)
-        kinds[precision] = Kind(chosen, False, on_cpu, threads)
+        chosen = fp32 if precision == "fp32" else settings.model_copy(update=low)
+        configurations[precision] = Configuration(chosen, False, on_cpu, threads)
         if with_compiled:
             compiled = chosen.model_copy(update={"torch_compile": True})
-            kinds[f"{precision} compiled"] = Kind(compiled, False, on_cpu, threads)
-    return kinds
+            configurations[f"{precision} compiled"] = Configuration(compiled, False, on_cpu, threads)
+    return configurations
 
 
-def _rows(
-    seconds: dict[str, dict[str, list[float]]], flop: dict[str, float], settings: GanSettings
-) -> list[dict[str, Any]]:
+def _rows(seconds: dict[str, dict[str, list[float]]], flop: dict[str, float], settings: GanSettings) -> list[PhaseTime]:
     every, images = intervals(settings), settings.batch_size
     flop = flop | {ITERATION: sum(flop[phase] / interval for phase, interval in every.items())}
     for times in seconds.values():
         rounds = zip(*(times[phase] for phase in every), strict=True)
-        times[ITERATION] = [sum(map(float.__truediv__, each, map(float, every.values()))) for each in rounds]
+        times[ITERATION] = [sum(map(float.__truediv__, phases, map(float, every.values()))) for phases in rounds]
     rows = []
     for name, times in seconds.items():
         for phase in [*every, ITERATION]:
-            low, median, high = statistics.quantiles((1000 * each / images for each in times[phase]), n=4)
+            low, median, high = statistics.quantiles((1000 * time / images for time in times[phase]), n=4)
             pairs = zip(seconds[REFERENCE][phase], times[phase], strict=True)
             ratio_low, ratio, ratio_high = statistics.quantiles((a / b for a, b in pairs), n=4)
             rows.append(
-                {
-                    "kind": name,
-                    "phase": phase,
-                    "s_per_kimg": median,
-                    "low": low,
-                    "high": high,
-                    "ratio": ratio,
-                    "ratio_low": ratio_low,
-                    "ratio_high": ratio_high,
-                    "gflop_per_image": flop[phase] / images / 1e9,
-                    "gflops": flop[phase] / images / median / 1e6,
-                }
+                PhaseTime(
+                    kind=name,
+                    phase=phase,
+                    s_per_kimg=median,
+                    low=low,
+                    high=high,
+                    ratio=ratio,
+                    ratio_low=ratio_low,
+                    ratio_high=ratio_high,
+                    gflop_per_image=flop[phase] / images / 1e9,
+                    gflops=flop[phase] / images / median / 1e6,
+                )
             )
     return rows
 
@@ -186,40 +186,37 @@ def _machine(device: torch.device) -> str:
 class _Process:
     """A `Worker` in a process of its own."""
 
-    def __init__(self, name: str, kind: Kind) -> None:
+    def __init__(self, name: str, configuration: Configuration) -> None:
         context = multiprocessing.get_context("spawn")
         self.name = name
-        self.connection: Connection
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, kind), daemon=True)
+        self.connection, worker_end = context.Pipe()
+        self.process = context.Process(target=serve, args=(worker_end, configuration), daemon=True)
         self.process.start()
-        theirs.close()
+        worker_end.close()
 
     def __enter__(self) -> "_Process":
-        self._answer()
+        self._receive()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.connection.close()  # an idle worker then ends by itself, and what it has started with it
-        self.process.join(_PATIENCE_S)
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()  # an idle worker then exits and ends its own child processes
+        self.process.join(_EXIT_TIMEOUT_S)
         self.process.terminate()
         self.process.join()
 
-    def ask(self, method: str, *arguments: object) -> Any:
-        """Call a method of the worker there."""
+    def call(self, method: str, *arguments: object) -> Any:
+        """Call a method of the worker; its result has the type that the method returns."""
         self.connection.send((method, *arguments))
-        return self._answer()
+        return self._receive()
 
-    def _answer(self) -> Any:
+    def _receive(self) -> Any:
         try:
             value, failure = self.connection.recv()
         except (EOFError, ConnectionError) as error:
             self.process.join()
             raise SegkitError(
                 f"the process that measures {self.name} ended with exit code {self.process.exitcode}; if the system "
-                "ran out of memory, take a smaller --batch or --resolution, or fewer kinds at once"
+                "ran out of memory, use a smaller --batch or --resolution, or fewer precisions"
             ) from error
         if failure is not None:
             raise SegkitError(f"measuring {self.name} failed: {failure}")

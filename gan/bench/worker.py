@@ -1,6 +1,6 @@
-"""One process of `gan.bench.measure`: a training whose phases run when they are told to.
+"""One process of `gan.bench.measure`: a training whose phases run on request.
 
-The phases are those of `StyleGAN2Task.training_step`, so that what is timed is what trains.
+The phases are those of `StyleGAN2Task.training_step`, so the benchmark times the code that trains.
 """
 
 import resource
@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
+from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -27,22 +30,22 @@ from gan.training.memory import keep_freed_memory
 from gan.training.task import StyleGAN2Task
 
 CONVOLUTION = "one convolution"
-"""Beside the phases: what this machine reaches on an operation that is nothing but arithmetic."""
+"""Beside the phases: one large convolution, which shows the machine's rate of arithmetic."""
 
-# What a step's time is spent on, by the names of the functions that autograd and the profiler know.
-_PARTS: Mapping[str, tuple[str, ...]] = {
+# Operations and the names of their functions in autograd and the profiler.
+_OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "convolutions": ("_Correlate", "_Spread"),
-    "gradients by the weights": ("_WeightGradient",),
+    "weight gradients": ("_WeightGradient",),
     "filters": ("_Filter", "_FilterAdjoint"),
     "activations": ("_ClampedLeakyReLU", "_ClampedLeakyReLUGrad"),
-    "sampling of the augmentation": ("_GridSample", "_GridSampleAdjoint"),
+    "grid sampling of the augmentation": ("_GridSample", "_GridSampleAdjoint"),
     "Adam": ("Optimizer.step#Adam.step",),
 }
-REST = "the rest: styles, noise, biases, preparing weights, mapping"
+REST = "other: styles, noise, biases, preparing weights, mapping"
 
 
 class Convolution(NamedTuple):
-    """One that keeps a device busy, so often that starting it does not count."""
+    """Sizes of a convolution that keeps a device busy; repeats make the launch time negligible."""
 
     num_images: int
     num_channels: int
@@ -50,12 +53,12 @@ class Convolution(NamedTuple):
 
     @classmethod
     def on(cls, device: torch.device) -> "Convolution":
-        """For a kind of device: tens of milliseconds in all."""
+        """The sizes for a device; all repeats take tens of milliseconds."""
         return cls(4, 256, 1) if device.type == "cpu" else cls(32, 512, 20)
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of images and weights."""
+        """Shapes of images and weights."""
         return (self.num_images, self.num_channels, 64, 64), (self.num_channels, self.num_channels, 3, 3)
 
     @property
@@ -64,7 +67,7 @@ class Convolution(NamedTuple):
         return 2.0 * self.repeats * self.num_images * 64**2 * self.num_channels**2 * 3**2
 
 
-class Kind(NamedTuple):
+class Configuration(NamedTuple):
     """What a process measures."""
 
     settings: GanSettings
@@ -74,16 +77,16 @@ class Kind(NamedTuple):
 
 
 EMA = "EMA"
-"""Beside the task's phases: the update of the averaged generator, in every iteration."""
+"""Beside the task's phases: the update of the averaged generator in every iteration."""
 
 
 def intervals(settings: GanSettings) -> dict[str, int]:
-    """The phases that are timed for these settings, and the number of iterations between two runs of each."""
+    """The phases that are timed, and the number of iterations from one run of each to the next."""
     return phase_intervals(settings) | {EMA: 1}
 
 
 class Phases:
-    """A training, one phase at a time."""
+    """A training that runs one phase at a time."""
 
     def __init__(self, task: StyleGAN2Task, images: Tensor) -> None:
         self.task = task
@@ -112,9 +115,15 @@ class _FlopCount(TorchDispatchMode):
         super().__init__()
         self.total = 0.0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        function: OpOverload,
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
-        result = function(*args, **kwargs)
+        result: object = function(*args, **kwargs)
         formula = flop_registry.get(function._overloadpacket)
         if formula is not None:
             self.total += formula(*args, **kwargs, out_val=result)
@@ -122,22 +131,22 @@ class _FlopCount(TorchDispatchMode):
 
 
 class Worker:
-    """Times, profiles and measures the memory of one kind."""
+    """Measures time, operations and memory of one configuration."""
 
-    def __init__(self, kind: Kind) -> None:
-        torch.set_num_threads(kind.num_threads)
+    def __init__(self, configuration: Configuration) -> None:
+        torch.set_num_threads(configuration.num_threads)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if self.device.type == "cuda":  # the straightforward path in fp32 proper, ours in TF32 as the Trainer has it
-            torch.set_float32_matmul_precision("highest" if kind.is_reference else "high")
-            torch.backends.cudnn.allow_tf32 = not kind.is_reference
+        if self.device.type == "cuda":  # the reference in full fp32, the others in TF32 as in training
+            torch.set_float32_matmul_precision("highest" if configuration.is_reference else "high")
+            torch.backends.cudnn.allow_tf32 = not configuration.is_reference
             torch.backends.cudnn.benchmark = True  # as in training
-        if kind.keeps_memory:
+        if configuration.keeps_memory:
             keep_freed_memory()
         self._resident_before = _resident_mb()
-        settings = kind.settings
+        settings = configuration.settings
         self.compiled = settings.torch_compile
         edge = settings.resolution
-        task = (ReferenceTask if kind.is_reference else StyleGAN2Task)(settings)
+        task = (ReferenceTask if configuration.is_reference else StyleGAN2Task)(settings)
         images = torch.randint(256, (settings.batch_size, settings.image_channels, edge, edge), dtype=torch.uint8)
         self.phases = Phases(task.to(self.device), images)
         self.intervals = intervals(settings)
@@ -151,7 +160,7 @@ class Worker:
     def warm_up(self, iteration: int) -> dict[str, float]:
         """Run every phase once; floating-point operations of each (multiply and add are two).
 
-        None are counted of a compiled training, which nothing may watch while it is compiled.
+        In a compiled training they are not counted, since a dispatch mode would break compilation.
         """
         counts = {}
         for phase in self.intervals:
@@ -163,7 +172,7 @@ class Worker:
 
     def seconds(self, phase: str, iteration: int) -> float:
         """Time a phase, or the convolution."""
-        run = self._convolve if phase == CONVOLUTION else lambda: self.phases.run(phase, iteration)
+        run = self._convolve if phase == CONVOLUTION else partial(self.phases.run, phase, iteration)
         self._wait()
         start = time.perf_counter()
         run()
@@ -171,7 +180,7 @@ class Worker:
         return time.perf_counter() - start
 
     def memory_mb(self) -> float | None:
-        """Most memory that the training took at once: of the device, or of the process beyond what Python had."""
+        """Peak memory of the training: of the device, or of the process beyond its size before the training."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated() / 1e6
         if self._resident_before is None:
@@ -179,19 +188,19 @@ class Worker:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - self._resident_before
 
     def profile(self, iteration: int) -> dict[str, float]:
-        """Seconds of an average iteration by what they are spent on."""
-        totals = dict.fromkeys([*_PARTS, REST], 0.0)
+        """Seconds of an average iteration by operation."""
+        totals = dict.fromkeys([*_OPERATIONS, REST], 0.0)
         for phase, interval in self.intervals.items():
-            for part, spent in self._profile_phase(phase, iteration).items():
-                totals[part] += spent / interval
+            for operation, seconds in self._profile_phase(phase, iteration).items():
+                totals[operation] += seconds / interval
         return totals
 
     def _profile_phase(self, phase: str, iteration: int) -> dict[str, float]:
         on_gpu = self.device.type == "cuda"
-        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
+        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiler:
             self.phases.run(phase, iteration)
             self._wait()
-        return _spent(found.key_averages(), on_gpu)
+        return _seconds_by_operation(profiler.key_averages(), on_gpu)
 
     def _convolve(self) -> None:
         x, weight = self.operands
@@ -203,17 +212,17 @@ class Worker:
             torch.cuda.synchronize()
 
 
-def _spent(events: Sequence[Any], on_gpu: bool) -> dict[str, float]:
-    """Seconds by what they were spent on, of a profiler's averages.
+def _seconds_by_operation(events: Sequence[FunctionEventAvg], on_gpu: bool) -> dict[str, float]:
+    """Seconds by operation, from a profiler's averages.
 
-    On a GPU a kernel's time is told twice: by the kernel, and by the operation on the CPU that started it.
+    On a GPU a kernel's time occurs twice: at the kernel, and at the operation on the CPU that started it.
     """
     kernels = [event for event in events if event.device_type.name == "CUDA" and not event.is_user_annotation]
     started = [event for event in events if event.device_type.name == "CPU"]
     where = "device" if on_gpu else "cpu"
     parts = {
         part: sum(getattr(event, f"{where}_time_total") for event in started if event.key in names) / 1e6
-        for part, names in _PARTS.items()
+        for part, names in _OPERATIONS.items()
     }
     total = sum(getattr(event, f"self_{where}_time_total") for event in (kernels if on_gpu else started)) / 1e6
     return parts | {REST: total - sum(parts.values())}
@@ -225,18 +234,18 @@ def _resident_mb() -> float | None:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-def serve(connection: Connection, kind: Kind) -> None:
-    """Answer calls of a `Worker`'s methods, each a name and its arguments, until the other side closes.
+def serve(connection: Connection, configuration: Configuration) -> None:
+    """Run a `Worker`'s methods, each given by name and arguments, until the other side closes the connection.
 
-    The first answer, None, says that the worker is ready. An answer is a pair of a value and an error's text.
+    A reply is a pair of a result and an error's text. The first reply, (None, None), means that the worker is ready.
     """
     try:
-        worker = Worker(kind)
+        worker = Worker(configuration)
         connection.send((None, None))
         while True:
             name, *arguments = connection.recv()
             connection.send((getattr(worker, name)(*arguments), None))
-    except (EOFError, KeyboardInterrupt):  # nobody asks any more
+    except (EOFError, KeyboardInterrupt):  # the other side has closed
         return
     except Exception as error:
         connection.send((None, f"{type(error).__name__}: {error}"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,15 @@ Measure = Callable[[Tensor], Distance]
 
 Features = Callable[[Tensor], Sequence[Tensor]]
 """From RGB in [0, 1] (1, 3, r, r) to maps (1, f, h, w) or vectors (1, f)."""
+
+
+class FeatureSource(NamedTuple):
+    """Features that a file or a model's folder provides."""
+
+    path: Path
+    sha256: str
+    function: Features
+
 
 _SCRIPT_EDGE = 256  # as in Karras 2020a, appendix D
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from gan.drawing.distances import FeatureSource
 from gan.drawing.projection import Projection, ProjectionSettings
 from gan.drawing.sampling import levels_8bit
 from gan.drawing.seed_folder import weights_digest
@@ -56,27 +57,25 @@ class ProjectionFolder:
         settings: ProjectionSettings,
         device: str,
         source: Path,
-        features: Path | None,
-        features_sha256: str | None,
+        features: FeatureSource | None,
     ) -> None:
         """Make the folder one for projections by a generator: new, or as a killed run with the same settings left it.
 
         Args:
             device: "cpu" or "cuda"; their last bits differ.
             source: where the weights came from.
-            features: where those came from that were compared besides pixels.
-            features_sha256: what tells them from others.
+            features: compared besides pixels.
 
         Raises:
-            RequestError: it holds projections that were made otherwise, or nobody knows how.
+            RequestError: it holds projections of other or unknown settings.
         """
-        wanted = {
+        record = {
             "weights_sha256": weights_digest(generator, self.network),
-            "features_sha256": features_sha256,
+            "features_sha256": features and features.sha256,
             **settings.model_dump(mode="json"),
             "device": device,
         }
-        self._recorded.claim(wanted, {"weights": source, "features": features})
+        self._recorded.claim(record, {"weights": source, "features": features and features.path})
 
     def holds(self, name: str, target: UInt8[Tensor, "c r r"]) -> bool:
         """Whether an image's projection is there with all its files; `FOUND`, which is written last, says of what.

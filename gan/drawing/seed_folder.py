@@ -4,15 +4,18 @@ import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
-from gan.drawing.sampling import levels_8bit, levels_16bit
+from gan.drawing.sampling import levels_8bit, levels_16bit, sample_grid
+from gan.drawing.seed_task import draw_seeds
 from gan.networks.generator import Generator
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core import images
+from segkit.core.errors import RequestError
 from segkit.core.run_folder import RecordedFolder
 
 RECORD = "sampling.json"
@@ -57,15 +60,37 @@ class SeedFolder:
             source: where the weights came from, for the reader of the record.
 
         Raises:
-            RequestError: it holds images that were drawn otherwise, or nobody knows how.
+            RequestError: it holds images of other or unknown settings, or the cutoff exceeds the network's styles.
         """
-        wanted = {
+        if sampling.truncation_cutoff is not None and sampling.truncation_cutoff > generator.num_ws:
+            raise RequestError(
+                f"truncation_cutoff {sampling.truncation_cutoff} exceeds the {generator.num_ws} styles of this network"
+            )
+        settings = {
             "weights_sha256": weights_digest(generator, self.network),
             **sampling.model_dump(mode="json"),
             "bits": self.bits,
             "device": device,
         }
-        self._recorded.claim(wanted, {"weights": source})
+        self._recorded.claim(settings, {"weights": source})
+
+    def draw_missing(
+        self, trainer: L.Trainer, generator: Generator, sampling: SamplingSettings, seeds: Iterable[int]
+    ) -> int:
+        """Draw the images that are missing, shared over the Trainer's ranks, and return their number.
+
+        Args:
+            trainer: with a `SeedWriter` for this folder.
+        """
+        missing = self.missing(seeds)
+        draw_seeds(trainer, generator, sampling, missing)
+        return len(missing)
+
+    def write_grid(self, path: Path, seeds: Iterable[int], max_images: int) -> int:
+        """Write a sheet of the first images and return their number."""
+        shown = list(dict.fromkeys(seeds))[:max_images]
+        images.write_image(path, sample_grid([images.read_image(self.path(seed)) for seed in shown]))
+        return len(shown)
 
 
 def weights_digest(generator: Generator, network: GanSettings) -> str:
@@ -85,7 +110,7 @@ class SeedWriter(BasePredictionWriter):
         self.folder = folder
 
     def write_on_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, prediction: Any, batch_indices: Any, batch: Any, *_: Any
+        self, trainer: L.Trainer, pl_module: L.LightningModule, prediction: dict[str, Tensor], *_: object
     ) -> None:
         levels = levels_8bit if self.folder.bits == 8 else levels_16bit
         for seed, image_pm1 in zip(prediction["seeds"].tolist(), prediction["images_pm1"], strict=True):

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from gan.settings import GanSettings, max_steps
 from gan.training.draws import derive_seed
@@ -170,8 +169,3 @@ class GanImages(L.LightningDataModule):
         place = trainer.global_rank, trainer.world_size
         on_gpu = trainer.strategy.root_device.type == "cuda"
         return BatchStream(self.images, self.settings, self.seed, position, *place, pin_memory=on_gpu)
-
-
-def seeds_loader(seeds: Sequence[int], batch_size: int = 1) -> DataLoader[int]:
-    """Seeds for `Trainer.predict`, which shares them out over ranks without repeating any."""
-    return DataLoader(list(seeds), batch_size=batch_size)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
-"""What a training leaves behind on its way: sample grids, always of the same seeds, and the averaged generator."""
+"""Snapshots during training: sample grids, always of the same seeds, and the averaged generator."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from gan.checkpoints import weights
 from gan.drawing.sampling import generate, sample_grid
-from gan.settings import snapshot_steps
+from gan.settings import GanSettings, snapshot_steps
 from gan.training.task import StyleGAN2Task
+from segkit.core.errors import RequestError
 from segkit.core.images import write_image
 
 GRIDS, SNAPSHOTS = "grids", "snapshots"
+_SNAPSHOT_NAME = re.compile(r"kimg([0-9]+(?:\.[0-9]+)?)")
 REALS = "reals.png"
 
 
@@ -27,13 +30,12 @@ def snapshot_name(num_images_seen: int) -> str:
 class Snapshots(L.Callback):
     """Write grids and generators into the folders `grids` and `snapshots` of `folder`; rank 0 only.
 
-    Before training: `grids/reals.png`, the first training images as the discriminator is shown them, and
+    Before training: `grids/reals.png`, the first training images as the discriminator receives them, and
     `grids/kimg000000.000.png`. Each `snapshot_kimg` and at the end: `grids/<snapshot_name>.png`, and
-    `snapshots/<snapshot_name>/`, which `gan.drawing.sampling.read_generator` reads. Grids show all of W (psi 1), so
-    that they show what the network does, not only its best.
+    `snapshots/<snapshot_name>/`, which `gan.drawing.sampling.read_generator` reads. Grids are drawn without truncation.
 
-    Each file is whole or absent, and a snapshot's settings are written last: a folder without them is not loaded. What
-    a kill cut short is written anew by the resumed run, since Lightning saves checkpoints after all other callbacks.
+    Each file is whole or absent, and a snapshot's settings are written last: a folder without them is not loaded. The
+    resumed run rewrites incomplete snapshots, since Lightning saves checkpoints after all other callbacks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,6 +60,27 @@ class Snapshots(L.Callback):
     def _draw(self, task: StyleGAN2Task) -> None:
         images = [generate(task.generator_ema, seed) for seed in range(task.settings.num_sample_grid)]
         _write_grid(self.folder / GRIDS / f"{snapshot_name(task.num_images_seen)}.png", images)
+
+
+def find_snapshots(folder: Path, settings: GanSettings) -> dict[float, Path]:
+    """The snapshots of the training in `folder`, by thousands of images seen.
+
+    Raises:
+        RequestError: there is none, or one is of other images than `settings`.
+    """
+    folders = {
+        float(match[1]): path
+        for path in sorted((folder / SNAPSHOTS).glob("kimg*"))
+        if (match := _SNAPSHOT_NAME.fullmatch(path.name)) and (path / weights.SETTINGS_FILE).is_file()
+    }
+    if not folders:
+        raise RequestError(f"{folder} holds no {SNAPSHOTS}/kimg*; training a GAN leaves them (gan.snapshot_kimg)")
+    for path in folders.values():
+        snapshot = weights.read_settings(path)
+        for name in ("resolution", "image_channels", "fit"):
+            if (value := getattr(snapshot, name)) != (expected := getattr(settings, name)):
+                raise RequestError(f"{path} has {name} {value}, its GAN {expected}; remove the snapshot")
+    return folders
 
 
 def _write_grid(path: Path, images: Sequence[npt.NDArray[np.uint8]]) -> None:

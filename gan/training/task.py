@@ -1,4 +1,4 @@
-"""Training of StyleGAN2-ADA as a LightningModule, and drawing from it."""
+"""Training of StyleGAN2-ADA as a LightningModule."""
 
 import copy
 import warnings
@@ -14,13 +14,12 @@ from torch.optim import Adam, Optimizer
 
 from gan.augment import AugmentPipe, Draws
 from gan.checkpoints import weights
-from gan.drawing.sampling import draw
 from gan.networks.compiling import check_compiler, compile_when_called
 from gan.networks.discriminator import Discriminator
 from gan.networks.generator import Generator
 from gan.networks.layers import FAST_LAYERS
 from gan.networks.noise import noise_of_images
-from gan.settings import GanSettings, SamplingSettings, phase_intervals
+from gan.settings import GanSettings, phase_intervals
 from gan.training.ada import ada_step, next_ada_p
 from gan.training.distributed import all_reduce_mean_, rank, world_size
 from gan.training.draws import BatchDraws
@@ -76,11 +75,10 @@ class StyleGAN2Task(L.LightningModule):
     pl_mean: Tensor
     sign_sum: Tensor
 
-    def __init__(self, settings: GanSettings, seed: int = 0, sampling: SamplingSettings | None = None) -> None:
+    def __init__(self, settings: GanSettings, seed: int = 0) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.settings, self.seed = settings, seed
-        self.sampling = sampling or SamplingSettings()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.generator = Generator(settings, self.layers)
@@ -337,7 +335,7 @@ class StyleGAN2Task(L.LightningModule):
         self.log("gan/ada_p", torch.tensor(chance), prog_bar=shown)
         self.log("gan/kimg", torch.tensor(self.num_images_seen / 1000), prog_bar=shown)
 
-    # checkpoints and drawing --------------------------------------------------------------------------------------
+    # checkpoints --------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         latest = {key: float(value) for key, value in self.latest.items()}
@@ -348,15 +346,6 @@ class StyleGAN2Task(L.LightningModule):
         state = checkpoint["gan"]
         self.num_images_seen = state["num_images_seen"]
         self.latest = {key: torch.tensor(value, device=self.device) for key, value in state["latest"].items()}
-
-    def predict_step(self, batch: Tensor, batch_idx: int) -> dict[str, Tensor]:
-        """Draw the images of seeds: `seeds` (n,) and `images_pm1` (n, c, r, r), float32 in about [-1, 1]."""
-        how = self.sampling
-        images_pm1 = [
-            draw(self.generator_ema, seed, how.truncation_psi, how.truncation_cutoff, how.noise_mode)
-            for seed in batch.tolist()
-        ]
-        return {"seeds": batch, "images_pm1": torch.stack(images_pm1)}
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

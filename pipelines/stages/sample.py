@@ -7,9 +7,9 @@ import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from gan.drawing.sampling import levels_8bit, read_generator
+from gan.drawing.seed_task import draw_seeds
 from gan.settings import SamplingSettings
-from gan.training.data import Fit, seeds_loader, undo_fit
-from gan.training.task import StyleGAN2Task
+from gan.training.data import Fit, undo_fit
 from pipelines.stage_types import SampleSettings
 from pipelines.worker import Context
 from segkit.core import images
@@ -29,16 +29,10 @@ def run(context: Context[SampleSettings]) -> None:
         truncation_cutoff=settings.truncation_cutoff,
         noise_mode=settings.noise_mode,
     )
-    task = StyleGAN2Task(found, sampling=sampling)
-    task.generator_ema.load_state_dict(generator.state_dict())
     writer = FundusWriter(context.out, height, width, found.fit)
     name = context.name
     trainer = build_trainer(context.runtime, context.work, name, precision="32-true", callbacks=[writer])
-    missing = [seed for seed in seeds if not writer.whole(seed)]
-    if missing:
-        mine = missing[trainer.global_rank :: trainer.world_size] or missing[:1]  # Lightning refuses an empty loader
-        trainer.predict(task, seeds_loader(mine), return_predictions=False)
-    trainer.strategy.barrier()
+    draw_seeds(trainer, generator, sampling, [seed for seed in seeds if not writer.whole(seed)])
     if context.first_rank:
         write_manifest([writer.row(seed) for seed in seeds], context.out)
         shown = {f"seed {seed}": images.read_image(*writer.row(seed).image) for seed in seeds[:16]}

@@ -1,28 +1,31 @@
 """`segkit bench gan`: seconds per thousand images of a GAN's training, phase by phase."""
 
 import os
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, get_args
 
 import click
 
 from gan.settings import GanSettings, PresetName
 from segkit.cli.options import json_option
+from segkit.core.config import validate
 
-_DEFAULTS = {"resolution": 256, "batch_size": 4, "channel_base": 16384}
+_DEFAULTS: dict[str, object] = {"resolution": 256, "batch_size": 4, "channel_base": 16384}
 
 
 @click.command()
 @click.option(
     "--preset",
     type=click.Choice(get_args(PresetName)),
-    help="Networks and batch of a preset, which the options below override; without it 256x256, batch 4, channel base "
+    help="Networks and batch of a preset, which the options below override; by default 256x256, batch 4, channel base "
     "16384.",
 )
 @click.option("--resolution", type=int, help="Edge of the images, a power of two.")
 @click.option("--batch", "batch_size", type=click.IntRange(1), help="Images per iteration.")
 @click.option("--channel-base", type=int, help="Feature maps at resolution r: channel base / r.")
-@click.option("--channel-max", type=int, help="Most feature maps in any layer.")
+@click.option("--channel-max", type=int, help="Maximum number of feature maps in a layer.")
 @click.option(
     "--precision",
     "precisions",
@@ -37,20 +40,22 @@ _DEFAULTS = {"resolution": 256, "batch_size": 4, "channel_base": 16384}
     type=click.IntRange(1),
     default=4,
     show_default=True,
-    help="In bf16 and fp16: how many of the highest resolutions.",
+    help="In bf16 and fp16: number of the highest resolutions.",
 )
-@click.option("--augment-p", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Of each transform.")
+@click.option(
+    "--augment-p", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Chance of each transform."
+)
 @click.option(
     "--reference-memory",
     type=click.Choice(["default", "kept"]),
     default="default",
     show_default=True,
-    help="On CPUs: the straightforward path as PyTorch runs it, or keeping freed memory as the others do.",
+    help="On CPUs: the reference with PyTorch's default memory, or keeping freed memory as the others do.",
 )
 @click.option(
     "--compile", "with_compiled", is_flag=True, help="Also measure with gan.torch_compile; compiling takes minutes."
 )
-@click.option("--profile", "with_profile", is_flag=True, help="Also say what the time is spent on.")
+@click.option("--profile", "with_profile", is_flag=True, help="Also print the time by operation.")
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Rounds, after one to warm up.")
 @json_option("the figures")
 def gan(
@@ -68,34 +73,20 @@ def gan(
     repeats: int,
     json_path: Path | None,
 ) -> None:
-    """Time the phases of a GAN's training beside the straightforward path.
+    """Time the phases of a GAN's training beside a straightforward implementation.
 
-    That is fp32 with zero-inserting resampling, weights of its own for each image, and bias, activation and clamp one
-    by one. On CPUs kinds and phases take turns, so that a noisy machine treats them alike. On GPUs fp32 is TF32, as in
-    training, but for the straightforward path. A whole iteration counts the regularisation phases by how seldom they
-    take place. GFLOP/s are of the arithmetic that the networks need, and beside them their share of what one large
-    convolution reaches in that format.
+    The reference computes in fp32 with zero-inserting resampling, a convolution with own weights for each image, and
+    bias, activation and clamp as separate operations. On CPUs configurations and phases take turns, so that other load
+    slows all of them alike. On GPUs fp32 is TF32, as in training, except in the reference. A whole iteration counts the
+    regularisation phases by their intervals. GFLOP/s are of the arithmetic that the networks need, followed by their
+    share of the rate of one large convolution in that format.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's remarks to itself
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler
     from gan.bench.measure import measure
     from segkit.cli.progress import tracked
-    from segkit.core.config import validate
     from segkit.core.files import write_json
 
-    given = {
-        "preset": preset,
-        "resolution": resolution,
-        "batch_size": batch_size,
-        "channel_base": channel_base,
-        "channel_max": channel_max,
-    }
-    raw: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if preset is None:
-        raw = _DEFAULTS | raw
-    if batch_size is not None and batch_size % 2:
-        raw["pl_batch_shrink"] = 1  # an odd batch cannot be halved
-    raw |= {"augment": "fixed" if augment_p else "none", "augment_p": augment_p, "num_low_precision_resolutions": 0}
-    settings = validate(GanSettings, raw, "the options")
+    settings = _settings(preset, resolution, batch_size, channel_base, channel_max, augment_p)
     result = measure(
         settings,
         list(dict.fromkeys(precisions)),
@@ -104,30 +95,34 @@ def gan(
         reference_memory=reference_memory,
         with_compiled=with_compiled,
         with_profile=with_profile,
-        watch=lambda rounds: tracked(rounds, repeats, "bench gan", "round"),
+        track=partial(tracked, total=repeats, label="bench gan", unit="round"),
     )
     if json_path is not None:
-        write_json(json_path, result)
-    _show(result)
+        write_json(json_path, asdict(result))
+    for line in result.lines():
+        click.echo(line)
 
 
-def _show(result: dict[str, Any]) -> None:
-    edge, base, most = (result[key] for key in ("resolution", "channel_base", "channel_max"))
-    networks = f"{edge}x{edge}, batch {result['batch']}, channels {base} / r up to {most}"
-    click.echo(f"{networks}, augmentation p {result['augment_p']:g}; {result['machine']}")
-    click.echo(f"{'':<24} {'s/kimg':>9} {'(quartiles)':<22} {'x reference':>11} {'(quartiles)':<16} {'GFLOP/s':>9}")
-    for row in result["rows"]:
-        spread = f"({row['low']:.2f} to {row['high']:.2f})"
-        ratios = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
-        share = row["gflops"] / result["convolution_gflops"][row["kind"]]
-        rate = f"{row['gflops']:9.0f} {share:4.0%}" if row["gflop_per_image"] else ""
-        line = f"{row['kind']:<14} {row['phase']:<9} {row['s_per_kimg']:9.2f} {spread:<22} {row['ratio']:11.2f} "
-        click.echo(f"{line}{ratios:<16} {rate}".rstrip())
-    for kind, megabytes in result["memory_mb"].items():
-        amount = "" if megabytes is None else f"{megabytes:9.0f} MB of memory at most, "
-        click.echo(f"{kind:<24} {amount}{result['convolution_gflops'][kind]:.0f} GFLOP/s in one large convolution")
-    for kind, parts in cast(dict[str, dict[str, float]], result["profile"]).items():
-        total = sum(parts.values())
-        click.echo(f"{kind}: where an average iteration's {total:.2f} s go")
-        for part, spent in parts.items():
-            click.echo(f"  {spent / total if total else 0:5.1%}  {part}")  # a profiler may be forbidden to see a GPU
+def _settings(
+    preset: str | None,
+    resolution: int | None,
+    batch_size: int | None,
+    channel_base: int | None,
+    channel_max: int | None,
+    augment_p: float,
+) -> GanSettings:
+    """The settings of the options that are given, in fp32."""
+    options = {
+        "preset": preset,
+        "resolution": resolution,
+        "batch_size": batch_size,
+        "channel_base": channel_base,
+        "channel_max": channel_max,
+    }
+    values: dict[str, object] = {key: value for key, value in options.items() if value is not None}
+    if preset is None:
+        values = _DEFAULTS | values
+    if batch_size is not None and batch_size % 2:
+        values["pl_batch_shrink"] = 1  # an odd batch cannot be halved
+    values |= {"augment": "fixed" if augment_p else "none", "augment_p": augment_p, "num_low_precision_resolutions": 0}
+    return validate(GanSettings, values, "the options")

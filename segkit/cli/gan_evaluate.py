@@ -1,21 +1,20 @@
-"""`segkit gan evaluate`: how good a GAN is, measured against its training photographs."""
+"""`segkit gan evaluate`: quality, variety and copying of a GAN, measured against its training photographs."""
 
-import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
-from segkit.cli.gan_options import gan_devices_option, truncation_psi_option, weights_option
+from segkit.cli.gan_options import gan_devices_option, seed_option, truncation_psi_option, weights_option
 from segkit.cli.options import json_option
-from segkit.cli.seeds import LARGEST_SEED
+from segkit.cli.seeds import check_last_seed
 
 if TYPE_CHECKING:
-    from gan.settings import GanSettings
-    from pipelines.fidelity.assess import Assessment
+    from collections.abc import Callable
+
+    from pipelines.fidelity.assess import Assessment, Evaluation
     from pipelines.fidelity.features import Pixels
-    from segkit.tasks.settings import RuntimeSettings
 
 NUM_PAIRS = 12
 """Generated images shown beside their nearest photograph."""
@@ -27,44 +26,38 @@ NUM_PAIRS = 12
     "--data",
     metavar="NAME:DIR",
     help="The photographs to measure against, which should be its training images: the training part of a data set, as "
-    "in drive:/data/DRIVE, or the train split of a data stage's folder. By default those in the GAN's own record; "
-    "others get a note.",
+    "in drive:/data/DRIVE, or the train split of a data stage's folder. By default those in the GAN's own record; for "
+    "others a note is printed.",
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Instead of --data: any folder of photographs.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
     required=True,
-    help="What computes the features: a teacher's folder, or a TorchScript file such as inception-2015-12-05.pt, which "
-    "is called as module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever "
-    "made it: name only one that you trust. Nothing is ever downloaded.",
+    help="The feature network: a teacher's folder, or a TorchScript file such as inception-2015-12-05.pt, which is "
+    "called as module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made "
+    "it: name only one that you trust. Nothing is ever downloaded.",
 )
 @click.option(
-    "--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="How many images to draw."
+    "--num-images", type=click.IntRange(min=2), default=1000, show_default=True, help="Number of images to draw."
 )
 @truncation_psi_option(1.0)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, LARGEST_SEED),
-    default=0,
-    show_default=True,
-    help="Seed of the first drawn image; the others follow it.",
-)
+@seed_option("Seed of the first drawn image; the others follow it.")
 @click.option(
     "-k",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Precision, recall, density and coverage count images within reach of the k-th nearest neighbour.",
+    help="Neighbour whose distance is the radius in precision, recall, density and coverage.",
 )
 @gan_devices_option
 @click.option(
     "--max-copy-share",
     type=click.FloatRange(0, 1),
-    help="End with exit code 1 if a larger share of the drawn images are copies of photographs, as in 0.1. A note "
-    "is printed where the share is allowed but the upper end of its interval is not.",
+    help="Exit with code 1 if a larger share of the drawn images are copies of photographs, as in 0.1. A note is "
+    "printed where the share is allowed but the upper end of its interval is not.",
 )
-@click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too, to choose one by.")
+@click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too.")
 @json_option("every number")
 @click.option(
     "--out",
@@ -90,19 +83,26 @@ def evaluate(
     """Measure quality, variety and copying against the training photographs of a GAN.
 
     KID with its interval, FID (biased on so few images), precision and recall, density and coverage, the share of
-    copies and, with a teacher, vessel statistics. Held-out photographs, where there are some, are measured like
-    generated images: a perfect GAN would reach their numbers.
+    copies and, with a teacher, vessel statistics. Held-out photographs, if there are any, are measured like generated
+    images: a perfect GAN would reach their numbers.
     """
     from gan.drawing.sampling import read_generator
-    from pipelines.fidelity import files
-    from pipelines.fidelity.assess import Evaluation, check_copies, generated_set, with_interval_note
+    from gan.training.snapshots import find_snapshots
+    from pipelines.fidelity.assess import Evaluation, generated_set, with_interval_note
     from pipelines.fidelity.photographs import find
     from pipelines.worker import is_first_rank
+    from segkit.core.config import validate
+    from segkit.core.outputs import check_folder
+    from segkit.tasks.settings import RuntimeSettings
+    from segkit.tasks.trainer import silence_lightning
 
-    runtime = _runtime(devices, truncation_psi)
-    _check(seed, num_images, out)
+    silence_lightning()
+    runtime = validate(RuntimeSettings, {"devices": devices}, "segkit gan evaluate")
+    check_last_seed(seed, num_images)
+    if out is not None:
+        check_folder(out, "--out")
     gan, generator = read_generator(weights)
-    folders = _snapshots(weights, gan) if snapshots else {}
+    folders = find_snapshots(weights, gan) if snapshots else {}
     photographs = find(data, images, weights)
     if is_first_rank() and photographs.note:
         click.echo(f"note: {photographs.note}", err=True)  # before minutes of measuring
@@ -110,63 +110,12 @@ def evaluate(
     with TemporaryDirectory() as scratch:  # Lightning writes logs there under DDP
         evaluation = Evaluation(photographs, features, gan, runtime, Path(scratch), "evaluate", k)
         assessment = with_interval_note(evaluation.assess(generator, sets), max_copy_share)
-        curve = {kimg: evaluation.assess(read_generator(folder)[1], sets, folder.name) for kimg, folder in folders}
-    if not is_first_rank():
-        return
-    _print(weights, assessment, curve, json_path)
-    if out is not None:
-        squares = evaluation.squares(generator, sets)
-        _write(out, assessment, curve, files.nearest_sheet(assessment, NUM_PAIRS, squares, evaluation.copies))
-    for note in assessment.notes:
-        if note != photographs.note:  # printed before
-            click.echo(f"note: {note}", err=True)
-    check_copies(assessment, max_copy_share, f"see {out / files.SHEET}" if out else "--out DIR shows them")
-
-
-def _runtime(devices: int | str, truncation_psi: float) -> "RuntimeSettings":
-    """The settings of the options, checked."""
-    from gan.settings import SamplingSettings
-    from segkit.core.config import validate
-    from segkit.tasks.settings import RuntimeSettings
-    from segkit.tasks.trainer import silence_lightning
-
-    silence_lightning()
-    validate(SamplingSettings, {"truncation_psi": truncation_psi}, "segkit gan evaluate")
-    return validate(RuntimeSettings, {"devices": devices}, "segkit gan evaluate")
-
-
-def _check(seed: int, num_images: int, out: Path | None) -> None:
-    """Refuse what would fail only at the end."""
-    from segkit.core.errors import RequestError
-    from segkit.core.outputs import check_folder
-
-    if seed + num_images - 1 > LARGEST_SEED:
-        raise RequestError(f"--seed {seed} and {num_images} images go beyond the largest seed, {LARGEST_SEED}")
-    if out is not None:
-        check_folder(out, "--out")
-
-
-def _snapshots(weights: Path, gan: "GanSettings") -> list[tuple[float, Path]]:
-    """The folders of a training's snapshots with the thousands of images shown until then."""
-    from gan.checkpoints.weights import SETTINGS_FILE, read_settings
-    from gan.training.snapshots import SNAPSHOTS
-    from segkit.core.errors import RequestError
-
-    folders = [
-        (float(kimg[1]), folder)
-        for folder in sorted((weights / SNAPSHOTS).glob("kimg*"))
-        if (kimg := re.fullmatch(r"kimg([0-9]+(?:\.[0-9]+)?)", folder.name)) and (folder / SETTINGS_FILE).is_file()
-    ]
-    if not folders:
-        raise RequestError(f"{weights} holds no {SNAPSHOTS}/kimg*; training a GAN leaves them (gan.snapshot_kimg)")
-    for _, folder in folders:
-        snapshot = read_settings(folder)
-        for name in ("resolution", "image_channels", "fit"):
-            if getattr(snapshot, name) != getattr(gan, name):
-                raise RequestError(
-                    f"{folder} has {name} {getattr(snapshot, name)}, its GAN {getattr(gan, name)}; remove the snapshot"
-                )
-    return folders
+        curve = {kimg: evaluation.assess(read_generator(path)[1], sets, path.name) for kimg, path in folders.items()}
+    if is_first_rank():
+        _print(weights, assessment, curve, json_path)
+        if out is not None:
+            _write(out, assessment, curve, evaluation, evaluation.squares(generator, sets))
+        _check(assessment, photographs.note, max_copy_share, out)
 
 
 def _print(weights: Path, assessment: "Assessment", curve: "dict[float, Assessment]", json_path: Path | None) -> None:
@@ -184,12 +133,29 @@ def _print(weights: Path, assessment: "Assessment", curve: "dict[float, Assessme
         write_json(json_path, numbers)
 
 
-def _write(out: Path, assessment: "Assessment", curve: "dict[float, Assessment]", sheet: "Pixels") -> None:
+def _write(
+    out: Path,
+    assessment: "Assessment",
+    curve: "dict[float, Assessment]",
+    evaluation: "Evaluation",
+    squares: "Callable[[str, str], Pixels]",
+) -> None:
     from pipelines.fidelity import files
 
     with files.replaced(out):
         files.write(out, assessment)
-        files.write_sheet(out, sheet)
+        files.write_sheet(out, files.nearest_sheet(assessment, NUM_PAIRS, squares, evaluation.copies))
         if curve:
             files.write_snapshots(out, curve)
     click.echo(f"\nnumbers and pictures in {out}")
+
+
+def _check(assessment: "Assessment", printed: str | None, max_copy_share: float | None, out: Path | None) -> None:
+    """Print the notes that are not printed yet, and raise an error for too many copies."""
+    from pipelines.fidelity import files
+    from pipelines.fidelity.assess import check_copies
+
+    for note in assessment.notes:
+        if note != printed:
+            click.echo(f"note: {note}", err=True)
+    check_copies(assessment, max_copy_share, f"see {out / files.SHEET}" if out else "--out DIR shows them")

@@ -1,25 +1,17 @@
-"""`segkit gan interpolate` and `segkit gan mix`: pictures of what lies between images and of what each style does."""
+"""`segkit gan interpolate` and `segkit gan mix`: walks between images, and style mixing."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from segkit.cli.gan_options import truncation_psi_option, weights_option
-from segkit.cli.seeds import seeds_callback
-
-_MOST_PIXELS = 500_000_000
+from segkit.cli.gan_options import seeds_option, truncation_psi_option, weights_option
 
 
 @click.command()
 @weights_option
-@click.option(
-    "--seeds",
-    metavar="SEEDS",
-    callback=seeds_callback,
-    required=True,
-    help="Seeds of the images to go through, as in 1,5,9.",
-)
+@seeds_option("--seeds", "Seeds of the images to go through, as in 1,5,9.")
 @click.option(
     "--frames",
     type=click.IntRange(1, 10_000),
@@ -38,13 +30,13 @@ _MOST_PIXELS = 500_000_000
 @click.option(
     "--closed/--open", default=None, help="Return to the first image at the end, or not.  [default: only films return]"
 )
-@click.option("--fps", type=click.IntRange(1, 50), default=24, show_default=True, help="Frames of a film in a second.")
+@click.option("--fps", type=click.IntRange(1, 50), default=24, show_default=True, help="Frames of a film per second.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="A file ending in .png for a strip with a row for each way from seed to seed, or in .gif, .webp, .apng or "
-    ".mp4 for a film.",
+    help="A file ending in .png for a strip with a row for each pair of seeds, or in .gif, .webp, .apng or .mp4 for a "
+    "film.",
 )
 def interpolate(
     weights: Path,
@@ -56,12 +48,12 @@ def interpolate(
     fps: int,
     out: Path,
 ) -> None:
-    """Draw the way from one seed's image to the next, as a strip or a film; the ending of --out decides which.
+    """Draw the path from each seed's image to the next, as a strip or a film; the suffix of --out decides which.
 
-    The noise stands still, so that nothing flickers.
+    All images have the same noise, so a film does not flicker.
     """
-    from gan.drawing.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid
-    from gan.drawing.walks import between, film_positions, strip_positions
+    from gan.drawing.sampling import fastest_device, read_generator, sample_grid
+    from gan.drawing.walks import check_num_images, draw_walk, film_positions, strip_positions
     from segkit.cli.progress import tracked
     from segkit.core import images, videos
     from segkit.core.errors import RequestError
@@ -72,17 +64,14 @@ def interpolate(
     strip = out.suffix.lower() == ".png"
     if len(seeds) < 2:
         raise RequestError("a walk needs two seeds or more, as in --seeds 1,5")
-    _check_psi(truncation_psi)
-    closes = not strip if closed is None else closed
-    rows = strip_positions(seeds, frames, closes) if strip else [film_positions(seeds, frames, closes)]
+    returns = not strip if closed is None else closed
+    rows = strip_positions(seeds, frames, returns) if strip else [film_positions(seeds, frames, returns)]
     settings, generator = read_generator(weights)
-    count = sum(map(len, rows))
-    _check_size(count, settings.resolution)
+    positions = [position for row in rows for position in row]
+    count = len(positions)
+    check_num_images(count, settings.resolution)
     generator.to(fastest_device())
-    pictures = [
-        levels_8bit(draw_styles(generator, between(generator, *position, space, truncation_psi)))
-        for position in tracked((position for row in rows for position in row), count, "interpolate", "frame")
-    ]
+    pictures = draw_walk(generator, tracked(positions, count, "interpolate", "frame"), space, truncation_psi)
     if strip:
         images.write_image(out, sample_grid(pictures, num_columns=len(rows[0])))
         click.echo(f"{out}: {counted(len(rows), 'row')} of {counted(len(rows[0]), 'image')}")
@@ -93,20 +82,8 @@ def interpolate(
 
 @click.command()
 @weights_option
-@click.option(
-    "--rows",
-    metavar="SEEDS",
-    callback=seeds_callback,
-    required=True,
-    help="Seeds of the images on the left, as in 0-3.",
-)
-@click.option(
-    "--columns",
-    metavar="SEEDS",
-    callback=seeds_callback,
-    required=True,
-    help="Seeds of the images at the top, as in 10-15.",
-)
+@seeds_option("--rows", "Seeds of the images on the left, as in 0-3.")
+@seeds_option("--columns", "Seeds of the images at the top, as in 10-15.")
 @click.option(
     "--layers",
     default="coarse",
@@ -121,46 +98,23 @@ def mix(
 ) -> None:
     """Draw a grid of style mixing: each image has its row's styles, but those of --layers from its column.
 
-    Each resolution from 4 pixels up has two styles, so that a network of 64 pixels has the styles 0 to 9. The first row
-    and column show the images of the seeds themselves.
+    Each resolution from 4 pixels up has two styles: a network of 64 pixels has the styles 0 to 9. The first row and
+    column show the images of the seeds themselves.
     """
-    import numpy as np
-
-    from gan.drawing import walks
-    from gan.drawing.sampling import draw_styles, fastest_device, levels_8bit, read_generator, sample_grid, styles
+    from gan.drawing.sampling import fastest_device, read_generator
+    from gan.drawing.walks import check_num_images, draw_mixtures, parse_layers
     from segkit.cli.progress import tracked
-    from segkit.core import images
+    from segkit.core.images import write_image
     from segkit.core.outputs import check_file
     from segkit.core.wording import counted
 
     check_file(out, "--out", (".png",))
-    _check_psi(truncation_psi)
     settings, generator = read_generator(weights)
-    taken = walks.parse_layers(layers, settings.resolution)
+    numbers = parse_layers(layers, settings.resolution)
     count = (len(rows) + 1) * (len(columns) + 1) - 1
-    _check_size(count, settings.resolution)
+    check_num_images(count, settings.resolution)
     generator.to(fastest_device())
-    left, top = ([styles(generator, seed, truncation_psi) for seed in seeds] for seeds in (rows, columns))
-    cells = [*top, *(cell for base in left for cell in (base, *(walks.mix(base, other, taken) for other in top)))]
-    drawn = [levels_8bit(draw_styles(generator, ws)) for ws in tracked(cells, count, "mix", "image")]
-    corner = np.zeros_like(drawn[0])
-    images.write_image(out, sample_grid([corner, *drawn], num_columns=len(columns) + 1))
-    named = f"style{'s' if len(taken) > 1 else ''} {', '.join(map(str, taken))}"
-    click.echo(f"{out}: {counted(len(rows), 'row')} with {named} of {counted(len(columns), 'column')}")
-
-
-def _check_psi(truncation_psi: float) -> None:
-    from gan.settings import SamplingSettings
-    from segkit.core.config import validate
-
-    validate(SamplingSettings, {"truncation_psi": truncation_psi}, "segkit gan")
-
-
-def _check_size(num_images: int, resolution: int) -> None:
-    from segkit.core.errors import RequestError
-
-    if num_images * resolution**2 > _MOST_PIXELS:
-        most = _MOST_PIXELS // resolution**2
-        raise RequestError(
-            f"{num_images:,} images of {resolution}x{resolution} pixels are too many; {most:,} can be shown"
-        )
+    track = partial(tracked, total=count, label="mix", unit="image")
+    write_image(out, draw_mixtures(generator, rows, columns, numbers, truncation_psi, track))
+    styles = f"style{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    click.echo(f"{out}: {counted(len(rows), 'row')} with {styles} of {counted(len(columns), 'column')}")

@@ -1,13 +1,14 @@
-"""Seeds as they are given on the command line."""
+"""Seeds on the command line."""
 
 import re
 
 import click
 
+from segkit.core.errors import RequestError
 from segkit.core.seeding import LARGEST_SEED as LARGEST_SEED
 
-MOST_SEEDS = 1_000_000
-"""More at once are a slip of the finger."""
+MAX_SEEDS = 1_000_000
+"""More at once are probably a mistake."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -19,24 +20,34 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for part in (piece.strip() for piece in text.split(",")):
         first, last = _ends(part)
-        if len(seeds) + last - first + 1 > MOST_SEEDS:
-            raise ValueError(f"{text!r} names more than {MOST_SEEDS:,} seeds; draw them in parts")
+        if len(seeds) + last - first + 1 > MAX_SEEDS:
+            raise ValueError(f"{text!r} names more than {MAX_SEEDS:,} seeds; draw them in parts")
         seeds += range(first, last + 1)
     return tuple(seeds)
 
 
 def _ends(part: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{1,20})(?:\s*-\s*([0-9]{1,20}))?", part)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,20})(?:\s*-\s*([0-9]{1,20}))?", part)
+    if match is None:
         what = "a seed is not negative" if re.fullmatch(r"-\s*[0-9]+", part) else "no seed or range"
         raise ValueError(f"{part!r}: {what}; give seeds as in 0-99,105,200-210")
-    first = int(found[1])
-    last = first if found[2] is None else int(found[2])
+    first = int(match[1])
+    last = first if match[2] is None else int(match[2])
     if last < first:
-        raise ValueError(f"{part!r} runs backwards; write {last}-{first}")
+        raise ValueError(f"{part!r} is reversed; write {last}-{first}")
     if last > LARGEST_SEED:
         raise ValueError(f"{part!r}: the largest seed is {LARGEST_SEED}")
     return first, last
+
+
+def check_last_seed(first: int, num_images: int) -> None:
+    """Refuse successive seeds that exceed the largest one.
+
+    Raises:
+        RequestError: they do.
+    """
+    if first + num_images - 1 > LARGEST_SEED:
+        raise RequestError(f"--seed {first} and {num_images} images go beyond the largest seed, {LARGEST_SEED}")
 
 
 def seeds_callback(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:

@@ -266,7 +266,7 @@ def test_wrong_requests_are_answered_in_a_line(
         ((teacher, teacher), "holds no GAN weights"),
         ((bare, teacher), "does not record its training photographs"),
         ((bare, teacher, "--data", str(next(finished_runs.glob("data-*"))), "--snapshots"), "holds no snapshots/kimg*"),
-        ((gan, teacher, "--truncation-psi", "9"), "truncation_psi"),
+        ((gan, teacher, "--truncation-psi", "9"), "--truncation-psi"),
         ((gan, teacher, "--devices", "some"), "devices"),
         ((gan, teacher, "--seed", "4294967295"), "go beyond the largest seed"),
         ((gan, teacher, "--out", str(tmp_path / "net.pt")), "net.pt is a file; name a folder"),

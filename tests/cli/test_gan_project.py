@@ -7,7 +7,6 @@ import subprocess
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gan.drawing.sampling import generate, levels_8bit, read_generator, styles
 from gan.networks.noise import synthesise
 from gan.training.data import fit_to_square
-from segkit.core import determinism, images
+from segkit.core import images
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.settings import SAUNetSettings
@@ -117,21 +116,6 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_others(
     found = {name: [(tmp_path / name / "photo" / file).read_bytes() for file in FILES] for name in "abc"}
     assert found["a"] == found["b"]
     assert found["a"][2] != found["c"][2]
-
-
-def test_on_a_gpu_the_mean_image_to_compare_with_is_drawn_unrounded(
-    weights: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unrounded, on_gpu = [], determinism.deterministic_kernels
-
-    def drawn(*args: Any) -> torch.Tensor:
-        unrounded.append(not torch.backends.cudnn.allow_tf32)
-        return synthesise(*args)
-
-    monkeypatch.setattr(determinism, "deterministic_kernels", lambda device: on_gpu(torch.device("cuda")))
-    monkeypatch.setattr("gan.networks.noise.synthesise", drawn)
-    assert project(weights, tmp_path / "out", photo, "--steps", "1") == 0
-    assert unrounded == [True]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -257,7 +241,7 @@ def test_what_cannot_be_projected_is_told_in_a_line(
         ((*out, tmp_path / "nowhere.png"), 2, "nowhere.png does not exist"),
         ((*out, tmp_path / "text.png"), 2, "text.png is not a TIFF, GIF, PNG, JPEG, PPM, WebP or BMP image"),
         ((*out, tmp_path / "other"), 2, "is a folder, not an image file"),
-        ((*out, drawn, tmp_path / "other" / "drawn.png"), 2, "two images are called 'drawn'"),
+        ((*out, drawn, tmp_path / "other" / "drawn.png"), 2, "two images have the name 'drawn'"),
         ((*out,), 2, "Missing argument 'IMAGE...'"),
         ((*out, drawn, "--steps", "0"), 2, "'--steps'"),
         ((*out, drawn, "--features", tmp_path / "nowhere"), 2, "nowhere does not exist; give a TorchScript file"),

@@ -214,7 +214,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
     good = {"--weights": weights, "--seeds": "0-2", "--out": tmp_path / "out"}
     for changes, code, words in [
         ({"--seeds": ""}, 2, "Invalid value for '--seeds'"),
-        ({"--seeds": "5-3"}, 2, "'5-3' runs backwards; write 3-5"),
+        ({"--seeds": "5-3"}, 2, "'5-3' is reversed; write 3-5"),
         ({"--seeds": "-4"}, 2, "a seed is not negative"),
         ({"--seeds": "0-99999999"}, 2, "more than 1,000,000 seeds"),
         ({"--weights": tmp_path / "nowhere"}, 2, "does not exist"),
@@ -223,7 +223,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
         ({"--out": tmp_path / "file"}, 2, "file is a file; name a folder"),
         ({"--out": tmp_path / "file" / "below"}, 2, "file, which is a file; name another folder"),
         ({"--out": tmp_path / "strange"}, 2, "no sampling.json that says how they were drawn"),
-        ({"--truncation-psi": "3"}, 2, "truncation_psi = 3.0: input should be less than or equal to 2"),
+        ({"--truncation-psi": "3"}, 2, "Invalid value for '--truncation-psi'"),
         ({"--truncation-cutoff": "-1"}, 2, "truncation_cutoff = -1: input should be greater than or equal to 0"),
         ({"--noise-mode": "loud"}, 2, "'loud' is not one of"),
         ({"--bits": "12"}, 2, "'12' is not one of"),

@@ -158,8 +158,8 @@ def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
         ({"--frames": "0"}, 2, "'--frames'"),
         ({"--fps": "100"}, 2, "'--fps'"),
         ({"--space": "x"}, 2, "'x' is not one of 'w', 'z'"),
-        ({"--truncation-psi": "9"}, 2, "truncation_psi = 9.0"),
-        ({"--seeds": "0-9999", "--frames": "999"}, 2, "images of 16x16 pixels are too many; 1,953,125 can be shown"),
+        ({"--truncation-psi": "9"}, 2, "Invalid value for '--truncation-psi'"),
+        ({"--seeds": "0-9999", "--frames": "999"}, 2, "images of 16x16 pixels are too many; the maximum is 1,953,125"),
         ({"--weights": str(tmp_path)}, 2, "holds no GAN weights"),
     ]
     base = {"--rows": "0", "--columns": "1", "--out": str(tmp_path / "mix.png"), "--weights": str(weights)}
@@ -170,7 +170,7 @@ def test_what_cannot_be_walked_or_mixed_is_told_in_a_line(
         ({"--out": str(tmp_path / "file" / "mix.png")}, 2, "file, which is a file; name another file"),
         ({"--out": str(tmp_path / "folder.png")}, 2, "folder.png is a folder; name a file"),
         ({"--rows": "0-1999", "--columns": "0-1999"}, 2, "are too many"),
-        ({"--truncation-psi": "-3"}, 2, "truncation_psi = -3.0"),
+        ({"--truncation-psi": "-3"}, 2, "Invalid value for '--truncation-psi'"),
     ]
     for command, given, tries in (("interpolate", good, walks), ("mix", base, mixes)):
         for changes, code, words in tries:

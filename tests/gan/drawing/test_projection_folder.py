@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gan.drawing.distances import pyramid_measure
+from gan.drawing.distances import FeatureSource, pyramid_measure
 from gan.drawing.projection import ProjectionSettings, project
 from gan.drawing.projection_folder import ProjectionFolder
 from gan.drawing.seed_folder import weights_digest
@@ -28,14 +28,15 @@ def found(levels, generator=GENERATOR):
     return project(generator, levels.float() / 127.5 - 1, pyramid_measure, ProjectionSettings(num_steps=1))
 
 
-def claim(folder, generator=GENERATOR, device="cpu", features=None, digest=None, **settings):
+def claim(folder, generator=GENERATOR, device="cpu", digest=None, **settings):
     claimed = ProjectionFolder(folder, tiny())
-    claimed.claim(generator, ProjectionSettings(**settings), device, folder / "w", features, digest)
+    features = None if digest is None else FeatureSource(folder / "teacher", digest, lambda image: [image])
+    claimed.claim(generator, ProjectionSettings(**settings), device, folder / "w", features)
 
 
 def test_the_record_tells_all_that_can_change_a_byte(tmp_path):
     for _ in range(2):  # the second time it is there
-        claim(tmp_path, num_steps=7, features=tmp_path / "teacher", digest="abc")
+        claim(tmp_path, num_steps=7, digest="abc")
         assert json.loads((tmp_path / "projection.json").read_text()) == {
             "weights_sha256": weights_digest(GENERATOR, tiny()),
             "features_sha256": "abc",

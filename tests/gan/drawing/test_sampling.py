@@ -15,9 +15,8 @@ from gan.drawing.sampling import (
     sample_grid,
     styles,
 )
+from gan.drawing.seed_task import SeedTask, seeds_loader
 from gan.settings import GanSettings, SamplingSettings
-from gan.training.data import seeds_loader
-from gan.training.task import StyleGAN2Task
 from segkit.core.errors import WeightsError
 from tests.gan.small_networks import networks, states, tiny
 from tests.reference import gan_official_pickle as official
@@ -48,8 +47,7 @@ def test_one_seed_is_one_image_in_any_order(generator, noise_mode):
 
 @pytest.mark.parametrize("noise_mode", NOISE_MODES)
 def test_one_seed_is_one_image_in_any_batch_and_share(generator, noise_mode):
-    task = StyleGAN2Task(tiny(), sampling=SamplingSettings(noise_mode=noise_mode))
-    task.generator_ema.load_state_dict(generator.state_dict())
+    task = SeedTask(generator, SamplingSettings(noise_mode=noise_mode))
     alone = {seed: draw(generator, seed, 0.7, None, noise_mode) for seed in range(5)}
     for seeds, batch_size in ((range(5), 5), (range(5), 2), (range(1, 5, 2), 1)):
         for batch in seeds_loader(seeds, batch_size):

@@ -7,9 +7,9 @@ import pytest
 
 from gan.drawing.sampling import draw, levels_8bit, levels_16bit
 from gan.drawing.seed_folder import SeedFolder, SeedWriter, weights_digest
+from gan.drawing.seed_task import draw_seeds
+from gan.networks.generator import Generator
 from gan.settings import SamplingSettings
-from gan.training.data import seeds_loader
-from gan.training.task import StyleGAN2Task
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.files import TEMPORARY
@@ -102,13 +102,13 @@ def test_what_is_missing_is_what_is_not_there_whole_in_the_right_form(tmp_path, 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_images_of_any_channels_are_written_whole(tmp_path, bits, channels):
     settings = tiny(image_channels=channels, augment_transforms="bg")
-    folder, task = SeedFolder(tmp_path, settings, bits), StyleGAN2Task(settings)
+    folder, generator = SeedFolder(tmp_path, settings, bits), Generator(settings)
     runtime = RuntimeSettings(accelerator="cpu")
     trainer = build_trainer(runtime, tmp_path, "sample", precision="32-true", callbacks=[SeedWriter(folder)])
-    trainer.predict(task, seeds_loader([4, 9]), return_predictions=False)
+    draw_seeds(trainer, generator, SamplingSettings(), [4, 9])
     assert folder.missing([4, 9]) == []
     assert {path.name for path in tmp_path.iterdir()} == {"seed0004.png", "seed0009.png"}
-    shown = draw(task.generator_ema, 9, 0.7)[: 3 if channels > 2 else 1]
+    shown = draw(generator, 9, 0.7)[: 3 if channels > 2 else 1]
     np.testing.assert_array_equal(
         images.read_image(folder.path(9))[..., : len(shown)],
         levels_8bit(shown) if bits == 8 else levels_16bit(shown) // 256,

@@ -111,8 +111,8 @@ def networks_num_ws(resolution):
     [
         ("fine", "fine styles are those of 64 pixels and more; this network draws 16"),
         ("0-6", "a network of 16 pixels has the styles 0-5"),
-        ("3-1", "'3-1' runs backwards; write 1-3"),
-        ("5-2,1", "'5-2' runs backwards"),
+        ("3-1", "'3-1' is reversed; write 1-3"),
+        ("5-2,1", "'5-2' is reversed"),
         ("", "neither coarse, middle or fine nor numbers"),
         ("all", "neither coarse"),
         ("1,,2", "neither coarse"),

@@ -5,7 +5,8 @@ from lightning.pytorch.callbacks import Callback
 from gan.bench.worker import Phases
 from gan.checkpoints import weights
 from gan.drawing.sampling import generate, to_uint8
-from gan.training.data import seeds_loader
+from gan.drawing.seed_task import SeedTask, seeds_loader
+from gan.settings import SamplingSettings
 from gan.training.losses import lazy_adam
 from gan.training.task import StyleGAN2Task
 from segkit.core.errors import RequestError, WeightsError
@@ -180,7 +181,8 @@ def test_low_precision_trains(tmp_path):
 
 def test_predicting_draws_the_image_of_each_seed(tmp_path):
     task, trainer = fit(tiny(), tmp_path)
-    outputs = trainer.predict(task, seeds_loader([5, 0, 7], batch_size=2), return_predictions=True)
+    seed_task = SeedTask(task.generator_ema, SamplingSettings())
+    outputs = trainer.predict(seed_task, seeds_loader([5, 0, 7], batch_size=2), return_predictions=True)
     seeds = torch.cat([output["seeds"] for output in outputs])
     images = to_uint8(torch.cat([output["images_pm1"] for output in outputs]))
     assert seeds.tolist() == [5, 0, 7]
