@@ -31,7 +31,7 @@ def _data_digests(settings: DataSettings) -> dict[str, str]:
     from segkit.data.readers import open_dataset
 
     dataset = open_dataset(settings.source, settings.group_pattern)
-    settings.cut(dataset.training_groups)  # fails now rather than in the stage
+    settings.cut(dataset.training_groups, dataset.given_splits)  # fails now rather than in the stage
     return {"data": dataset.digest}
 
 

@@ -14,7 +14,7 @@ from segkit.core.config import validate
 from segkit.core.determinism import deterministic
 from segkit.core.errors import RequestError
 from segkit.data import labels
-from segkit.data.fov import estimate_fov
+from segkit.data.fov import default_region
 from segkit.metrics.curves import LEVEL_PROBS, first_positive_level, quantise
 from segkit.tasks.prediction import Predictor, inside_region
 from segkit.tasks.settings import InferenceSettings
@@ -120,7 +120,8 @@ class Model:
 
         Args:
             image: path of an image file, or uint8 array (h, w, 3) or (h, w).
-            region: bool (h, w), the field of view; estimated from the image by default.
+            region: bool (h, w), the field of view; estimated from the image by default, or all of it if
+                the model's images have no field of view.
             tta: test-time augmentation: "none", "flips" (4 views) or "d4" (8 views).
             tile: side of overlapping tiles for images too large for memory; the whole image by default.
             threshold: in [0, 1], of a binary model; the model's own by default.
@@ -135,7 +136,7 @@ class Model:
             raise RequestError(f"threshold is {threshold!r}; a binary model takes one in [0, 1], others none")
         cut = self.threshold if threshold is None else threshold
         pixels = images.read_image(Path(image)) if isinstance(image, str | Path) else _checked_image(image)
-        inside = estimate_fov(pixels) if region is None else _checked_region(region, pixels)
+        inside = default_region(pixels, self.classes) if region is None else _checked_region(region, pixels)
         with torch.inference_mode(), deterministic(self.device):
             levels = quantise(inside_region(self._predictor(pixels, inference), inside))
         probs = LEVEL_PROBS[levels].astype(np.float32)

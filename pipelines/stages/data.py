@@ -26,7 +26,7 @@ def run(context: Context[DataSettings]) -> None:
     for warning in checked.findings:
         print(f"warning: {warning.message}")
     _check_file_names(dataset)
-    chosen = settings.cut(dataset.training_groups)
+    chosen = settings.cut(dataset.training_groups, dataset.given_splits)
     rows = [_row(row, chosen, dataset, context.out) for row in dataset.rows]
     write_json(context.out / "checks.json", [report.__dict__ for report in checked.reports])
     write_manifest(rows, context.out, dataset.classes)

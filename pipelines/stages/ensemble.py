@@ -47,7 +47,7 @@ def _validation_pixels(val: Manifest, folders: Sequence[Path]) -> tuple[Maps, La
     for row in val.rows:
         assert row.reference is not None
         truth = read_labels(row.reference, val.classes)
-        counted = read_region(row) & valid_pixels(truth, val.classes)
+        counted = read_region(row, val.classes) & valid_pixels(truth, val.classes)
         paths = [probs_path(folder, row.name, val.classes) for folder in folders]
         maps.append(np.stack([read_probs(path, val.classes) for path in paths])[:, :, counted])
         labels.append(truth[counted])

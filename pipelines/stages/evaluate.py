@@ -76,7 +76,7 @@ def _observer(context: Context[EvaluateSettings], part: Manifest, split: str) ->
             row.name,
             binary_probs(read_labels(row.labels["observer2"], part.classes)),
             read_labels(row.labels["reference"], part.classes),
-            read_region(row),
+            read_region(row, part.classes),
             row.group,
         )
         for row in rows

@@ -33,9 +33,13 @@ class Classes(Settings):
     names: tuple[str, ...] = Field(("vessel",), min_length=1)
     """Binary: the one class that is marked. Multi-class: every class, the background first."""
     colors: tuple[Color, ...] = ()
-    """RGB of each class in pictures, in the order of `names`; a default palette if empty."""
+    """RGB of each class in pictures, and in label maps that are coded by colour, in the order of `names`. If empty, a
+    default palette, and label maps hold indices."""
     ignored: int | None = Field(None, ge=0, le=255)
     """Multi-class: label of pixels that count neither in training nor in scoring, for example 255."""
+    field_of_view: bool = True
+    """Whether the images are fundus photographs, whose field of view is estimated where no map of it is given. If
+    false, all pixels of such an image count."""
 
     @model_validator(mode="after")
     def _names_fit_the_kind(self) -> Classes:
@@ -47,6 +51,8 @@ class Classes(Settings):
             raise ValueError("each class needs a name of its own")
         if self.colors and len(self.colors) != len(self.names):
             raise ValueError(f"{len(self.names)} classes have {len(self.colors)} colors; give one for each, or none")
+        if len(set(self.colors)) < len(self.colors):
+            raise ValueError("each class needs a color of its own")
         if self.ignored is not None and (self.kind == "binary" or self.ignored < len(self.names)):
             raise ValueError("`ignored` is a label of multi-class maps that is no class")
         return self
@@ -66,14 +72,37 @@ class Classes(Settings):
         repeated = DEFAULT_COLORS[1:]
         return (DEFAULT_COLORS[0], *(repeated[index % len(repeated)] for index in range(len(self.names) - 1)))
 
+    def indices(self, colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """A colour-coded label map (h, w, 3) as class indices (h, w); the gray of the level `ignored` is ignored.
+
+        Raises:
+            DatasetError: a pixel has a colour that is none of `colors`.
+        """
+        labels = dict(enumerate(self.colors)) | ({} if self.ignored is None else {self.ignored: (self.ignored,) * 3})
+        indices, unknown = np.zeros(colors.shape[:2], np.uint8), np.ones(colors.shape[:2], bool)
+        for label, color in labels.items():
+            same = unknown & (colors == np.array(color, np.uint8)).all(axis=2)
+            indices[same] = label
+            unknown &= ~same
+        if unknown.any():
+            raise DatasetError(
+                f"{unknown.sum()} pixels have a colour that is no class's, the first {colors[unknown][0].tolist()};"
+                " list the colour of each class as `colors` in classes.yaml, and store label maps as PNG or TIFF"
+            )
+        return indices
+
+    def known(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Pixels of a multi-class label map whose label is a class's or the ignored one."""
+        classes: npt.NDArray[np.bool_] = labels < len(self.names)
+        return classes if self.ignored is None else classes | (labels == self.ignored)
+
     def target(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """A multi-class label map (h, w) as one map per class (k, h, w), 0 or 1; ignored pixels are 0 in all.
 
         Raises:
             DatasetError: a pixel holds a label that is no class and not the ignored one.
         """
-        known = labels < len(self.names)
-        unknown = ~known if self.ignored is None else ~known & (labels != self.ignored)
+        unknown = ~self.known(labels)
         if unknown.any():
             label = int(labels[unknown][0])
             raise DatasetError(

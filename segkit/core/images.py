@@ -1,16 +1,18 @@
 """Image files to arrays and back: the only module that knows file formats and value ranges.
 
 Reads TIFF, GIF, PNG, JPEG, PPM/PGM, WebP and BMP, 8 and 16 bit, gray, RGB, RGBA, palette and CMYK; of a file with
-several frames the first counts. Alpha is ignored when reading; PNG and TIFF are written with it. Writes are atomic and
-the same array always gives the same bytes. WebP and BMP are only read.
+several frames the first counts. A file may be packed, as `.ppm.gz`. Alpha is ignored when reading; PNG and TIFF are
+written with it. Writes are atomic and the same array always gives the same bytes. WebP and BMP are only read.
 """
 
 import errno
+import gzip
 import io
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,9 @@ SUFFIXES = frozenset({".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".ppm", 
 
 LEVELS = 65535
 """The largest level of a 16-bit file; probabilities are stored as multiples of 1 / LEVELS."""
+
+MAX_UNPACKED_BYTES = 2**28
+"""Of a packed file; a larger one is refused, because it is unpacked in memory."""
 
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _FORMATS = {
@@ -115,6 +120,22 @@ def read_indices(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
     return np.array(picture, dtype=np.uint8)
 
 
+def read_codes(path: Path, frame: int = 0) -> tuple[npt.NDArray[np.uint8] | None, npt.NDArray[np.uint8] | None]:
+    """Read a picture whose values are codes: the numbers (h, w) that it stores, and its colours (h, w, 3).
+
+    A gray picture has no colours, a picture without a palette no numbers.
+
+    Raises:
+        ImageError: as `read_image`; or the picture has 16 bits.
+    """
+    picture = _open(path, frame)
+    if _is_deep(picture):
+        raise ImageError(f"{path} has 16 bits; a label map is an 8-bit gray, palette or colour image")
+    numbers = np.array(picture, dtype=np.uint8) if picture.mode in {"1", "L", "P"} else None
+    colors = None if picture.mode in {"1", "L"} else np.array(_convert(picture, "RGB", path), dtype=np.uint8)
+    return numbers, colors
+
+
 def read_probs(path: Path) -> npt.NDArray[np.float32]:
     """Read probabilities as float32 (h, w) in [0, 1]: levels / 65535 of a 16-bit file, values / 255 of an 8-bit one.
 
@@ -131,7 +152,7 @@ def read_size(path: Path) -> tuple[int, int]:
         ImageError: the file is missing or not an image.
     """
     try:
-        with Image.open(path) as picture:
+        with _unpacked(path) as file, Image.open(file) as picture:
             turned = picture.getexif().get(0x0112, 1) in {5, 6, 7, 8}
             width, height = picture.size
             return (width, height) if turned else (height, width)
@@ -146,7 +167,7 @@ def num_frames(path: Path) -> int:
         ImageError: as `read_size`.
     """
     try:
-        with Image.open(path) as picture:
+        with _unpacked(path) as file, Image.open(file) as picture:
             return int(getattr(picture, "n_frames", 1))
     except Exception as error:
         raise _reading_error(path, error) from error
@@ -253,7 +274,11 @@ def _open(path: Path, frame: int = 0) -> Image.Image:
     """Decode a page of a file, upright."""
     try:
         # Pillow warns of what it also fails at.
-        with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as picture:
+        with (
+            warnings.catch_warnings(action="ignore", category=UserWarning),
+            _unpacked(path) as file,
+            Image.open(file) as picture,
+        ):
             if frame:
                 picture.seek(frame)
             picture.load()
@@ -265,6 +290,19 @@ def _open(path: Path, frame: int = 0) -> Image.Image:
         Exception
     ) as error:  # a damaged file may raise anything: OSError, SyntaxError, struct.error, a Pillow warning
         raise _reading_error(path, error) from error
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path | io.BytesIO]:
+    """A file for Pillow, unpacked in memory if it ends with .gz."""
+    if path.suffix.lower() != ".gz":
+        yield path
+        return
+    with gzip.open(path) as packed:
+        content = packed.read(MAX_UNPACKED_BYTES + 1)
+    if len(content) > MAX_UNPACKED_BYTES:
+        raise ValueError(f"unpacked, it has more than {MAX_UNPACKED_BYTES // 2**20} MiB")
+    yield io.BytesIO(content)
 
 
 def _reading_error(path: Path, error: Exception) -> ImageError:

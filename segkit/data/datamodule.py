@@ -51,7 +51,7 @@ def read_labelled_image(
     assert row.target is not None
     image = images.read_image(*row.image)
     plan = Geometry.plan(geometry, image.shape[0], image.shape[1], stride)
-    region = read_region(row, image)
+    region = read_region(row, classes, image)
     confidence = None
     if row.reference is not None:
         labels = labels_of.read_labels(row.reference, classes)

@@ -16,11 +16,11 @@ from segkit.core import files
 from segkit.core.errors import DatasetError
 from segkit.core.manifest import Role, Row, Source
 from segkit.data import groups, readers
-from segkit.data.readers import Dataset, Part, RowReport
+from segkit.data.readers import Dataset, Finding, Part, RowReport
 
 NAME = "drive"
 PARTS: tuple[Part, ...] = ("training", "test")
-MARKER_NAME = "phantom.json"
+MARKER_NAME = readers.PHANTOM_MARKER
 """In the root of a phantom data set: `{"training": n, "test": n, "height": h, "width": w}`."""
 
 _MAPS = {
@@ -51,23 +51,25 @@ class Expectation:
 def read(root: Path) -> Dataset:
     """List and pair the files of a DRIVE folder, of the folder around it or of a phantom data set.
 
+    A file that is missing, extra or there twice is among the findings.
+
     Raises:
-        DatasetError: a file is missing, extra or there twice, or groups.csv does not fit the images or lies elsewhere.
+        DatasetError: there is no DRIVE folder, or groups.csv does not fit the images or lies elsewhere.
     """
     base = _base(readers.existing_folder(root))
     expected = expectation(base)
-    rows = [row for part in PARTS for row in _part(base, part, expected.count(part))]
+    findings: list[Finding] = []
+    rows = [row for part in PARTS for row in _part(base, part, expected.count(part), findings)]
     if table := groups.table(base):
         rows = list(readers.with_groups(rows, groups.from_file(table, [row.name for row in rows])))
+    findings += [finding for part in PARTS for finding in readers.ignored_files(_folder(base, part), FOLDERS, READS)]
     return Dataset(
         name=NAME,
         root=base,
         rows=tuple(sorted(rows, key=lambda row: row.name)),
         digest=readers.digest(base, rows, [table] if table else []),
         phantom=(base / MARKER_NAME).is_file(),
-        findings=tuple(
-            finding for part in PARTS for finding in readers.ignored_files(_folder(base, part), FOLDERS, READS)
-        ),
+        findings=tuple(findings),
     )
 
 
@@ -122,23 +124,26 @@ def _has_images(folder: Path) -> bool:
     return (folder / "images").is_dir() or (folder / folder.name / "images").is_dir()
 
 
-def _part(base: Path, part: Part, count: int) -> list[Row]:
+def _part(base: Path, part: Part, count: int, findings: list[Finding]) -> list[Row]:
     folder = _folder(base, part)
-    found = _by_number(folder / "images", "{number}_{part}", part)
-    if len(found) != count:
-        advice = "remove what is not of the data set" if len(found) > count else "copy what is missing"
-        gap = _gap(found, base, part, count)
-        raise DatasetError(f"{folder / 'images'} holds {len(found)} images, expected {count}{gap}; {advice}")
-    maps = {role: _maps(folder, role, part, found) for role in _MAPS}
+    extra: list[Finding] = []
+    pictures = _by_number(folder / "images", "{number}_{part}", part, extra)
+    if len(pictures) != count:
+        advice = "remove what is not of the data set" if len(pictures) > count else "copy what is missing"
+        gap = _gap(pictures, base, part, count)
+        problem = f"{folder / 'images'} holds {len(pictures)} images, expected {count}{gap}; {advice}"
+        findings.append(Finding("error", problem))
+    findings += extra
+    maps = {role: _maps(folder, role, part, pictures, findings) for role in _MAPS}
     return [
         Row(
             name=path.stem,
             split="train" if part == "training" else "test",
             image=Source(path),
             labels={role: Source(maps[role][number]) for role in ROLES if number in maps[role]},
-            region=Source(maps["region"][number]),
+            region=Source(maps["region"][number]) if number in maps["region"] else None,
         )
-        for number, path in found.items()
+        for number, path in pictures.items()
     ]
 
 
@@ -157,36 +162,35 @@ def _gap(found: dict[int, Path], base: Path, part: Part, count: int) -> str:
     return f" ({word}: {', '.join(f'{number:02d}' for number in wrong)})" if wrong else ""
 
 
-def _maps(folder: Path, role: str, part: Part, pictures: dict[int, Path]) -> dict[int, Path]:
+def _maps(folder: Path, role: str, part: Part, pictures: dict[int, Path], findings: list[Finding]) -> dict[int, Path]:
     """One role's files by number: one for each image, or none at all where the role may be absent."""
     name, stem = _MAPS[role]
-    found = _by_number(folder / name, stem, part)
-    if not found and (part, role) not in _REQUIRED:
-        return {}
-    for number in sorted(pictures.keys() - found.keys()):
-        expected = stem.format(number=_digits(pictures[number]), part=part)
-        raise DatasetError(
-            f"{folder / name / expected}.gif is missing, which belongs to {pictures[number].name}; copy it there"
-        )
-    for number in sorted(found.keys() - pictures.keys()):
-        raise DatasetError(f"{found[number]} belongs to no image in {folder / 'images'}; remove it or add its image")
-    return found
+    maps = _by_number(folder / name, stem, part, findings)
+    required = bool(maps) or (part, role) in _REQUIRED
+    for number in sorted(pictures.keys() - maps.keys()) if required else ():
+        file = stem.format(number=_digits(pictures[number]), part=part)
+        problem = f"{folder / name / file}.gif is missing, which belongs to {pictures[number].name}; copy it there"
+        findings.append(Finding("error", problem))
+    for number in sorted(maps.keys() - pictures.keys()):
+        problem = f"{maps[number]} belongs to no image in {folder / 'images'}; remove it or add its image"
+        findings.append(Finding("error", problem))
+    return maps
 
 
-def _by_number(folder: Path, stem: str, part: Part) -> dict[int, Path]:
+def _by_number(folder: Path, stem: str, part: Part, findings: list[Finding]) -> dict[int, Path]:
     """Image files by the number their names begin with; a file of another name, or a number twice, is an error."""
     pattern = re.compile(stem.format(number=r"(\d+)", part=part))
-    found: dict[int, Path] = {}
+    files: dict[int, Path] = {}
     for path in readers.image_files(folder):
         match = pattern.fullmatch(path.stem)
         if match is None:
             expected = stem.format(number="NN", part=part)
-            raise DatasetError(f"{path} is extra: files here are called {expected}.*; remove or rename it")
-        number = int(match[1])
-        if number in found:
-            raise DatasetError(f"{path} and {found[number].name} have the same number; remove one of them")
-        found[number] = path
-    return found
+            problem = f"{path} is extra: files here are called {expected}.*; remove or rename it"
+            findings.append(Finding("error", problem))
+        elif files.setdefault(int(match[1]), path) is not path:
+            problem = f"{path} and {files[int(match[1])].name} have the same number; remove one of them"
+            findings.append(Finding("error", problem))
+    return files
 
 
 def _digits(path: Path) -> str:

@@ -4,12 +4,13 @@
     training/images/...  training/masks/...  test/images/...      or divided; test images may have no labels
 
 A `classes.yaml` names what the label maps hold, as `{kind: multiclass, names: [background, vessel, disc]}`; without
-one they mark vessels, white on black. Without `training/` and `test/` every image needs a label map. A `groups.csv` in
-the folder gives the patient of each image; without one, images with CHASE_DB1's names are grouped by child and all
-others are their own group.
+one they mark vessels, white on black. With `colors` in it, label maps may be coded by colour; `field_of_view: false`
+there means that all pixels of an image without a map in `fov/` count. Without `training/` and `test/` every image needs
+a label map. A `groups.csv` in the folder gives the patient of each image; without one, images with CHASE_DB1's names
+are grouped by child and all others are their own group.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from segkit.core.classes import VESSEL, Classes
@@ -18,7 +19,7 @@ from segkit.core.errors import DatasetError
 from segkit.core.manifest import Row, Source
 from segkit.core.wording import counted
 from segkit.data import groups, readers
-from segkit.data.readers import Dataset, Finding, Part, RowReport
+from segkit.data.readers import Dataset, Finding, Part
 
 NAME = "folder"
 PARTS: tuple[Part, ...] = ("training", "test")
@@ -33,46 +34,56 @@ def read(root: Path) -> Dataset:
     """List and pair the files; what is wrong with single images is among the findings.
 
     Raises:
-        DatasetError: there are no images, a name occurs twice, or groups.csv does not fit the images or lies elsewhere.
+        DatasetError: there are no images, or groups.csv does not fit the images or lies elsewhere.
     """
     base = readers.existing_folder(root)
+    return list_folder(base, read_classes(base / CLASSES), groups.child)
+
+
+def list_folder(base: Path, classes: Classes, group_of: Callable[[str], str], reader: str = "") -> Dataset:
+    """List and pair the files of a folder of this layout; as `read`.
+
+    Args:
+        base: the folder.
+        classes: of the label maps.
+        group_of: the patient of an image, by its name, where there is no groups.csv.
+        reader: name of the reader, if it is another one.
+
+    Raises:
+        DatasetError: there are no images, or groups.csv does not fit the images or lies elsewhere.
+    """
     divided = [part for part in PARTS if (base / part / "images").is_dir()]
     places: dict[Path, Part] = {base / part: part for part in divided} or {base: "training"}
-    files = {folder: {name: _by_stem(folder / name) for name in FOLDERS} for folder in places}
-    rows = [_row(stem, part, files[folder]) for folder, part in places.items() for stem in files[folder]["images"]]
-    ignored = list(readers.ignored_files(base, divided, READS_PARTS) if divided else ())
-    ignored += [finding for folder in places for finding in readers.ignored_files(folder, FOLDERS, READS)]
+    findings: list[Finding] = []
+    files = {folder: {name: _by_stem(folder / name, findings) for name in FOLDERS} for folder in places}
+    rows: dict[str, Row] = {}
+    for folder, part in places.items():
+        findings += _pairing(folder, part, files[folder], bool(divided))
+        for stem in files[folder]["images"]:
+            row = _row(stem, part, files[folder])
+            if rows.setdefault(stem, row) is not row:
+                problem = f"{base} holds {stem} in training/ and in test/; rename one, names must differ"
+                findings.append(Finding("error", problem))
+    findings += readers.ignored_files(base, divided, READS_PARTS) if divided else ()
+    findings += [finding for folder in places for finding in readers.ignored_files(folder, FOLDERS, READS)]
     if not rows:
-        also = "".join(f"; {finding.message}" for finding in ignored)
+        also = "".join(f"; {finding.message}" for finding in findings)
         raise DatasetError(
             f"{base / 'images'} holds no image; expected images/, masks/ and perhaps fov/ in {base}{also}"
         )
-    names = [row.name for row in rows]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DatasetError(f"{base} holds {twice[0]} in training/ and in test/; rename one, names must differ")
-    findings = [
-        finding for folder, part in places.items() for finding in _pairing(folder, part, files[folder], bool(divided))
-    ]
-    table, classes = groups.table(base), base / CLASSES
-    patients = groups.from_file(table, names) if table else groups.of_names(names)
+    table = groups.table(base)
+    patients = groups.from_file(table, list(rows)) if table else {name: group_of(name) for name in rows}
+    listed = readers.with_groups(sorted(rows.values(), key=lambda row: row.name), patients)
+    others = [path for path in (table, base / CLASSES) if path and path.is_file()]
     return Dataset(
-        name=NAME,
+        name=reader or NAME,
         root=base,
-        rows=readers.with_groups(sorted(rows, key=lambda row: row.name), patients),
-        digest=readers.digest(base, rows, [path for path in (table, classes) if path and path.is_file()]),
-        classes=_classes(classes),
-        findings=(*findings, *ignored),
+        rows=listed,
+        digest=readers.digest(base, listed, others, reader),
+        classes=classes,
+        phantom=(base / readers.PHANTOM_MARKER).is_file(),
+        findings=tuple(findings),
     )
-
-
-def check_row(dataset: Dataset, row: Row) -> RowReport:
-    """Decode a row's files; maps must have their image's size.
-
-    Raises:
-        DatasetError, ImageError: the first file that is wrong.
-    """
-    return readers.check_row(row, dataset.classes)
 
 
 def _row(stem: str, part: Part, files: Mapping[str, Mapping[str, Path]]) -> Row:
@@ -86,9 +97,13 @@ def _row(stem: str, part: Part, files: Mapping[str, Mapping[str, Path]]) -> Row:
     )
 
 
-def _classes(path: Path) -> Classes:
-    """What `classes.yaml` says; vessels without one."""
-    return validate(Classes, read_yaml(path), str(path)) if path.is_file() else VESSEL
+def read_classes(path: Path, default: Classes = VESSEL) -> Classes:
+    """The classes that a `classes.yaml` names; the default without one.
+
+    Raises:
+        ConfigError: the file is no YAML, or holds a wrong key or value.
+    """
+    return validate(Classes, read_yaml(path), str(path)) if path.is_file() else default
 
 
 def _pairing(folder: Path, part: Part, files: Mapping[str, Mapping[str, Path]], divided: bool) -> Iterator[Finding]:
@@ -114,10 +129,10 @@ def _pairing(folder: Path, part: Part, files: Mapping[str, Mapping[str, Path]], 
         )
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path, findings: list[Finding]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in readers.image_files(folder):
-        if path.stem in files:
-            raise DatasetError(f"{path} and {files[path.stem].name} have the same name; remove one of them")
-        files[path.stem] = path
+        if files.setdefault(path.stem, path) is not path:
+            problem = f"{path} and {files[path.stem].name} have the same name; remove one of them"
+            findings.append(Finding("error", problem))
     return files

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segkit.core import images
+from segkit.core.classes import Classes
 from segkit.core.manifest import Row
 
 MIN_DARK_BORDER = 0.02
@@ -61,13 +62,21 @@ def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
     return np.asarray(opened[inner, inner])
 
 
-def read_region(row: Row, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.bool_]:
-    """The pixels (h, w) of a row that count: its mask, or else the field of view that its image shows.
+def read_region(row: Row, classes: Classes, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.bool_]:
+    """The pixels (h, w) of a row that count: its mask, or else the field of view that its image shows, if it has one.
 
     Args:
         row: of a manifest.
+        classes: of the manifest; say whether the images have a field of view.
         image: the row's image (h, w, 3) if it is decoded already; else it is read where it is needed.
     """
     if row.region is not None:
         return images.read_mask(*row.region)
-    return estimate_fov(images.read_image(*row.image) if image is None else image)
+    if image is None:
+        image = images.read_image(*row.image)
+    return default_region(image, classes)
+
+
+def default_region(image: npt.NDArray[np.uint8], classes: Classes) -> npt.NDArray[np.bool_]:
+    """The pixels (h, w) of an image (h, w, 3) without a mask that count: its field of view, or all."""
+    return estimate_fov(image) if classes.field_of_view else np.ones(image.shape[:2], np.bool_)

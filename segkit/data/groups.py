@@ -19,7 +19,12 @@ CHASE_NAME = re.compile(r"(Image_\d+)[LR]", re.IGNORECASE)
 
 def of_names(names: Sequence[str]) -> dict[str, str]:
     """The group of each image by its name alone: the child in CHASE_DB1's names, the image itself in all others."""
-    return {name: match[1] if (match := CHASE_NAME.fullmatch(name)) else name for name in names}
+    return {name: child(name) for name in names}
+
+
+def child(name: str) -> str:
+    """The child of an image with CHASE_DB1's name; the name itself otherwise."""
+    return match[1] if (match := CHASE_NAME.fullmatch(name)) else name
 
 
 def by_pattern(names: Sequence[str], pattern: str) -> dict[str, str]:
@@ -67,15 +72,7 @@ def from_file(path: Path, names: Sequence[str]) -> dict[str, str]:
     Raises:
         DatasetError: it is no CSV file in UTF-8, a column is missing, or an image is missing, unknown or listed twice.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"image", "group"} <= set(reader.fieldnames or ()):
-                columns = ", ".join(reader.fieldnames or ()) or "none"
-                raise DatasetError(f"{path} has the columns {columns}; expected image and group")
-            rows = [((row["image"] or "").strip(), (row["group"] or "").strip()) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
+    rows = [(cells["image"], cells["group"]) for cells in read_table(path, ("image", "group"))]
     groups: dict[str, str] = {}
     for image, group in rows:
         name = image if image in names else Path(image).stem
@@ -88,6 +85,26 @@ def from_file(path: Path, names: Sequence[str]) -> dict[str, str]:
     if missing := [name for name in names if name not in groups]:
         raise DatasetError(f"{path} does not list {listed(missing)}; add a row for each image")
     return groups
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file that has at least these columns; cells are stripped, and empty where a row lacks them.
+
+    Raises:
+        DatasetError: it is no CSV file in UTF-8, or a column is missing.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [name.strip() for name in reader.fieldnames or ()]
+            if not set(columns) <= set(names):
+                raise DatasetError(
+                    f"{path} has the columns {', '.join(names) or 'none'}; expected {' and '.join(columns)}"
+                )
+            reader.fieldnames = names
+            return [{name: (row[name] or "").strip() for name in names} for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -1,7 +1,7 @@
 """Label maps from files to arrays, binary or of several classes; the only module that tells the two apart on disk.
 
-Binary maps are white on black. Multi-class maps hold class indices. Probabilities are 16 bit: one page for a binary
-task, one page per class for several classes.
+Binary maps are white on black. Multi-class maps hold class indices, or the colours of `Classes.colors`. Probabilities
+are 16 bit: one page for a binary task, one page per class for several classes.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from segkit.core import images
 from segkit.core.classes import Classes
+from segkit.core.errors import DatasetError
 from segkit.core.manifest import Source
 
 Labels = npt.NDArray[Any]
@@ -23,10 +24,31 @@ def read_labels(source: Source, classes: Classes) -> Labels:
 
     Raises:
         ImageError: the file cannot be read.
+        DatasetError: a colour-coded map has a colour that is no class's.
     """
     if classes.kind == "binary":
         return images.read_mask(source.path, source.frame)
-    return images.read_indices(source.path, source.frame)
+    if not classes.colors:
+        return images.read_indices(source.path, source.frame)
+    try:
+        return _color_coded(source, classes)
+    except DatasetError as error:
+        raise DatasetError(f"{source}: {error}") from error
+
+
+def _color_coded(source: Source, classes: Classes) -> npt.NDArray[np.uint8]:
+    """Class indices (h, w) of a map that shows each class in its colour, or that holds indices all the same."""
+    numbers, colors = images.read_codes(source.path, source.frame)
+    indices = numbers if numbers is not None and classes.known(numbers).all() else None
+    if colors is None:
+        assert numbers is not None
+        return classes.indices(np.repeat(numbers[:, :, None], 3, axis=2)) if indices is None else indices
+    try:
+        return classes.indices(colors)
+    except DatasetError:
+        if indices is None:
+            raise
+        return indices
 
 
 def probs_path(folder: Path, name: str, classes: Classes) -> Path:

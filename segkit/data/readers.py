@@ -1,8 +1,9 @@
 """What a data set on disk is to the rest of the kit, and the table of the readers that find one: `NAME:DIR`.
 
-A reader is a module with two functions: `read(root) -> Dataset`, which lists, pairs and digests without decoding, and
-`check_row(dataset, row) -> RowReport`, which decodes the files of one image. What is wrong with single images is
-collected as findings, so that `segkit data check` can print all of it at once.
+A reader is a module with the function `read(root) -> Dataset`, which lists, pairs and digests without decoding. It may
+have a second one, `check_row(dataset, row) -> RowReport`, which decodes the files of one image and raises what is
+wrong, where a data set demands more than `check_row` below. What is wrong with single images is collected as findings,
+so that `segkit data check` can print all of it at once.
 """
 
 import difflib
@@ -10,8 +11,9 @@ import hashlib
 import importlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +21,43 @@ import numpy.typing as npt
 from segkit.core import files, images
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, ImageError
-from segkit.core.manifest import Row, Source
+from segkit.core.manifest import Row, Source, Split
 from segkit.core.wording import counted
 from segkit.data import groups
-from segkit.data.labels import read_labels, target_maps
+from segkit.data.labels import Labels, read_labels, target_maps
+
+T = TypeVar("T")
 
 Part = Literal["training", "test"]
 """The data set's own division; what is `val` and `holdout` is cut from "training" by `segkit.data.splits`."""
 
 READERS: dict[str, str] = {
+    "chase": "segkit.data.chase",
+    "csv": "segkit.data.csv_table",
     "drive": "segkit.data.drive",
+    "drive-article": "segkit.data.drive_article",
     "folder": "segkit.data.folder",
+    "histology": "segkit.data.histology",
+    "hrf": "segkit.data.hrf",
+    "isbi2012": "segkit.data.isbi2012",
+    "stare": "segkit.data.stare",
 }
 """Reader name to the module that holds it, imported when asked for."""
+
+
+PACKED = ".gz"
+"""Suffix of packed image files."""
+
+PHANTOM_MARKER = "phantom.json"
+"""In the root of a data set that `segkit.data.phantom_layouts` has drawn: what it was drawn with."""
+
+
+class Published(NamedTuple):
+    """Number and size of the labelled images of a data set as it was published."""
+
+    num_labelled: int
+    height: int
+    width: int
 
 
 def part_of(row: Row) -> Part:
@@ -57,7 +83,7 @@ class Dataset:
     root: Path
     """The folder the digest's names are relative to."""
     rows: tuple[Row, ...]
-    """Sorted by name; the training part is the split "train"."""
+    """Sorted by name; the training part is the split "train", or "val" and "holdout" where the data set names them."""
     digest: str
     """sha256 over the rows' relative file names and contents: the same wherever the folder lies."""
     classes: Classes = VESSEL
@@ -66,11 +92,18 @@ class Dataset:
     """Drawn by `segkit.data.phantom`, not photographed."""
     findings: tuple[Finding, ...] = ()
     """What was noticed without decoding a file."""
+    published: Published | None = None
+    """What the public data set holds; a copy that differs is a warning."""
 
     @property
     def training_groups(self) -> dict[str, str]:
         """The group of each training image by the image's name."""
         return {row.name: row.group for row in self.rows if part_of(row) == "training"}
+
+    @property
+    def given_splits(self) -> dict[str, Split]:
+        """The split of each training image that the data set itself sets aside, by the image's name."""
+        return {row.name: row.split for row in self.rows if row.split in {"val", "holdout"}}
 
     @property
     def num_groups(self) -> int:
@@ -105,10 +138,9 @@ class CheckResult:
 
 
 class Reader(Protocol):
-    """What the module of a reader offers."""
+    """What the module of a reader offers; `check_row(dataset, row)` besides, if it needs its own."""
 
     read: Callable[[Path], Dataset]
-    check_row: Callable[[Dataset, Row], RowReport]
 
 
 def load_reader(name: str) -> Reader:
@@ -177,19 +209,21 @@ def raise_first_error(findings: Iterable[Finding]) -> None:
     """
     errors = [finding.message for finding in findings if finding.severity == "error"]
     if errors:
-        others = f"\n{counted(len(errors) - 1, 'more problem')}: `segkit data check` lists all" if errors[1:] else ""
+        others = f" ({counted(len(errors) - 1, 'more problem')}: `segkit data check` lists all)" if errors[1:] else ""
         raise DatasetError(errors[0] + others)
 
 
 def check(dataset: Dataset) -> CheckResult:
     """Decode every file of a data set, verify it as its reader demands, and compare all images with each other."""
+    own: Callable[[Dataset, Row], RowReport] | None = getattr(load_reader(dataset.name), "check_row", None)
     reports, findings = [], list(dataset.findings)
     for row in dataset.rows:
         try:
-            reports.append(load_reader(dataset.name).check_row(dataset, row))
-        except (DatasetError, ImageError) as error:
-            findings.append(Finding("error", str(error)))
+            reports.append(own(dataset, row) if own else check_row(row, dataset.classes))
+        except* (DatasetError, ImageError) as errors:
+            findings += [Finding("error", str(error)) for error in errors.exceptions]
     findings += _identical_pictures(dataset.rows, reports)
+    findings += _unlike_published(dataset, reports)
     return CheckResult(tuple(reports), tuple(sorted(findings, key=lambda finding: finding.severity)))
 
 
@@ -200,15 +234,18 @@ def with_groups(rows: Iterable[Row], patients: Mapping[str, str]) -> tuple[Row, 
 
 def _divided_groups(rows: Sequence[Row]) -> Iterator[Finding]:
     """Patients with images in both parts of the data set."""
-    parts: dict[str, dict[Part, str]] = {}
+    parts: dict[str, dict[Split, str]] = {}
     for row in rows:
-        parts.setdefault(row.group, {}).setdefault(part_of(row), row.name)
+        parts.setdefault(row.group, {}).setdefault(row.split, row.name)
+    words = {"train": "training", "val": "validation", "holdout": "held-out", "test": "test"}
     for group, names in parts.items():
         if len(names) > 1:
+            which = " and ".join(words[split] for split in words if split in names)
+            listed = ", ".join(names[split] for split in words if split in names)
             yield Finding(
                 "error",
-                f"patient {group} has training and test images ({names['training']}, {names['test']}); a test image's"
-                " patient must not be trained on: move all images of the patient to one part",
+                f"patient {group} has {which} images ({listed}); a patient's images must not be divided: move all"
+                " images of the patient to one part",
             )
 
 
@@ -222,19 +259,46 @@ def _identical_pictures(rows: Sequence[Row], reports: Iterable[RowReport]) -> It
         if len(same) < 2:
             continue
         names = f"{groups.listed([row.name for row in same])} are the same picture"
-        if len({part_of(row) for row in same}) > 1:
-            yield Finding("error", f"{names}, in the training and in the test part; remove one")
+        if len({row.split for row in same}) > 1:
+            parts = " and ".join(sorted({row.split for row in same}, reverse=True))
+            yield Finding("error", f"{names}, in the parts {parts}; remove one")
         elif part_of(same[0]) == "training" and len({row.group for row in same}) > 1:
             yield Finding("error", f"{names}, and a split could divide them; remove one, or give them one group")
         else:
             yield Finding("warning", f"{names}, which counts more than once; remove all but one")
 
 
-def digest(root: Path, rows: Iterable[Row], others: Iterable[Path] = ()) -> str:
-    """sha256 over the sorted relative names and the contents of the rows' files and of `others`, and of no more."""
+def _unlike_published(dataset: Dataset, reports: Sequence[RowReport]) -> Iterator[Finding]:
+    """Where a copy of a public data set has another number of images, or images of another size."""
+    published = dataset.published
+    if published is None or dataset.phantom:
+        return
+    labelled = sum(row.reference is not None for row in dataset.rows)
+    if labelled != published.num_labelled:
+        number = counted(labelled, "labelled image")
+        yield Finding("warning", f"{number}; the published data set has {published.num_labelled}")
+    size = (published.height, published.width)
+    others = [report for report in reports if (report.height, report.width) != size]
+    if others:
+        yield Finding(
+            "warning",
+            f"{groups.listed([report.name for report in others])} of another size than published"
+            f" ({others[0].width}x{others[0].height}, not {size[1]}x{size[0]}); resized copies score differently",
+        )
+
+
+def digest(root: Path, rows: Iterable[Row], others: Iterable[Path] = (), reader: str = "") -> str:
+    """sha256 over the sorted relative names and the contents of the rows' files and of `others`, and of no more.
+
+    Args:
+        root: the folder that the names are relative to.
+        rows: of the data set.
+        others: further files that decide what is read.
+        reader: the reader's name, where another reader could read the same files otherwise.
+    """
     paths = {source.path for row in rows for source in (row.image, *row.labels.values(), row.region) if source}
     paths |= set(others)
-    total = hashlib.sha256()
+    total = hashlib.sha256(f"{reader}\n".encode() if reader else b"")
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
         total.update(f"{name}\0{files.sha256_file(path)}\n".encode())
     return total.hexdigest()
@@ -252,17 +316,29 @@ def existing_folder(root: Path) -> Path:
     return root.resolve()
 
 
-def image_files(folder: Path, recursive: bool = False) -> list[Path]:
+def stem(path: Path) -> str:
+    """The name of an image file without its suffix and that of its packing, as im0001 of im0001.ppm.gz."""
+    return Path(path.stem).stem if path.suffix.lower() == PACKED else path.stem
+
+
+def image_files(folder: Path, recursive: bool = False, packed: bool = False) -> list[Path]:
     """The image files in a folder by suffix, sorted; hidden files and anything else are passed over.
 
     Args:
         folder: a folder that does not exist holds none.
         recursive: also list the folders below it, except hidden ones.
+        packed: also list packed image files, as .ppm.gz.
     """
     if not folder.is_dir():
         return []
-    by_suffix = (path for path in folder.glob("**/*" if recursive else "*") if path.suffix.lower() in images.SUFFIXES)
+    paths = folder.glob("**/*" if recursive else "*")
+    by_suffix = (path for path in paths if _suffix(path, packed) in images.SUFFIXES)
     return sorted(path for path in by_suffix if path.is_file() and not _is_hidden(path.relative_to(folder)))
+
+
+def _suffix(path: Path, packed: bool) -> str:
+    is_packed = packed and path.suffix.lower() == PACKED
+    return (Path(path.stem) if is_packed else path).suffix.lower()
 
 
 def _is_hidden(path: Path) -> bool:
@@ -294,6 +370,32 @@ def ignored_files(folder: Path, used: Collection[str], reads: str) -> Iterator[F
                 yield Finding("warning", f"ignored: {below}/ ({number}); sub-folders are not read")
 
 
+class _Problems:
+    """What is wrong with the files of one row."""
+
+    def __init__(self) -> None:
+        self.errors: list[DatasetError | ImageError] = []
+
+    def add(self, message: str) -> None:
+        """One more problem."""
+        self.errors.append(DatasetError(message))
+
+    def catch(self, decode: Callable[[], T]) -> T | None:
+        """What `decode` returns; None if it fails, which is a problem."""
+        try:
+            return decode()
+        except (DatasetError, ImageError) as error:
+            self.errors.append(error)
+            return None
+
+    def raise_all(self) -> None:
+        """Raise the problem, or all in a group; nothing without one."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise ExceptionGroup("several files of an image are wrong", self.errors)
+
+
 def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None = None) -> RowReport:
     """Decode a row's files; its maps must have the image's size and not be empty.
 
@@ -305,27 +407,32 @@ def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None 
     Raises:
         ImageError: a file is damaged.
         DatasetError: a size is wrong, a map is empty, or a label is no class.
+        ExceptionGroup: of several such errors.
     """
-    image = images.read_image(*row.image)
-    height, width = image.shape[:2]
-    if size is not None and (height, width) != size:
-        raise DatasetError(
-            f"{row.image} is {width}x{height} pixels, expected {size[1]}x{size[0]}; put the original file back"
+    problems = _Problems()
+    image = problems.catch(partial(images.read_image, *row.image))
+    shape = None if image is None else image.shape[:2]
+    if shape is not None and size is not None and shape != size:
+        problems.add(
+            f"{row.image} is {shape[1]}x{shape[0]} pixels, expected {size[1]}x{size[0]}; put the original file back"
         )
-    region = None if row.region is None else images.read_mask(*row.region)
+    region = None if row.region is None else problems.catch(partial(images.read_mask, *row.region))
     if row.region is not None and region is not None:
-        _check_map(row, row.region, region, (height, width))
-    inside = np.ones((height, width), bool) if region is None else region
+        problems.catch(partial(_check_map, row, row.region, region, shape))
     shares: dict[str, float] = {}
     for role, source in row.labels.items():
-        labels = read_labels(source, classes)
-        _check_map(row, source, labels, (height, width))
-        try:
-            targets = target_maps(labels, classes)
-        except DatasetError as error:
-            raise DatasetError(f"{source}: {error}") from error
-        if role == "reference":
+        labels = problems.catch(partial(read_labels, source, classes))
+        if labels is None:
+            continue
+        problems.catch(partial(_check_map, row, source, labels, shape))
+        targets = problems.catch(partial(_target_maps, source, labels, classes))
+        if role == "reference" and targets is not None:
+            usable = region is not None and region.shape == labels.shape and region.any()
+            inside = region if usable else np.ones(labels.shape, bool)
             shares = {name: float(target[inside].mean()) for name, target in zip(classes.names, targets, strict=True)}
+    problems.raise_all()
+    assert image is not None
+    height, width = image.shape[:2]
     return RowReport(
         name=row.name,
         part=part_of(row),
@@ -337,8 +444,15 @@ def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None 
     )
 
 
-def _check_map(row: Row, source: Source, values: npt.NDArray[np.generic], size: tuple[int, int]) -> None:
-    if values.shape != size:
+def _target_maps(source: Source, labels: Labels, classes: Classes) -> npt.NDArray[np.float32]:
+    try:
+        return target_maps(labels, classes)
+    except DatasetError as error:
+        raise DatasetError(f"{source}: {error}") from error
+
+
+def _check_map(row: Row, source: Source, values: npt.NDArray[np.generic], size: tuple[int, ...] | None) -> None:
+    if size is not None and values.shape != size:
         raise DatasetError(
             f"{source} is {values.shape[1]}x{values.shape[0]} pixels, its image {row.image.path.name}"
             f" {size[1]}x{size[0]}; put the file there that belongs to it"

@@ -37,7 +37,8 @@ class DataSettings(Settings):
     `group`), then CHASE_DB1's names (both eyes of a child), and otherwise each image is its own patient."""
     num_val: int = Field(4, ge=0)
     """Training images set aside to choose checkpoint, threshold and ensemble rule; their scores are optimistic. Whole
-    patients are taken until there are at least this many images. With 0, models need `keep: last`."""
+    patients are taken until there are at least this many images. With 0, models need `keep: last`. Not used where the
+    data set itself names validation images."""
     num_holdout: int = Field(4, ge=0)
     """Training images set aside for scoring only, whole patients again. With unlabelled test images these are the only
     unbiased labels."""
@@ -75,17 +76,26 @@ class DataSettings(Settings):
             raise ValueError(f"fold {self.fold} does not exist among {self.num_folds} folds, counted from 0")
         return self
 
-    def cut(self, groups: Mapping[str, str]) -> "dict[str, Split]":
-        """Which split each training image belongs to, given the group of each by its name.
+    def cut(self, groups: Mapping[str, str], given: "Mapping[str, Split] | None" = None) -> "dict[str, Split]":
+        """Which split each training image belongs to.
+
+        Args:
+            groups: the group of each training image by its name.
+            given: images that the data set itself sets aside; they keep their split, and none is added to it. With
+                `num_folds`, its validation images take part in the folds.
 
         Raises:
             DatasetError: there are too few images or groups for the cut.
         """
         from segkit.data import splits
 
+        kept = {name: split for name, split in (given or {}).items() if split != "val" or self.num_folds is None}
+        rest = {name: group for name, group in groups.items() if name not in kept}
+        num_val = 0 if "val" in kept.values() else self.num_val
+        num_holdout = 0 if "holdout" in kept.values() else self.num_holdout
         if self.num_folds is not None:
-            return splits.fold(groups, self.num_folds, self.fold, self.num_holdout, self.split_seed)
-        return splits.cut(groups, self.num_val, self.num_holdout, self.split_seed)
+            return splits.fold(rest, self.num_folds, self.fold, num_holdout, self.split_seed) | kept
+        return splits.cut(rest, num_val, num_holdout, self.split_seed) | kept
 
 
 Augmentation = Literal["none", "flips", "paper", "strong", "photo"]

@@ -60,7 +60,7 @@ def predict(
     # All ranks have listed what is missing before one of them begins to write, and the model is there.
     trainer.strategy.barrier()
     if missing:
-        loader = image_loader(missing, trainer.global_rank, trainer.world_size, report)
+        loader = image_loader(missing, trainer.global_rank, trainer.world_size, report, writer.classes)
         trainer.predict(EnsembleTask(load(), inference), loader, return_predictions=False)
     trainer.strategy.barrier()
     return trainer

@@ -52,7 +52,7 @@ def scored_row(row: Row, path: Path, classes: Classes = VESSEL) -> ScoredImage:
         raise DatasetError(f"{path} is {sizes[0]} pixels, the labels {sizes[1]}; give maps of that size")
     if set(np.unique(levels)) == {0, 257}:  # an 8-bit map of 0 and 1
         levels = binary_probs(levels > 0)
-    return ScoredImage(row.name, levels, labels, read_region(row), row.group, classes)
+    return ScoredImage(row.name, levels, labels, read_region(row, classes), row.group, classes)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Inference: an image of any size in, class probabilities of the same size out."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -114,23 +115,31 @@ Report = Callable[[Row, str, str], None]
 """Takes a row, "error" or "warning", and the text."""
 
 MIN_SIDE = 32
-"""A picture with a shorter side than this, in pixels, is probably no fundus photograph."""
+"""A picture with a shorter side than this, in pixels, is probably no image to segment."""
 
 
-def photograph_warnings(path: Path, image: Image) -> list[str]:
-    """Why a decoded picture (h, w, 3) may not be the fundus photograph it is taken for; usually nothing."""
+def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> list[str]:
+    """Why a decoded picture (h, w, 3) may not be an image of the kind that a model was trained on; usually nothing.
+
+    Args:
+        row: of the picture.
+        image: the picture.
+        classes: of the model.
+        num_pages: pages of the picture's file that are predicted.
+    """
     height, width = image.shape[:2]
     warnings = []
     if min(height, width) < MIN_SIDE:
         warnings.append(f"only {width}x{height} pixels")
     if (image == image[:, :, :1]).all():
         levels = len(np.unique(image[:, :, 0]))
-        warnings.append(
-            f"only {counted(levels, 'gray level')}, as in a label map" if levels <= 2 else "gray, not in colour"
-        )
+        if levels <= 2:
+            warnings.append(f"only {counted(levels, 'gray level')}, as in a label map")
+        elif classes.field_of_view:
+            warnings.append("gray, not in colour")
     if 0 < image.max() < 32:
         warnings.append(f"nearly black, its brightest level is {image.max()} of 255")
-    if (frames := images.num_frames(path)) > 1:
+    if num_pages == 1 and (frames := images.num_frames(row.image.path)) > 1:
         warnings.append(f"the first of {frames} frames is used")
     return warnings
 
@@ -139,21 +148,24 @@ class ImageLoader:
     """Images of rows, decoded one after the other.
 
     Args:
+        rows: the images.
         report: takes each image that cannot be read, which is left out, and each warning; without it the first image
             that cannot be read raises ImageError and nothing is warned of.
+        classes: of the model; they state whether images have a field of view.
     """
 
-    def __init__(self, rows: Sequence[Row], report: Report | None = None) -> None:
-        self.rows, self.report = rows, report
+    def __init__(self, rows: Sequence[Row], report: Report | None = None, classes: Classes = VESSEL) -> None:
+        self.rows, self.classes, self.report = rows, classes, report
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[InferenceImage]:
+        pages = Counter(row.image.path for row in self.rows)
         for row in self.rows:
             try:
                 image = images.read_image(*row.image)
-                region = read_region(row, image)
+                region = read_region(row, self.classes, image)
                 if region.shape != image.shape[:2]:
                     sizes = [f"{shape[1]}x{shape[0]}" for shape in (region.shape, image.shape)]
                     raise ImageError(
@@ -165,17 +177,19 @@ class ImageLoader:
                 self.report(row, "error", str(error))
                 continue
             if self.report is not None:
-                for text in photograph_warnings(row.image.path, image):
+                for text in image_warnings(row, image, self.classes, pages[row.image.path]):
                     self.report(row, "warning", text)
             yield InferenceImage(name=row.name, image=image, region=region)
 
 
-def image_loader(rows: Sequence[Row], rank: int, world_size: int, report: Report | None = None) -> ImageLoader:
+def image_loader(
+    rows: Sequence[Row], rank: int, world_size: int, report: Report | None = None, classes: Classes = VESSEL
+) -> ImageLoader:
     """This rank's images, one at a time, so that a result does not depend on how many ranks there are.
 
     A rank for which none is left predicts the first one again: Lightning refuses an empty loader.
     """
-    return ImageLoader(rows[rank::world_size] or rows[:1], report)
+    return ImageLoader(rows[rank::world_size] or rows[:1], report, classes)
 
 
 class MapWriter(BasePredictionWriter):

@@ -24,21 +24,24 @@ Record = dict[str, Any]
 entry for each command that predicted something; and `images`, an entry for each image by name."""
 
 
-def prediction_record(model: Mapping[str, Any], rows: Iterable[Row], inference: InferenceSettings) -> Record:
+def prediction_record(
+    model: Mapping[str, Any], rows: Iterable[Row], inference: InferenceSettings, classes: Classes = VESSEL
+) -> Record:
     """The record of a model's predictions for `rows`; nothing in it depends on the day or the machine.
 
     Args:
         model: as `segkit.tasks.weights.describe_model` gives it; its threshold is the one that is applied.
         rows: the images.
         inference: test-time augmentation and tiles.
+        classes: of the model.
     """
     splits = model["images"]
     about_model = {key: value for key, value in model.items() if key != "images"}
-    images = {row.name: _image_entry(row, splits) for row in rows}
+    images = {row.name: _image_entry(row, splits, classes) for row in rows}
     return {**about_model, **inference.model_dump(mode="json"), "images": images}
 
 
-def _image_entry(row: Row, splits: Mapping[str, str] | None) -> dict[str, Any]:
+def _image_entry(row: Row, splits: Mapping[str, str] | None, classes: Classes) -> dict[str, Any]:
     """What is known of an image before it is predicted.
 
     `model_split` is "train" or "val" for an image the model was trained on or chosen with, None for any other; it is
@@ -47,7 +50,8 @@ def _image_entry(row: Row, splits: Mapping[str, str] | None) -> dict[str, Any]:
     entry: dict[str, Any] = {"file": row.image.path.name}
     try:
         entry |= {"bytes": row.image.path.stat().st_size, "sha256": sha256_file(row.image.path)}
-        entry["fov"] = "estimated" if row.region is None else "given"
+        absent = "estimated" if classes.field_of_view else "whole image"
+        entry["fov"] = absent if row.region is None else "given"
         if row.region is not None:
             entry["fov_sha256"] = sha256_file(row.region.path)
     except OSError:  # reading the image will say why

@@ -76,7 +76,7 @@ def predict_folder(
 
     with TemporaryDirectory() as scratch, folder.lock(say, rows) if first_rank else nullcontext():
         if first_rank:
-            folder.claim(prediction_record(model, rows, inference), rows, _run())
+            folder.claim(prediction_record(model, rows, inference, classes), rows, _run())
         num_missing = len(writer.missing(rows))
         trainer = predict(
             partial(load_predictor, weights), rows, writer, inference, runtime, Path(scratch), "predict", report

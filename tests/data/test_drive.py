@@ -93,37 +93,58 @@ def test_a_folder_that_is_not_read_is_a_warning(small: Path) -> None:
 def test_a_missing_label_is_named(small: Path) -> None:
     (small / "training" / "1st_manual" / "22_manual1.gif").unlink()
     with pytest.raises(DatasetError, match=r"22_manual1\.gif is missing, which belongs to 22_training\.tif"):
-        drive.read(small)
+        readers.open_dataset(f"drive:{small}")
 
 
 def test_an_extra_label_is_named(small: Path) -> None:
     _draw(small / "training" / "1st_manual" / "29_manual1.gif", 29)
     with pytest.raises(DatasetError, match=r"29_manual1\.gif belongs to no image"):
-        drive.read(small)
+        readers.open_dataset(f"drive:{small}")
 
 
 def test_a_missing_image_is_counted(small: Path) -> None:
     (small / "test" / "images" / "02_test.tif").unlink()
     with pytest.raises(DatasetError, match="holds 1 images, expected 2"):
-        drive.read(small)
+        readers.open_dataset(f"drive:{small}")
 
 
 def test_of_the_real_drive_the_missing_numbers_are_named(small: Path) -> None:
     (small / drive.MARKER_NAME).unlink()
     with pytest.raises(DatasetError, match=r"holds 3 images, expected 20 \(missing: 24, 25"):
-        drive.read(small)
+        readers.open_dataset(f"drive:{small}")
 
 
 def test_a_file_of_another_name_is_extra(small: Path) -> None:
     _draw(small / "training" / "images" / "21_training copy.tif", 1)
     with pytest.raises(DatasetError, match=r"21_training copy\.tif is extra: files here are called NN_training\.\*"):
-        drive.read(small)
+        readers.open_dataset(f"drive:{small}")
 
 
 def test_one_number_twice_is_an_error(small: Path) -> None:
     _draw(small / "training" / "images" / "021_training.tif", 1)
     with pytest.raises(DatasetError, match="have the same number"):
-        drive.read(small)
+        readers.open_dataset(f"drive:{small}")
+
+
+def test_all_that_is_missing_extra_or_damaged_is_reported_at_once(small: Path) -> None:
+    training = small / "training"
+    for path in ("1st_manual/21_manual1.gif", "1st_manual/22_manual1.gif", "mask/22_training_mask.gif"):
+        (training / path).unlink()
+    _draw(training / "1st_manual" / "29_manual1.gif", 29)
+    images.write_mask(training / "1st_manual" / "23_manual1.gif", np.ones((5, 6), dtype=bool))
+    (training / "mask" / "23_training_mask.gif").write_bytes(b"")
+    (small / "test" / "images" / "01_test.tif").write_bytes(b"")
+    messages = [finding.message for finding in readers.check(drive.read(small)).findings]
+    names = [
+        "21_manual1",
+        "22_manual1",
+        "29_manual1",
+        "22_training_mask",
+        "01_test.tif",
+        "23_training_mask",
+        "23_manual1",
+    ]
+    assert [next(name for name in names if name in message.split()[0]) for message in messages] == names
 
 
 def test_a_part_of_the_data_set_hints_at_the_whole(small: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_wrong_setting_is_named_before_anything_is_started(
         (["--set", "students.mixd.loss=bce"], "students has no 'mixd'; there are mixed"),
         (["--upto", "techer"], "there is no stage 'techer'; stages are data, teacher, gan, samples, fidelity, ps"),
         (["--data", "nope"], "a data set is named READER:FOLDER, as in drive:/data/DRIVE, not 'nope'"),
-        (["--data", "drvie:x"], "no data set reader is called 'drvie'; there are: drive, folder; did you mean drive?"),
+        (["--data", "drvie:x"], "no data set reader is called 'drvie'; there are: chase, csv, drive,"),
         (["--data", "drive:no/where"], "no/where does not exist; give the folder that holds the data set"),
         (["--dat", "x"], "No such option '--dat'"),
         (["--set", "gan.init_from=no.pkl"], "gan.init_from = no.pkl does not exist; train from scratch"),

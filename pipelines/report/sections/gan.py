@@ -71,7 +71,7 @@ def _samples(evidence: Evidence, name: str, album: Album) -> dict[str, object]:
     for row in rows[: evidence.request.report.num_samples]:
         assert row.target is not None
         photograph = images.read_image(*row.image)
-        probs = read_probs(row.target.path, classes) * read_region(row, photograph)
+        probs = read_probs(row.target.path, classes) * read_region(row, classes, photograph)
         drawn = grey(probs[0]) if classes.kind == "binary" else colored(photograph, probs.argmax(0), classes)
         image = album.add(photograph, f"Synthetic image {row.name}", row.name, max_side=300)
         pairs.append((image, album.add(drawn, f"Pseudo-label of {row.name}", max_side=300)))

@@ -81,7 +81,7 @@ def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, f
     assert row.reference is not None
     classes = evidence.manifest.classes
     image, labels = images.read_image(*row.image), read_labels(row.reference, classes)
-    region = read_region(row, image)
+    region = read_region(row, classes, image)
     shown = [album.add(image, f"Image {row.name}", "the image")]
     if classes.kind == "multiclass":
         shown.append(album.add(colored(image, labels, classes), f"Labels of image {row.name}", "the labels"))
@@ -110,7 +110,7 @@ def _unlabelled(evidence: Evidence, album: Album) -> dict[str, object] | None:
 def _predicted(evidence: Evidence, model: str, row: Row) -> Pixels:
     classes = evidence.manifest.classes
     if classes.kind == "binary":
-        return grey(_probs(evidence, model, row)[0] * read_region(row))
+        return grey(_probs(evidence, model, row)[0] * read_region(row, classes))
     labels = labels_from_probs(_probs(evidence, model, row), classes, threshold=0.5)
     return colored(images.read_image(*row.image), labels, classes)
 
