@@ -1,1 +1,1 @@
-"""The runner: stages, the graphs that recipes make of them, and how they are launched and carried out."""
+"""Pipelines: stages, recipes that combine them into graphs, the runner and worker, and the report."""

@@ -1,4 +1,4 @@
-"""The graph of a pipeline: its stages, each after those it reads."""
+"""The graph of a pipeline."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,14 +7,14 @@ from segkit.core.errors import RequestError
 
 
 class Graph:
-    """Stages in an order in which each comes after what it needs."""
+    """The stages of a pipeline; each comes after the stages that it needs."""
 
     def __init__(self, stages: Iterable[AnyStage]) -> None:
         self._stages: dict[str, AnyStage] = {}
         for stage in stages:
             missing = [name for name in (*stage.inputs.values(), *stage.after) if name not in self._stages]
             if stage.name in self._stages or missing:
-                raise ValueError(f"stage {stage.name} is given twice or needs {missing}, which come later or nowhere")
+                raise ValueError(f"stage {stage.name} occurs twice, or needs {missing}, which are not before it")
             self._stages[stage.name] = stage
 
     def __iter__(self) -> Iterator[AnyStage]:
@@ -32,7 +32,7 @@ class Graph:
         """The first stage of a type.
 
         Raises:
-            RequestError: there is none.
+            RequestError: the graph has no such stage.
         """
         for stage in self:
             if stage.type.name == type_name:
@@ -40,7 +40,7 @@ class Graph:
         raise RequestError(f"no stage is of the type {type_name!r}; stages are {', '.join(self._stages)}")
 
     def upto(self, name: str) -> "Graph":
-        """The stage of this name and everything it needs or must come after."""
+        """The graph of this stage and all stages that must finish before it."""
         needed = {self[name].name}
         for stage in reversed(self._stages.values()):
             if stage.name in needed:

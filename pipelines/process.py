@@ -1,4 +1,4 @@
-"""Processes of stages: how one is started and ended, its exit codes, and the message shown for each."""
+"""The process of a stage: start, termination, exit codes, and the message for each."""
 
 import os
 import signal
@@ -12,32 +12,32 @@ from pipelines.stage import Preflight
 from segkit.core.errors import RequestError, SegkitError
 
 UNDER_RUNNER = "SEGKIT_UNDER_RUNNER"
-"""Set in the environment of a stage that the runner starts: the runner then prints how to go on."""
+"""Environment variable of a stage that the runner starts; the runner then prints how to go on."""
 
 GRACE_S = 1.0
-"""How long an interrupted stage may take to end by itself."""
+"""Seconds that an interrupted stage has to exit by itself."""
 PATIENCE_S = 5.0
-"""How long a stage may take to end after a signal; then it is killed, which does no result any harm."""
+"""Seconds that a stage has to exit after a signal before it is killed. A kill damages no result."""
 
-_PYTHON = (sys.executable, "-P")  # -P: import nothing from the working folder
+_PYTHON = (sys.executable, "-P")  # -P: do not import from the working folder
 
 _RANK_VARIABLES = {
     *("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK"),
-    # a batch script of SLURM has these without being one of several ranks, and Lightning would start none
+    # a SLURM batch script has these although it is no rank, and Lightning would then start no ranks
     *("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
 }
-"""Where torchrun, Lightning and SLURM store the rank of a process."""
+"""Variables in which torchrun, Lightning and SLURM store the rank of a process."""
 
 
 class ExitCode(IntEnum):
-    """Exit codes of a stage under the runner; a stage that a user starts exits with 1 instead of 3 and 4."""
+    """Exit codes of a stage under the runner. A stage that a user starts exits with 1 instead of 3 and 4."""
 
     FAILED = 1
-    """A bug, or an unknown cause."""
+    """A bug or an unknown cause."""
     INVALID_REQUEST = 2
     """Settings, data or paths are wrong."""
     ENVIRONMENT = 3
-    """The machine or its files are the cause: a full disk, too little memory."""
+    """A problem of the machine, such as a full disk or too little memory."""
     RESULT_REJECTED = 4
     """The result cannot be used, or a limit in the settings forbids it."""
 
@@ -51,8 +51,8 @@ _HOW_TO_GO_ON = {
 
 
 def exit_message(status: int) -> str:
-    """How a stage with this exit status ended, and how to go on; the status is negative for a signal."""
-    number = status - 128 if status in {130, 143} else -status  # `segkit` exits so after SIGINT and SIGTERM
+    """How a stage with this exit status ended, and how to go on. The status is negative after a signal."""
+    number = status - 128 if status in {130, 143} else -status  # exit codes of `segkit` after SIGINT and SIGTERM
     if number > 0:
         hint = " (out of memory?)" if number == signal.SIGKILL else ""
         return f"was ended by {_signal_name(number)}{hint}; run the same command to go on from there"
@@ -67,17 +67,17 @@ def _signal_name(number: int) -> str:
 
 
 def stage_command(path: Path, name: str, inputs: Mapping[str, Path], out: Path) -> list[str]:
-    """The command line that carries out the stage of a stage file; a user can type it too."""
+    """The command line that runs the stage of a stage file; users can type it too."""
     folders = [part for key, folder in inputs.items() for part in ("--input", f"{key}={folder}")]
     return [*_PYTHON, "-m", "segkit", "stage", name, "-c", str(path), *folders, "--out", str(out)]
 
 
 def run_preflight(preflight: Preflight) -> None:
-    """Make a check that needs torch in another process.
+    """Run a check that needs torch in another process.
 
     Raises:
         RequestError: the check failed; the message is the module's.
-        SegkitError: the module itself failed.
+        SegkitError: the module crashed.
     """
     command = [*_PYTHON, "-m", preflight.module]
     ended = subprocess.run(command, input=preflight.request, capture_output=True, text=True)
@@ -90,15 +90,15 @@ def run_preflight(preflight: Preflight) -> None:
 
 
 def launch_local(command: Sequence[str]) -> int:
-    """Run the command with our standard output and error; its exit status, negative for the signal that ended it.
+    """Run the command with our standard output and error, and return its exit status, negative after a signal.
 
-    At SIGINT and SIGTERM the stage is ended first.
+    SIGINT and SIGTERM terminate the command first.
     """
     process = subprocess.Popen(command, env=_environment(), stdin=subprocess.DEVNULL)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        # A terminal sends the stage the same signal; `kill -INT` of this process alone does not.
+        # A terminal sends the same signal to the stage; `kill -INT` of this process does not.
         _terminate(process, GRACE_S)
         raise
     except BaseException:
@@ -107,15 +107,15 @@ def launch_local(command: Sequence[str]) -> int:
 
 
 def _terminate(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    # Lightning ends all ranks at an interrupt; at SIGTERM they may wait for each other. Where interrupts are ignored,
-    # as in a script's background, the stage ignores them too.
+    # Lightning stops all ranks at an interrupt; at SIGTERM they may wait for each other. A process that ignores
+    # interrupts, such as one in the background of a script, has stages that ignore them too.
     gentle = signal.SIGTERM if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else signal.SIGINT
     try:
         if not _ends_within(process, grace_s):
             process.send_signal(gentle)
             if not _ends_within(process, PATIENCE_S):
                 process.kill()
-    except BaseException:  # Ctrl-C once more
+    except BaseException:  # a second Ctrl-C
         process.kill()
         raise
     finally:
@@ -131,5 +131,5 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without our rank, since each stage starts its own group of processes."""
+    """Our environment without our rank, because each stage starts its own group of processes."""
     return {key: value for key, value in os.environ.items() if key not in _RANK_VARIABLES} | {UNDER_RUNNER: "1"}

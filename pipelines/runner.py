@@ -1,17 +1,16 @@
-"""Run a pipeline: skip the stages that are done, launch the others one after the other."""
+"""The runner: plan the stages of a pipeline, skip those that are done, launch the others one after the other."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipelines.graph import Graph
 from pipelines.process import ExitCode, exit_message, launch_local, run_preflight, stage_command
-from pipelines.stage import AnyStage
+from pipelines.stage import AnyStage, StageRecord, read_record
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text
-from segkit.core.run_folder import STARTED, WORK, read_done, remove_work
+from segkit.core.run_folder import STARTED, WORK, remove_work
 from segkit.tasks.settings import RuntimeSettings
 
 Launch = Callable[[Sequence[str]], int]
@@ -19,12 +18,12 @@ Log = Callable[[str], None]
 
 
 class StageFailedError(SegkitError):
-    """A stage's process failed; it has printed why, and this message tells how to go on."""
+    """The process of a stage failed. It has printed the cause; this message explains how to go on."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage with the identity of its result and its folders."""
+    """A stage with the fingerprint and folder of its result, and the folders that it reads."""
 
     stage: AnyStage
     fingerprint: str
@@ -32,14 +31,14 @@ class Planned:
     inputs: Mapping[str, Path]
 
     @property
-    def done(self) -> dict[str, Any] | None:
+    def done(self) -> StageRecord | None:
         """The record of the finished result, if there is one."""
-        record = read_done(self.folder)
+        record = read_record(self.folder)
         return record if record is not None and record["fingerprint"] == self.fingerprint else None
 
     @property
     def started(self) -> bool:
-        """Whether an earlier run of it ended before it was done."""
+        """Whether an earlier run was interrupted."""
         return (self.folder / WORK / STARTED).exists()
 
     @property
@@ -56,7 +55,15 @@ def plan(
     upto: str | None = None,
     tags: tuple[str, ...] = (),
 ) -> list[Planned]:
-    """The fingerprint and the folders of every stage, or of one and what it needs; `tags` are the tracker's.
+    """Every stage with its fingerprint and folders.
+
+    Args:
+        graph: the pipeline.
+        runtime: where to compute.
+        runs: the folder of all results.
+        recipe: its name, for the tracker.
+        upto: plan only this stage and the stages that it needs.
+        tags: for the tracker.
 
     Raises:
         RequestError: data or weights that the settings of these stages name are missing or wrong.
@@ -79,26 +86,28 @@ def _folder(runs: Path, name: str, fingerprint: str) -> Path:
     own = runs / f"{name}-{fingerprint[:12]}"
     if not own.exists():
         for other in sorted(runs.glob(f"*-{fingerprint[:12]}")):
-            if (read_done(other) or {}).get("fingerprint") == fingerprint:
+            if (read_record(other) or StageRecord()).get("fingerprint") == fingerprint:
                 return other.resolve()
     return own.resolve()
 
 
 def _group(graph: Graph, data: str, recipe: str) -> str:
-    """The tracker's name for the stages of a pipeline run: the same for a part of the pipeline as for the whole.
+    """The tracker's group of a pipeline run; `upto` does not change it.
 
     Args:
-        data: fingerprint of the first stage, which the run's seed is part of.
+        graph: the complete pipeline.
+        data: fingerprint of the first stage, which contains the seed of the run.
+        recipe: its name.
     """
     settings = {stage.name: stage.type.fingerprint_fields(stage.settings) for stage in graph}
     return f"{recipe}-{sha256_json([settings, data])[:8]}"
 
 
 def check(planned: Sequence[Planned], log: Log) -> None:
-    """Raise now what a stage that is still to run would raise at its start, perhaps hours from now.
+    """Check the stages that are not done: numbers of devices, and the preflight of each stage type.
 
     Raises:
-        RequestError: as the stage would.
+        RequestError: a stage would fail at its start.
     """
     stages = [item.stage for item in planned if not item.done]
     for stage in stages:
@@ -112,24 +121,24 @@ def check(planned: Sequence[Planned], log: Log) -> None:
 
 def _check_device_count(stage: AnyStage) -> None:
     if stage.runtime.devices == "auto":
-        return  # the stage takes as many as can share the work
+        return  # the stage uses as many devices as can share the work
     error = stage.type.device_count_error(stage.settings, stage.runtime.devices * stage.runtime.num_nodes)
     if error:
         raise RequestError(f"{stage.name}: {error}")
 
 
 def run(planned: Sequence[Planned], log: Log, launch: Launch = launch_local) -> list[str]:
-    """Make every result that is missing, and return the names of the stages that ran.
+    """Run the stages that are not done, and return their names.
 
     Raises:
-        StageFailedError: a stage failed; the others' results stay.
+        StageFailedError: a stage failed; the results of the others are kept.
     """
     launched = []
     for number, item in enumerate(planned, start=1):
         name = item.stage.name
         label = f"[{number}/{len(planned)}] {name}"
         if item.done:
-            remove_work(item.folder)  # a kill may have come between the two
+            remove_work(item.folder)  # in case of a kill after `done.json` was written
             log(f"{label}: done ({item.folder.name})")
             continue
         log(f"{label}: {'resuming' if item.started else 'running'} ({item.folder.name})")
@@ -139,13 +148,13 @@ def run(planned: Sequence[Planned], log: Log, launch: Launch = launch_local) -> 
         if status != 0:
             raise _failure(name, status)
         if item.done is None:
-            raise StageFailedError(f"stage {name} exited with 0 but left no whole result in {item.folder}")
+            raise StageFailedError(f"stage {name} exited with 0 but left no complete result in {item.folder}")
         log(f"{label}: finished in {time.monotonic() - start:.0f} s")
     return launched
 
 
 def _command(item: Planned) -> list[str]:
-    """Write the stage file and return the command that carries it out."""
+    """Write the stage file and return the command that runs the stage."""
     path = item.folder.parent / ".requests" / f"{item.folder.name}.yaml"
     write_text(path, item.stage.to_yaml(item.fingerprint))
     return stage_command(path, item.stage.name, item.inputs, item.folder)

@@ -1,9 +1,9 @@
-"""A stage: one request for one kind of work, as an object, as a file, and as the identity of its result."""
+"""A stage: its type, its settings and inputs, its file, its fingerprint, and the record of its result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, cast
 
 import yaml
 from pydantic import Field
@@ -11,6 +11,7 @@ from pydantic import Field
 from segkit.core.config import Settings, read_yaml, validate
 from segkit.core.errors import ConfigError
 from segkit.core.files import sha256_json
+from segkit.core.run_folder import read_done
 from segkit.tasks.settings import RuntimeSettings
 
 S = TypeVar("S", bound=Settings)
@@ -18,10 +19,10 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True)
 class Preflight:
-    """A check that is made before any stage starts, in a process of its own, since the runner loads no torch."""
+    """A check before any stage starts. It has a process of its own, because the runner loads no torch."""
 
     topic: str
-    """What is checked, as in "that weights.pkl fits the GAN's settings"."""
+    """For a message, for example "that weights.pkl fits the GAN's settings"."""
     module: str
     """Run as `python -m module`. It exits with 0, or prints an error and exits with the error's exit code."""
     request: str
@@ -42,7 +43,7 @@ def _any_number_of_devices(settings: Settings, num_devices: int) -> str | None:
 
 @dataclass(frozen=True)
 class StageType(Generic[S]):
-    """One kind of work."""
+    """A kind of work that stages do."""
 
     name: str
     settings: type[S]
@@ -51,7 +52,7 @@ class StageType(Generic[S]):
     version: int = 1
     """Raise it when the code gives another result for the same settings."""
     not_fingerprinted: frozenset[str] = frozenset()
-    """Settings that cannot change the result: where something lies, how the work is split."""
+    """Settings that cannot change the result, such as paths and how the work is split."""
     external_digests: Callable[[S], dict[str, str]] = _no_digests
     """Digests of the files outside the runs folder that the settings name."""
     preflight: Callable[[S], Preflight | None] = _no_preflight
@@ -66,20 +67,20 @@ class StageType(Generic[S]):
 
 @dataclass(frozen=True)
 class Stage(Generic[S]):
-    """One request: a stage type, its settings, the stages whose folders it reads, and how it runs."""
+    """A request: a stage type, its settings, the stages that it reads, and where to compute."""
 
     name: str
     type: StageType[S]
     settings: S
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """Name of the input in the stage type -> name of the stage that makes it."""
+    """Names of the stages that it reads, by input name of the stage type."""
     after: tuple[str, ...] = ()
-    """Stages that must have finished before, without being read: they do not change the result."""
+    """Stages that must have finished before, but are not read, so they do not change the result."""
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     group: str | None = None
     """The pipeline run it belongs to, for the tracker."""
     tags: tuple[str, ...] = ()
-    """What the tracker can filter by."""
+    """For filtering in the tracker."""
 
     def fingerprint(self, inputs: Mapping[str, str]) -> str:
         """Identity of the result: sha256 over everything that can change it, which the stage's name cannot.
@@ -97,7 +98,7 @@ class Stage(Generic[S]):
         )
 
     def to_yaml(self, fingerprint: str) -> str:
-        """The stage file that `segkit stage` reads; the fingerprint identifies the folder it lies in."""
+        """The content of the stage file that `segkit stage` reads; the fingerprint identifies the result's folder."""
         content = {
             "fingerprint": fingerprint,
             "stage": self.name,
@@ -111,8 +112,40 @@ class Stage(Generic[S]):
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
+AnyStageType: TypeAlias = StageType[Any]
 AnyStage: TypeAlias = Stage[Any]
 """A stage of any type."""
+
+
+class StageRecord(TypedDict, total=False):
+    """The record of a finished stage, as in its `done.json`."""
+
+    stage: str
+    type: str
+    version: int
+    fingerprint: str
+    settings: dict[str, Any]
+    runtime: dict[str, Any]
+    precision: str | None
+    contents: dict[str, str]
+    """External digests by name."""
+    inputs: dict[str, dict[str, str]]
+    outputs: dict[str, dict[str, object]]
+    """sha256 and bytes of each file, by path inside the stage's folder."""
+    git_commit: str | None
+    wandb_run: str | None
+    versions: dict[str, str]
+    """Of Python and the libraries, by name."""
+    machine: dict[str, str | int | None]
+    seconds: float
+    """Of the process that finished the stage."""
+    finished: str
+    """Date and time."""
+
+
+def read_record(folder: Path) -> StageRecord | None:
+    """The record of a finished stage; None if the folder holds none or a file of the result is missing."""
+    return cast(StageRecord | None, read_done(folder))
 
 
 class _StageFile(Settings):
@@ -128,7 +161,7 @@ class _StageFile(Settings):
     runtime: RuntimeSettings = RuntimeSettings()
 
 
-def read_stage(path: Path, types: Mapping[str, StageType[Any]]) -> AnyStage:
+def read_stage(path: Path, types: Mapping[str, AnyStageType]) -> AnyStage:
     """Read a stage file.
 
     Raises:

@@ -1,17 +1,17 @@
-"""The stage types: settings of each, what identifies its result, and what is checked before it starts.
+"""The stage types, each with its settings, external digests and preflight check.
 
-Free of torch, so that the runner can import it.
+This module does not import torch, because the runner imports it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
 from gan.training.sharing import obstacle as gan_device_count_error
-from pipelines.stage import Preflight, StageType
+from pipelines.stage import AnyStageType, Preflight, StageType
 from segkit.core.config import Settings
 from segkit.core.errors import RequestError
 from segkit.core.files import sha256_file
@@ -31,7 +31,7 @@ def _data_digests(settings: DataSettings) -> dict[str, str]:
     from segkit.data.readers import open_dataset
 
     dataset = open_dataset(settings.source, settings.group_pattern)
-    settings.cut(dataset.training_groups, dataset.given_splits)  # fails now rather than in the stage
+    settings.cut(dataset.training_groups, dataset.given_splits)  # raises now rather than in the stage
     return {"data": dataset.digest}
 
 
@@ -63,22 +63,22 @@ TRAIN = StageType(
 
 
 class GanStageSettings(GanSettings):
-    """The GAN and its place in the pipeline."""
+    """The GAN as a stage of a pipeline."""
 
     seed_offset: int = Field(0, ge=0)
     """Added to the run's seed, to train the same GAN again."""
     checkpoint_kimg: float = Field(4.0, gt=0)
-    """Thousands of images between two checkpoints, from which a killed training goes on."""
+    """Thousands of images between two checkpoints, from which an interrupted training resumes."""
 
     @property
     def gan_settings(self) -> GanSettings:
-        """Without its place in the pipeline."""
+        """The GAN's own settings, without those of the stage."""
         return GanSettings.model_validate(self.model_dump(include=set(GanSettings.model_fields)))
 
     @model_validator(mode="after")
     def _photographs_have_these_channels(self) -> "GanStageSettings":
         if self.image_channels not in (1, 3):
-            raise ValueError(f"image_channels {self.image_channels}: photographs are drawn in 3 (RGB) or 1 (gray)")
+            raise ValueError(f"image_channels {self.image_channels}: photographs need 3 (RGB) or 1 (gray)")
         return self
 
 
@@ -127,11 +127,11 @@ def _check_seeds(first_seed: int, num_images: int) -> None:
 
 
 class SampleSettings(SamplingSettings):
-    """Synthetic fundi drawn from the generator."""
+    """Synthetic fundi from the generator."""
 
     num_images: int = Field(1000, ge=1)
     first_seed: int = Field(0, ge=0, le=LARGEST_SEED)
-    """Images are drawn from the seeds first_seed, first_seed + 1, ..."""
+    """Images are generated from the seeds first_seed, first_seed + 1, ..."""
 
     @model_validator(mode="after")
     def _seeds_exist(self) -> "SampleSettings":
@@ -143,23 +143,23 @@ SAMPLE = StageType("sample", SampleSettings, "pipelines.stages.sample", version=
 
 
 class FidelitySettings(Settings):
-    """How good the GAN's fundi are, and whether they are copies of photographs; the teacher's encoder sees them."""
+    """Quality of the GAN's fundi, measured by features of the teacher's encoder, and copies of training photographs."""
 
     enabled: bool = True
-    """Measure them before they are labelled. Nothing that is trained depends on it."""
+    """Measure the GAN. No trained model depends on the result."""
     num_images: int = Field(500, ge=2)
-    """Images drawn to measure the GAN; the samples are measured beside them."""
+    """Generated images in the main set; the samples are measured as a second set."""
     first_seed: int = Field(0, ge=0, le=LARGEST_SEED)
-    """They are drawn from the seeds first_seed, first_seed + 1, ..."""
+    """The main set is generated from the seeds first_seed, first_seed + 1, ..."""
     truncation_psi: float = Field(1.0, ge=-2, le=2)
-    """1 measures all the GAN can draw; the samples have a psi of their own."""
+    """Truncation of the main set; 1 is none. The samples have their own."""
     k: int = Field(3, ge=1)
-    """Neighbour that precision, recall, density and coverage reach to; needs more photographs than that."""
+    """Neighbour number of precision, recall, density and coverage; must be less than the number of photographs."""
     max_copy_share: float | None = Field(None, ge=0, le=1)
-    """Stop the pipeline before anything is labelled if a larger share of drawn images or of samples are copies of
-    training photographs, as 0.1. None only reports the share."""
+    """Stop the pipeline before pseudo-labelling if the share of copies of training photographs in a generated set is
+    larger, for example 0.1. None only reports the share."""
     num_pairs: int = Field(8, ge=1)
-    """Images of each kind shown beside the photograph they are nearest to."""
+    """Images of each set shown beside their nearest photograph."""
 
     @model_validator(mode="after")
     def _seeds_exist(self) -> "FidelitySettings":
@@ -171,7 +171,7 @@ FIDELITY = StageType("fidelity", FidelitySettings, "pipelines.stages.fidelity", 
 
 
 class PseudoLabelSettings(Settings):
-    """Vessel probabilities that the teacher gives each synthetic fundus; how they are used is a phase's setting."""
+    """The teacher's probabilities for the synthetic fundi. Settings of a training phase define their use."""
 
     inference: InferenceSettings = InferenceSettings()
 
@@ -187,12 +187,12 @@ SELECT = StageType("select", SelectSettings, "pipelines.stages.select")
 
 
 class EnsembleSettings(Settings):
-    """How members are combined; chosen on validation."""
+    """Combination of several models, chosen on validation."""
 
     members: tuple[StageName, ...] = ()
     """Names of models; the teacher and every student by default."""
     rules: tuple[Rule, ...] = Field(("mean", "weighted", "max", "vote", "intersection"), min_length=1)
-    """The candidates among which validation Dice chooses; one name fixes the rule."""
+    """Candidates; the one with the best validation Dice is used. A single name fixes the rule."""
     inference: InferenceSettings = InferenceSettings()
 
 
@@ -200,11 +200,11 @@ ENSEMBLE = StageType("ensemble", EnsembleSettings, "pipelines.stages.ensemble", 
 
 
 class EvaluateSettings(Settings):
-    """Prediction of every model on every image, and the scores where there are labels."""
+    """Predictions of every model on all images it was not trained on, and scores of the labelled ones."""
 
     inference: InferenceSettings = InferenceSettings()
     num_resamples: int = Field(2000, ge=100)
-    """Bootstrap resamples of an interval."""
+    """Bootstrap resamples per interval."""
 
 
 EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=3)
@@ -248,7 +248,7 @@ class GraphNode(Settings):
 
 
 class ReportRequest(Settings):
-    """What the report needs besides the folders of the other stages."""
+    """Input of the report in addition to the folders of the other stages."""
 
     report: ReportSettings
     pipeline: dict[str, JsonValue]
@@ -256,12 +256,12 @@ class ReportRequest(Settings):
     graph: tuple[GraphNode, ...]
     """All stages before the report."""
     roles: Roles
-    """Which models are compared."""
+    """Models to compare."""
 
 
 REPORT = StageType("report", ReportRequest, "pipelines.stages.report", version=2)
 
-STAGE_TYPES: Mapping[str, StageType[Any]] = {
+STAGE_TYPES: Mapping[str, AnyStageType] = {
     stage_type.name: stage_type
     for stage_type in (DATA, TRAIN, GAN, SAMPLE, FIDELITY, PSEUDO_LABEL, SELECT, ENSEMBLE, EVALUATE, REPORT)
 }

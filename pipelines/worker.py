@@ -1,4 +1,4 @@
-"""Carry out one stage in this process: start or resume it, run its type's code, mark the result as whole."""
+"""The worker: start or resume one stage in this process, run its type's code, and write the record of the result."""
 
 import importlib
 import os
@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
-from pipelines.stage import AnyStage, S, Stage
+from pipelines.stage import AnyStage, S, Stage, StageRecord, read_record
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, write_json
 from segkit.core.run_folder import (
@@ -19,7 +19,6 @@ from segkit.core.run_folder import (
     input_fingerprint,
     lock_stage,
     prepare,
-    read_done,
     remove_work,
     write_done,
 )
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context(Generic[S]):
-    """What a stage's code gets: the stage, the folders it reads, the folder it writes, and its tracker."""
+    """Passed to a stage's code: the stage, its input folders, its output folder, and its tracker."""
 
     stage: Stage[S]
     inputs: Mapping[str, Path]
-    """Folders of finished stages, by the names that the stage type gives its inputs."""
+    """Folders of finished stages, by input name of the stage type."""
     out: Path
     fingerprint: str
     first_rank: bool
@@ -59,12 +58,12 @@ class Context(Generic[S]):
 
     @property
     def work(self) -> Path:
-        """Scratch folder that survives a kill and is removed when the stage is done."""
+        """Scratch folder that is kept after a kill and removed when the stage is done."""
         return self.out / WORK
 
     @cached_property
     def precision(self) -> "Precision":
-        """The precision to train in: a resumed stage keeps its own, a new one resolves the runtime's."""
+        """The precision of training: that of the interrupted run of this stage, otherwise that of the runtime."""
         from segkit.tasks.precision import resolve_precision
 
         path = self.work / "precision.json"
@@ -78,7 +77,7 @@ class Context(Generic[S]):
 
     @property
     def precision_used(self) -> str | None:
-        """The precision the stage has trained in; None if it trained nothing."""
+        """The precision of training; None if the stage has trained nothing."""
         return self.__dict__.get("precision")
 
     @cached_property
@@ -100,9 +99,9 @@ class Context(Generic[S]):
 
 
 def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path) -> None:
-    """Make the stage's result in `out`, or go on where a killed run of it stopped; a result that is there is kept.
+    """Write the stage's result into `out`, or resume a killed run. A finished result is kept.
 
-    Under DDP every rank calls this with the same stage; only the first one writes records.
+    Under DDP every rank calls this with the same stage; only the first rank writes records.
 
     Raises:
         RequestError: an input is missing or unknown, or `out` belongs to another request.
@@ -138,29 +137,29 @@ def _check_inputs(stage: AnyStage, inputs: Mapping[str, Path]) -> None:
 
 
 def _is_done(out: Path, fingerprint: str) -> bool:
-    done = read_done(out)
+    done = read_record(out)
     return done is not None and done["fingerprint"] == fingerprint
 
 
-def _track(context: Context[S], record: Mapping[str, object]) -> None:
-    """Give the tracker the result and what it was made from."""
-    sources = [read_done(folder) or {} for folder in context.inputs.values()]
+def _track(context: Context[S], record: StageRecord) -> None:
+    """Log the result and its inputs to the tracker."""
+    sources = [read_record(folder) or StageRecord() for folder in context.inputs.values()]
     used = [f"{done['stage']}:{done['fingerprint']}" for done in sources if "stage" in done]
     context.tracker.output(context.name, context.stage.type.name, context.out, record, used)
     context.tracker.close()
 
 
 def is_first_rank() -> bool:
-    """Whether this process is rank 0 of all, by the variables torchrun, Lightning and SLURM set.
+    """Whether this process is rank 0, according to the variables that torchrun, Lightning and SLURM set.
 
-    In an interactive job of SLURM Lightning starts the ranks, all of which then have the shell's SLURM_PROCID too.
+    In an interactive SLURM job, Lightning starts the ranks, and all of them inherit SLURM_PROCID from the shell.
     """
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def _record(context: Context[S], seconds: float) -> dict[str, object]:
+def _record(context: Context[S], seconds: float) -> StageRecord:
     stage, out = context.stage, context.out
     return {
         "stage": stage.name,

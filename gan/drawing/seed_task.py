@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from gan.drawing.sampling import draw
 from gan.networks.generator import Generator
 from gan.settings import SamplingSettings
+from segkit.core.missing import predict_missing
 
 
 class SeedTask(L.LightningModule):
@@ -35,8 +36,4 @@ def seeds_loader(seeds: Sequence[int], batch_size: int = 1) -> DataLoader[Tensor
 
 def draw_seeds(trainer: L.Trainer, generator: Generator, sampling: SamplingSettings, seeds: Sequence[int]) -> None:
     """Draw the images of seeds, each on one rank; returns when all ranks are done."""
-    if seeds:
-        # Lightning refuses an empty loader: a rank without a share repeats the first image
-        share = seeds[trainer.global_rank :: trainer.world_size] or seeds[:1]
-        trainer.predict(SeedTask(generator, sampling), seeds_loader(share), return_predictions=False)
-    trainer.strategy.barrier()
+    predict_missing(trainer, seeds, lambda: SeedTask(generator, sampling), seeds_loader)

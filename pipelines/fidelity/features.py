@@ -18,7 +18,6 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from gan.drawing.sampling import generate
 from gan.fidelity.copies import CopySearch, Match
@@ -28,6 +27,7 @@ from gan.settings import GanSettings
 from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.photographs import as_key
 from segkit.core.determinism import deterministic
+from segkit.core.missing import predict_missing
 from segkit.data.fov import estimate_fov
 from segkit.data.labels import Labels, labels_from_probs
 from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
@@ -247,9 +247,7 @@ def extract(
     numbers = list(range(len(images.sources)))
     if not numbers:
         return []
-    # Lightning refuses an empty loader: a rank without images computes the first one again
-    own = numbers[trainer.global_rank :: trainer.world_size] or numbers[:1]
-    trainer.predict(task, DataLoader(own, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
+    predict_missing(trainer, numbers, lambda: task, lambda own: own)
     parts: list[dict[int, ImageFeatures]] = [task.results]
     if trainer.world_size > 1:
         parts = [{} for _ in range(trainer.world_size)]

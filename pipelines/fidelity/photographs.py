@@ -4,17 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from gan.training.snapshots import SNAPSHOTS
 from segkit.core import images
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json
-from segkit.core.manifest import FILE_NAME, read_manifest
+from segkit.core.manifest import FILE_NAME, Split, read_manifest
 from segkit.core.outputs import FINISHED
 from segkit.data.readers import image_files, open_dataset, part_of
 
-HELDOUT = ("val", "holdout", "test")
+HELDOUT: tuple[Split, ...] = ("val", "holdout", "test")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def of_data_stage(folder: Path) -> Photographs:
     training = tuple(row.image.path for row in rows.split("train").rows)
     if not training:
         raise RequestError(f"{folder} has no image in its train split; give the folder of a data stage")
-    heldout = tuple(row.image.path for split in HELDOUT for row in rows.split(split).rows)  # type: ignore[arg-type]
+    heldout = tuple(row.image.path for split in HELDOUT for row in rows.split(split).rows)
     groups = {row.image.path: row.group for row in rows.rows}
     return Photographs(f"{_source(folder)}_train", training, heldout, groups=groups)
 
@@ -150,7 +149,7 @@ def recorded_data(weights: Path) -> Path | None:
 def _source(folder: Path) -> str:
     """The data set of a data stage by its record: drive, phantom, ..."""
     try:
-        record: Any = read_json(folder / FINISHED)
+        record = read_json(folder / FINISHED)
         return as_key(str(record["settings"]["source"]).partition(":")[0])
     except (OSError, ValueError, KeyError, TypeError, SegkitError):
         return as_key(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))

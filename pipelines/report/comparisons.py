@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segkit.core.groups import group_numbers
+from segkit.core.manifest import Split
 from segkit.metrics.confusion import Confusion, dice
 from segkit.metrics.measure import Comparison, compare, image_values, summary_class, to_json
 from segkit.metrics.metrics import METRICS
@@ -41,7 +41,7 @@ class Run:
 class Paired:
     """Run a against run b on one split."""
 
-    split: str
+    split: Split
     run_a: str
     run_b: str
     comparison: Comparison
@@ -50,7 +50,7 @@ class Paired:
 
 
 def compare_runs(
-    split: str,
+    split: Split,
     runs: Mapping[str, Run],
     pairs: Iterable[tuple[str, str]],
     *,
@@ -105,7 +105,7 @@ def _dice(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.mean(np.nan_to_num(dice(counts.tp, counts.fp, counts.fn)), axis=-1))
 
 
-def main_comparison(paired: Iterable[Paired], split: str, run_a: str, run_b: str) -> Comparison | None:
+def main_comparison(paired: Iterable[Paired], split: Split, run_a: str, run_b: str) -> Comparison | None:
     """The comparison that gives the verdict: pooled Dice."""
     for pair in paired:
         result = pair.comparison
@@ -114,13 +114,13 @@ def main_comparison(paired: Iterable[Paired], split: str, run_a: str, run_b: str
     return None
 
 
-def as_json(paired: Paired) -> dict[str, Any]:
+def as_json(paired: Paired) -> dict[str, object]:
     """The comparison as plain values, a minus b."""
     record = {"split": paired.split, "a": paired.run_a, "b": paired.run_b, "num_better": paired.num_better}
     return record | to_json(paired.comparison)
 
 
-def _paired(split: str, a: Run, b: Run, metric: str, averaging: Averaging, num_resamples: int, seed: int) -> Paired:
+def _paired(split: Split, a: Run, b: Run, metric: str, averaging: Averaging, num_resamples: int, seed: int) -> Paired:
     difference = compare(
         a.scores,
         b.scores,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipelines.fidelity import files
 from pipelines.fidelity.assess import SAMPLES
@@ -11,10 +10,10 @@ from pipelines.report import comparisons, model_table, verdict
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.model_table import ModelRow
 from pipelines.report.verdict import Basis, SplitSize, Verdict
-from pipelines.results.measurements import OBSERVER, SCORED, read_measurements
+from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
+from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import Manifest, read_manifest
-from segkit.core.run_folder import read_done
 from segkit.metrics.measure import Comparison, Measurement, find_measurement
 from segkit.metrics.score import ARGMAX, Cut, load_scores
 
@@ -28,7 +27,7 @@ class StageInfo:
     """Name of its stage type."""
     inputs: Mapping[str, str]
     """Names of the stages it reads, by input name."""
-    record: Mapping[str, Any]
+    record: StageRecord
     """Its `done.json`; empty if its folder is not an input of the report."""
 
 
@@ -43,7 +42,7 @@ class Evidence:
     """By name, in the order of the run."""
     manifest: Manifest
     """Of the data set."""
-    measured: Mapping[str, Mapping[str, list[Measurement]]]
+    measured: Measured
     """By split, the most trustworthy first, and run."""
     runs: Mapping[str, Run]
     """Scores on the verdict's split, including the second observer's."""
@@ -81,9 +80,9 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
         for node in request.graph
     }
     manifest = read_manifest(inputs["data"])
-    sizes = {str(split): _size(manifest.split(split)) for split in SCORED}
+    sizes = {split: _size(manifest.split(split)) for split in SCORED}
     read = read_measurements(inputs["evaluate"])
-    measured = {str(split): read[split] for split in SCORED if split in read}
+    measured = {split: read[split] for split in SCORED if split in read}
     basis = verdict.choose_basis(measured, sizes)
     num_resamples = int(_record(inputs["evaluate"]).get("settings", {}).get("num_resamples", 2000))
     runs: Mapping[str, Run] = {}
@@ -107,8 +106,8 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided, seed, rows)
 
 
-def _record(folder: Path | None) -> Mapping[str, Any]:
-    return (folder and read_done(folder)) or {}
+def _record(folder: Path | None) -> StageRecord:
+    return (folder and read_record(folder)) or StageRecord()
 
 
 def _size(part: Manifest) -> SplitSize:
@@ -125,7 +124,7 @@ def _pairs(roles: Roles) -> list[tuple[str, str]]:
 def _decide(
     roles: Roles,
     basis: Basis | None,
-    measured: Mapping[str, Mapping[str, list[Measurement]]],
+    measured: Measured,
     paired: list[Paired],
     runs: Mapping[str, Run],
     origins: set[str],

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.report import comparisons
 from pipelines.report.comparisons import Paired, Run
 from pipelines.report.verdict import LEVEL, PHANTOM_NOTE, Basis, Outcome, can_decide, has_interval, signed
+from pipelines.stage import StageRecord
 from pipelines.stage_types import Roles
+from segkit.core.manifest import Split
 from segkit.core.wording import counted
 from segkit.metrics.measure import Comparison, Measurement, find_measurement, to_json
 from segkit.metrics.significance import holm
@@ -60,7 +61,7 @@ class ModelRow:
 
 
 def paired_tests(
-    roles: Roles, split: str, paired: Sequence[Paired], runs: Mapping[str, Run], seed: int
+    roles: Roles, split: Split, paired: Sequence[Paired], runs: Mapping[str, Run], seed: int
 ) -> dict[str, Tested]:
     """The test of each compared model against the baseline on one split, by name.
 
@@ -85,7 +86,7 @@ def paired_tests(
 
 def model_rows(
     names: Sequence[str],
-    records: Mapping[str, Mapping[str, Any]],
+    records: Mapping[str, StageRecord],
     measured: Mapping[str, Sequence[Measurement]],
     tests: Mapping[str, Tested],
     num_classes: int,
@@ -169,7 +170,7 @@ def _cells(row: ModelRow, metrics: Sequence[str]) -> dict[str, str]:
     }
 
 
-def as_json(rows: Sequence[ModelRow], basis: Basis) -> dict[str, Any]:
+def as_json(rows: Sequence[ModelRow], basis: Basis) -> dict[str, object]:
     """The table as plain values."""
     return {
         "split": basis.split,

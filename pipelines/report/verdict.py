@@ -13,17 +13,18 @@ Three rules:
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.results.measurements import SCORED
 from pipelines.stage_types import Roles
+from segkit.core.manifest import Split
 from segkit.core.wording import counted, of_patients
 from segkit.metrics.measure import Comparison, Measurement, to_json
 
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
 
 PHANTOM_NOTE = " The images are drawn phantoms: this says nothing of photographs."
-NOUNS = {"test": "test images", "holdout": "held-out images", "val": "validation images"}
+NOUNS: dict[Split, str] = {"test": "test images", "holdout": "held-out images", "val": "validation images"}
 
 LEVEL = 0.05
 """Chance of any false claim; what a 95 % interval stands for."""
@@ -44,9 +45,9 @@ class SplitSize:
 
 @dataclass(frozen=True)
 class Basis:
-    """The images a verdict stands on."""
+    """The images behind a verdict."""
 
-    split: str
+    split: Split
     n: int
     num_groups: int
     """Patients of the images."""
@@ -125,7 +126,7 @@ def judge(comparison: Comparison, p: float, num_compared: int = 1) -> Outcome:
     return "no-evidence"
 
 
-def choose_basis(scored: Collection[str], sizes: Mapping[str, SplitSize]) -> Basis | None:
+def choose_basis(scored: Collection[Split], sizes: Mapping[Split, SplitSize]) -> Basis | None:
     """The most trustworthy split with scores; None if nothing was scored."""
     split = next((name for name in SCORED if name in scored), None)
     if split is None:
@@ -304,7 +305,7 @@ def numbers_text(comparison: Comparison, p: float, noun: str) -> str:
     return f"{interval}, p = {p:.2g}, n = {comparison.n} {noun}"
 
 
-def as_json(verdict: Verdict) -> dict[str, Any]:
+def as_json(verdict: Verdict) -> dict[str, object]:
     """The verdict as plain values. Under the key "students" are the treated models, under "teacher" the baseline."""
     basis = verdict.basis
     return {
@@ -317,7 +318,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _finding_json(finding: Finding, run: str, reference: str) -> dict[str, Any]:
+def _finding_json(finding: Finding, run: str, reference: str) -> dict[str, object]:
     return {
         run: finding.run,
         reference: finding.reference,
@@ -329,7 +330,7 @@ def _finding_json(finding: Finding, run: str, reference: str) -> dict[str, Any]:
     }
 
 
-def _no_test_labels(sizes: Mapping[str, SplitSize]) -> str:
+def _no_test_labels(sizes: Mapping[Split, SplitSize]) -> str:
     num_test = sizes["test"].num_images if "test" in sizes else 0
     return f"The data set's {num_test} test images have no labels" if num_test else "The data set has no test images"
 

@@ -1,71 +1,78 @@
-"""A pipeline's final numbers under flat keys, as W&B sorts and plots them.
+"""A pipeline's final numbers under flat keys, which W&B can sort and plot.
 
-A score is `<split>/<model>/<region>/<averaging>/<metric>`, as in `test/ensemble/fov/pooled/dice`; `..._low` and
-`..._high` are the ends of its 95 % interval and `..._n` is its number of images. With several classes that key sums
-them up, and `<metric>/<class>` is one of them, as in `test/ensemble/fov/pooled/dice/disc`. A student minus its control
-is `verdict/<student>/dice_difference`. Numbers that are not defined have no key.
+The key of a score is `<split>/<model>/<region>/<averaging>/<metric>`, for example `test/ensemble/fov/pooled/dice`. The
+suffixes `_low` and `_high` are the ends of its 95 % interval, `_n` is the number of images. With several classes this
+key holds the summary over all classes, and `<metric>/<class>` one class, for example
+`test/ensemble/fov/pooled/dice/disc`. The difference between a student and its control is
+`verdict/<student>/dice_difference`. A number that is not defined has no key.
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segkit.core.manifest import Split
+    from segkit.metrics.measure import Measurement
 
 Numbers = dict[str, float | int | str]
 
 
-def of_evaluation(measurements: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> Numbers:
-    """The scores and thresholds in `measurements.json`, by split and model."""
-    return _defined(_scores(measurements))
+def evaluation_numbers(measured: Mapping["Split", Mapping[str, Sequence["Measurement"]]]) -> Numbers:
+    """Scores and thresholds of an evaluation, by split and model."""
+    numbers: list[tuple[str, float | None]] = []
+    for split, models in measured.items():
+        for model, measurements in models.items():
+            prefix = f"{split}/{_dashed(model)}"
+            for m in measurements:
+                # the first class of a run is its summary
+                suffix = "" if m.class_name == measurements[0].class_name else f"/{_dashed(m.class_name)}"
+                key = f"{prefix}/{m.region}/{m.averaging}/{m.metric}{suffix}"
+                numbers += [(key, m.value), (f"{key}_low", m.low), (f"{key}_high", m.high), (f"{key}_n", m.n)]
+                numbers.append((f"{prefix}/threshold", m.threshold))
+    return _defined(numbers)
 
 
-def _scores(measurements: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, Any]]:
-    for split, models in measurements.items():
-        for model, records in models.items():
-            run = f"{split}/{model.replace(' ', '-')}"
-            summary = records[0]["class_name"] if records else ""  # what sums up a run comes first
-            for record in records:
-                name = record["class_name"]
-                suffix = "" if name == summary else f"/{name.replace(' ', '-')}"
-                key = f"{run}/{record['region']}/{record['averaging']}/{record['metric']}{suffix}"
-                yield key, record["value"]
-                yield from ((f"{key}_{part}", record[part]) for part in ("low", "high", "n"))
-                if record["threshold"] is not None:
-                    yield f"{run}/threshold", record["threshold"]
+def _dashed(name: str) -> str:
+    return name.replace(" ", "-")
 
 
-def of_verdict(verdict: Mapping[str, Any]) -> Numbers:
-    """The sentence and the outcome in `verdict.json`, and the difference in Dice behind each claim."""
-    return _defined(_claims(verdict))
-
-
-def _claims(verdict: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield "verdict/sentence", verdict["headline"]
-    yield "verdict/outcome", verdict["outcome"]
-    yield "verdict/split", (verdict["basis"] or {}).get("split")
+def verdict_numbers(verdict: Mapping[str, Any]) -> Numbers:
+    """Headline and outcome of a `verdict.json`, and the difference in Dice behind each finding."""
+    numbers = [
+        ("verdict/sentence", verdict["headline"]),
+        ("verdict/outcome", verdict["outcome"]),
+        ("verdict/split", (verdict["basis"] or {}).get("split")),
+    ]
     findings = {finding["student"]: finding for finding in verdict["students"]}
     if verdict["ensemble"]:
         findings["ensemble"] = verdict["ensemble"]
     for name, finding in findings.items():
-        comparison = finding["comparison"]
-        yield f"verdict/{name}/outcome", finding["outcome"]
-        yield f"verdict/{name}/dice_difference", comparison["difference"]
-        yield from ((f"verdict/{name}/dice_difference_{part}", comparison[part]) for part in ("low", "high", "n"))
-        yield f"verdict/{name}/sign_flip_p", finding["sign_flip_p"]
+        comparison, key = finding["comparison"], f"verdict/{name}"
+        numbers += [(f"{key}/outcome", finding["outcome"]), (f"{key}/dice_difference", comparison["difference"])]
+        numbers += [(f"{key}/dice_difference_{part}", comparison[part]) for part in ("low", "high", "n")]
+        numbers.append((f"{key}/sign_flip_p", finding["sign_flip_p"]))
+    return _defined(numbers)
 
 
-def of_fidelity(path: Path) -> Numbers:
-    """The measures of a GAN in `fidelity.csv`, under the keys it gives them; none if nothing was measured."""
+def fidelity_numbers(path: Path) -> Numbers:
+    """The measures of a GAN in a `fidelity.csv`, under its keys; none if there is no such file."""
     if not path.exists():
         return {}
-    numbers: Numbers = {}
     with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            for suffix, column in (("", "value"), ("_low", "low"), ("_high", "high")):
-                if row[column]:
-                    numbers[row["key"] + suffix] = float(row[column])
-    return numbers
+        return {
+            row["key"] + suffix: float(row[column])
+            for row in csv.DictReader(file)
+            for suffix, column in (("", "value"), ("_low", "low"), ("_high", "high"))
+            if row[column]
+        }
 
 
-def _defined(numbers: Iterator[tuple[str, Any]]) -> Numbers:
-    return {key: value for key, value in numbers if value is not None}
+def _defined(numbers: Iterable[tuple[str, float | str | None]]) -> Numbers:
+    return {
+        key: value
+        for key, value in numbers
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    }

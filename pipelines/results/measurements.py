@@ -1,11 +1,13 @@
-"""What the stage `evaluate` measures: the names of splits and of the second observer, and the file of measurements."""
+"""The measurements of the stage `evaluate`: their file, and the names of splits and of the second observer."""
 
 from pathlib import Path
-from typing import Any
 
 from segkit.core.files import read_json
 from segkit.core.manifest import Split
 from segkit.metrics.measure import Measurement, from_json
+
+Measured = dict[Split, dict[str, list[Measurement]]]
+"""By split and model."""
 
 SCORED: tuple[Split, ...] = ("test", "holdout", "val")
 """From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""
@@ -13,14 +15,14 @@ SCORED: tuple[Split, ...] = ("test", "holdout", "val")
 OBSERVER = "second observer"
 """Name of the run that scores the second observer's maps."""
 
-SPLIT_NOTES: dict[str, str] = {
+SPLIT_NOTES: dict[Split, str] = {
     "test": "test: the data set's own test images, used for nothing else",
     "holdout": "holdout: training images set aside, used for nothing else",
     "val": "val: these images chose checkpoints, thresholds and ensemble rule; the scores are optimistic",
 }
 
 
-def read_measurements(folder: Path) -> dict[str, dict[str, list[Measurement]]]:
-    """What an evaluation measured, by split and model."""
-    raw: dict[str, dict[str, list[dict[str, Any]]]] = read_json(folder / "measurements.json")
+def read_measurements(folder: Path) -> Measured:
+    """The measurements in the folder of an evaluation."""
+    raw = read_json(folder / "measurements.json")
     return {split: {name: [from_json(m) for m in ms] for name, ms in runs.items()} for split, runs in raw.items()}

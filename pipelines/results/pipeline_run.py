@@ -1,19 +1,20 @@
-"""The W&B run of a whole pipeline run: configuration, final numbers, verdict, and the stages they come from.
+"""The W&B run of a pipeline: its configuration, final numbers and verdict, and the state of its stages.
 
-It is what users sort, filter and plot. It exists for finished pipelines only: one that stopped early, at `--upto` or by
-a failure, has no final numbers, and its stage runs show how far it came. Its id is made of the last result's
-fingerprint, so the same pipeline is always the same run.
+Users sort, filter and plot these runs. Only a finished pipeline has one. A pipeline that stopped early, at `--upto` or
+after a failure, has no final numbers; the runs of its stages show its progress. The id of the run contains the
+fingerprint of the last stage, so the same pipeline always has the same run.
 """
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.graph import Graph
 from pipelines.recipes.base import RecipeSettings
-from pipelines.results.final_numbers import Numbers, of_evaluation, of_fidelity, of_verdict
+from pipelines.results.final_numbers import Numbers, evaluation_numbers, fidelity_numbers, verdict_numbers
+from pipelines.stage import StageRecord
 from pipelines.stage_types import EVALUATE, FIDELITY, REPORT
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 RECORD = "pipeline.json"
 """Written last into the pipeline's folder: its W&B run is complete."""
 MAX_TITLE = 100
+"""Characters."""
 
 
 def tags(recipe: str, settings: RecipeSettings, graph: Graph) -> tuple[str, ...]:
-    """Recipe, data set, networks and segkit's commit; none if nothing is tracked by W&B."""
+    """Recipe, data set, networks and segkit's commit; none if the tracker is not W&B."""
     if settings.runtime.tracker != "wandb":
         return ()
     networks = sorted({stage.settings.model.name for stage in graph if isinstance(stage.settings, TrainSettings)})
@@ -39,10 +41,10 @@ def tags(recipe: str, settings: RecipeSettings, graph: Graph) -> tuple[str, ...]
 
 
 def readable_title(base: str, overrides: Sequence[str]) -> str:
-    """As in `drive-cpu kimg=200 truncation_psi=0.5`: the settings file, and what `--set` changed.
+    """The settings file and the overrides, for example `drive-cpu kimg=200 truncation_psi=0.5`.
 
-    A setting goes by the last part of its key, or by the whole key if two would be alike. What cannot change a result
-    is left out, and so is what may hold names of folders or patients.
+    A setting has the last part of its key, or the full key if two have the same last part. Settings that cannot change
+    a result are left out, and so are settings that may contain names of folders or patients.
     """
     given = dict(override.split("=", 1) for override in overrides)
     shown = {key: value.strip() for key, value in given.items() if _matters(key)}
@@ -68,24 +70,29 @@ def tracked(
     title: str,
     settings: RecipeSettings,
     planned: Sequence["Planned"],
-    whole: bool,
+    complete: bool,
     log: Callable[[str], None],
 ) -> Iterator[list[str]]:
-    """Write the pipeline's run when the stages have run inside; the caller adds the names of those that did.
+    """Write the pipeline's W&B run after the block, which runs the stages and appends the names of those that ran.
 
-    Whether W&B's server answers is tried once, here, for all stages. Nothing is tried and nothing is written if W&B is
-    not asked for, or if the run was written before and no stage has run since.
+    The connection to W&B is tested once for all stages. There is no test and no run if W&B is not the tracker, or if
+    the run is already written and no stage is missing.
 
     Args:
-        whole: whether `planned` are all stages; of a part of a pipeline nothing is written.
+        recipe: its name.
+        title: of the W&B run.
+        settings: of the pipeline.
+        planned: stages of the pipeline.
+        complete: whether `planned` are all stages; part of a pipeline gets no run.
+        log: takes a line for the user.
     """
     launched: list[str] = []
-    if not may_track(settings.runtime) or (all(item.done for item in planned) and not (whole and _missing(planned))):
+    if not may_track(settings.runtime) or (all(item.done for item in planned) and not (complete and _missing(planned))):
         yield launched
         return
     with offline_if_unreachable(log):
         yield launched
-        if whole and (launched or _missing(planned)):
+        if complete and (launched or _missing(planned)):
             _write(recipe, title, settings, planned, launched, log)
 
 
@@ -110,23 +117,23 @@ def _write(
     name = f"{title} {last.fingerprint[:4]}"
     label = RunLabel(folder.name, name, "pipeline", last.stage.group, last.stage.tags)
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # an offline run of the same id, which this one replaces
+        shutil.rmtree(folder, ignore_errors=True)  # replaces an offline run of the same id
         config = configuration(recipe, settings, planned, launched)
         run, online = start_run(settings.runtime.wandb_project, label, folder, config)
         run.summary.update(final_numbers(planned))
         run.finish()
         write_json(folder / RECORD, {"wandb_run": label.run_id, "name": name, "online": online})
         log(f"W&B: {run.url}" if online else f"W&B: upload with `wandb sync {folder.parent}/*/wandb/offline-run-*`")
-    except Exception as error:  # the results are complete without it
+    except Exception as error:  # the results do not depend on it
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         log(f"warning: the pipeline's W&B run was not written ({reason}); the same command tries it again")
 
 
 def configuration(
     recipe: str, settings: RecipeSettings, planned: Sequence["Planned"], launched: Sequence[str]
-) -> dict[str, Any]:
-    """Every setting, the code's and the data's identity, and for each stage its result and its own W&B run."""
-    records = {item.stage.name: item.done or {} for item in planned}
+) -> dict[str, object]:
+    """All settings, the versions of code and data, and for each stage its result and its W&B run."""
+    records = {item.stage.name: item.done or StageRecord() for item in planned}
     return {
         **settings.model_dump(mode="json"),
         "recipe": recipe,
@@ -150,14 +157,16 @@ def configuration(
 
 
 def final_numbers(planned: Sequence["Planned"]) -> Numbers:
-    """Scores, verdict and the GAN's measures, the latter below the name of the stage that measured them."""
+    """Scores, verdict and the GAN's measures; the key of a measure begins with the name of its stage."""
+    from pipelines.results.measurements import read_measurements  # loads numpy
+
     numbers: Numbers = {}
     for item in planned:
         if item.stage.type is EVALUATE:
-            numbers |= of_evaluation(read_json(item.folder / "measurements.json"))
+            numbers |= evaluation_numbers(read_measurements(item.folder))
         elif item.stage.type is REPORT:
-            numbers |= of_verdict(read_json(item.folder / "verdict.json"))
+            numbers |= verdict_numbers(read_json(item.folder / "verdict.json"))
         elif item.stage.type is FIDELITY:
-            measured = of_fidelity(item.folder / "fidelity.csv")
+            measured = fidelity_numbers(item.folder / "fidelity.csv")
             numbers |= {f"{item.stage.name}/{key}": value for key, value in measured.items()}
     return numbers

@@ -1,15 +1,15 @@
-"""`evaluate`: every model predicts the images it was not trained on; what has labels is scored once, on one device."""
+"""`evaluate`: every model predicts the images that it was not trained on; the labelled ones are scored."""
 
 import os
 from collections.abc import Sequence
 
-from pipelines.results.final_numbers import of_evaluation
-from pipelines.results.measurements import OBSERVER, SCORED, SPLIT_NOTES
+from pipelines.results.final_numbers import evaluation_numbers
+from pipelines.results.measurements import OBSERVER, SCORED, SPLIT_NOTES, Measured
 from pipelines.stage_types import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
 from pipelines.worker import Context
 from segkit.core.files import write_json, write_text
-from segkit.core.manifest import Manifest, read_manifest
+from segkit.core.manifest import Manifest, Split, read_manifest
 from segkit.data.fov import read_region
 from segkit.data.labels import read_labels
 from segkit.metrics.measure import Measurement, measure, to_json
@@ -20,7 +20,7 @@ from segkit.tasks.prediction_folder import RECORD, prediction_record
 from segkit.tasks.weights import ModelCard, describe_model, read_card
 
 BRIEF = ("dice", "sensitivity", "specificity", "auroc")
-"""The metrics shown in the terminal; the files hold all."""
+"""The metrics printed in the terminal; the files contain all."""
 
 
 def run(context: Context[EvaluateSettings]) -> None:
@@ -33,7 +33,7 @@ def run(context: Context[EvaluateSettings]) -> None:
         predict(context, folder, rows, maps / "probs", settings.inference, label=name, labels_dir=maps / "binary")
     if not context.first_rank:
         return
-    measured: dict[str, dict[str, list[Measurement]]] = {}
+    measured: Measured = {}
     for split in SCORED:
         part = rows.split(split).labelled()
         if len(part):
@@ -47,12 +47,12 @@ def run(context: Context[EvaluateSettings]) -> None:
     write_json(context.out / "measurements.json", raw)
     write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
     main = next(iter(measured))
-    context.tracker.summary(of_evaluation(raw))
+    context.tracker.summary(evaluation_numbers(measured))
     print(_text(main, measured[main], BRIEF, "pooled"))
 
 
 def _measure(
-    context: Context[EvaluateSettings], part: Manifest, split: str, name: str, card: ModelCard
+    context: Context[EvaluateSettings], part: Manifest, split: Split, name: str, card: ModelCard
 ) -> list[Measurement]:
     settings = context.settings
     folder = context.out / "predictions" / name / "probs"
@@ -65,8 +65,8 @@ def _measure(
     )
 
 
-def _observer(context: Context[EvaluateSettings], part: Manifest, split: str) -> dict[str, list[Measurement]]:
-    """The human baseline: the second observer scored against the first, where binary data have one."""
+def _observer(context: Context[EvaluateSettings], part: Manifest, split: Split) -> dict[str, list[Measurement]]:
+    """The human baseline: the second observer scored against the first, if the data are binary and have one."""
     rows = [row for row in part.rows if row.reference is not None and "observer2" in row.labels]
     if len(rows) < len(part) or part.classes.kind != "binary":
         return {}
@@ -88,12 +88,12 @@ def _observer(context: Context[EvaluateSettings], part: Manifest, split: str) ->
 
 
 def _text(
-    split: str,
+    split: Split,
     runs: dict[str, list[Measurement]],
     metrics: Sequence[str] = tuple(METRICS),
     averaging: str | None = None,
 ) -> str:
-    """The split's tables; those of one averaging, inside the field of view, where it is named."""
+    """The tables of a split; with `averaging` only those inside the field of view with this averaging."""
     kept = {
         name: [m for m in ms if averaging is None or (m.averaging == averaging and m.region == "fov")]
         for name, ms in runs.items()

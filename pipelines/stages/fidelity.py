@@ -8,13 +8,13 @@ from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
 from pipelines.fidelity.features import ImageSet, set_of_files
 from pipelines.fidelity.photographs import Photographs, of_data_stage
-from pipelines.results.final_numbers import of_fidelity
+from pipelines.results.final_numbers import fidelity_numbers
+from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import FidelitySettings
 from pipelines.worker import Context
 from segkit.core.errors import RequestError
 from segkit.core.files import write_json
 from segkit.core.manifest import read_manifest
-from segkit.core.run_folder import read_done
 from segkit.core.wording import counted_images
 
 
@@ -43,7 +43,7 @@ def run(context: Context[FidelitySettings]) -> None:
     squares = evaluation.squares(generator, sets)
     sheet = files.nearest_sheet(assessment, settings.num_pairs, squares, evaluation.copies)
     files.write_sheet(context.out, sheet)
-    context.tracker.summary(of_fidelity(context.out / files.TABLE))
+    context.tracker.summary(fidelity_numbers(context.out / files.TABLE))
     context.tracker.images("gan/nearest-photographs", {"each beside the photograph it is nearest to": sheet})
     print(text.render(text.measures_table(assessment)) + "\n")
     print("\n".join([*text.copy_sentences(assessment), *text.copy_criterion(assessment)]))
@@ -54,7 +54,7 @@ def run(context: Context[FidelitySettings]) -> None:
 
 def _samples(folder: Path) -> ImageSet:
     """The samples that are labelled."""
-    psi = (read_done(folder) or {}).get("settings", {}).get("truncation_psi")
+    psi = (read_record(folder) or StageRecord()).get("settings", {}).get("truncation_psi")
     title = "samples" if psi is None else f"samples, psi {psi:g}"
     return set_of_files(SAMPLES, title, [row.image.path for row in read_manifest(folder).rows])
 

@@ -1,7 +1,7 @@
 """`report`: one self-contained HTML file with the verdict, and what it rests on as JSON."""
 
 from pipelines.report import comparisons, evidence, model_table, page, verdict
-from pipelines.results.final_numbers import of_verdict
+from pipelines.results.final_numbers import verdict_numbers
 from pipelines.stage_types import ReportRequest
 from pipelines.worker import Context
 from segkit.core.files import write_json, write_text
@@ -17,7 +17,7 @@ def run(context: Context[ReportRequest]) -> None:
     write_json(context.out / "comparisons.json", [comparisons.as_json(paired) for paired in gathered.paired])
     write_json(context.out / "verdict.json", decided)
     write_text(context.out / "report.html", page.render(gathered))
-    context.tracker.summary(of_verdict(decided))
+    context.tracker.summary(verdict_numbers(decided))
     if gathered.model_rows:
         assert gathered.verdict.basis is not None
         write_json(context.out / "models.json", model_table.as_json(gathered.model_rows, gathered.verdict.basis))

@@ -87,8 +87,8 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
             click.echo(f"[{number}/{len(planned)}] {item.stage.name}: {action} ({item.folder.name})")
         return
     title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
-    whole = len(planned) == len(resolved.graph)
-    with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, whole, click.echo) as launched:
+    complete = len(planned) == len(resolved.graph)
+    with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, complete, click.echo) as launched:
         launched += run_stages(planned, log=lambda line: click.echo(line))
     last = planned[-1].folder
     report = last / "report.html"

@@ -7,7 +7,8 @@ import lightning as L
 
 from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
-from segkit.tasks.prediction import InferenceImage, MapWriter, Predictor, Probs, Report, image_loader, inside_region
+from segkit.core.missing import predict_missing
+from segkit.tasks.prediction import ImageLoader, InferenceImage, MapWriter, Predictor, Probs, Report, inside_region
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 
@@ -57,10 +58,10 @@ def predict(
     missing = writer.missing(rows)
     # fp32: the scores are to show the network, not the rounding of its arithmetic.
     trainer = build_trainer(runtime, work_dir, label, precision="32-true", callbacks=[writer])
-    # All ranks have listed what is missing before one of them begins to write, and the model is there.
-    trainer.strategy.barrier()
-    if missing:
-        loader = image_loader(missing, trainer.global_rank, trainer.world_size, report, writer.classes)
-        trainer.predict(EnsembleTask(load(), inference), loader, return_predictions=False)
-    trainer.strategy.barrier()
+    predict_missing(
+        trainer,
+        missing,
+        lambda: EnsembleTask(load(), inference),
+        lambda own: ImageLoader(own, report, writer.classes),
+    )
     return trainer

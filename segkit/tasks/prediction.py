@@ -182,16 +182,6 @@ class ImageLoader:
             yield InferenceImage(name=row.name, image=image, region=region)
 
 
-def image_loader(
-    rows: Sequence[Row], rank: int, world_size: int, report: Report | None = None, classes: Classes = VESSEL
-) -> ImageLoader:
-    """This rank's images, one at a time, so that a result does not depend on how many ranks there are.
-
-    A rank for which none is left predicts the first one again: Lightning refuses an empty loader.
-    """
-    return ImageLoader(rows[rank::world_size] or rows[:1], report, classes)
-
-
 class MapWriter(BasePredictionWriter):
     """Writes each map when it is computed; every rank its own.
 

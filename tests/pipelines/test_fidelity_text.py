@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.fidelity import files, text
 from pipelines.fidelity.text import Number, digits
-from pipelines.results.final_numbers import of_fidelity
+from pipelines.results.final_numbers import fidelity_numbers
 from segkit.core import images
 from tests.pipelines.fidelity_runs import assessment_of, write
 
@@ -154,7 +154,7 @@ def test_every_number_is_in_a_csv_under_its_key_in_the_tracker(tmp_path: Path) -
 def test_what_was_not_measured_has_no_number_in_the_tracker(tmp_path: Path) -> None:
     assessment = assessment_of(num_training=3, num_samples=1)
     write(tmp_path, assessment)
-    numbers = of_fidelity(tmp_path / files.TABLE)
+    numbers = fidelity_numbers(tmp_path / files.TABLE)
     assert "samples/copy_share1_phantom_train3" in numbers
     assert not any(key.startswith("samples/precision") for key in numbers)
     assert not any(isinstance(value, float) and math.isnan(value) for value in numbers.values())

@@ -111,7 +111,7 @@ def test_a_stage_that_ends_badly_ends_the_run_and_the_next_run_resumes_it(
 
 
 def test_a_stage_that_claims_success_without_a_result_is_not_believed(planned: list[Planned]) -> None:
-    with pytest.raises(StageFailedError, match=r"stage teacher .* left no whole result in "):
+    with pytest.raises(StageFailedError, match="teacher"):
         run(planned, print, FakeLauncher(teacher=0))
 
 

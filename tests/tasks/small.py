@@ -11,11 +11,12 @@ import torch
 from segkit.core import images
 from segkit.core.classes import VESSEL
 from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest
+from segkit.core.missing import predict_missing
 from segkit.data import phantom
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import MapWriter, image_loader
+from segkit.tasks.prediction import ImageLoader, MapWriter
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.tasks.settings import InferenceSettings, PhaseSettings, RuntimeSettings, TrainSettings
 from segkit.tasks.trainer import build_trainer
@@ -138,11 +139,8 @@ class _StopAfter(L.Callback):
 def predict(folder, model, manifest, runtime=FP32):
     """Write each row's probabilities into `folder`, by the rank whose turn it is."""
     trainer = build_trainer(runtime, folder, "small", callbacks=[MapWriter(folder)])
-    loader = image_loader(manifest.rows, trainer.global_rank, trainer.world_size)
-    trainer.predict(
-        EnsembleTask(load_predictor(model), InferenceSettings(tta="flips")), loader, return_predictions=False
-    )
-    trainer.strategy.barrier()
+    task = EnsembleTask(load_predictor(model), InferenceSettings(tta="flips"))
+    predict_missing(trainer, manifest.rows, lambda: task, ImageLoader)
 
 
 def fit_thrice(folder, manifest, wanted, runtime=FP32):

@@ -7,13 +7,14 @@ from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.errors import ImageError
 from segkit.core.manifest import Manifest, Row, Source
+from segkit.core.missing import own_part
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.heads import Outputs
 from segkit.models.settings import SAUNetSettings, UNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor, image_loader
+from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.trainer import build_trainer
 from tests.tasks.small import FP32
@@ -109,7 +110,7 @@ def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows
     model = predictor()
     out = tmp_path / "out"
     trainer = build_trainer(FP32, tmp_path, "test", callbacks=[MapWriter(out)])
-    trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
+    trainer.predict(EnsembleTask(model, PLAIN), ImageLoader(rows.rows), return_predictions=False)
     assert sorted(path.name for path in out.iterdir()) == [f"n{number}.png" for number in range(5)]
     for row in rows.rows:
         fov = images.read_mask(*row.region)
@@ -191,7 +192,7 @@ def test_maps_of_several_classes_are_written_as_pages_and_as_an_index_map(tmp_pa
     writer = MapWriter(tmp_path / "probs", classes, tmp_path / "labels")
     assert writer.missing(rows.rows) == list(rows.rows)
     trainer = build_trainer(FP32, tmp_path, "test", callbacks=[writer])
-    trainer.predict(EnsembleTask(model, PLAIN), image_loader(rows.rows, 0, 1), return_predictions=False)
+    trainer.predict(EnsembleTask(model, PLAIN), ImageLoader(rows.rows), return_predictions=False)
     assert writer.missing(rows.rows) == []
     assert sorted(path.name for path in (tmp_path / "probs").iterdir()) == [f"n{number}.tif" for number in range(5)]
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [f"n{number}.png" for number in range(5)]
@@ -258,7 +259,6 @@ def test_an_image_that_cannot_be_read_is_reported_or_raised(tmp_path, rows):
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 def test_ranks_share_the_images_among_them(rows, world_size):
-    loaders = [image_loader(rows.rows, rank, world_size) for rank in range(world_size)]
-    seen = [item["name"] for loader in loaders for item in loader]
-    assert sorted(seen) == [row.name for row in rows.rows]
-    assert max(map(len, loaders)) - min(map(len, loaders)) <= 1
+    parts = [own_part(rows.rows, rank, world_size) for rank in range(world_size)]
+    assert sorted(row.name for part in parts for row in part) == [row.name for row in rows.rows]
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

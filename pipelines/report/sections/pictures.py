@@ -61,7 +61,7 @@ def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
         return None
     dice = {name: _dice_by_image(evidence, name) for name in evidence.models if name in evidence.runs}
     ranking = dict(sorted(dice[evidence.shown_model].items(), key=lambda item: (item[1], item[0])))
-    rows = {row.name: row for row in evidence.manifest.split(basis.split).labelled().rows}  # type: ignore[arg-type]
+    rows = {row.name: row for row in evidence.manifest.split(basis.split).labelled().rows}
     shown = evenly_spaced(list(ranking), evidence.request.report.num_overlays)
     return {
         "noun": basis.noun,

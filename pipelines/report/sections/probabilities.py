@@ -5,6 +5,7 @@ from pipelines.report.album import Album
 from pipelines.report.charts import LineStyle, Plotted, run_styles
 from pipelines.report.evidence import Evidence
 from pipelines.results.measurements import OBSERVER
+from segkit.core.manifest import Split
 from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
 from segkit.metrics.measure import find_measurement
 from segkit.metrics.score import pool
@@ -63,7 +64,7 @@ def _reliability(name: str, counts: LevelCounts, style: LineStyle) -> Plotted:
     return Plotted(name, [float(value) for value in x], [float(value) for value in y], style)
 
 
-def _values(evidence: Evidence, split: str, metric: str) -> str:
+def _values(evidence: Evidence, split: Split, metric: str) -> str:
     """The metric of every model, for screen readers."""
     runs = evidence.measured[split]
     values = {name: find_measurement(runs[name], metric) for name in evidence.models if name in runs}

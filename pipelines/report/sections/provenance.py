@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import get_args
 
 import yaml
 
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence, StageInfo
+from pipelines.stage import StageRecord
 from segkit.core.files import sha256_json
+from segkit.core.manifest import Split
 
 
 def view(evidence: Evidence, album: Album) -> dict[str, object]:
@@ -60,10 +62,7 @@ def _facts(evidence: Evidence) -> dict[str, str]:
     for name in evidence.of_type("sample"):
         settings = evidence.stages[name].record.get("settings", {})
         listed.append(f"{name} {settings['first_seed']} to {settings['first_seed'] + settings['num_images'] - 1}")
-    splits = {
-        split: ", ".join(row.name for row in evidence.manifest.split(split).rows)
-        for split in ("train", "val", "holdout", "test")
-    }
+    splits = {split: ", ".join(row.name for row in evidence.manifest.split(split).rows) for split in get_args(Split)}
     return {
         "Seeds": ", ".join(listed),
         "Data, sha256 over its files' names and contents": data.get("contents", {}).get("data") or sha256_json(files),
@@ -81,7 +80,7 @@ def _software(stages: Iterable[StageInfo]) -> list[tuple[str, dict[str, str]]]:
     return [(", ".join(names), dict(zip(labels, values, strict=True))) for values, names in groups.items()]
 
 
-def _environment(record: Mapping[str, Any]) -> tuple[str, ...]:
+def _environment(record: StageRecord) -> tuple[str, ...]:
     machine, runtime, precision = record.get("machine", {}), record.get("runtime", {}), record.get("precision")
     commit = record.get("git_commit") or "not a checkout"
     return (

@@ -10,6 +10,7 @@ from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import NOUNS
 from pipelines.results.measurements import OBSERVER, SPLIT_NOTES
 from segkit.core.files import read_json
+from segkit.core.manifest import Split
 from segkit.core.wording import of_patients
 from segkit.metrics.measure import Measurement, find_measurement
 from segkit.metrics.metrics import METRICS
@@ -48,7 +49,7 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     }
 
 
-def _split(split: str, runs: Runs) -> dict[str, object]:
+def _split(split: Split, runs: Runs) -> dict[str, object]:
     """The main table of each class, and a table per class, region, averaging and threshold source."""
     everything = [m for measurements in runs.values() for m in measurements]
     classes = dict.fromkeys(m.class_name for m in everything)

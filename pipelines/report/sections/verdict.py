@@ -5,9 +5,15 @@ from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import has_interval
 from segkit.core import images
+from segkit.core.manifest import Split
 from segkit.core.wording import of_patients
 
-SPLITS = {"train": "to train on", "val": "to validate on", "holdout": "held out", "test": "to test on"}
+SPLITS: dict[Split, str] = {
+    "train": "to train on",
+    "val": "to validate on",
+    "holdout": "held out",
+    "test": "to test on",
+}
 
 
 def view(evidence: Evidence, album: Album) -> dict[str, object]:
@@ -29,7 +35,7 @@ def view(evidence: Evidence, album: Album) -> dict[str, object]:
 def _summary(evidence: Evidence) -> str:
     """As "40 images of 565 × 584 pixels: 20 to train on, 20 to test on"."""
     manifest = evidence.manifest
-    counts = {split: len(manifest.split(split)) for split in SPLITS}  # type: ignore[arg-type]
+    counts = {split: len(manifest.split(split)) for split in SPLITS}
     parts = ", ".join(f"{count} {SPLITS[split]}" for split, count in counts.items() if count)
     if unlabelled := counts["test"] - len(manifest.split("test").labelled()):
         parts += f" ({'without labels' if unlabelled == counts['test'] else f'{unlabelled} of them without labels'})"
