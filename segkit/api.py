@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from segkit.core.errors import RequestError
 from segkit.data import labels
 from segkit.data.fov import default_region
 from segkit.metrics.curves import LEVEL_PROBS, first_positive_level, quantise
-from segkit.tasks.prediction import Predictor, inside_region
+from segkit.tasks.prediction import Predictor
+from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.weights import ModelCard, load_predictor, read_card
 from segkit.weights import DEFAULT, model_folder
@@ -114,6 +115,7 @@ class Model:
         region: npt.NDArray[np.bool_] | None = None,
         tta: str = "none",
         tile: int | None = None,
+        scale: Literal["auto"] | float = "auto",
         threshold: float | None = None,
     ) -> Prediction:
         """Predict one image at its own size.
@@ -124,13 +126,15 @@ class Model:
                 the model's images have no field of view.
             tta: test-time augmentation: "none", "flips" (4 views) or "d4" (8 views).
             tile: side of overlapping tiles for images too large for memory; the whole image by default.
+            scale: factor on the image's size before it is predicted; "auto" brings the field of view's diameter into
+                the range of the training images, 1 scales nothing.
             threshold: in [0, 1], of a binary model; the model's own by default.
 
         Raises:
             RequestError: an argument has the wrong type, shape or value.
             ImageError: the file cannot be read.
         """
-        inference = validate(InferenceSettings, {"tta": tta, "tile": tile}, "predict()")
+        inference = validate(InferenceSettings, {"tta": tta, "tile": tile, "scale": scale}, "predict()")
         binary = self.classes.kind == "binary"
         if threshold is not None and not (binary and 0 <= threshold <= 1):
             raise RequestError(f"threshold is {threshold!r}; a binary model takes one in [0, 1], others none")
@@ -138,7 +142,7 @@ class Model:
         pixels = images.read_image(Path(image)) if isinstance(image, str | Path) else _checked_image(image)
         inside = default_region(pixels, self.classes) if region is None else _checked_region(region, pixels)
         with torch.inference_mode(), deterministic(self.device):
-            levels = quantise(inside_region(self._predictor(pixels, inference), inside))
+            levels = quantise(predict_image(self._predictor, pixels, inside, inference))
         probs = LEVEL_PROBS[levels].astype(np.float32)
         mask = levels[0] >= first_positive_level(cut) if binary else levels.argmax(0).astype(np.uint8)
         return Prediction(pixels, probs[0] if binary else probs, mask, inside, cut, self.classes)

@@ -19,6 +19,7 @@ from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut
 from segkit.models import build_model
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.resuming import fit, read_weights
+from segkit.tasks.scaling import diameters
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.tasks.settings import InferenceSettings, PhaseSettings, TrainSettings
 from segkit.tasks.trainer import build_trainer
@@ -119,6 +120,7 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
         data.classes,
         trained_by=name,
         images=image_digests(data),
+        fov_diameters=diameters(data.split("train").rows, data.classes),
     )
     load_predictor(context.out)  # what was written can be read
     numbers = {} if val_dice is None else {"val/best-dice": val_dice}

@@ -39,6 +39,13 @@ from segkit.cli.options import devices_option
     help="Tile side for images too large for memory, rounded up to what the network takes; whole images by default.",
 )
 @click.option(
+    "--scale",
+    default="auto",
+    show_default=True,
+    metavar="FACTOR",
+    help="Factor on each image's size before it is predicted; by default from the field of view, for other cameras.",
+)
+@click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
     help="Probability from which a pixel is vessel; the model's own by default.",
@@ -53,6 +60,7 @@ def predict(
     split: str | None,
     tta: str,
     tile: int | None,
+    scale: str,
     threshold: float | None,
     devices: int | str,
     paths: tuple[Path, ...],
@@ -77,7 +85,7 @@ def predict(
     if (data is None and split is not None) or (data is not None and recursive):
         raise click.UsageError("--split goes with --data, --recursive with folders")
     check_folder(out, "--out")
-    inference = validate(InferenceSettings, {"tta": tta, "tile": tile}, "segkit predict")
+    inference = validate(InferenceSettings, {"tta": tta, "tile": tile, "scale": scale}, "segkit predict")
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit predict")
     rows = listed_rows(paths, recursive, left_out=out) if data is None else dataset_rows(data, split or "all")
     folder = model_folder(weights)

@@ -80,3 +80,12 @@ def read_region(row: Row, classes: Classes, image: npt.NDArray[np.uint8] | None 
 def default_region(image: npt.NDArray[np.uint8], classes: Classes) -> npt.NDArray[np.bool_]:
     """The pixels (h, w) of an image (h, w, 3) without a mask that count: its field of view, or all."""
     return estimate_fov(image) if classes.field_of_view else np.ones(image.shape[:2], np.bool_)
+
+
+def fov_diameter(region: npt.NDArray[np.bool_]) -> int | None:
+    """Diameter of a field of view (h, w) in pixels, also where the frame cuts it; None where no diameter is in view."""
+    for axis in (0, 1):
+        lit = np.flatnonzero(region.any(axis=axis))
+        if lit.size and lit[0] > 0 and lit[-1] < region.shape[1 - axis] - 1:
+            return int(lit[-1] - lit[0] + 1)
+    return None

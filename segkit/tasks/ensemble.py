@@ -8,7 +8,8 @@ import lightning as L
 from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
 from segkit.core.missing import predict_missing
-from segkit.tasks.prediction import ImageLoader, InferenceImage, MapWriter, Predictor, Probs, Report, inside_region
+from segkit.tasks.prediction import ImageLoader, InferenceImage, MapWriter, Predictor, Probs, Report
+from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 
@@ -27,7 +28,7 @@ class EnsembleTask(L.LightningModule):
         On a CPU in one thread, so that the bytes are the same however many processes share the cores.
         """
         with deterministic(self.device):
-            return inside_region(self.predictor(batch["image"], self.inference), batch["region"])
+            return predict_image(self.predictor, batch["image"], batch["region"], self.inference)
 
 
 def predict(

@@ -38,6 +38,8 @@ class Predictor(nn.Module, ABC):
 
     threshold: float
     """Binary tasks: the probability from which a pixel is positive."""
+    fov_diameters: tuple[int, int] | None = None
+    """Smallest and largest diameter of the training images' fields of view, in pixels; None if unknown."""
 
     @abstractmethod
     def forward(self, image: Image, inference: InferenceSettings) -> Probs:

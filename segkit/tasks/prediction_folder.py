@@ -20,8 +20,8 @@ Remark = tuple[str, str, str]
 """Name of an image, "error" or "warning", text."""
 
 Record = dict[str, Any]
-"""Keys of `predictions.json`: those of `segkit.tasks.weights.describe_model` but `images`; `tta`, `tile`; `runs`, one
-entry for each command that predicted something; and `images`, an entry for each image by name."""
+"""Keys of `predictions.json`: those of `segkit.tasks.weights.describe_model` but `images`; `tta`, `tile`, `scale`;
+`runs`, one entry for each command that predicted something; and `images`, an entry for each image by name."""
 
 
 def prediction_record(
@@ -105,7 +105,7 @@ class PredictionFolder:
         Raises:
             RequestError: it holds predictions that were made otherwise, or of another image under the same name.
         """
-        decisive = {key: record[key] for key in ("weights_sha256", "threshold", "tta", "tile")}
+        decisive = {key: record[key] for key in ("weights_sha256", "threshold", "tta", "tile", "scale")}
         self._recorded.claim(decisive, {"weights": Path(record["weights"])})
         before = self.read()
         known: dict[str, Any] = before.get("images", {})

@@ -125,3 +125,7 @@ class InferenceSettings(Settings):
     """Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) views."""
     tile: int | None = Field(None, ge=64)
     """Side of overlapping tiles for images too large for memory; whole images by default."""
+    scale: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Factor on each image's size before it is predicted; the prediction is scaled back. `auto` brings the field of
+    view's diameter into the range of the training images, so that vessels have the calibre that the network has seen;
+    1 scales nothing."""

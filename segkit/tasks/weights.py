@@ -59,6 +59,9 @@ class NetworkDetails(Settings):
 
     model: ModelSettings
     geometry: GeometrySettings
+    fov_diameters: tuple[int, int] | None = None
+    """Smallest and largest diameter of the training images' fields of view, in pixels; None if they show no border. An
+    image of another camera is scaled to this range."""
 
 
 class EnsembleDetails(Settings):
@@ -256,11 +259,17 @@ def load_predictor(folder: Path) -> Predictor:
         ensemble = _described(EnsembleDetails, card.details, folder)
         members = [load_predictor(folder / MEMBERS / name) for name in ensemble.members]
         thresholds = [member.threshold for member in members]
-        return EnsemblePredictor(members, ensemble.rule, ensemble.weights, thresholds, card.threshold)
+        combined = EnsemblePredictor(members, ensemble.rule, ensemble.weights, thresholds, card.threshold)
+        known = [member.fov_diameters for member in members if member.fov_diameters is not None]
+        if len(known) == len(members):
+            combined.fov_diameters = min(low for low, _ in known), max(high for _, high in known)
+        return combined
     details = _described(NetworkDetails, card.details, folder)
     network = build_model(details.model, card.classes.num_channels)
     load_tensors(network, folder / TENSORS)
-    return NetworkPredictor(network, details.geometry, details.model.stride, card.threshold)
+    predictor = NetworkPredictor(network, details.geometry, details.model.stride, card.threshold)
+    predictor.fov_diameters = details.fov_diameters
+    return predictor
 
 
 def load_encoder(folder: Path) -> NetworkPredictor:
