@@ -1,1 +1,1 @@
-"""Settings, errors, images and manifests: what everything else stands on."""
+"""Settings, errors, images and manifests, which all other packages use."""

@@ -1,4 +1,4 @@
-"""The classes of a data set: what its label maps hold, and how many channels a network needs to predict them."""
+"""The classes of a data set, which also give the number of channels that a network predicts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_COLORS: tuple[Color, ...] = (
 
 
 class Classes(Settings):
-    """Names and kind of what is segmented. Belongs to the data set, travels with the manifest and the model card.
+    """Names and kind of what is segmented: part of the data set, of its manifest and of the model card.
 
     A binary label map marks one class: bright pixels belong to it. A multi-class label map holds the index of each
     pixel's class, 0 to len(names) - 1.
@@ -48,13 +48,13 @@ class Classes(Settings):
         if self.kind == "multiclass" and len(self.names) < 2:
             raise ValueError("multi-class label maps need at least two names, the background's among them")
         if len(set(self.names)) < len(self.names):
-            raise ValueError("each class needs a name of its own")
+            raise ValueError("the names of the classes must differ")
         if self.colors and len(self.colors) != len(self.names):
             raise ValueError(f"{len(self.names)} classes have {len(self.colors)} colors; give one for each, or none")
         if len(set(self.colors)) < len(self.colors):
             raise ValueError("each class needs a color of its own")
         if self.ignored is not None and (self.kind == "binary" or self.ignored < len(self.names)):
-            raise ValueError("`ignored` is a label of multi-class maps that is no class")
+            raise ValueError("`ignored` must be a label of a multi-class map that no class has")
         return self
 
     @property
@@ -100,7 +100,7 @@ class Classes(Settings):
         """A multi-class label map (h, w) as one map per class (k, h, w), 0 or 1; ignored pixels are 0 in all.
 
         Raises:
-            DatasetError: a pixel holds a label that is no class and not the ignored one.
+            DatasetError: a pixel has a label that is neither a class nor the ignored one.
         """
         unknown = ~self.known(labels)
         if unknown.any():
@@ -113,9 +113,9 @@ class Classes(Settings):
         return maps
 
     def valid_pixels(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-        """Pixels (h, w) of a multi-class label map that are not ignored."""
+        """Which pixels (h, w) of a multi-class label map are not ignored."""
         return np.ones(labels.shape, bool) if self.ignored is None else np.asarray(labels != self.ignored)
 
 
 VESSEL = Classes()
-"""One class, vessels: that of the fundus data sets."""
+"""The one class of the fundus data sets."""

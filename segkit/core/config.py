@@ -1,8 +1,8 @@
-"""Settings: YAML read into frozen, typed models that refuse unknown keys and say what was meant.
+"""Settings: YAML files read into frozen, typed models that reject unknown keys.
 
-A settings class derives from `Settings`; its fields carry their meaning as a docstring below them. `load` reads a file,
-applies `--set` overrides and validates. Every error names the file, the key, the value, what is allowed, and the
-nearest known key.
+A settings class derives from `Settings`; the docstring below a field is its help text. `read_yaml` reads a file,
+`apply_overrides` applies `--set` options, and `validate` builds the model. Every error names the file, the key, the
+value, what is allowed, and the nearest known key.
 """
 
 import copy
@@ -15,11 +15,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from segkit.core.errors import ConfigError
-from segkit.core.explain import explain, fields_at, holds
+from segkit.core.explain import allows_type, explain, fields_at
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused, field docstrings kept as descriptions."""
+    """Base of all settings: frozen, rejects unknown keys, keeps field docstrings as descriptions."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
@@ -27,11 +27,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _yes_is_no_number(cls, values: Any) -> Any:
-        # Python counts True as 1, so that `epochs: yes` would train for one epoch.
+    def _reject_bool_as_number(cls, values: object) -> object:
+        # Python counts True as 1, so `epochs: yes` would train for one epoch.
         for name, value in values.items() if isinstance(values, dict) else ():
             annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
-            if isinstance(value, bool) and holds(annotation, int, float) and not holds(annotation, bool):
+            if isinstance(value, bool) and allows_type(annotation, int, float) and not allows_type(annotation, bool):
                 raise ValueError(f"{name} = {value}: input should be a number, not yes or no")
         return values
 
@@ -40,7 +40,7 @@ S = TypeVar("S", bound=Settings)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, which plain YAML would silently let win, and keys that are not text."""
+    """Safe YAML loader that rejects duplicate keys, of which PyYAML keeps the last, and keys that are not text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -66,15 +66,15 @@ _UniqueKeyLoader.add_implicit_resolver(
     re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
-# It also makes dates of text that looks like one; settings hold none.
+# YAML 1.1 also converts text such as 2024-01-01 to a date; settings have no dates.
 _UniqueKeyLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in _UniqueKeyLoader.yaml_implicit_resolvers.items()
 }
 
 
-def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Read YAML text into a dictionary; `source` names it in errors."""
+def parse_yaml(text: str, source: str) -> dict[str, object]:
+    """Read YAML text into a dictionary; error messages name it by `source`."""
     raw = _parse(text, source)
     if raw is None:
         return {}
@@ -83,7 +83,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     return raw
 
 
-def _parse(text: str, source: str) -> Any:
+def _parse(text: str, source: str) -> object:
     try:
         return yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.MarkedYAMLError as error:
@@ -95,7 +95,7 @@ def _parse(text: str, source: str) -> Any:
         raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, object]:
     """Read a settings file into a dictionary.
 
     Raises:
@@ -110,11 +110,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(
-    raw: Mapping[str, Any], overrides: Iterable[str], cls: type[Settings] | None = None
-) -> dict[str, Any]:
+    raw: Mapping[str, object], overrides: Iterable[str], cls: type[Settings] | None = None
+) -> dict[str, object]:
     """Apply `section.key=value` overrides (values in YAML; list items by index) to a copy of `raw`.
 
-    With `cls`, an index also reaches into a list that `raw` leaves at its default.
+    With `cls`, an index also works in a list that `raw` leaves at its default.
     """
     result = copy.deepcopy(dict(raw))
     for override in overrides:
@@ -126,7 +126,7 @@ def apply_overrides(
     return result
 
 
-def _assign(node: Any, keys: list[str], value: Any, override: str, cls: type[Settings] | None) -> None:
+def _assign(node: object, keys: list[str], value: object, override: str, cls: type[Settings] | None) -> None:
     for position, key in enumerate(keys):
         last = position == len(keys) - 1
         if isinstance(node, list):
@@ -146,8 +146,8 @@ def _assign(node: Any, keys: list[str], value: Any, override: str, cls: type[Set
             node = node[index]
 
 
-def _default_list(cls: type[Settings] | None, keys: list[str]) -> list[Any]:
-    """The list a key holds by default, as YAML would give it; empty for any other key."""
+def _default_list(cls: type[Settings] | None, keys: list[str]) -> list[object]:
+    """The default list of a key in the form YAML gives it; empty where the default is not a list."""
     for field in fields_at(cls, keys):
         default = field.get_default(call_default_factory=True, validated_data={})
         if isinstance(default, tuple | list):
@@ -155,10 +155,10 @@ def _default_list(cls: type[Settings] | None, keys: list[str]) -> list[Any]:
     return []
 
 
-def validate(cls: type[S], raw: Mapping[str, Any], source: str, overrides: Iterable[str] = ()) -> S:
+def validate(cls: type[S], raw: Mapping[str, object], source: str, overrides: Iterable[str] = ()) -> S:
     """Turn a dictionary into `cls`, or raise a `ConfigError` with one line per mistake.
 
-    `source` is where `raw` comes from; a mistake in a key that one of the `overrides` set is put down to that one.
+    `source` is where `raw` comes from. The message for a key that an item of `overrides` has set names that item.
     """
     try:
         return cls.model_validate(raw)
@@ -166,16 +166,6 @@ def validate(cls: type[S], raw: Mapping[str, Any], source: str, overrides: Itera
         raise ConfigError("\n".join(explain(cls, error, source, tuple(overrides)))) from error
 
 
-def load(cls: type[S], path: Path, overrides: Iterable[str] = ()) -> S:
-    """Read, override and validate one settings file.
-
-    Raises:
-        ConfigError: wrong file, key or value; the message names it and what is allowed.
-    """
-    overrides = tuple(overrides)
-    return validate(cls, apply_overrides(read_yaml(path), overrides, cls), str(path), overrides)
-
-
 def dump_yaml(settings: Settings) -> str:
-    """The settings as YAML, every default spelt out."""
+    """The settings as YAML, with every default."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)

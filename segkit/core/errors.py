@@ -1,37 +1,37 @@
-"""Errors a user can act on: one or two lines saying what was found, what was expected and what to do."""
+"""Errors that a user can correct. A message gives what was found, what was expected and what to do next."""
 
 
 class SegkitError(Exception):
-    """A run failed for a reason the message explains; the command ends with `exit_code`."""
+    """A run failed for the reason in the message; the command exits with `exit_code`."""
 
     exit_code = 1
 
 
 class RequestError(SegkitError):
-    """The request was wrong (settings, data, paths); nothing was started."""
+    """The request is invalid (settings, data, paths); nothing was started."""
 
     exit_code = 2
 
 
 class ResultError(SegkitError):
-    """What was computed cannot be used, or a limit in the settings forbids it; the same request gives it again."""
+    """The result is unusable or exceeds a limit in the settings; the same request would give it again."""
 
 
 class CheckpointError(SegkitError):
-    """A training cannot go on from what an earlier run of it left."""
+    """A training cannot resume from the files of an earlier run."""
 
 
 class ConfigError(RequestError):
-    """A settings file or `--set` holds a wrong key or value."""
+    """A settings file or `--set` has a wrong key or value."""
 
 
 class DatasetError(RequestError):
-    """A data set on disk is not what its reader expects."""
+    """A data set on disk does not have the form that its reader expects."""
 
 
 class ImageError(RequestError):
-    """An image file cannot be read as what it should be."""
+    """An image file cannot be read, or does not hold the expected kind of image."""
 
 
 class WeightsError(RequestError):
-    """A weights file does not fit the network that is to load it."""
+    """A weights file does not fit the network."""

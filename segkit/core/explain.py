@@ -1,16 +1,17 @@
-"""What pydantic found wrong in settings, as lines a user can act on."""
+"""Validation errors of pydantic as lines that a user can act on."""
 
 import difflib
 import types
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 Location = tuple[int | str, ...]
 
-_PLAIN_WORDS = {
+_MESSAGES = {
     "tuple_type": "input should be a list",
     "list_type": "input should be a list",
     "dict_type": "input should be a section with keys",
@@ -23,23 +24,23 @@ def explain(cls: type[BaseModel], error: ValidationError, source: str, overrides
     """One line per mistake: where it is, what was found, what is allowed, the nearest known key.
 
     Args:
-        cls: what was to be built.
-        error: why it could not be.
-        source: the file the values come from.
-        overrides: `section.key=value` that were applied to it; named beside the file where they touch the mistake.
+        cls: the model that validation failed for.
+        error: the validation error.
+        source: the file that the values come from.
+        overrides: `section.key=value` items that were applied to it; a line names those that set its key.
     """
-    mistakes: dict[Location, list[Any]] = {}
+    mistakes: dict[Location, list[ErrorDetails]] = {}
     for item in error.errors():
         mistakes.setdefault(_without_tags(cls, item), []).append(item)
     lines = []
     for place, items in mistakes.items():
-        # A list with a wrong item is also reported as too short: only the innermost mistake is one.
+        # pydantic also reports a list with a wrong item as too short; only the innermost mistake is shown.
         if not any(other != place and other[: len(place)] == place for other in mistakes):
             lines.append(f"{_origin(place, source, overrides)}: {_mistake(cls, place, items)}")
     return lines
 
 
-def _mistake(cls: type[BaseModel], place: Location, items: list[Any]) -> str:
+def _mistake(cls: type[BaseModel], place: Location, items: list[ErrorDetails]) -> str:
     key, first = _dotted(place), items[0]
     if first["type"] == "missing":
         return f"key {key!r} is missing"
@@ -48,17 +49,17 @@ def _mistake(cls: type[BaseModel], place: Location, items: list[Any]) -> str:
         close = difflib.get_close_matches(str(place[-1]), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
         return f"unknown key {key!r} (value {_short(first['input'])}); {hint}"
-    wanted = ", or ".join(dict.fromkeys(_message(item) for item in items))
+    reason = ", or ".join(dict.fromkeys(_message(item) for item in items))
     if first["type"] == "value_error" and isinstance(first["input"], dict):
-        return f"{key}: {wanted}" if key else wanted  # what a whole section lacks; repeating the section would not help
+        return f"{key}: {reason}" if key else reason  # of a whole section, which is too long to repeat
     if first["loc"][-1:] == ("[key]",):
-        return f"key {key!r}: {wanted}"
-    return f"{f'{key} = ' if key else ''}{_short(first['input'])}: {wanted}"
+        return f"key {key!r}: {reason}"
+    return f"{f'{key} = ' if key else ''}{_short(first['input'])}: {reason}"
 
 
-def _message(item: Any) -> str:
-    if item["type"] in _PLAIN_WORDS:
-        return _PLAIN_WORDS[item["type"]]
+def _message(item: ErrorDetails) -> str:
+    if item["type"] in _MESSAGES:
+        return _MESSAGES[item["type"]]
     if item["type"] == "union_tag_not_found":
         return f"key {item['ctx']['discriminator']} is missing, which says what kind it is"
     message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -66,7 +67,7 @@ def _message(item: Any) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _short(value: Any, longest: int = 80) -> str:
+def _short(value: object, longest: int = 80) -> str:
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 4]} ..."
 
@@ -85,13 +86,13 @@ def _prefixed(a: str, b: str) -> bool:
     return a.startswith(b) or b.startswith(a)
 
 
-def holds(annotation: Any, *wanted: type) -> bool:
-    """Whether one of the types may stand directly in a field, as int does in `int | None` but not in `list[int]`."""
-    return any(member in wanted for member in _members(annotation))
+def allows_type(annotation: object, *types_: type) -> bool:
+    """Whether a field may directly have one of the types, as int in `int | None` but not in `list[int]`."""
+    return any(member in types_ for member in _members(annotation))
 
 
-def _members(annotation: Any) -> list[Any]:
-    """The types of a union, or the one there is; None and `Annotated` are looked through."""
+def _members(annotation: object) -> list[object]:
+    """The types of a union without None, or the one type; `Annotated` is unwrapped."""
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -99,12 +100,12 @@ def _members(annotation: Any) -> list[Any]:
     return [] if annotation is type(None) else [annotation]
 
 
-def _is_model(member: Any) -> bool:
+def _is_model(member: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(member, type) and issubclass(member, BaseModel)
 
 
-def _steps(member: Any, part: int | str) -> Iterator[Any]:
-    """The annotations that lie one key or index below a type."""
+def _steps(member: object, part: int | str) -> Iterator[object]:
+    """The annotations one key or index below a type."""
     if _is_model(member):
         if part in member.model_fields:
             yield member.model_fields[part].annotation
@@ -113,27 +114,27 @@ def _steps(member: Any, part: int | str) -> Iterator[Any]:
         yield from (inner for inner in inside if inner is not ...)
 
 
-def _flat(annotations: Sequence[Any]) -> list[Any]:
+def _flat(annotations: Sequence[object]) -> list[object]:
     return [member for annotation in annotations for member in _members(annotation)]
 
 
-def _below(annotations: Sequence[Any], part: int | str) -> list[Any]:
+def _below(annotations: Sequence[object], part: int | str) -> list[object]:
     return [inner for member in _flat(annotations) for inner in _steps(member, part)]
 
 
-def _without_tags(cls: type[BaseModel], item: Any) -> Location:
-    """A mistake's place as the file has it: pydantic also names branches of unions and functions of its own."""
-    annotations: list[Any] = [cls]
+def _without_tags(cls: type[BaseModel], item: ErrorDetails) -> Location:
+    """The location in the file; pydantic's location also contains union branches and validator functions."""
+    annotations: list[object] = [cls]
     place: list[int | str] = []
     for position, part in enumerate(item["loc"]):
         unknown_key = item["type"] == "extra_forbidden" and position == len(item["loc"]) - 1
         if _below(annotations, part) or unknown_key:
             place.append(part)
-        annotations = _one_part_on(annotations, part)
+        annotations = _next_level(annotations, part)
     return tuple(place)
 
 
-def _one_part_on(annotations: list[Any], part: int | str) -> list[Any]:
+def _next_level(annotations: list[object], part: int | str) -> list[object]:
     """The annotations below a key or an index, or those of the union that a tag selects."""
     selected = [member for member in _flat(annotations) if _is_tagged(member, part)]
     return _below(annotations, part) or selected or annotations
@@ -141,25 +142,27 @@ def _one_part_on(annotations: list[Any], part: int | str) -> list[Any]:
 
 def _models_of_key(cls: type[BaseModel], location: Location) -> list[type[BaseModel]]:
     """The models that could hold the last key of pydantic's location."""
-    annotations: list[Any] = [cls]
+    annotations: list[object] = [cls]
     for part in location[:-1]:
-        annotations = _one_part_on(annotations, part)
+        annotations = _next_level(annotations, part)
     return [member for member in _flat(annotations) if _is_model(member)]
 
 
-def _is_tagged(member: Any, tag: int | str) -> bool:
-    fields = member.model_fields.values() if _is_model(member) else ()
+def _is_tagged(member: object, tag: int | str) -> bool:
+    if not _is_model(member):
+        return False
+    fields = member.model_fields.values()
     return bool(fields) and (member.__name__ == tag or any(tag in get_args(field.annotation) for field in fields))
 
 
 def _models_at(cls: type[BaseModel], place: Location) -> list[type[BaseModel]]:
-    annotations: list[Any] = [cls]
+    annotations: list[object] = [cls]
     for part in place:
         annotations = _below(annotations, part)
     return [member for member in _flat(annotations) if _is_model(member)]
 
 
 def fields_at(cls: type[BaseModel] | None, keys: Sequence[str]) -> list[FieldInfo]:
-    """The fields a dotted key may mean."""
+    """The fields that a dotted key may refer to."""
     models = [] if cls is None else _models_at(cls, tuple(keys[:-1]))
     return [model.model_fields[keys[-1]] for model in models if keys[-1] in model.model_fields]

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes and content digests."""
+"""Atomic file writes, and digests of contents."""
 
 import csv
 import hashlib
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY = ".tmp-"
-"""What names of half-written files begin with; a killed process may leave one behind."""
+"""Prefix of half-written files; a killed process may leave one behind."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, moved onto it when the block ends well and removed when it does not."""
+    """A temporary path beside `path`; it replaces `path` at the end of the block and is removed after an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -46,8 +46,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, keys in the order given."""
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically; keys keep their order."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -62,7 +62,7 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_json(value: Any) -> str:
+def sha256_json(value: object) -> str:
     """Hexadecimal sha256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Groups of images that belong to one patient, as numbers that arrays can be indexed with."""
+"""Groups of images of one patient as integers, for indexing arrays."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 def group_numbers(groups: Sequence[str]) -> npt.NDArray[np.int64]:
     """The group of each image (n,) as a number from 0, counted in the order of first appearance.
 
-    Where each image is its own group these are 0, 1, ..., n - 1.
+    Where each image is its own group, these are 0, 1, ..., n - 1.
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     return np.array([numbers[group] for group in groups], dtype=np.int64)

@@ -1,8 +1,8 @@
-"""Image files to arrays and back: the only module that knows file formats and value ranges.
+"""Image files to arrays and back; the only module that handles file formats and value ranges.
 
-Reads TIFF, GIF, PNG, JPEG, PPM/PGM, WebP and BMP, 8 and 16 bit, gray, RGB, RGBA, palette and CMYK; of a file with
-several frames the first counts. A file may be packed, as `.ppm.gz`. Alpha is ignored when reading; PNG and TIFF are
-written with it. Writes are atomic and the same array always gives the same bytes. WebP and BMP are only read.
+Reads TIFF, GIF, PNG, JPEG, PPM/PGM, WebP and BMP, 8 and 16 bit, gray, RGB, RGBA, palette and CMYK; by default the
+first frame. A file may be gzipped, as in `.ppm.gz`. Alpha is ignored when reading; PNG and TIFF can be written with it.
+WebP and BMP are only read. Writes are atomic, and the same array always gives the same bytes.
 """
 
 import errno
@@ -23,7 +23,7 @@ from segkit.core.errors import ImageError, SegkitError
 from segkit.core.files import atomic_path
 
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".ppm", ".pgm", ".webp", ".bmp"})
-"""Suffixes, in lower case, of the files the readers look for."""
+"""Suffixes, in lower case, of the files that are read."""
 
 LEVELS = 65535
 """The largest level of a 16-bit file; probabilities are stored as multiples of 1 / LEVELS."""
@@ -44,7 +44,7 @@ _FORMATS = {
 
 _WITH_ALPHA = frozenset({"PNG", "TIFF"})
 
-# fast, and within a few per cent of the size of the default level on fundus images
+# Fast; fundus images become a few per cent larger than at the default level.
 _PNG_LEVEL = 3
 _SAVE_OPTIONS = {"PNG": {"compress_level": _PNG_LEVEL}, "JPEG": {"quality": 95, "subsampling": 0}}
 
@@ -58,7 +58,7 @@ def read_image(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
     16-bit levels become 8 bit by their upper byte (a 16-bit PPM by rounding, which differs by at most one level).
 
     Raises:
-        ImageError: the file is missing, damaged, too large or in no known format or mode.
+        ImageError: the file is missing, damaged, too large, or in an unknown format or mode.
     """
     picture = _open(path, frame)
     if _is_deep(picture):
@@ -68,15 +68,15 @@ def read_image(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
 
 
 def as_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(h, w, c) with 1 to 4 channels as (h, w, 3): gray is repeated, alpha left out."""
+    """(h, w, c) with 1 to 4 channels as (h, w, 3): gray is repeated, alpha dropped."""
     return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
 
 
 def read_mask(path: Path, frame: int = 0) -> npt.NDArray[np.bool_]:
-    """Read a two-valued picture (vessel map, field of view) as bool (h, w).
+    """Read a binary image (vessel map, field of view) as bool (h, w).
 
-    True is what is brighter than half the range: above 127 in 8 bit, above 32767 in 16 bit. Two kinds of files do not
-    use their range: one whose largest value is 1 holds 0 and 1, a 16-bit one without a value above 255 is really 8-bit.
+    True where the value is above half the range: 127 in 8 bit, 32767 in 16 bit. A file whose largest value is 1 is read
+    as 0 and 1; a 16-bit file without a value above 255 is read as 8-bit.
 
     Raises:
         ImageError: as `read_image`.
@@ -93,7 +93,7 @@ def read_mask(path: Path, frame: int = 0) -> npt.NDArray[np.bool_]:
 
 
 def read_levels(path: Path, frame: int = 0) -> npt.NDArray[np.uint16]:
-    """Read a gray picture as uint16 (h, w), 0 to 65535; 8-bit values are multiplied by 257, so that white stays white.
+    """Read a gray image as uint16 (h, w), 0 to 65535; 8-bit values are multiplied by 257, which maps 255 to 65535.
 
     Raises:
         ImageError: as `read_image`.
@@ -107,10 +107,10 @@ def read_levels(path: Path, frame: int = 0) -> npt.NDArray[np.uint16]:
 
 
 def read_indices(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
-    """Read a map of class indices as uint8 (h, w): the numbers that a gray or palette picture stores.
+    """Read a map of class indices as uint8 (h, w): the values that a gray or palette image stores.
 
     Raises:
-        ImageError: as `read_image`; or the picture is in colour or has 16 bits.
+        ImageError: as `read_image`; or the image is in colour or has 16 bits.
     """
     picture = _open(path, frame)
     if picture.mode not in {"1", "L", "P"}:
@@ -146,7 +146,7 @@ def read_probs(path: Path) -> npt.NDArray[np.float32]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width of an upright image, from the head of its file; what follows is not read.
+    """Height and width of an image, turned upright, from the header of its file; pixels are not decoded.
 
     Raises:
         ImageError: the file is missing or not an image.
@@ -161,7 +161,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def num_frames(path: Path) -> int:
-    """Frames of an image file (an animation's pictures, a TIFF's pages), from its head.
+    """Number of frames of an image file (of an animation, pages of a TIFF), from its header.
 
     Raises:
         ImageError: as `read_size`.
@@ -174,7 +174,7 @@ def num_frames(path: Path) -> int:
 
 
 def is_complete_png(path: Path, height: int, width: int, channels: int, bits: int) -> bool:
-    """Whether a whole PNG of this form lies at `path`, by its first and last bytes; what is between is not decoded."""
+    """Whether `path` is a complete PNG of this form, by its first and last bytes; pixels are not decoded."""
     head = _PNG_SIGNATURE + _png_chunk(b"IHDR", _png_head(height, width, channels, bits))
     end = _png_chunk(b"IEND", b"")
     try:
@@ -189,18 +189,18 @@ def is_complete_png(path: Path, height: int, width: int, channels: int, bits: in
 def write_image(path: Path, image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
     """Write (h, w) or (h, w, channels) in the format of the path's suffix.
 
-    Channels are gray, gray and alpha, RGB, RGBA. Every format takes uint8 of one or three, PNG and TIFF those with
-    alpha too; PNG also takes uint16, whose levels 0 to 65535 it keeps.
+    Channels are gray, gray and alpha, RGB, or RGBA. Every format takes uint8 with one or three channels; PNG and TIFF
+    also take alpha, and PNG also uint16.
 
     Raises:
-        ValueError: the format cannot hold it.
-        SegkitError: the file cannot be written; nothing is left behind.
+        ValueError: the format cannot store the array.
+        SegkitError: the file cannot be written; no partial file remains.
     """
     write_bytes(path, encode_image(image, path.suffix))
 
 
 def write_mask(path: Path, mask: npt.NDArray[np.bool_]) -> None:
-    """Write bool (h, w) as 0 and 255 in the format of the path's suffix; JPEG, which blurs, is refused.
+    """Write bool (h, w) as 0 and 255 in the format of the path's suffix; JPEG is rejected because it is lossy.
 
     Raises:
         SegkitError: as `write_image`.
@@ -239,26 +239,26 @@ def write_pages(path: Path, pages: npt.NDArray[np.uint16]) -> None:
 
 
 def write_indices(path: Path, indices: npt.NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> None:
-    """Write class indices (h, w) as a PNG whose palette shows each class in its colour; what is no class is gray.
+    """Write class indices (h, w) as a PNG with the class colours as palette; other indices are gray.
 
     Raises:
         SegkitError: as `write_image`.
     """
     picture = Image.fromarray(indices)
-    # With fewer than 256 colours Pillow would store fewer bits, and lose the indices above.
+    # With fewer than 256 colours Pillow stores fewer bits and loses larger indices.
     palette = [*colors, *[(128, 128, 128)] * (256 - len(colors))]
     picture.putpalette([level for color in palette for level in color])
     write_bytes(path, _encode(picture, "PNG"))
 
 
 def encode_image(image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: str = ".png") -> bytes:
-    """The bytes of an image file, for embedding; as `write_image`."""
+    """The bytes of an image file; as `write_image`."""
     levels = image[:, :, None] if image.ndim == 2 else image
     if image.dtype not in (np.uint8, np.uint16) or levels.ndim != 3 or not 1 <= levels.shape[2] <= 4:
         raise ValueError(f"an image is uint8 or uint16 (h, w) or (h, w, 1 to 4), not {image.dtype} {image.shape}")
     if suffix.lower() not in _FORMATS:
         raise ValueError(
-            f"no image format is known by {suffix or 'no suffix'}; use one of {', '.join(sorted(_FORMATS))}"
+            f"unknown image format {suffix or 'without a suffix'}; use one of {', '.join(sorted(_FORMATS))}"
         )
     file_format, channels = _FORMATS[suffix.lower()], levels.shape[2]
     if channels in (2, 4) and file_format not in _WITH_ALPHA:
@@ -271,9 +271,9 @@ def encode_image(image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: 
 
 
 def _open(path: Path, frame: int = 0) -> Image.Image:
-    """Decode a page of a file, upright."""
+    """Decode a frame of a file and turn it upright."""
     try:
-        # Pillow warns of what it also fails at.
+        # Pillow also warns of problems that it raises errors for.
         with (
             warnings.catch_warnings(action="ignore", category=UserWarning),
             _unpacked(path) as file,
@@ -286,9 +286,7 @@ def _open(path: Path, frame: int = 0) -> Image.Image:
             return picture
     except EOFError as error:
         raise ImageError(f"{path} has no page {frame}, counted from 0") from error
-    except (
-        Exception
-    ) as error:  # a damaged file may raise anything: OSError, SyntaxError, struct.error, a Pillow warning
+    except Exception as error:  # damaged files raise OSError, SyntaxError, struct.error, Pillow's warnings and others
         raise _reading_error(path, error) from error
 
 
@@ -319,7 +317,7 @@ def _reading_error(path: Path, error: Exception) -> ImageError:
         return ImageError(f"{path} does not fit into memory; cut it into smaller images")
     if path.stat().st_size == 0:
         return ImageError(f"{path} is empty (0 bytes); copy it again")
-    if isinstance(error, UnidentifiedImageError) and _known_beginning(path):
+    if isinstance(error, UnidentifiedImageError) and _has_known_signature(path):
         return ImageError(f"{path} is truncated or damaged (its end or directory is missing); copy it again")
     if isinstance(error, UnidentifiedImageError):
         return ImageError(
@@ -330,14 +328,14 @@ def _reading_error(path: Path, error: Exception) -> ImageError:
     return ImageError(f"{path} is truncated or damaged ({reason}); copy it again")
 
 
-def _known_beginning(path: Path) -> bool:
-    """Whether a file begins like an image of a known format."""
+def _has_known_signature(path: Path) -> bool:
+    """Whether a file begins with the signature of a known image format."""
     with path.open("rb") as file:
         return file.read(8).startswith((b"II*\0", b"MM\0*", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"RIFF", b"BM"))
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    """Whether a gray picture has 16 bits; Pillow calls 16-bit PGM (and in old releases PNG) "I"."""
+    """Whether a gray image has 16 bits; Pillow gives 16-bit PGM (and in old releases PNG) the mode "I"."""
     return picture.mode in _DEEP_MODES or (picture.mode == "I" and picture.format in {"PPM", "PNG"})
 
 
@@ -352,7 +350,7 @@ def _convert(picture: Image.Image, mode: str, path: Path) -> Image.Image:
         )
     try:
         if picture.mode == "P":
-            picture = picture.convert("RGB")  # the palette's colours, without its transparency
+            picture = picture.convert("RGB")  # drops the palette's transparency
         return picture if picture.mode == mode else picture.convert(mode)
     except ValueError as error:
         raise ImageError(f"{path} has the unsupported mode {picture.mode}; save it as gray or RGB") from error
@@ -365,8 +363,10 @@ def _encode(picture: Image.Image, file_format: str) -> bytes:
 
 
 def _encode_png16(levels: npt.NDArray[np.uint16]) -> bytes:
-    """A 16-bit PNG of (h, w, channels); Pillow writes only gray ones. Each row is stored as its difference from the row
-    above (filter 2), which makes photographs a quarter smaller."""
+    """A 16-bit PNG of (h, w, channels); Pillow writes only gray ones.
+
+    Each row is stored as its difference from the row above (filter 2), which makes photographs a quarter smaller.
+    """
     height, width, channels = levels.shape
     rows = levels.astype(">u2").reshape(height, -1).view(np.uint8)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
@@ -393,7 +393,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file's bytes atomically.
 
     Raises:
-        SegkitError: it cannot be written; nothing is left behind.
+        SegkitError: the file cannot be written; no partial file remains.
     """
     try:
         with atomic_path(path) as temporary:

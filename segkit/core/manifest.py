@@ -1,4 +1,4 @@
-"""A manifest: the rows of a data set as one JSON file, the only way data passes between stages."""
+"""The manifest: the rows of a data set as one JSON file. Stages exchange data only by manifests."""
 
 import json
 import os
@@ -9,24 +9,24 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError
-from segkit.core.files import write_text
+from segkit.core.files import read_json, write_text
 from segkit.core.names import check_unique
 
 Split = Literal["train", "val", "holdout", "test"]
-"""`val` chooses checkpoint, threshold and ensemble rule; `holdout`, labelled, chooses nothing; `test` may have none."""
+"""`val` chooses checkpoint, threshold and ensemble rule; `holdout` is only scored; `test` may have no labels."""
 Origin = Literal["real", "synthetic", "phantom"]
 Role = Literal["reference", "observer2", "pseudo"]
-"""First observer's label map (the ground truth), second observer's, and a network's probabilities."""
+"""The first observer's label map (ground truth), the second observer's, and a network's probabilities."""
 
 FILE_NAME = "manifest.json"
 
 
 class Source(NamedTuple):
-    """A picture in a file."""
+    """An image in a file."""
 
     path: Path
     frame: int = 0
-    """Which page of a multi-page file, counted from 0."""
+    """Page of a multi-page file, from 0."""
 
     def __str__(self) -> str:
         return f"{self.path}, page {self.frame}" if self.frame else str(self.path)
@@ -41,14 +41,14 @@ class Row:
     image: Source
     labels: Mapping[Role, Source] = field(default_factory=dict)
     region: Source | None = None
-    """Pixels that count, such as the field of view of a photograph, white on black; None where there is no such map."""
+    """Map of the pixels that count, such as the field of view, white on black; None where there is none."""
     origin: Origin = "real"
     weight: float = 1.0
-    """Factor on this image's loss."""
+    """Factor on the loss of this image."""
     threshold: float = 0.5
-    """Binary pseudo-labels: the probability from which a pixel is positive, that of their teacher."""
+    """Binary pseudo-labels: the teacher's threshold on their probabilities."""
     group: str = ""
-    """The patient, as far as the data set tells; the image's own name by default. A split never divides a group."""
+    """The patient; the image's own name if unknown. A split never divides a group."""
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -56,12 +56,12 @@ class Row:
 
     @property
     def reference(self) -> Source | None:
-        """The label map that predictions are scored against."""
+        """The label map for scoring predictions."""
         return self.labels.get("reference")
 
     @property
     def target(self) -> Source | None:
-        """The map that a network is trained with: manual labels, or else pseudo-labels."""
+        """The map for training: manual labels, or else pseudo-labels."""
         return self.reference or self.labels.get("pseudo")
 
 
@@ -82,7 +82,7 @@ class Manifest:
 
     @property
     def num_groups(self) -> int:
-        """Patients that the rows are of."""
+        """Number of patients."""
         return len({row.group for row in self.rows})
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ def write_manifest(rows: Iterable[Row], folder: Path, classes: Classes = VESSEL)
     """Write `manifest.json` into `folder`, atomically.
 
     Raises:
-        DatasetError: two rows have the same name, under which their results would be stored.
+        DatasetError: two rows have the same name; results are stored by name.
     """
     rows = tuple(rows)
     check_unique((row.name for row in rows), DatasetError, "images")
@@ -103,14 +103,14 @@ def write_manifest(rows: Iterable[Row], folder: Path, classes: Classes = VESSEL)
     return path
 
 
-def _as_json(row: Row, folder: Path) -> dict[str, Any]:
+def _as_json(row: Row, folder: Path) -> dict[str, object]:
     labels = {role: _relative(source, folder) for role, source in row.labels.items()}
     region = None if row.region is None else _relative(row.region, folder)
     return {**row.__dict__, "image": _relative(row.image, folder), "labels": labels, "region": region}
 
 
 def _relative(source: Source, folder: Path) -> list[str | int]:
-    # Folders are resolved, because `..` leads elsewhere through a link; the file's name stays.
+    # Folders are resolved, because `..` behaves differently behind a link; the file's name is kept.
     real = source.path.parent.resolve() / source.path.name
     return [os.path.relpath(real, folder.resolve()), source.frame]
 
@@ -123,11 +123,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE_NAME
     try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
         rows = tuple(_from_json(row, folder) for row in raw["rows"])
-        _check_words("split", {row.split for row in rows}, get_args(Split))
-        _check_words("origin", {row.origin for row in rows}, get_args(Origin))
-        _check_words("role", {role for row in rows for role in row.labels}, get_args(Role))
+        _check_values("split", {row.split for row in rows}, get_args(Split))
+        _check_values("origin", {row.origin for row in rows}, get_args(Origin))
+        _check_values("role", {role for row in rows for role in row.labels}, get_args(Role))
         return Manifest(rows, Classes.model_validate(raw["classes"]))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(f"{folder} holds no {FILE_NAME}; give the folder of a stage that writes one") from error
@@ -136,8 +136,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise DatasetError(f"{path} is not a manifest ({reason}); run the stage that wrote it again") from error
 
 
-def _check_words(kind: str, words: set[str], known: tuple[str, ...]) -> None:
-    if unknown := words - set(known):
+def _check_values(kind: str, values: set[str], known: tuple[str, ...]) -> None:
+    if unknown := values - set(known):
         raise ValueError(f"unknown {kind} {unknown.pop()!r}")
 
 
@@ -147,6 +147,6 @@ def _from_json(raw: dict[str, Any], folder: Path) -> Row:
     return Row(**{**raw, "image": _absolute(raw["image"], folder), "labels": labels, "region": region})
 
 
-def _absolute(source: list[Any], folder: Path) -> Source:
+def _absolute(source: tuple[str, int], folder: Path) -> Source:
     path, frame = source
     return Source(Path(os.path.normpath(folder.resolve() / path)), int(frame))

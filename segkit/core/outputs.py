@@ -1,4 +1,4 @@
-"""Where a command is to write, looked at before it computes anything: what cannot be written is refused at once."""
+"""Checks of output paths before a command computes anything."""
 
 import os
 from collections.abc import Sequence
@@ -7,37 +7,36 @@ from pathlib import Path
 from segkit.core.errors import RequestError
 
 FINISHED = "done.json"
-"""The file that tells that a stage's folder holds a result."""
+"""File that marks the folder of a finished stage."""
 
 
 def check_folder(path: Path, option: str = "") -> None:
-    """Refuse a folder that could not be made or written into; nothing is made.
+    """Raise if a folder cannot be created or written; nothing is created.
 
     Args:
-        option: how it was asked for, as in "--out"; begins the message.
+        option: the command's option, as in "--out"; begins the message.
 
     Raises:
-        RequestError: it is a file, lies below one or in a finished stage's folder, or nothing may be written there.
+        RequestError: it is a file, is below a file or in a finished stage's folder, or is not writable.
     """
     what = f"{option} {path}".lstrip()
     if os.path.lexists(path) and not path.is_dir():
         raise RequestError(f"{what} is a file; name a folder")
-    finished = next((each for each in (path, *path.absolute().parents) if (each / FINISHED).is_file()), None)
+    finished = next((folder for folder in (path, *path.absolute().parents) if (folder / FINISHED).is_file()), None)
     if finished is not None:
-        raise RequestError(f"{what}: {finished} holds the result of a stage, which is to stay; name another folder")
+        raise RequestError(f"{what}: {finished} holds the finished result of a stage; name another folder")
     _check_writable(path, what, "folder")
 
 
 def check_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
-    """Refuse a file that could not be written or replaced; nothing is made.
+    """Raise if a file cannot be written or replaced; nothing is created.
 
     Args:
         option: as in `check_folder`.
-        suffixes: what its name may end in, in lower case; none for any.
+        suffixes: allowed suffixes in lower case; any if empty.
 
     Raises:
-        RequestError: it ends in something else, is a folder or a device, lies below a file, or nothing may be written
-            there.
+        RequestError: it has another suffix, is a folder or a device, is below a file, or is not writable.
     """
     what = f"{option} {path}"
     if path.is_dir():
@@ -45,7 +44,7 @@ def check_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
     if suffixes and path.suffix.lower() not in suffixes:
         raise RequestError(f"{what} does not end in {_either(suffixes)}")
     if path.exists() and not path.is_file():
-        raise RequestError(f"{what} is no file that can be replaced; name another one")
+        raise RequestError(f"{what} is not a regular file and cannot be replaced; name another one")
     _check_writable(path.parent, what, "file")
 
 
@@ -54,9 +53,9 @@ def _either(suffixes: Sequence[str]) -> str:
 
 
 def _check_writable(folder: Path, what: str, kind: str) -> None:
-    """Look at the nearest folder that is there."""
-    nearest = next(each for each in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(each))
+    """Check the nearest existing folder."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
-        raise RequestError(f"{what} lies below {nearest}, which is a file; name another {kind}")
+        raise RequestError(f"{what} is below {nearest}, which is a file; name another {kind}")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise RequestError(f"{what} cannot be written: {nearest} takes no new files; name another {kind}")
+        raise RequestError(f"{what} cannot be written: {nearest} is not writable; name another {kind}")

@@ -1,10 +1,10 @@
-"""Output folders that one process writes at a time and that a killed command goes on with.
+"""Output folders that one process writes at a time, and that a command can resume after a kill.
 
 A stage's folder is `<runs>/<stage>-<fingerprint>/`. `request.yaml` is written first and names the fingerprint.
-`done.json` is written last, by atomic rename: the result is whole. Between the two, `work/` holds what a killed stage
-needs to go on, and `work/started` marks the files beside it as made for this request.
+`done.json` is written last, by atomic rename, and marks the result as complete. In between, `work/` holds what a killed
+stage needs to resume, and `work/started` marks the other files as made for this request.
 
-A `RecordedFolder` grows with each command: a record in it holds the settings that all its results share.
+A `RecordedFolder` collects results of several commands; a record in it holds the settings that they share.
 """
 
 import os
@@ -25,12 +25,12 @@ from segkit.core.outputs import FINISHED, check_folder
 REQUEST, DONE, WORK, LOCKS = "request.yaml", FINISHED, "work", ".locks"
 STARTED = "started"
 TRACKER = "wandb"
-"""Where a tracker keeps files of its own in a stage's folder."""
+"""Folder of a tracker's own files in a stage's folder."""
 LOCK = ".lock"
 
 
 class MissingResultError(RequestError):
-    """A folder given as an input holds no finished stage."""
+    """An input folder does not hold a finished stage."""
 
 
 # any folder -----------------------------------------------------------------------------------------------------------
@@ -38,12 +38,14 @@ class MissingResultError(RequestError):
 
 @contextmanager
 def lock(folder: Path, path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Be the only writer of `folder`; wait for another one, after a message that names it.
+    """Hold the write lock of `folder`; while another process has it, wait, after a message that names the process.
 
-    The operating system releases the lock when the process ends, however it ends.
+    The operating system releases the lock at the end of the process, even after a kill.
 
     Args:
-        path: the lock's file.
+        folder: what is locked, for messages.
+        path: the lock file.
+        on_wait: called with the message.
     """
     from filelock import FileLock, Timeout
 
@@ -82,20 +84,20 @@ def _remove_half_written(paths: Iterable[Path]) -> None:
 
 
 def lock_stage(folder: Path, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Be the only writer of a stage's folder; the lock's file is outside, so that the folder holds results alone."""
+    """Hold the write lock of a stage's folder; the lock file is outside the folder, which holds only results."""
     return lock(folder, folder.parent / LOCKS / f"{folder.name}.lock", on_wait)
 
 
 def prepare(folder: Path, request: str, fingerprint: str) -> None:
-    """Make `folder` ready for a stage: as a killed run of it left it, or empty but for the request.
+    """Prepare `folder` for a stage: keep the files of a killed run, otherwise empty it, and write the request.
 
     Args:
-        folder: where the result will be.
-        request: the contents of `request.yaml`, the fingerprint among it.
-        fingerprint: the identity of the result.
+        folder: of the result.
+        request: contents of `request.yaml`, including the fingerprint.
+        fingerprint: identity of the result.
 
     Raises:
-        RequestError: the folder holds another request's result, or files that are not segkit's.
+        RequestError: the folder holds the result of another request, or files that are not segkit's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY))
@@ -103,7 +105,7 @@ def prepare(folder: Path, request: str, fingerprint: str) -> None:
     if names and owner is None:
         raise RequestError(f"{folder} holds files that are not segkit's ({names[0]}, ...); give another --out")
     if owner not in {None, fingerprint}:
-        raise RequestError(f"{folder} holds the result of another request, whole or not; give another --out")
+        raise RequestError(f"{folder} holds the result of another request; give another --out")
     write_text(folder / REQUEST, request)
     if not (folder / WORK / STARTED).exists():
         for path in folder.iterdir():
@@ -116,14 +118,14 @@ def prepare(folder: Path, request: str, fingerprint: str) -> None:
 
 
 def _owner(folder: Path) -> str | None:
-    """The fingerprint of the request the folder was made for."""
+    """The fingerprint of the request in the folder."""
     if not (folder / REQUEST).exists():
         return None
     return str(read_yaml(folder / REQUEST).get("fingerprint"))
 
 
 def describe_outputs(folder: Path) -> dict[str, dict[str, object]]:
-    """sha256 and length of every file of a stage's result, by relative path; request, record and scratch left out."""
+    """sha256 and length of every file of a stage's result, by relative path, without request, record and `work/`."""
     return {
         path.relative_to(folder).as_posix(): {"sha256": sha256_file(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
@@ -132,35 +134,35 @@ def describe_outputs(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def write_done(folder: Path, record: Mapping[str, object]) -> None:
-    """Mark the result as whole."""
+    """Mark the result as complete."""
     write_json(folder / DONE, record)
 
 
 def remove_work(folder: Path) -> None:
-    """Remove what a finished stage no longer needs."""
+    """Remove the temporary files of a finished stage."""
     with suppress(OSError):
-        (folder / WORK / STARTED).unlink()  # first, so that nothing resumes from what a kill leaves of the rest
+        (folder / WORK / STARTED).unlink()  # first, so that after a kill here no run resumes from the rest
     shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
 def read_done(folder: Path) -> dict[str, Any] | None:
     """The record of a finished stage, or None if it is not finished.
 
-    A result whose files are gone or have another length than recorded counts as not finished.
+    A result with missing files, or with files of another length than recorded, counts as not finished.
     """
     try:
         done: dict[str, Any] = read_json(folder / DONE)
-        whole = all((folder / name).stat().st_size == entry["bytes"] for name, entry in done["outputs"].items())
+        complete = all((folder / name).stat().st_size == entry["bytes"] for name, entry in done["outputs"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return done if whole and "fingerprint" in done else None
+    return done if complete and "fingerprint" in done else None
 
 
 def input_fingerprint(folder: Path) -> str:
-    """The identity of a finished stage that another one reads.
+    """The fingerprint of a finished stage that another stage reads.
 
     Raises:
-        MissingResultError: the folder holds none.
+        MissingResultError: the folder holds no finished stage.
     """
     done = read_done(folder)
     if done is None:
@@ -168,34 +170,35 @@ def input_fingerprint(folder: Path) -> str:
     return str(done["fingerprint"])
 
 
-# a folder that grows --------------------------------------------------------------------------------------------------
+# a folder of several commands ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RecordedFolder:
-    """A folder that takes only results of one kind, made with the same settings."""
+    """A folder for results of one kind that were made with the same settings."""
 
     folder: Path
     record: str
-    """Name of the file with those settings, as in sampling.json."""
+    """Name of the file with the settings, as in sampling.json."""
     results: str
-    """Pattern of the results' files, from the folder on."""
+    """Pattern of the result files, relative to the folder."""
     what: str
-    """What the results are called in messages, as in images."""
+    """Noun for the results in messages, as in images."""
     made: str
-    """The participle for them in messages, as in drawn."""
+    """Participle for the results in messages, as in drawn."""
 
     @contextmanager
     def lock(self, on_wait: Callable[[str], None], parts: Iterable[str] = ()) -> Iterator[None]:
-        """Be the only writer of the folder, and remove what a killed process left half-written; wait for another one.
+        """Hold the write lock of the folder and remove half-written files of a killed process.
 
-        Of several ranks only the first one may call it.
+        Only the first rank may call it.
 
         Args:
-            parts: names of folders in it that are written into too.
+            on_wait: as in `lock`.
+            parts: sub-folders that are also written.
 
         Raises:
-            RequestError: it is a file, or cannot be made or written.
+            RequestError: the folder is a file, or cannot be created or written.
         """
         check_folder(self.folder)
         with lock(self.folder, self.folder / LOCK, on_wait):
@@ -207,15 +210,14 @@ class RecordedFolder:
                 (self.folder / LOCK).unlink(missing_ok=True)
 
     def claim(self, settings: Mapping[str, object], sources: Mapping[str, Path | None]) -> None:
-        """Reserve the folder for results of these settings: a new one, or one that was claimed with the same settings.
+        """Reserve the folder for results of these settings; it must be new, or claimed with the same settings before.
 
         Args:
-            settings: whatever can change a byte of a result, as JSON keeps it; of each source NAME the digest, under
-                NAME_sha256.
-            sources: what was read, by name, for the reader of the record; None for nothing.
+            settings: everything that can change a result, as JSON values; the digest of source NAME as NAME_sha256.
+            sources: paths that were read, by name, for information; None if nothing was read.
 
         Raises:
-            RequestError: it holds results of other or unknown settings.
+            RequestError: the folder holds results of other or unknown settings.
         """
         if (self.folder / self.record).exists():
             self._compare(settings, sources)

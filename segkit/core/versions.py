@@ -1,4 +1,4 @@
-"""Which code and which libraries computed a result."""
+"""Versions of the code and libraries, for the record of a result."""
 
 import platform
 import subprocess
@@ -28,9 +28,9 @@ def _is_installed(name: str) -> bool:
 
 
 def git_commit() -> str | None:
-    """The commit of the running code, `+` appended when it has changes; None outside a checkout of it."""
+    """The commit of the running code, with `+` if there are changes; None outside a checkout of segkit."""
     try:
-        _git("ls-files", "--error-unmatch", __file__)  # pip may have put us into a folder of another checkout
+        _git("ls-files", "--error-unmatch", __file__)  # an installed segkit may be inside another checkout
         return _git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None

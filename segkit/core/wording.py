@@ -1,8 +1,8 @@
-"""Numbers in sentences."""
+"""Numbers with nouns for messages."""
 
 
 def counted(number: int, noun: str) -> str:
-    """ "1 image", "2 images", "0 images"; for nouns that take an s."""
+    """ "1 image", "2 images", "0 images"; for nouns with a plural in s."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

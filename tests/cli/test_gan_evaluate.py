@@ -270,7 +270,7 @@ def test_wrong_requests_are_answered_in_a_line(
         ((gan, teacher, "--devices", "some"), "devices"),
         ((gan, teacher, "--seed", "4294967295"), "go beyond the largest seed"),
         ((gan, teacher, "--out", str(tmp_path / "net.pt")), "net.pt is a file; name a folder"),
-        ((gan, teacher, "--out", str(gan / "mine")), "holds the result of a stage, which is to stay; name another"),
+        ((gan, teacher, "--out", str(gan / "mine")), "finished result of a stage"),
         ((gan, teacher, "--json", str(tmp_path)), "is a folder; name a file"),
     ):
         evaluate(*args, code=2)

@@ -30,25 +30,18 @@ def test_a_path_without_a_folder_lies_in_the_current_one(tmp_path: Path, monkeyp
     check_folder(Path("new"))
     check_file(Path("a.png"), "--out")
     Path("file").touch()
-    with pytest.raises(
-        RequestError, match=r"^--out file/a\.png lies below .*file, which is a file; name another file$"
-    ):
+    with pytest.raises(RequestError, match=r"^--out file/a\.png "):
         check_file(Path("file/a.png"), "--out")
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("file", "is a file; name a folder"),
-        ("nowhere", "is a file; name a folder"),
-        ("file/a", "which is a file; name another folder"),
-        ("file/a/b", "which is a file; name another folder"),
-    ],
+    ("name", "reason"),
+    [("file", "a file"), ("nowhere", "a file"), ("file/a", "below .*/file"), ("file/a/b", "below .*/file")],
 )
-def test_what_can_be_no_folder_is_refused(tmp_path: Path, name: str, words: str) -> None:
+def test_what_can_be_no_folder_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")  # a link to nothing cannot become a folder
-    with pytest.raises(RequestError, match=words) as caught:
+    with pytest.raises(RequestError, match=reason) as caught:
         check_folder(tmp_path / name, "--out")
     assert str(caught.value).startswith(f"--out {tmp_path / name} ")
 
@@ -58,37 +51,37 @@ def test_the_folder_of_a_finished_stage_is_refused_and_all_below_it(tmp_path: Pa
     (tmp_path / "stage" / "images").mkdir(parents=True)
     check_folder(tmp_path / "stage" / name, "--out")
     (tmp_path / "stage" / FINISHED).touch()
-    with pytest.raises(RequestError, match=r"stage holds the result of a stage, .*; name another folder$"):
+    with pytest.raises(RequestError, match=str(tmp_path / "stage")):
         check_folder(tmp_path / "stage" / name, "--out")
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "reason"),
     [
-        ("", "is a folder; name a file that ends in .png, .gif or .webp"),
-        ("walk", "walk does not end in .png, .gif or .webp"),
-        ("walk.avi", "walk.avi does not end in .png, .gif or .webp"),
-        ("folder.png", "is a folder; name a file that ends in .png, .gif or .webp"),
-        ("file/a.png", "which is a file; name another file"),
-        ("pipe.png", "is no file that can be replaced"),
+        ("", "is a folder; .*png, .gif or .webp"),
+        ("walk", ".png, .gif or .webp"),
+        ("walk.avi", ".png, .gif or .webp"),
+        ("folder.png", "is a folder; .*png, .gif or .webp"),
+        ("file/a.png", "below .*/file"),
+        ("pipe.png", "not a regular file"),
     ],
 )
-def test_what_can_be_no_file_is_refused(tmp_path: Path, name: str, words: str) -> None:
+def test_what_can_be_no_file_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(RequestError, match=reason):
         check_file(tmp_path / name, "--out", (".png", ".gif", ".webp"))
 
 
-def test_one_ending_or_none_is_told_as_such(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"mix\.jpg does not end in \.png$"):
+def test_the_message_names_the_allowed_endings(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"mix\.jpg .*\.png$"):
         check_file(tmp_path / "mix.jpg", "--out", (".png",))
     with pytest.raises(RequestError, match=r"is a folder; name a file$"):
         check_file(tmp_path, "--json")
 
 
-def test_a_folder_that_takes_no_files_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_writable_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def access(path: Path, mode: int) -> bool:
@@ -96,6 +89,6 @@ def test_a_folder_that_takes_no_files_is_refused_by_name(tmp_path: Path, monkeyp
         return False
 
     monkeypatch.setattr(os, "access", access)  # the superuser may write anywhere
-    with pytest.raises(RequestError, match=f"cannot be written: {tmp_path} takes no new files; name another folder"):
+    with pytest.raises(RequestError, match=f": {tmp_path} is not writable"):
         check_folder(tmp_path / "a" / "b")
     assert asked == [(tmp_path, os.W_OK | os.X_OK)]

@@ -68,7 +68,7 @@ def test_a_damaged_result_is_not_done(tmp_path: Path, damage: object) -> None:
     folder = finished(tmp_path / "stage")
     damage(folder)  # type: ignore[operator]
     assert run_folder.read_done(folder) is None
-    with pytest.raises(run_folder.MissingResultError, match="holds no finished stage"):
+    with pytest.raises(run_folder.MissingResultError, match="no finished stage"):
         run_folder.input_fingerprint(folder)
 
 
@@ -142,7 +142,7 @@ def test_work_is_removed_beginning_with_what_says_that_it_can_be_built_on(
 def test_a_folder_with_strangers_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     for name in ("thesis.tex", ".profile"):
         (tmp_path / name).write_text("mine")
-    with pytest.raises(RequestError, match=r"holds files that are not segkit's \(\.profile, \.\.\.\)"):
+    with pytest.raises(RequestError, match=r"\.profile"):
         prepare(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex", ".profile"}
 
@@ -154,7 +154,7 @@ def test_the_folder_of_another_request_is_refused_and_left_alone(tmp_path: Path,
     else:
         prepare(tmp_path / "stage", "a" * 64)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    with pytest.raises(RequestError, match="holds the result of another request"):
+    with pytest.raises(RequestError, match="another request"):
         prepare(tmp_path / "stage", "b" * 64)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 

@@ -70,8 +70,8 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
-def test_a_film_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"known by \.avi; use one of \.gif, \.webp, \.apng, \.mp4"):
+def test_a_video_that_cannot_be_written_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.avi.*\.gif, \.webp, \.apng, \.mp4"):
         videos.write_video(tmp_path / "film.avi", frames(), fps=24)
     (tmp_path / "file").touch()
     with pytest.raises(SegkitError, match="cannot write"):
@@ -79,9 +79,9 @@ def test_a_film_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_opencv_that_cannot_write_mp4_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opencv_that_cannot_write_mp4_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *letters: 0)
-    with pytest.raises(SegkitError, match=r"cannot write MP4 films; choose \.webp"):
+    with pytest.raises(SegkitError, match="MP4"):
         videos.write_video(tmp_path / "film.mp4", frames(), fps=24)
 
 
@@ -106,6 +106,6 @@ def test_an_mp4_that_lost_frames_is_told(tmp_path: Path, monkeypatch: pytest.Mon
             self.writer.release()
 
     monkeypatch.setattr(cv2, "VideoWriter", Losing)
-    with pytest.raises(SegkitError, match="only 7 of 12 frames"):
+    with pytest.raises(SegkitError, match="7 of 12"):
         videos.write_video(tmp_path / "film.mp4", frames(), fps=24)
     assert list(tmp_path.iterdir()) == []
