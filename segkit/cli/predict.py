@@ -75,7 +75,7 @@ def predict(
     from pipelines.worker import is_first_rank
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
-    from segkit.data.user_images import dataset_rows, listed_rows
+    from segkit.data.user_images import dataset_rows, file_rows
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
     from segkit.weights import model_folder
 
@@ -87,7 +87,7 @@ def predict(
     check_folder(out, "--out")
     inference = validate(InferenceSettings, {"tta": tta, "tile": tile, "scale": scale}, "segkit predict")
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit predict")
-    rows = listed_rows(paths, recursive, left_out=out) if data is None else dataset_rows(data, split or "all")
+    rows = file_rows(paths, recursive, excluded=out) if data is None else dataset_rows(data, split or "all")
     folder = model_folder(weights)
 
     from segkit.tasks.prediction_run import predict_folder

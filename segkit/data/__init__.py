@@ -1,1 +1,1 @@
-"""Data sets, splits, phantoms, geometry, augmentation and the datamodule."""
+"""Data sets, splits, phantoms, geometry, augmentation and the data module."""

@@ -1,4 +1,4 @@
-"""The batch contract: what a segmentation network is trained and validated on."""
+"""The batch that a segmentation network is trained and validated with."""
 
 from typing import TypedDict
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Batch(TypedDict):
-    """n images of one size with everything a loss or a metric needs."""
+    """n images of one size with the targets and weights for losses and metrics."""
 
     image: Float[Tensor, "n c h w"]
     """In [0, 1]."""

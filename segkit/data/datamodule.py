@@ -1,8 +1,7 @@
-"""The labelled images of one training phase, each decoded once and kept in memory."""
+"""The labelled images of one training phase. Each is decoded once and kept in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -29,20 +28,21 @@ class LabelledImage:
     """A labelled image in memory, at the network's size."""
 
     image: npt.NDArray[np.uint8]
-    """(h, w, 3)"""
+    """(h, w, 3)."""
     target: npt.NDArray[np.float32]
-    """(k, h, w) in [0, 1]"""
+    """(k, h, w) in [0, 1]."""
     region: npt.NDArray[np.bool_]
-    """(h, w), False in padding"""
+    """(h, w); False in padding."""
     confidence: npt.NDArray[np.float32] | None
-    """(h, w) in [0, 1]; None where every pixel counts in full"""
+    """(h, w) in [0, 1]; None if all pixels have weight 1."""
     weight: float
+    """Factor on the loss."""
 
 
 def read_labelled_image(
     row: Row, geometry: GeometrySettings, stride: int, settings: TrainingDataSettings, classes: Classes = VESSEL
 ) -> LabelledImage:
-    """Decode one row and bring it to the network's size.
+    """Decode one row and convert it to the network's size.
 
     Raises:
         DatasetError: the label map has another size than the image.
@@ -62,7 +62,7 @@ def read_labelled_image(
         probs = labels_of.read_probs(row.target.path, classes)
         _check_size(row, probs.shape[1:], image)
         if settings.pseudo_labels == "soft":
-            target = np.stack([plan.probs(one) for one in probs])
+            target = np.stack([plan.probs(channel) for channel in probs])
         else:
             target = _hard_target(labels_of.labels_from_probs(probs, classes, row.threshold), plan, classes)
         if settings.pseudo_labels == "confidence":
@@ -78,7 +78,7 @@ def _hard_target(labels: labels_of.Labels, plan: Geometry, classes: Classes) -> 
 
 
 def _margin(probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """How far the most probable class of each pixel is ahead of the next: (k, h, w) to (h, w), in [0, 1]."""
+    """Probability of the most probable class minus that of the next one: (k, h, w) to (h, w), in [0, 1]."""
     if len(probs) == 1:
         return np.asarray(np.abs(2 * probs[0] - 1))
     second, first = np.sort(probs, axis=0)[-2:]
@@ -93,42 +93,41 @@ def _check_size(row: Row, shape: tuple[int, ...], image: npt.NDArray[np.uint8]) 
         )
 
 
-def to_batch(pictures: Sequence[LabelledImage]) -> Batch:
-    """Stack pictures of one size into tensors."""
-    region = torch.from_numpy(np.stack([picture.region for picture in pictures]))[:, None]
+def to_batch(images: Sequence[LabelledImage]) -> Batch:
+    """Stack images of one size into tensors."""
+    region = torch.from_numpy(np.stack([image.region for image in images]))[:, None]
     confidence = [
-        np.ones(picture.region.shape, np.float32) if picture.confidence is None else picture.confidence
-        for picture in pictures
+        np.ones(image.region.shape, np.float32) if image.confidence is None else image.confidence for image in images
     ]
     return Batch(
-        image=torch.from_numpy(np.stack([picture.image for picture in pictures])).permute(0, 3, 1, 2).float() / 255,
-        target=torch.from_numpy(np.stack([picture.target for picture in pictures])),
+        image=torch.from_numpy(np.stack([image.image for image in images])).permute(0, 3, 1, 2).float() / 255,
+        target=torch.from_numpy(np.stack([image.target for image in images])),
         region=region,
         pixel_weight=torch.from_numpy(np.stack(confidence))[:, None] * region,
-        weight=torch.tensor([picture.weight for picture in pictures], dtype=torch.float32),
+        weight=torch.tensor([image.weight for image in images], dtype=torch.float32),
     )
 
 
 class TrainingImages(Dataset[Batch]):
-    """Augmented batches: what item `draws` is depends on nothing but the draws."""
+    """Augmented batches; a batch is a function of the images and its draws."""
 
-    def __init__(self, pictures: Sequence[LabelledImage], augmentation: str, crop_size: int | None) -> None:
-        self.images = pictures
+    def __init__(self, images: Sequence[LabelledImage], augmentation: str, crop_size: int | None) -> None:
+        self.images = images
         self.transform = transforms.build(augmentation, crop_size)
 
     def __getitem__(self, draws: Sequence[Draw]) -> Batch:
         return to_batch([self._augmented(self.images[draw.index], draw.seed) for draw in draws])
 
-    def _augmented(self, picture: LabelledImage, seed: int) -> LabelledImage:
-        moved = self.transform(picture.image, picture.target, picture.region, picture.confidence, seed)
-        return LabelledImage(*moved, weight=picture.weight)
+    def _augmented(self, image: LabelledImage, seed: int) -> LabelledImage:
+        augmented = self.transform(image.image, image.target, image.region, image.confidence, seed)
+        return LabelledImage(*augmented, weight=image.weight)
 
 
 class ValidationImages(Dataset[Batch]):
-    """One image a batch, as it is."""
+    """Batches of one image without augmentation."""
 
-    def __init__(self, pictures: Sequence[LabelledImage]) -> None:
-        self.images = pictures
+    def __init__(self, images: Sequence[LabelledImage]) -> None:
+        self.images = images
 
     def __len__(self) -> int:
         return len(self.images)
@@ -137,17 +136,18 @@ class ValidationImages(Dataset[Batch]):
         return to_batch([self.images[index]])
 
 
-def rank_share(pictures: Sequence[LabelledImage], rank: int, world_size: int) -> list[LabelledImage]:
-    """Every `world_size`th picture; a rank without one gets one with an empty region, which counts nothing.
+def rank_share(images: Sequence[LabelledImage], rank: int, world_size: int) -> list[LabelledImage]:
+    """Every `world_size`th image, starting at `rank`.
 
-    Lightning ends with an error where a rank has no batch at all.
+    A rank without an image gets the first one with an empty region, because Lightning raises an error for a rank
+    without batches.
     """
-    share = list(pictures[rank::world_size])
-    return share or [replace(pictures[0], region=np.zeros_like(pictures[0].region))]
+    share = list(images[rank::world_size])
+    return share or [replace(images[0], region=np.zeros_like(images[0].region))]
 
 
 class SegmentationDataModule(L.LightningDataModule):
-    """Feeds one phase: real, synthetic or mixed batches to train on, real images to validate on."""
+    """The batches of one phase: real, synthetic or mixed images for training, real images for validation."""
 
     def __init__(
         self,
@@ -160,7 +160,21 @@ class SegmentationDataModule(L.LightningDataModule):
         synthetic_replaced: bool = False,
         num_workers: int = 0,
     ) -> None:
-        """`real` holds splits train and val; `synthetic` the pseudo-labelled images, empty for a control."""
+        """Check the settings against the manifests.
+
+        Args:
+            real: rows of the splits train and val.
+            synthetic: pseudo-labelled images; empty for a control.
+            settings: of the phase.
+            geometry: from an image's size to the network's.
+            stride: of the network.
+            seed: of sampling and augmentation.
+            synthetic_replaced: as in `build_pools`.
+            num_workers: loader processes.
+
+        Raises:
+            ConfigError: there are too few images, the classes differ, or the crop does not fit the stride.
+        """
         super().__init__()
         self.settings = settings
         self.seed = seed
@@ -170,11 +184,11 @@ class SegmentationDataModule(L.LightningDataModule):
         self.classes = real.classes
         self.train_rows = real.split("train").labelled().rows
         self.val_rows = real.split("val").labelled().rows
-        wanted = (settings.num_synthetic or 0) if synthetic_replaced else len(synthetic)
+        num_synthetic = (settings.num_synthetic or 0) if synthetic_replaced else len(synthetic)
         self.synthetic_rows = synthetic.rows[: settings.num_synthetic] if settings.data != "real" else ()
         self.train_images: list[LabelledImage] = []
         self.val_images: list[LabelledImage] = []
-        self.pools = build_pools(settings, len(self.train_rows), wanted, synthetic_replaced)
+        self.pools = build_pools(settings, len(self.train_rows), num_synthetic, synthetic_replaced)
         if len(synthetic) and synthetic.classes.names != real.classes.names:
             raise ConfigError(
                 f"the pseudo-labels are of {', '.join(synthetic.classes.names)}, the labels of "
@@ -189,11 +203,11 @@ class SegmentationDataModule(L.LightningDataModule):
         self.train_images = [self._read(row) for row in (*self.train_rows, *self.synthetic_rows)]
         self.val_images = [self._read(row) for row in self.val_rows]
         drawn = [self.train_images[index] for pool in self.pools for index in pool.indices]
-        sizes = sorted({picture.region.shape for picture in drawn})
+        sizes = sorted({image.region.shape for image in drawn})
         if len(sizes) > 1 and self.settings.crop_size is None and self.settings.batch_size > 1:
-            several = ", ".join(f"{height}x{width}" for height, width in sizes)
+            listed = ", ".join(f"{height}x{width}" for height, width in sizes)
             raise ConfigError(
-                f"training images of {several} pixels (h x w) cannot share a batch; "
+                f"training images of {listed} pixels (h x w) cannot share a batch; "
                 "set the phase's crop_size, or geometry: {mode: resize, size: ...}"
             )
 
@@ -201,21 +215,24 @@ class SegmentationDataModule(L.LightningDataModule):
         return read_labelled_image(row, self.geometry, self.stride, self.settings, self.classes)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        rank, world_size = self._place()
+        rank, world_size = self._rank_and_world_size()
         if self.settings.batch_size % world_size:
             raise ConfigError(f"batch_size {self.settings.batch_size} cannot be shared evenly by {world_size} devices")
         dataset = TrainingImages(self.train_images, self.settings.augmentation, self.settings.crop_size)
         sampler = BatchSampler(self.pools, self.settings.batch_size, self.seed, rank, world_size)
-        # The sampler hands over whole batches, so the loader must not make batches of its own.
-        return DataLoader(dataset, batch_size=None, sampler=sampler, **self._loading())
+        # The sampler returns whole batches, so the loader does not batch.
+        return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        rank, world_size = self._place()
+        rank, world_size = self._rank_and_world_size()
         share = ValidationImages(rank_share(self.val_images, rank, world_size))
-        return DataLoader(share, batch_size=None, **self._loading())
+        return self._loader(share)
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world_size(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
-    def _loading(self) -> dict[str, Any]:
-        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+    def _loader(self, dataset: Dataset[Batch], sampler: BatchSampler | None = None) -> DataLoader[Batch]:
+        workers = self.num_workers
+        return DataLoader(
+            dataset, batch_size=None, sampler=sampler, num_workers=workers, persistent_workers=workers > 0
+        )

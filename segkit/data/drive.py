@@ -4,13 +4,12 @@
     test/images/01_test.tif          test/mask/01_test_mask.gif
 
 The official download has no vessel maps for the test part; older copies add `1st_manual` and `2nd_manual` there.
-Phantom data sets have the same form and a `phantom.json` that says how many images of which size they hold.
+Phantom data sets have the same form and a `phantom.json` with the number and the size of their images.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from segkit.core import files
 from segkit.core.errors import DatasetError
@@ -36,7 +35,7 @@ _REQUIRED = {("training", "reference"), ("training", "region"), ("test", "region
 
 @dataclass(frozen=True)
 class Expectation:
-    """How many images of which size a data set of this form must hold."""
+    """Required number and size of images of a data set of this form."""
 
     training: int = 20
     test: int = 20
@@ -74,7 +73,9 @@ def read(root: Path) -> Dataset:
 
 
 def check_row(dataset: Dataset, row: Row) -> RowReport:
-    """Decode a row's files and compare sizes; a map that marks half of the image is probably in the wrong folder.
+    """Decode the files of a row and compare sizes.
+
+    A vessel map that marks half of the image is an error: it is probably in the wrong folder.
 
     Raises:
         DatasetError, ImageError: the first file that is wrong.
@@ -91,7 +92,7 @@ def check_row(dataset: Dataset, row: Row) -> RowReport:
 
 
 def expectation(base: Path) -> Expectation:
-    """What the folder must hold: DRIVE's own numbers, or those a phantom data set states.
+    """Required contents of the folder: DRIVE's own numbers, or those of `phantom.json`.
 
     Raises:
         DatasetError: `phantom.json` is damaged.
@@ -100,14 +101,14 @@ def expectation(base: Path) -> Expectation:
     if not marker.is_file():
         return Expectation()
     try:
-        stated: dict[str, Any] = files.read_json(marker)
-        return Expectation(**{key: int(stated[key]) for key in ("training", "test", "height", "width")})
+        numbers = files.read_json(marker)
+        return Expectation(**{key: int(numbers[key]) for key in ("training", "test", "height", "width")})
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{marker} is damaged ({error}); draw the phantoms again") from error
 
 
 def _base(root: Path) -> Path:
-    """The folder that holds training/: the one given or one below it."""
+    """The folder that contains training/: `root` or the one below it."""
     if _has_images(root / "training"):
         return root
     below = [child for child in sorted(root.iterdir()) if child.is_dir() and _has_images(child / "training")]
@@ -148,22 +149,22 @@ def _part(base: Path, part: Part, count: int, findings: list[Finding]) -> list[R
 
 
 def _folder(base: Path, part: Part) -> Path:
-    # the download is one archive per part; each may have been unpacked into a folder of its own name
+    # The download has one archive per part, which may have been unpacked into a folder of its name.
     return base / part if (base / part / "images").is_dir() else base / part / part
 
 
-def _gap(found: dict[int, Path], base: Path, part: Part, count: int) -> str:
-    """Which numbers of the real DRIVE are missing or do not belong."""
+def _gap(pictures: dict[int, Path], base: Path, part: Part, count: int) -> str:
+    """Which numbers of the real DRIVE are missing or extra, as a part of a message."""
     if (base / MARKER_NAME).is_file():
         return ""
     official = set(range(21, 41) if part == "training" else range(1, 21))
-    wrong = sorted(official - found.keys() if len(found) < count else found.keys() - official)
-    word = "missing" if len(found) < count else "not expected"
+    wrong = sorted(official - pictures.keys() if len(pictures) < count else pictures.keys() - official)
+    word = "missing" if len(pictures) < count else "not expected"
     return f" ({word}: {', '.join(f'{number:02d}' for number in wrong)})" if wrong else ""
 
 
 def _maps(folder: Path, role: str, part: Part, pictures: dict[int, Path], findings: list[Finding]) -> dict[int, Path]:
-    """One role's files by number: one for each image, or none at all where the role may be absent."""
+    """The files of a role by number: one per image, or none if the role is optional."""
     name, stem = _MAPS[role]
     maps = _by_number(folder / name, stem, part, findings)
     required = bool(maps) or (part, role) in _REQUIRED
@@ -178,7 +179,7 @@ def _maps(folder: Path, role: str, part: Part, pictures: dict[int, Path], findin
 
 
 def _by_number(folder: Path, stem: str, part: Part, findings: list[Finding]) -> dict[int, Path]:
-    """Image files by the number their names begin with; a file of another name, or a number twice, is an error."""
+    """Image files by the number at the beginning of their names; another name, or a duplicate number, is an error."""
     pattern = re.compile(stem.format(number=r"(\d+)", part=part))
     files: dict[int, Path] = {}
     for path in readers.image_files(folder):

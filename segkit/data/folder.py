@@ -1,7 +1,7 @@
-"""A folder of one's own: `images/`, `masks/` (label maps) and, if there are any, `fov/`, paired by the names' stems.
+"""A user's folder: `images/`, `masks/` (label maps) and optionally `fov/`, paired by file stems.
 
-    images/p1_left.png   masks/p1_left.png   fov/p1_left.png      all of them training images
-    training/images/...  training/masks/...  test/images/...      or divided; test images may have no labels
+    images/p1_left.png   masks/p1_left.png   fov/p1_left.png      all are training images
+    training/images/...  training/masks/...  test/images/...      or in two parts; test images need no labels
 
 A `classes.yaml` names what the label maps hold, as `{kind: multiclass, names: [background, vessel, disc]}`; without
 one they mark vessels, white on black. With `colors` in it, label maps may be coded by colour; `field_of_view: false`
@@ -31,7 +31,7 @@ MOVE_OTHERS = " and all others, with their maps, in training/"
 
 
 def read(root: Path) -> Dataset:
-    """List and pair the files; what is wrong with single images is among the findings.
+    """List and pair the files; problems of single images are added to the findings.
 
     Raises:
         DatasetError: there are no images, or groups.csv does not fit the images or lies elsewhere.
@@ -69,7 +69,7 @@ def list_folder(base: Path, classes: Classes, group_of: Callable[[str], str], re
     if not rows:
         also = "".join(f"; {finding.message}" for finding in findings)
         raise DatasetError(
-            f"{base / 'images'} holds no image; expected images/, masks/ and perhaps fov/ in {base}{also}"
+            f"{base / 'images'} holds no image; expected images/, masks/ and optionally fov/ in {base}{also}"
         )
     table = groups.table(base)
     patients = groups.from_file(table, list(rows)) if table else {name: group_of(name) for name in rows}
@@ -107,7 +107,7 @@ def read_classes(path: Path, default: Classes = VESSEL) -> Classes:
 
 
 def _pairing(folder: Path, part: Part, files: Mapping[str, Mapping[str, Path]], divided: bool) -> Iterator[Finding]:
-    """Maps without an image, and training images without labels."""
+    """Findings for maps without an image and training images without labels."""
     pictures, labels = files["images"], files["masks"]
     for name in ("masks", "fov"):
         if orphans := sorted(files[name].keys() - pictures.keys()):
@@ -116,14 +116,14 @@ def _pairing(folder: Path, part: Part, files: Mapping[str, Mapping[str, Path]], 
             yield Finding(
                 "error",
                 f"{folder / name}: {listed} {'belongs' if len(orphans) == 1 else 'belong'} to no image in"
-                f" {folder / 'images'}; maps are named like their images{example}",
+                f" {folder / 'images'}; a map has the name of its image{example}",
             )
     unlabelled = sorted(pictures.keys() - labels.keys())
     if part == "training" and unlabelled:
-        whose = f"{len(unlabelled)} of {counted(len(pictures), 'image')} in {folder / 'images'}"
+        count = f"{len(unlabelled)} of {counted(len(pictures), 'image')} in {folder / 'images'}"
         yield Finding(
             "error",
-            f"{whose} {'has' if len(unlabelled) == 1 else 'have'} no label map in {folder / 'masks'}:"
+            f"{count} {'has' if len(unlabelled) == 1 else 'have'} no label map in {folder / 'masks'}:"
             f" {groups.listed(unlabelled)}; add the label maps, or keep these images in"
             f" {(folder.parent if divided else folder) / 'test' / 'images'}{'' if divided else MOVE_OTHERS}",
         )

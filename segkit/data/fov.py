@@ -1,4 +1,4 @@
-"""The field of view of images that come without a mask: drawn by a GAN, or a user's own."""
+"""The field of view of images without a mask, such as generated images."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,18 +8,18 @@ from segkit.core.classes import Classes
 from segkit.core.manifest import Row
 
 MIN_DARK_BORDER = 0.02
-"""An image whose frame is dark in a smaller share than this has no border: all of it is field of view."""
+"""If a smaller share of the frame pixels is dark, the image has no border and is all field of view."""
 
 SHARE_OF_RETINA = 0.25
-"""How far above the surround, on the way to the retina's brightness, a pixel is lit."""
+"""Threshold between the brightness of the border (0) and of the retina (1)."""
 
 
 def estimate_fov(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """The lit disc of a fundus image (h, w, 3) as bool (h, w).
+    """The illuminated disc of a fundus image (h, w, 3) as bool (h, w).
 
-    A pixel is as bright as its brightest channel, so that reddish and dark retinae count as lit; what is lit is split
-    from the black surround just above the level of the darkest corner. The largest component counts, holes filled and
-    thin spurs removed. Without a dark border the whole image is field of view.
+    The brightness of a pixel is its largest channel, so reddish and dark retinae are included. The threshold is just
+    above the level of the darkest corner. The result is the largest component, holes filled and thin spurs removed.
+    Without a dark border the whole image is field of view.
     """
     from scipy import ndimage
 
@@ -37,22 +37,22 @@ def estimate_fov(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 def _dark_level(brightness: npt.NDArray[np.float32]) -> float:
-    """The level above which a pixel is lit: the darkest corner's plus a part of the way to the retina's."""
+    """Brightness threshold: the level of the darkest corner plus a part of the difference to the retina."""
     side = max(2, min(brightness.shape) // 32)
     ends = (slice(0, side), slice(-side, None))
     corners = [brightness[rows, columns] for rows in ends for columns in ends]
     floor, spread = min((float(np.median(corner)), float(np.std(corner))) for corner in corners)
     retina = float(np.percentile(brightness, 75))
-    if floor > 0.5 * retina:  # a corner as bright as this is retina
+    if floor > 0.5 * retina:  # the corner is retina
         return -1.0
     return floor + max(SHARE_OF_RETINA * (retina - floor), 3 * spread, 2.0)
 
 
 def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
-    """Opening by a disc, by way of distances, which is as fast for large discs as for small ones."""
+    """Morphological opening by a disc, computed from distances, whose time does not depend on the radius."""
     from scipy import ndimage
 
-    # what lies outside the picture counts as more of the same, so that a cut disc keeps its corners
+    # Edge padding keeps the corners of a disc that the image cuts off.
     padded = np.pad(mask, radius + 1, mode="edge")
     eroded = ndimage.distance_transform_edt(padded) > radius
     if not eroded.any():

@@ -1,12 +1,12 @@
-"""How an image of any size fits a network, and how what the network says fits the image again.
+"""Conversion of images to a network's input size, and of its probabilities back to the image's size.
 
-`pad` surrounds the image up to a multiple of the network's stride and `crop`s back bit for bit; `resize` scales to a
-given size; `square` surrounds it to a square and scales that (what a GAN draws). Padding is never field of view.
+`pad` pads to a multiple of the network's stride, and cropping restores the size exactly; `resize` scales to a given
+size. Padding is never field of view.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,24 +14,22 @@ from PIL import Image
 
 from segkit.data.settings import GeometrySettings
 
-PadMode = Literal["zero", "reflect"]
 T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """One plan: the source is centred on a frame, and the frame is scaled to the network's size."""
+    """The source is centred on a zero-padded frame, and the frame is scaled to the network's size."""
 
     height: int
     """Of the source image."""
     width: int
     frame_height: int
-    """Of the source with its padding; the odd pixel goes to the bottom and right."""
+    """Of the source with its padding; an odd pixel is added at the bottom and right."""
     frame_width: int
     out_height: int
-    """Of what the network sees; equal to the frame's where nothing is scaled."""
+    """Of the network's input; equal to the frame's if nothing is scaled."""
     out_width: int
-    pad_mode: PadMode = "zero"
 
     def __post_init__(self) -> None:
         sizes = (self.height, self.width, self.out_height, self.out_width)
@@ -40,28 +38,22 @@ class Geometry:
 
     @classmethod
     def plan(cls, settings: GeometrySettings, height: int, width: int, stride: int) -> "Geometry":
-        """The plan the settings ask for; `stride` counts where images are padded."""
+        """The geometry of the settings; `stride` is used by mode `pad`."""
         if settings.mode == "resize":
-            assert settings.size is not None  # the settings saw to it
+            assert settings.size is not None  # checked by the settings
             return cls.resize(height, width, settings.size, settings.size)
         return cls.pad(height, width, stride)
 
     @classmethod
-    def pad(cls, height: int, width: int, stride: int, pad_mode: PadMode = "zero") -> "Geometry":
+    def pad(cls, height: int, width: int, stride: int) -> "Geometry":
         """Pad to the next multiple of `stride`; nothing is scaled."""
         tall, wide = (-(-side // stride) * stride for side in (height, width))
-        return cls(height, width, tall, wide, tall, wide, pad_mode)
+        return cls(height, width, tall, wide, tall, wide)
 
     @classmethod
     def resize(cls, height: int, width: int, out_height: int, out_width: int) -> "Geometry":
-        """Scale to a size, whatever that does to the aspect."""
+        """Scale to a size; the aspect ratio may change."""
         return cls(height, width, height, width, out_height, out_width)
-
-    @classmethod
-    def square(cls, height: int, width: int, size: int, pad_mode: PadMode = "zero") -> "Geometry":
-        """Pad to a square, then scale to `size` a side: the aspect is kept."""
-        side = max(height, width)
-        return cls(height, width, side, side, size, size, pad_mode)
 
     @property
     def top(self) -> int:
@@ -75,53 +67,53 @@ class Geometry:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of what the network sees."""
+        """Height and width of the network's input."""
         return self.out_height, self.out_width
 
     @property
     def scaled(self) -> bool:
-        """Whether pixels are resampled, so that the way back is not exact."""
+        """Whether pixels are resampled; then restoring is not exact."""
         return self.size != (self.frame_height, self.frame_width)
 
     def image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The image (h, w, 3) as the network sees it, antialiased where it shrinks."""
-        framed = self._frame(image, self.pad_mode)
+        """The image (h, w, 3) at the network's input size, antialiased if it shrinks."""
+        framed = self._frame(image)
         if not self.scaled:
             return framed
         shrinks = self.out_height <= self.frame_height and self.out_width <= self.frame_width
-        # Pillow widens the bilinear filter as it shrinks, so that nothing is skipped
-        how = Image.Resampling.BILINEAR if shrinks else Image.Resampling.BICUBIC
-        return np.array(Image.fromarray(framed).resize((self.out_width, self.out_height), how))
+        # Pillow widens the bilinear filter when it shrinks an image, so no pixel is skipped.
+        resampling = Image.Resampling.BILINEAR if shrinks else Image.Resampling.BICUBIC
+        return np.array(Image.fromarray(framed).resize((self.out_width, self.out_height), resampling))
 
     def probs(self, probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Probabilities or weights (h, w) as the network sees them; 0 in zero padding."""
-        return self._scale(self._frame(probs, self.pad_mode), self.size)
+        """Probabilities or weights (h, w) at the network's input size; 0 in padding."""
+        return self._scale(self._frame(probs), self.size)
 
     def label(self, labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """A binary map (h, w): at least half of a new pixel is positive; padding is not, unless reflected."""
-        return self._cut(self._frame(labels, self.pad_mode))
+        """A binary map (h, w) at the network's input size: True for pixels that are at least half True."""
+        return self._cut(self._frame(labels))
 
     def classes(self, maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Maps of 0 and 1, one per class (k, h, w): a new pixel belongs to the class that covers most of it.
+        """Maps of 0 and 1, one per class (k, h, w): a pixel gets the class that covers most of it.
 
-        Where less than half of it belongs to any class, as in padding, it belongs to none.
+        A pixel of which less than half has a class, as in padding, gets none.
         """
-        shares = np.stack([self.probs(one) for one in maps])
+        shares = np.stack([self.probs(channel) for channel in maps])
         if not self.scaled:
             return shares
         largest = shares.argmax(axis=0) == np.arange(len(maps))[:, None, None]
         return np.asarray(largest & (shares.sum(axis=0) >= 0.5), dtype=np.float32)
 
     def region(self, region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """The region that counts (h, w); padding lies outside it, even where the image is reflected."""
-        return self._cut(self._frame(region, "zero"))
+        """The region that counts (h, w); False in padding."""
+        return self._cut(self._frame(region))
 
     def restore_probs(self, probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The network's probabilities (..., H, W) at the source's size (..., h, w); exact where nothing is scaled."""
-        self._demand(probs.shape[-2:])
+        """Convert probabilities (..., H, W) to the source's size (..., h, w); exact if nothing is scaled."""
+        self._check_size(probs.shape[-2:])
         frame = (self.frame_height, self.frame_width)
         if self.scaled:
-            flat = [self._scale(one, frame) for one in probs.reshape(-1, *self.size)]
+            flat = [self._scale(channel, frame) for channel in probs.reshape(-1, *self.size)]
             probs = np.stack(flat).reshape(*probs.shape[:-2], *frame)
         return self.crop(probs)
 
@@ -137,15 +129,14 @@ class Geometry:
         right, bottom = self.frame_width - self.width - self.left, self.frame_height - self.height - self.top
         return self.left, right, self.top, bottom
 
-    def _frame(self, array: npt.NDArray[T], pad_mode: PadMode) -> npt.NDArray[T]:
+    def _frame(self, array: npt.NDArray[T]) -> npt.NDArray[T]:
         if array.shape[:2] != (self.height, self.width):
-            raise ValueError(f"made for {self.height}x{self.width} pixels (h x w), given {_size(array.shape[:2])}")
+            raise ValueError(f"expected {self.height}x{self.width} pixels (h x w), got {_size(array.shape[:2])}")
         left, right, top, bottom = self.padding
         if not any(self.padding):
             return array
         widths = [(top, bottom), (left, right)] + [(0, 0)] * (array.ndim - 2)
-        how: dict[str, Any] = {"mode": "reflect"} if pad_mode == "reflect" else {"mode": "constant"}
-        return np.pad(array, widths, **how)
+        return np.pad(array, widths)
 
     def _cut(self, framed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         return self._scale(framed.astype(np.float32), self.size) >= 0.5 if self.scaled else framed
@@ -153,18 +144,18 @@ class Geometry:
     def _scale(self, probs: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
         for axis in (0, 1):
             probs = _area_scaled(probs, size[axis], axis) if size[axis] < probs.shape[axis] else probs
-        if probs.shape != size:  # what is left grows
+        if probs.shape != size:  # the other axes grow
             picture = Image.fromarray(np.ascontiguousarray(probs, dtype=np.float32))
             probs = np.array(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
         return np.clip(probs, 0, 1)
 
-    def _demand(self, shape: Sequence[int]) -> None:
+    def _check_size(self, shape: Sequence[int]) -> None:
         if tuple(shape) != self.size:
-            raise ValueError(f"the network saw {_size(self.size)} pixels (h x w), its answer has {_size(shape)}")
+            raise ValueError(f"expected probabilities of {_size(self.size)} pixels (h x w), got {_size(shape)}")
 
 
 def _area_scaled(values: npt.NDArray[np.float32], new: int, axis: int) -> npt.NDArray[np.float32]:
-    """Mean over what each of `new` pixels covers along an axis, exactly; Pillow's BOX counts only whole pixels."""
+    """Exact area average along an axis: `new` pixels; Pillow's BOX uses only whole pixels."""
     values = np.moveaxis(values, axis, 0)
     old = len(values)
     integral = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0, dtype=np.float64)])

@@ -1,4 +1,4 @@
-"""Which images belong to one patient, from their names or from a file that the user writes."""
+"""The patient of each image, from its name or from a file that the user writes."""
 
 import csv
 import re
@@ -11,7 +11,7 @@ FILE_NAME = "groups.csv"
 """In the folder of a data set: columns `image` and `group`, a row for each image."""
 
 _PLACES = ("", "images", "training", "training/images", "test", "test/images")
-"""Where a user may put such a file, below the data set's folder."""
+"""Folders, relative to the data set, that are searched for misplaced files."""
 
 CHASE_NAME = re.compile(r"(Image_\d+)[LR]", re.IGNORECASE)
 """CHASE_DB1 photographed both eyes of 14 children: Image_01L and Image_01R are of the same child (Fraz 2012)."""
@@ -28,7 +28,7 @@ def child(name: str) -> str:
 
 
 def by_pattern(names: Sequence[str], pattern: str) -> dict[str, str]:
-    """What the one capture group of `pattern`, searched in each name, matches.
+    """The group of each image: the match of the one capture group of `pattern`, which is searched in its name.
 
     Raises:
         DatasetError: the pattern has not exactly one capture group, or does not match a name.
@@ -39,14 +39,14 @@ def by_pattern(names: Sequence[str], pattern: str) -> dict[str, str]:
         raise DatasetError(f"group_pattern {pattern!r} is not a regular expression: {error}") from error
     if compiled.groups != 1:
         raise DatasetError(
-            f"group_pattern {pattern!r} has {compiled.groups} capture groups; put what names the patient, and only"
-            " that, in parentheses, as in '^(p[0-9]+)_'"
+            f"group_pattern {pattern!r} has {compiled.groups} capture groups; put the patient, and only that, in"
+            " parentheses, as in '^(p[0-9]+)_'"
         )
     matches = {name: compiled.search(name) for name in names}
     unmatched = [name for name, match in matches.items() if match is None or not match[1]]
     if unmatched:
         raise DatasetError(
-            f"group_pattern {pattern!r} finds no patient in {listed(unmatched)}; it must match every image's name"
+            f"group_pattern {pattern!r} matches no patient in {listed(unmatched)}; it must match every name"
         )
     return {name: match[1] for name, match in matches.items() if match is not None}
 
@@ -55,7 +55,7 @@ def table(base: Path) -> Path | None:
     """The data set's `groups.csv`, if it has one.
 
     Raises:
-        DatasetError: one lies deeper or is written otherwise, and would not be read.
+        DatasetError: a file in another folder or spelling exists, which would not be read.
     """
     expected = base / FILE_NAME
     for place in _PLACES:
@@ -67,10 +67,10 @@ def table(base: Path) -> Path | None:
 
 
 def from_file(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """What `groups.csv` says; images are named with or without their suffix.
+    """The group of each image in `groups.csv`, which lists images with or without suffix.
 
     Raises:
-        DatasetError: it is no CSV file in UTF-8, a column is missing, or an image is missing, unknown or listed twice.
+        DatasetError: the file is not CSV in UTF-8, a column is missing, or an image is missing, unknown or duplicated.
     """
     rows = [(cells["image"], cells["group"]) for cells in read_table(path, ("image", "group"))]
     groups: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Label maps from files to arrays, binary or of several classes; the only module that tells the two apart on disk.
+"""Label maps and probabilities on disk, binary or multi-class. Other modules do not distinguish the two file forms.
 
 Binary maps are white on black. Multi-class maps hold class indices, or the colours of `Classes.colors`. Probabilities
 are 16 bit: one page for a binary task, one page per class for several classes.
@@ -15,8 +15,8 @@ from segkit.core.classes import Classes
 from segkit.core.errors import DatasetError
 from segkit.core.manifest import Source
 
-Labels = npt.NDArray[Any]
-"""(h, w): bool in a binary task, class indices for several classes."""
+Labels = npt.NDArray[Any]  # the dtype depends on the classes
+"""(h, w): bool in a binary task, else class indices."""
 
 
 def read_labels(source: Source, classes: Classes) -> Labels:
@@ -52,15 +52,15 @@ def _color_coded(source: Source, classes: Classes) -> npt.NDArray[np.uint8]:
 
 
 def probs_path(folder: Path, name: str, classes: Classes) -> Path:
-    """Where the probabilities of an image are stored: one page as PNG, several as TIFF."""
+    """Path of the probabilities of an image: PNG in a binary task, else multi-page TIFF."""
     return folder / f"{name}{'.png' if classes.kind == 'binary' else '.tif'}"
 
 
 def read_levels(path: Path, classes: Classes) -> npt.NDArray[np.uint16]:
-    """16-bit probabilities as `segkit.metrics.score` takes them: (h, w) in a binary task, else (k, h, w).
+    """16-bit levels of probabilities: (h, w) in a binary task, else (k, h, w).
 
     Raises:
-        ImageError: the file cannot be read, or does not hold a page per class.
+        ImageError: the file cannot be read, or has too few pages.
     """
     if classes.kind == "binary":
         return images.read_levels(path)
@@ -78,7 +78,7 @@ def read_probs(path: Path, classes: Classes) -> npt.NDArray[np.float32]:
 
 
 def write_probs(path: Path, probs: npt.NDArray[np.float32]) -> None:
-    """Write probabilities (k, h, w) to where `probs_path` says."""
+    """Write probabilities (k, h, w) to a path of `probs_path`."""
     if len(probs) == 1:
         images.write_probs(path, probs[0])
     else:
@@ -86,14 +86,14 @@ def write_probs(path: Path, probs: npt.NDArray[np.float32]) -> None:
 
 
 def labels_from_probs(probs: npt.NDArray[np.float32], classes: Classes, threshold: float) -> Labels:
-    """The prediction (h, w) of probabilities (k, h, w): a threshold in a binary task, else the most probable class."""
+    """The predicted label map (h, w) of probabilities (k, h, w): by threshold in a binary task, else by argmax."""
     if classes.kind == "binary":
         return np.asarray(probs[0] >= threshold)
     return np.asarray(probs.argmax(axis=0), dtype=np.uint8)
 
 
 def write_labels(path: Path, labels: Labels, classes: Classes) -> None:
-    """Write a label map (h, w) as PNG: white on black, or class indices with the classes' colours as palette."""
+    """Write a label map (h, w) as PNG: white on black, or class indices with the class colours as palette."""
     if labels.dtype == np.bool_:
         images.write_mask(path, labels)
     else:
@@ -106,5 +106,5 @@ def target_maps(labels: Labels, classes: Classes) -> npt.NDArray[np.float32]:
 
 
 def valid_pixels(labels: Labels, classes: Classes) -> npt.NDArray[np.bool_]:
-    """Pixels (h, w) whose label is not ignored."""
+    """Which pixels (h, w) have a label that is not ignored."""
     return np.ones(labels.shape, bool) if classes.kind == "binary" else classes.valid_pixels(labels)

@@ -1,7 +1,7 @@
-"""Phantoms: fundi drawn by code, with an exact vessel map, for tests, the demo and the first look at a machine.
+"""Phantoms: fundus images drawn by code, with an exact vessel map, for tests and the demo.
 
-Two vessel trees, arteries and veins, leave the optic disc along the arcades around the macula. Picture and vessel map
-are rendered from the same geometry, drawn several times finer than the pixels.
+Two vessel trees, arteries and veins, leave the optic disc along the arcades around the macula. Image and vessel map are
+rendered from the same geometry at a multiple of the resolution.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,35 +22,35 @@ from segkit.data.vessel_tree import Floats, VesselTree
 RADIUS = 0.478
 """Radius of the field of view in shorter sides of the image, as in DRIVE (540 of 565 pixels across)."""
 
-# what a vessel of full depth leaves of red, green and blue light
+# transmission of red, green and blue light by a vessel of full depth
 _ARTERY, _VEIN = np.array([0.80, 0.56, 0.68]), np.array([0.66, 0.40, 0.56])
 
 
 class PhantomSample(NamedTuple):
-    """One drawn fundus."""
+    """One phantom."""
 
     image: npt.NDArray[np.uint8]
     """(h, w, 3)"""
     vessels: npt.NDArray[np.bool_]
-    """(h, w); True where at least half of the pixel is vessel."""
+    """(h, w); True where vessels cover at least half of the pixel."""
     fov: npt.NDArray[np.bool_]
     """(h, w)"""
     disc: npt.NDArray[np.bool_]
-    """(h, w); the optic disc"""
+    """(h, w); optic disc."""
 
     @property
     def labels(self) -> npt.NDArray[np.uint8]:
-        """(h, w) indices of `CLASSES`; a vessel on the disc is a vessel."""
+        """(h, w) indices of `CLASSES`; vessels have priority over the disc."""
         return np.where(self.vessels, 1, np.where(self.disc, 2, 0)).astype(np.uint8)
 
 
 CLASSES = Classes(kind="multiclass", names=("background", "vessel", "disc"))
-"""What a multi-class phantom shows."""
+"""Classes of a multi-class phantom."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """Where the field of view lies on the pixels."""
+    """Position of the field of view on the pixels."""
 
     height: int
     width: int
@@ -60,30 +60,30 @@ class _View:
 
     @property
     def oversampling(self) -> int:
-        """How many times finer than the pixels the vessels are drawn."""
+        """Resolution of the canvas for vessels, relative to the pixels."""
         return 4 if self.radius < 800 else 2
 
     def grid(self) -> tuple[Floats, Floats]:
-        """x and y of every pixel's middle, in radii."""
+        """x and y of every pixel's centre, in radii."""
         x = (np.arange(self.width) - self.centre[0]) / self.radius
         y = (np.arange(self.height) - self.centre[1]) / self.radius
         return np.broadcast_to(x, (self.height, self.width)), np.broadcast_to(y[:, None], (self.height, self.width))
 
     def to_canvas(self, points: Floats) -> Floats:
-        """Points in radii to coordinates on the fine canvas."""
+        """Convert points in radii to coordinates on the fine canvas."""
         return (points * self.radius + self.centre + 0.5) * self.oversampling
 
 
 @dataclass(frozen=True)
 class _Anatomy:
-    """Places in radii of the field of view."""
+    """Positions in radii of the field of view."""
 
     disc: Floats
     disc_radius: float
     macula: Floats
 
     def place(self, along: Floats, above: Floats) -> Floats:
-        """Points given along the line from disc to macula and above it."""
+        """Points from coordinates along the line from disc to macula and perpendicular to it."""
         axis = (self.macula - self.disc) / np.hypot(*(self.macula - self.disc))
         up = np.array([axis[1], -axis[0]]) * np.sign(axis[0])
         return np.asarray(self.disc + along[:, None] * axis + above[:, None] * up)
@@ -94,27 +94,27 @@ class _Layer:
     """One rendered tree."""
 
     fine: Image.Image
-    """255 where there is vessel on the fine canvas, 0 elsewhere."""
+    """255 in vessels on the fine canvas, 0 elsewhere."""
     depth: Floats
-    """(h, w): share of the pixel that is vessel times how dark the vessel is, 1 at the widest."""
+    """(h, w): share of the pixel that vessels cover, times their darkness, which is 1 for the widest."""
     reflex: Floats
-    """(h, w): share of the pixel that is the light streak on a wide vessel."""
+    """(h, w): share of the pixel that the light reflex of wide vessels covers."""
 
 
 def draw(seed: int, height: int = 584, width: int = 565) -> PhantomSample:
-    """Draw the fundus of this seed; the same seed and size give the same pixels.
+    """Draw the phantom of a seed; the same seed and size give the same pixels.
 
     Raises:
         ValueError: a side is shorter than 16 pixels.
     """
     if min(height, width) < 16:
-        raise ValueError(f"a phantom has at least 16 pixels a side, not {width}x{height}")
+        raise ValueError(f"a phantom needs at least 16 pixels per side, not {width}x{height}")
     rng = np.random.default_rng([seed, height, width])
     radius = RADIUS * min(height, width)
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     view = _View(height, width, radius, middle + radius * rng.uniform(-0.012, 0.012, 2))
     anatomy = _anatomy(rng)
-    # on a small picture two trees of the least drawable width would cover too much of it
+    # On a small image two trees of minimum width would cover too large a share.
     kinds = ("artery", "vein") if radius >= 90 else ("vein",)
     share = rng.uniform(0.125, 0.158) / len(kinds)
     layers = {kind: _layer(_tree(rng, anatomy, view, kind), view, share) for kind in kinds}
@@ -134,25 +134,25 @@ def write_dataset(
     progress: Callable[[int, int], None] | None = None,
     test_labels: bool = True,
 ) -> None:
-    """Draw a data set in DRIVE's folder form; `segkit.data.drive` reads it by the `phantom.json` that is written last.
+    """Draw a data set in DRIVE's folder form, for `segkit.data.drive`; `phantom.json` is written last.
 
     Args:
-        root: a folder without a data set in it.
-        num_train: images numbered from 21, or from where the test images end.
+        root: a folder without a data set.
+        num_train: images numbered from 21, or from the number after the last test image.
         num_test: images numbered from 01.
         height: of every image, in pixels.
         width: of every image, in pixels.
-        seed: of the whole set; image n is the same whatever the numbers of images.
-        progress: called with the number of images drawn so far and of all.
-        test_labels: whether the test part has vessel maps, which the official DRIVE lacks.
+        seed: of the set; image n does not depend on the numbers of images.
+        progress: called with the number of images drawn so far and in total.
+        test_labels: whether the test part has vessel maps; the official DRIVE has none.
 
     Raises:
         FileExistsError: `root` already holds a data set.
         SegkitError: a file cannot be written.
     """
     if any((root / part).exists() for part in drive.PARTS) and not (root / drive.MARKER_NAME).exists():
-        raise FileExistsError(f"{root} already holds a data set that is no phantom; choose another folder")
-    for part, name, sample in _drawn(num_train, num_test, height, width, seed, progress):
+        raise FileExistsError(f"{root} already holds a data set that is not a phantom; choose another folder")
+    for part, name, sample in _samples(num_train, num_test, height, width, seed, progress):
         images.write_image(root / part / "images" / f"{name}_{part}.tif", sample.image)
         images.write_mask(root / part / "mask" / f"{name}_{part}_mask.gif", sample.fov)
         if part == "training" or test_labels:
@@ -170,7 +170,7 @@ def write_multiclass_dataset(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Draw a data set of `CLASSES` in the form that `segkit.data.folder` reads; the images are `write_dataset`'s.
+    """Draw a data set of `CLASSES` in the form that `segkit.data.folder` reads, with the images of `write_dataset`.
 
     Raises:
         FileExistsError: `root` already holds a data set.
@@ -178,7 +178,7 @@ def write_multiclass_dataset(
     """
     if any((root / part).exists() for part in drive.PARTS):
         raise FileExistsError(f"{root} already holds a data set; choose another folder")
-    for part, name, sample in _drawn(num_train, num_test, height, width, seed, progress):
+    for part, name, sample in _samples(num_train, num_test, height, width, seed, progress):
         folder, file = root / part, f"{name}.png"
         images.write_image(folder / "images" / file, sample.image)
         images.write_mask(folder / "fov" / file, sample.fov)
@@ -186,10 +186,10 @@ def write_multiclass_dataset(
     files.write_text(root / "classes.yaml", dump_yaml(CLASSES))
 
 
-def _drawn(
+def _samples(
     num_train: int, num_test: int, height: int, width: int, seed: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[str, str, PhantomSample]]:
-    """Part, name and sample of each image; progress counts an image when the caller has written it."""
+    """Part, name and sample of each image; an image counts as done after the caller has written it."""
     first = max(20, num_test) + 1
     numbers = [("test", n) for n in range(1, num_test + 1)] + [("training", first + n) for n in range(num_train)]
     for done, (part, number) in enumerate(numbers, start=1):
@@ -224,7 +224,7 @@ def _tree(rng: np.random.Generator, anatomy: _Anatomy, view: _View, kind: str) -
 
 
 def _layer(tree: VesselTree, view: _View, share: float) -> _Layer:
-    """Draw a tree as capsules on a fine canvas, thin ones first, and average down to the pixels."""
+    """Draw a tree as capsules on a fine canvas, thin ones first, and average to pixels."""
     oversampling = view.oversampling
     thickest = max(8.5 * view.radius / 270, 2.2)
     width = vessel_tree.widths(tree, share * np.pi, 1.35 / view.radius, thickest / view.radius) * view.radius
@@ -243,11 +243,11 @@ def _layer(tree: VesselTree, view: _View, share: float) -> _Layer:
 
 
 def _vessels(layers: dict[str, _Layer], view: _View) -> npt.NDArray[np.bool_]:
-    """(h, w): pixels of which the trees together cover at least half."""
+    """(h, w): pixels that the trees together cover at least half."""
     fine, *others = (layer.fine for layer in layers.values())
     for other in others:
         fine = ImageChops.lighter(fine, other)
-    return np.asarray(fine.reduce(view.oversampling)) >= 127  # half of 255, however it was rounded
+    return np.asarray(fine.reduce(view.oversampling)) >= 127  # half of 255, rounded either way
 
 
 def _capsule(pen: ImageDraw.ImageDraw, start: Floats, end: Floats, width: float, shade: int) -> None:
@@ -259,7 +259,7 @@ def _capsule(pen: ImageDraw.ImageDraw, start: Floats, end: Floats, width: float,
 def _paint(
     rng: np.random.Generator, anatomy: _Anatomy, view: _View, layers: dict[str, _Layer], fov: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.uint8]:
-    """The photograph: retina, macula, disc and vessels under uneven light, blurred, with the camera's noise."""
+    """The image: retina, macula, disc and vessels under uneven light, with blur and camera noise."""
     from scipy import ndimage
 
     across, down = view.grid()
@@ -272,11 +272,11 @@ def _paint(
 
     for kind, layer in layers.items():
         depth = ndimage.gaussian_filter(layer.depth, 0.45 * max(scale, 0.5))
-        # nerve fibres shine beside the large vessels
+        # bright nerve fibres beside large vessels
         sheen = ndimage.gaussian_filter(layer.depth, 9 * scale)
         retina *= 1 + 0.10 * sheen[..., None]
-        left = _ARTERY if kind == "artery" else _VEIN
-        retina *= left ** (depth[..., None] * rng.uniform(0.9, 1.1))
+        transmission = _ARTERY if kind == "artery" else _VEIN
+        retina *= transmission ** (depth[..., None] * rng.uniform(0.9, 1.1))
         streak = ndimage.gaussian_filter(layer.reflex, 0.6 * scale)
         retina *= 1 + (0.22 if kind == "artery" else 0.08) * streak[..., None]
 
@@ -298,7 +298,7 @@ def _retina(rng: np.random.Generator, view: _View, across: Floats, down: Floats)
     light = 1 - rng.uniform(0.10, 0.26) * distance**2 + rng.uniform(0.02, 0.10) * slope
     light += 0.05 * _noise(rng, view, 3)
     retina = pigment * light[..., None]
-    # towards the rim the retina turns from orange to olive
+    # the colour changes from orange to olive towards the rim
     olive = np.clip((distance - 0.35) / 0.65, 0, 1) ** 1.5 * (0.6 + 0.4 * slope)
     retina *= 1 + olive[..., None] * np.array([-0.16, 0.06, 0.12]) * rng.uniform(0.5, 1.4)
     mottle = 0.035 * _noise(rng, view, 9) + 0.030 * _noise(rng, view, 26) + 0.020 * _noise(rng, view, 70)
@@ -308,7 +308,7 @@ def _retina(rng: np.random.Generator, view: _View, across: Floats, down: Floats)
 def _with_disc(
     rng: np.random.Generator, retina: Floats, anatomy: _Anatomy, across: Floats, down: Floats, scale: float
 ) -> Floats:
-    """The bright optic disc with its cup and a faint halo."""
+    """Add the bright optic disc with its cup and a faint halo."""
     distance = np.hypot((across - anatomy.disc[0]) * 1.08, down - anatomy.disc[1]) / anatomy.disc_radius
     halo = np.exp(-np.maximum(distance - 1, 0) / 0.6)
     retina = retina * (1 + 0.12 * halo[..., None])
@@ -320,7 +320,7 @@ def _with_disc(
 
 
 def _noise(rng: np.random.Generator, view: _View, cells: int) -> Floats:
-    """Smooth noise of about unit variance with `cells` bumps across the image, (h, w)."""
+    """Smooth noise (h, w) of about unit variance, interpolated from `cells` x `cells` values."""
     coarse = Image.fromarray(rng.normal(0, 1, (cells + 2, cells + 2)).astype(np.float32))
     inner = (1, 1, cells + 1, cells + 1)
     return np.asarray(coarse.resize((view.width, view.height), Image.Resampling.BICUBIC, box=inner), dtype=np.float64)

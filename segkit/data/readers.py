@@ -1,4 +1,4 @@
-"""What a data set on disk is to the rest of the kit, and the table of the readers that find one: `NAME:DIR`.
+"""A data set on disk, and the table of readers: `NAME:DIR` names a reader and a folder.
 
 A reader is a module with the function `read(root) -> Dataset`, which lists, pairs and digests without decoding. It may
 have a second one, `check_row(dataset, row) -> RowReport`, which decodes the files of one image and raises what is
@@ -29,7 +29,7 @@ from segkit.data.labels import Labels, read_labels, target_maps
 T = TypeVar("T")
 
 Part = Literal["training", "test"]
-"""The data set's own division; what is `val` and `holdout` is cut from "training" by `segkit.data.splits`."""
+"""The parts of the data set itself; `segkit.data.splits` cuts `val` and `holdout` from "training"."""
 
 READERS: dict[str, str] = {
     "chase": "segkit.data.chase",
@@ -42,7 +42,7 @@ READERS: dict[str, str] = {
     "isbi2012": "segkit.data.isbi2012",
     "stare": "segkit.data.stare",
 }
-"""Reader name to the module that holds it, imported when asked for."""
+"""Module of each reader, by name; imported when needed."""
 
 
 PACKED = ".gz"
@@ -67,31 +67,31 @@ def part_of(row: Row) -> Part:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a data set that its user must know."""
+    """A problem of a data set."""
 
     severity: Literal["error", "warning"]
-    """An error keeps the data set from being used; a warning does not."""
+    """A data set with an error cannot be used."""
     message: str
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as found on disk."""
+    """A data set on disk."""
 
     name: str
     """The reader's name."""
     root: Path
-    """The folder the digest's names are relative to."""
+    """The folder that the digest's file names are relative to."""
     rows: tuple[Row, ...]
     """Sorted by name; the training part is the split "train", or "val" and "holdout" where the data set names them."""
     digest: str
-    """sha256 over the rows' relative file names and contents: the same wherever the folder lies."""
+    """sha256 over relative file names and contents; it does not depend on the folder's location."""
     classes: Classes = VESSEL
-    """What the label maps hold."""
+    """Of the label maps."""
     phantom: bool = False
-    """Drawn by `segkit.data.phantom`, not photographed."""
+    """Whether `segkit.data.phantom` drew the images."""
     findings: tuple[Finding, ...] = ()
-    """What was noticed without decoding a file."""
+    """Problems that were found without decoding files."""
     published: Published | None = None
     """What the public data set holds; a copy that differs is a warning."""
 
@@ -107,34 +107,34 @@ class Dataset:
 
     @property
     def num_groups(self) -> int:
-        """Patients, as far as the data set tells."""
+        """Number of patients."""
         return len({row.group for row in self.rows})
 
 
 @dataclass(frozen=True)
 class RowReport:
-    """What a decoded row holds."""
+    """Properties of a decoded row."""
 
     name: str
     part: Part
     height: int
     width: int
     class_shares: dict[str, float]
-    """Share of each class's pixels inside the region (of all pixels where there is none); empty without labels."""
+    """Share of each class in the pixels of the region, or in all pixels without one; empty without labels."""
     region_share: float | None
-    """Share of the image that lies inside the region."""
+    """Share of the image's pixels inside the region; None without one."""
     pixels_sha256: str
-    """Of the decoded image: equal for the same picture under another name or in another lossless format."""
+    """Digest of the decoded pixels, independent of file name and lossless format."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What decoding every file of a data set has shown."""
+    """Result of decoding every file of a data set."""
 
     reports: tuple[RowReport, ...]
-    """Of the rows whose files are whole, in their order."""
+    """Of the rows without errors, in their order."""
     findings: tuple[Finding, ...]
-    """Those of reading first, errors before warnings."""
+    """Errors before warnings."""
 
 
 class Reader(Protocol):
@@ -169,14 +169,14 @@ def parse_source(text: str) -> tuple[str, Path]:
 
 
 def read(text: str, group_pattern: str | None = None) -> Dataset:
-    """Read the data set that `NAME:DIR` names; files are listed, paired and digested, not decoded.
+    """Read the data set of `NAME:DIR`; files are listed, paired and digested, not decoded.
 
     Args:
         text: `NAME:DIR`.
-        group_pattern: finds the patient in each image's name (see `DataSettings.group_pattern`).
+        group_pattern: as `DataSettings.group_pattern`.
 
     Raises:
-        DatasetError: the reader is unknown, the folder is not what it expects, or the pattern does not fit the names.
+        DatasetError: the reader is unknown, the folder has another form, or the pattern does not fit the names.
     """
     name, folder = parse_source(text)
     dataset = load_reader(name).read(folder)
@@ -191,7 +191,7 @@ def read(text: str, group_pattern: str | None = None) -> Dataset:
 
 
 def open_dataset(text: str, group_pattern: str | None = None) -> Dataset:
-    """`read`, and refuse a data set with errors.
+    """As `read`, and raise if the data set has errors.
 
     Raises:
         DatasetError: as `read`, or a finding is an error.
@@ -214,7 +214,7 @@ def raise_first_error(findings: Iterable[Finding]) -> None:
 
 
 def check(dataset: Dataset) -> CheckResult:
-    """Decode every file of a data set, verify it as its reader demands, and compare all images with each other."""
+    """Decode and check every file of a data set, and compare all images with each other."""
     own: Callable[[Dataset, Row], RowReport] | None = getattr(load_reader(dataset.name), "check_row", None)
     reports, findings = [], list(dataset.findings)
     for row in dataset.rows:
@@ -228,12 +228,12 @@ def check(dataset: Dataset) -> CheckResult:
 
 
 def with_groups(rows: Iterable[Row], patients: Mapping[str, str]) -> tuple[Row, ...]:
-    """The rows with the group that their names have in `patients`."""
+    """The rows with the groups of `patients`, by name."""
     return tuple(replace(row, group=patients[row.name]) for row in rows)
 
 
 def _divided_groups(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Patients with images in both parts of the data set."""
+    """Findings for patients with images in both parts of the data set."""
     parts: dict[str, dict[Split, str]] = {}
     for row in rows:
         parts.setdefault(row.group, {}).setdefault(row.split, row.name)
@@ -250,7 +250,7 @@ def _divided_groups(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _identical_pictures(rows: Sequence[Row], reports: Iterable[RowReport]) -> Iterator[Finding]:
-    """Images with the same pixels: an error where a split can divide them, or training and test do; else a warning."""
+    """Findings for identical images: an error if parts or splits can divide them, else a warning."""
     by_name = {row.name: row for row in rows}
     by_pixels: dict[str, list[Row]] = {}
     for report in reports:
@@ -258,7 +258,7 @@ def _identical_pictures(rows: Sequence[Row], reports: Iterable[RowReport]) -> It
     for same in by_pixels.values():
         if len(same) < 2:
             continue
-        names = f"{groups.listed([row.name for row in same])} are the same picture"
+        names = f"{groups.listed([row.name for row in same])} are the same image"
         if len({row.split for row in same}) > 1:
             parts = " and ".join(sorted({row.split for row in same}, reverse=True))
             yield Finding("error", f"{names}, in the parts {parts}; remove one")
@@ -311,8 +311,8 @@ def existing_folder(root: Path) -> Path:
         DatasetError: it does not exist or is a file.
     """
     if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise DatasetError(f"{root} {found}; give the folder that holds the data set, as in drive:/data/DRIVE")
+        problem = "is a file" if root.exists() else "does not exist"
+        raise DatasetError(f"{root} {problem}; give the folder that holds the data set, as in drive:/data/DRIVE")
     return root.resolve()
 
 
@@ -322,11 +322,11 @@ def stem(path: Path) -> str:
 
 
 def image_files(folder: Path, recursive: bool = False, packed: bool = False) -> list[Path]:
-    """The image files in a folder by suffix, sorted; hidden files and anything else are passed over.
+    """The image files of a folder, by suffix, sorted; hidden files are skipped.
 
     Args:
-        folder: a folder that does not exist holds none.
-        recursive: also list the folders below it, except hidden ones.
+        folder: a missing folder has no files.
+        recursive: also list sub-folders, except hidden ones.
         packed: also list packed image files, as .ppm.gz.
     """
     if not folder.is_dir():
@@ -346,12 +346,12 @@ def _is_hidden(path: Path) -> bool:
 
 
 def ignored_files(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
-    """Sub-folders that are not read, and in those that are files which are no images by their suffix and sub-folders.
+    """Warnings for sub-folders that are not read, and for other files and sub-folders in those that are read.
 
     Args:
-        folder: whose sub-folders are listed.
-        used: names of those that are read.
-        reads: what is read instead, as the end of the warning.
+        folder: parent of the sub-folders.
+        used: names of the sub-folders that are read.
+        reads: end of the warning, which lists what is read.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or not path.is_dir():
@@ -359,12 +359,12 @@ def ignored_files(folder: Path, used: Collection[str], reads: str) -> Iterator[F
         files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
         if path.name not in used and files:
             yield Finding("warning", f"ignored: {path}/ ({counted(len(files), 'file')}); {reads}")
-        elif strange := [file for file in files if file.suffix.lower() not in images.SUFFIXES]:
-            suffixes = ", ".join(sorted({file.suffix or file.name for file in strange}))
-            number = counted(len(strange), "file")
+        elif others := [file for file in files if file.suffix.lower() not in images.SUFFIXES]:
+            suffixes = ", ".join(sorted({file.suffix or file.name for file in others}))
+            number = counted(len(others), "file")
             yield Finding("warning", f"ignored: {number} in {path}/ ({suffixes}); unpack them, or convert them to PNG")
-        holds_images = path.name in used and not (path / "images").is_dir()  # and is not training/ or test/
-        for below in sorted(path.iterdir()) if holds_images else ():
+        has_images = path.name in used and not (path / "images").is_dir()  # not training/ or test/
+        for below in sorted(path.iterdir()) if has_images else ():
             if below.is_dir() and (deeper := image_files(below, recursive=True)):
                 number = counted(len(deeper), "image")
                 yield Finding("warning", f"ignored: {below}/ ({number}); sub-folders are not read")
@@ -397,16 +397,16 @@ class _Problems:
 
 
 def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None = None) -> RowReport:
-    """Decode a row's files; its maps must have the image's size and not be empty.
+    """Decode the files of a row; its maps must have the image's size and must not be empty.
 
     Args:
-        row: what to check.
-        classes: what its label maps hold.
-        size: the height and width the image must have; any if None.
+        row: of a data set.
+        classes: of its label maps.
+        size: required height and width of the image; any if None.
 
     Raises:
         ImageError: a file is damaged.
-        DatasetError: a size is wrong, a map is empty, or a label is no class.
+        DatasetError: a size is wrong, a map is empty, or a label is not a class.
         ExceptionGroup: of several such errors.
     """
     problems = _Problems()
@@ -455,7 +455,7 @@ def _check_map(row: Row, source: Source, values: npt.NDArray[np.generic], size: 
     if size is not None and values.shape != size:
         raise DatasetError(
             f"{source} is {values.shape[1]}x{values.shape[0]} pixels, its image {row.image.path.name}"
-            f" {size[1]}x{size[0]}; put the file there that belongs to it"
+            f" {size[1]}x{size[0]}; replace it with the map of this image"
         )
     if values.dtype == np.bool_ and not values.any():
-        raise DatasetError(f"{source} marks no pixel at all; a map is white (255) on black (0), put the original back")
+        raise DatasetError(f"{source} marks no pixel; expected white (255) on black (0), put the original back")

@@ -1,4 +1,4 @@
-"""Which image is drawn when: pure functions of (seed, epoch), the same for one process or many."""
+"""The order of training images: pure functions of seed and epoch, independent of the number of processes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from segkit.core.seeding import derive_seed
 
 @dataclass(frozen=True)
 class Draw:
-    """One image of one batch, and the seed of its augmentation."""
+    """An image of a batch, and the seed of its augmentation."""
 
     index: int
     seed: int
@@ -19,37 +19,37 @@ class Draw:
 
 @dataclass(frozen=True)
 class Pool:
-    """A part of the data and how many of its images an epoch takes; neither is empty."""
+    """A part of the data, and the number of its images per epoch; both are at least 1."""
 
     indices: tuple[int, ...]
     per_epoch: int
 
 
 def epoch_order(pools: tuple[Pool, ...], seed: int, epoch: int) -> list[int]:
-    """Indices of one epoch, shuffled; a pool's images recur, in this epoch or a later one, only when all were drawn."""
+    """Shuffled indices of one epoch. An image of a pool is repeated, also across epochs, only after all others."""
     chosen = [index for number, pool in enumerate(pools) for index in _next_images(pool, (seed, "pool", number), epoch)]
     generator = np.random.default_rng(derive_seed(seed, "order", epoch))
     return [chosen[position] for position in generator.permutation(len(chosen)).tolist()]
 
 
 def _next_images(pool: Pool, purpose: tuple[int | str, ...], epoch: int) -> list[int]:
-    """The epoch's share of an endless row of rounds, each of them all images in an order of its own."""
+    """The epoch's part of an endless sequence of rounds; a round is a permutation of all images."""
     size, start = len(pool.indices), epoch * pool.per_epoch
     rounds = range(start // size, -(-(start + pool.per_epoch) // size))
     generators = (np.random.default_rng(derive_seed(*purpose, "round", number)) for number in rounds)
-    row = [index for generator in generators for index in generator.permutation(pool.indices).tolist()]
-    return row[start % size : start % size + pool.per_epoch]
+    sequence = [index for generator in generators for index in generator.permutation(pool.indices).tolist()]
+    return sequence[start % size : start % size + pool.per_epoch]
 
 
 def global_batches(order: list[int], batch_size: int) -> list[list[int]]:
-    """Full batches; the last one is filled up from the epoch's beginning, so that every step weighs the same."""
+    """Full batches; the last one is filled from the beginning of the epoch, so that all steps have the same size."""
     count = -(-len(order) // batch_size)
     wrapped = [order[position % len(order)] for position in range(count * batch_size)]
     return [wrapped[start : start + batch_size] for start in range(0, len(wrapped), batch_size)]
 
 
 class BatchSampler(Sampler[list[Draw]]):
-    """This rank's share of each global batch; Lightning calls `set_epoch`."""
+    """This rank's part of each global batch; Lightning calls `set_epoch`."""
 
     def __init__(self, pools: tuple[Pool, ...], batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.pools = pools

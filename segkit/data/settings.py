@@ -1,4 +1,4 @@
-"""Settings of the data: which images, how they are cut into splits, what size the network sees."""
+"""Settings of the data: images, splits, and the network's input size."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PhantomSettings(Settings):
-    """A drawn data set."""
+    """A data set that segkit draws."""
 
     num_train: int = Field(12, ge=2)
     num_test: int = Field(4, ge=0)
@@ -30,25 +30,25 @@ class DataSettings(Settings):
     source: str | None = None
     """`NAME:DIR`, as in `drive:/data/DRIVE`, or `phantom` to draw one; `--data` on the command line sets it."""
     phantom: PhantomSettings = PhantomSettings()
-    """What `source: phantom` draws."""
+    """The data set of `source: phantom`."""
     group_pattern: str | None = None
-    """Regular expression whose one capture group finds the patient in each image's name, as in `^(p[0-9]+)_`. Images of
-    a patient are never divided by a split. By default `groups.csv` in the data set's folder counts (columns `image` and
-    `group`), then CHASE_DB1's names (both eyes of a child), and otherwise each image is its own patient."""
+    """Regular expression whose one capture group is the patient in each image's name, as in `^(p[0-9]+)_`. A split
+    never divides the images of a patient. By default `groups.csv` in the data set's folder is used (columns `image` and
+    `group`), then CHASE_DB1's names (both eyes of a child); otherwise each image is its own patient."""
     num_val: int = Field(4, ge=0)
     """Training images set aside to choose checkpoint, threshold and ensemble rule; their scores are optimistic. Whole
     patients are taken until there are at least this many images. With 0, models need `keep: last`. Not used where the
     data set itself names validation images."""
     num_holdout: int = Field(4, ge=0)
-    """Training images set aside for scoring only, whole patients again. With unlabelled test images these are the only
-    unbiased labels."""
+    """Training images set aside for scoring only, whole patients as well. If test images have no labels, only these
+    give unbiased scores."""
     split_seed: int = Field(0, ge=0)
-    """Seed of the cut."""
+    """Seed of the split."""
     num_folds: int | None = Field(None, ge=2)
-    """Cut `val` as one of so many folds instead of `num_val` images, for cross-validation; first goes the hold-out. A
-    patient is in one fold only."""
+    """Number of folds for cross-validation: `val` is one fold, instead of `num_val` images, after the hold-out
+    images are removed. A patient is in one fold only."""
     fold: int = Field(0, ge=0)
-    """Which fold is `val`, from 0."""
+    """The fold that is `val`, from 0."""
 
     @field_validator("group_pattern")
     @classmethod
@@ -102,34 +102,34 @@ Augmentation = Literal["none", "flips", "paper", "strong", "photo"]
 
 
 class TrainingDataSettings(Settings):
-    """Which images a phase of training draws, and how they are varied."""
+    """The training images of a phase and their augmentation."""
 
     data: Literal["real", "synthetic", "mixed"] = "real"
     """Real training images, synthetic ones, or both in every epoch."""
     num_synthetic: int | None = Field(None, ge=1)
-    """How many synthetic images to use, the first ones by seed; all by default."""
+    """Number of synthetic images, the first ones by seed; all by default."""
     synthetic_share: float = Field(0.5, gt=0, lt=1)
-    """`mixed`: at most this share of an epoch's images is synthetic; all real images are always in it."""
+    """`mixed`: maximum share of synthetic images in an epoch; all real images are always used."""
     synthetic_weight: float = Field(1.0, gt=0)
     """Factor on the loss of synthetic images."""
     pseudo_labels: Literal["hard", "soft", "confidence"] = "soft"
-    """Teacher's map as 0/1 at its threshold, as probabilities, or hard with each pixel weighted by |2p - 1|."""
+    """The teacher's map: 0 and 1 at its threshold, probabilities, or hard with pixel weights |2p - 1|."""
     augmentation: Augmentation = "flips"
     crop_size: int | None = Field(None, ge=16)
     """Train on random squares of this many pixels; whole images by default."""
     images_per_epoch: int | None = Field(None, ge=1)
-    """Length of an epoch in images; each recurs only when all have been drawn. By default each image once."""
+    """Images per epoch; an image is repeated only after all others. By default each image once."""
     batch_size: int = Field(2, ge=1)
     """Global batch, over all devices."""
 
 
 class GeometrySettings(Settings):
-    """From an image's own size to the network's and back."""
+    """Conversion from an image's size to the network's and back."""
 
     mode: Literal["pad", "resize"] = "pad"
-    """`pad` keeps every pixel and pads to the network's stride; `resize` squeezes into `size` squared (the paper)."""
+    """`pad` keeps every pixel and pads to the network's stride; `resize` scales to `size` x `size` (the paper)."""
     size: int | None = Field(None, ge=16)
-    """`resize`: the side of the square the network sees. `pad`: not used."""
+    """`resize`: side of the network's input. `pad`: not used."""
 
     @model_validator(mode="after")
     def _size_for_resize(self) -> "GeometrySettings":

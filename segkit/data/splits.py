@@ -1,8 +1,8 @@
-"""Which training image serves for what: cuts and folds as pure functions of names, groups and seed.
+"""Splits of training images, as pure functions of names, groups and seed.
 
-A group is a patient: all its images are in the same split. Groups are ordered by sha256(seed, group), so the order
-depends on no listing order and on no library's random generator, and an image added to the data set hardly moves the
-others. Numbers of images are met from below: groups are taken until at least that many images are in the split.
+A group is a patient: all its images are in the same split. Groups are ordered by sha256(seed, group), so the order does
+not depend on the order of files or on a random generator, and changes little when an image is added. Groups are added
+to a split until it has at least the required number of images.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from segkit.core.wording import counted_images
 
 
 def cut(groups: Mapping[str, str], num_val: int, num_holdout: int = 0, seed: int = 0) -> dict[str, Split]:
-    """Cut at least `num_val` validation and `num_holdout` held-out images; the rest of the training images is "train".
+    """Select at least `num_val` validation and `num_holdout` held-out images; the other training images are "train".
 
     The validation images do not depend on `num_holdout`. The keys are sorted.
 
     Args:
         groups: the group of each training image by the image's name.
-        num_val: validation images; more by less than one group where a group has several images.
-        num_holdout: held-out images, likewise.
+        num_val: minimum number of validation images; exceeded by less than one group.
+        num_holdout: minimum number of held-out images, likewise.
         seed: of the order of the groups.
 
     Raises:
@@ -35,13 +35,13 @@ def cut(groups: Mapping[str, str], num_val: int, num_holdout: int = 0, seed: int
     if min(num_val, num_holdout) < 0 or num_holdout_groups >= len(rest):
         raise DatasetError(
             f"{num_val} validation and {num_holdout} held-out images cannot be cut from"
-            f" {counted_images(len(groups), len(sizes))} with one left to train on; ask for fewer"
+            f" {counted_images(len(groups), len(sizes))} with one left to train on; reduce them"
         )
     return _splits(groups, val, rest[:num_holdout_groups])
 
 
 def fold(groups: Mapping[str, str], num_folds: int, fold: int, num_holdout: int = 0, seed: int = 0) -> dict[str, Split]:
-    """Fold `fold` (from 0) of `num_folds`: every image outside the held-out ones is validated in exactly one fold.
+    """Fold `fold` (from 0) of `num_folds`: every image that is not held out is in `val` of exactly one fold.
 
     At least `num_holdout` images are held out, the same in all folds. Each group goes to the fold with the fewest
     images, so fold sizes differ by at most one group. The keys are sorted.
@@ -49,7 +49,7 @@ def fold(groups: Mapping[str, str], num_folds: int, fold: int, num_holdout: int 
     Args:
         groups: the group of each training image by the image's name.
         num_folds: at least 2.
-        fold: which fold is "val".
+        fold: the fold that is "val".
         num_holdout: held-out images.
         seed: of the order of the groups.
 
@@ -62,10 +62,10 @@ def fold(groups: Mapping[str, str], num_folds: int, fold: int, num_holdout: int 
     num_holdout_groups = _num_groups(ordered, sizes, num_holdout)
     holdout, rest = ordered[:num_holdout_groups], ordered[num_holdout_groups:]
     if num_folds < 2 or num_holdout < 0 or len(rest) < num_folds:
-        most = "images" if len(sizes) == len(groups) else "patients"
+        unit = "images" if len(sizes) == len(groups) else "patients"
         raise DatasetError(
             f"{counted_images(len(groups), len(sizes))} less {num_holdout} held out cannot be cut into {num_folds}"
-            f" folds; use at least 2 folds and no more than there are {most}"
+            f" folds; use at least 2 folds and at most the number of {unit}"
         )
     folds: list[list[str]] = [[] for _ in range(num_folds)]
     num_images = [0] * num_folds
@@ -82,7 +82,7 @@ def shuffled(groups: Iterable[str], seed: int) -> list[str]:
 
 
 def _num_groups(ordered: Sequence[str], sizes: Mapping[str, int], num_images: int) -> int:
-    """How many of the first groups hold at least so many images; one more than there are if all hold fewer."""
+    """Number of first groups that have at least `num_images` images; one more than exist if all have fewer."""
     total = 0
     for number, group in enumerate(ordered):
         if total >= num_images:

@@ -1,7 +1,7 @@
-"""Augmentation: the only module that knows albumentations.
+"""Augmentation by albumentations.
 
-What comes out is a function of what goes in and the seed alone, in any process and any order of calls. The library is
-imported at the first call that needs it.
+The result is a function of the input and the seed, in any process and order of calls. The library is imported at the
+first call that needs it.
 """
 
 import functools
@@ -9,7 +9,7 @@ import math
 import os
 import random
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,36 +18,39 @@ from PIL import Image, ImageEnhance
 from segkit.core.errors import ConfigError
 from segkit.data.settings import Augmentation
 
+if TYPE_CHECKING:
+    import albumentations as A
+
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 PRESETS: tuple[str, ...] = get_args(Augmentation)
 
 MIN_REGION_SHARE = 0.5
-"""A random crop is drawn again until so much of it lies inside the region, ..."""
+"""Minimum share of a random crop inside the region; crops with less are drawn again."""
 MAX_DRAWS = 20
-"""... so many times at most; then the best of them counts."""
+"""Maximum number of draws; afterwards the best crop is used."""
 
-# a window this many times the crop's side still covers the crop after a rotation; and after shrinking and shear as well
+# Side of the window around a crop, relative to the crop, that covers it after rotation, shrinking and shear.
 _WINDOW = {"none": 1.0, "flips": 1.0, "paper": math.sqrt(2), "strong": 2.0, "photo": 2.0}
 
 
 class Augmented(NamedTuple):
-    """A picture and its maps, moved together."""
+    """An image and its maps after the same transformation."""
 
     image: npt.NDArray[np.uint8]
     """(h, w, 3)"""
     target: Floats
-    """(k, h, w) in [0, 1]; 0 and 1 only where the input has no other values"""
+    """(k, h, w) in [0, 1]; only 0 and 1 if the input has no other values."""
     region: Bools
-    """(h, w); False where a pixel comes from outside the picture"""
+    """(h, w); False where a pixel comes from outside the image."""
     confidence: Floats | None
     """(h, w) in [0, 1]"""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """A preset, perhaps behind a random crop."""
+    """A preset, optionally with a random crop."""
 
     preset: str
     crop_size: int | None
@@ -60,13 +63,13 @@ class Transform:
         confidence: Floats | None = None,
         seed: int = 0,
     ) -> Augmented:
-        """Move a picture and its maps by the transformation this seed draws.
+        """Transform an image and its maps by the transformation of the seed.
 
         Args:
             image: (h, w, 3).
-            target: (k, h, w) in [0, 1]; of 0 and 1 only, it is moved by nearest neighbour, else linearly.
+            target: (k, h, w) in [0, 1]; resampled by nearest neighbour if it has only 0 and 1, else linearly.
             region: (h, w).
-            confidence: (h, w) in [0, 1], moved as the target is.
+            confidence: (h, w) in [0, 1]; resampled like the target.
             seed: not negative.
         """
         soft = bool(((target > 0) & (target < 1)).any())
@@ -77,11 +80,11 @@ class Transform:
             image, maps = self._window(image, maps, num_channels, np.random.default_rng([seed, 0xC209]))
         if self.preset != "none":
             compose = _compose(self.preset, self.crop_size, soft)
-            # set_random_seed gives every step a stream of the same seed, so that both flips always agree
+            # set_random_seed would give every step the same seed, so both flips would always coincide.
             compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
             moved = compose(image=image, mask=maps)
             image, maps = moved["image"], moved["mask"]
-        # moved linearly, the region keeps what lies wholly inside it
+        # After linear resampling only pixels completely inside the region remain.
         inside = maps[..., num_channels] > (0.99 if soft else 0.5)
         return Augmented(
             image=np.ascontiguousarray(image),
@@ -93,7 +96,7 @@ class Transform:
     def _window(
         self, image: npt.NDArray[np.uint8], maps: Floats, region_layer: int, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.uint8], Floats]:
-        """The picture around a random crop, as much as the preset needs: turning that is cheaper than turning all."""
+        """Cut the window around a random crop that the preset needs; transforming the whole image is slower."""
         assert self.crop_size is not None
         height, width = image.shape[:2]
         top, left = crop_corner(maps[..., region_layer] > 0, self.crop_size, rng)
@@ -117,7 +120,7 @@ def build(preset: str, crop_size: int | None = None) -> Transform:
             paper: rotation, colour or neither, each in a third of the draws); `strong` (flips, any rotation, scale,
             shear, elastic bending, light, colour, blur, noise); `photo` (flips, rotation with scale and shift in half
             of the draws, light, colour, a little blur).
-        crop_size: side of the random square cut first; the whole picture if None.
+        crop_size: side of the random square crop; the whole image if None.
 
     Raises:
         ConfigError: no preset has this name.
@@ -128,7 +131,7 @@ def build(preset: str, crop_size: int | None = None) -> Transform:
 
 
 def crop_corner(region: Bools, size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Top and left of a random square that is mostly inside the region; negative where the picture is smaller."""
+    """Top and left of a random square that is mostly inside the region; negative if the image is smaller."""
     best, best_share = (0, 0), -1.0
     for _ in range(MAX_DRAWS):
         top, left = (
@@ -143,9 +146,9 @@ def crop_corner(region: Bools, size: int, rng: np.random.Generator) -> tuple[int
 
 
 @functools.cache
-def _compose(preset: str, crop_size: int | None, soft: bool) -> Any:
-    """The albumentations pipeline; kept, for building one takes longer than running it."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks the network for its newest version
+def _compose(preset: str, crop_size: int | None, soft: bool) -> "A.Compose":
+    """The albumentations pipeline; cached, because building it takes longer than running it."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it looks up its newest version online
     import albumentations as A
     import cv2
 
@@ -161,22 +164,23 @@ def _compose(preset: str, crop_size: int | None, soft: bool) -> Any:
     return A.Compose(steps[preset](), mask_interpolation=linear)
 
 
-def _paper(flips: list[Any], crop: list[Any]) -> list[Any]:
-    """The paper's code makes its copies by one operation each and flips them on the fly.
+def _paper(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> "list[A.BasicTransform]":
+    """The augmentation of the paper's code: one of three operations, and flips.
 
-    Its third operation adds noise of mean 0.2 and deviation 0.3 to values from 0 to 255, which rounding removes.
+    The third operation adds noise of mean 0.2 and deviation 0.3 to values from 0 to 255, which rounding removes; it is
+    the identity here.
     """
     import albumentations as A
     import cv2
 
-    class Enhance(A.ImageOnlyTransform):  # type: ignore[misc,unused-ignore]
-        """Pillow's saturation, brightness, contrast and sharpness in the paper's order, factors in tenths."""
+    class Enhance(A.ImageOnlyTransform):
+        """Pillow's saturation, brightness, contrast and sharpness in the paper's order, with factors in tenths."""
 
-        def get_params(self) -> dict[str, Any]:
+        def get_params(self) -> dict[str, list[float]]:
             ranges = ((0, 30), (10, 20), (10, 20), (0, 30))
             return {"factors": [self.py_random.randint(*limits) / 10 for limits in ranges]}
 
-        def apply(self, img: npt.NDArray[np.uint8], factors: list[float], **params: Any) -> npt.NDArray[np.uint8]:
+        def apply(self, img: npt.NDArray[np.uint8], factors: list[float], **params: object) -> npt.NDArray[np.uint8]:
             picture = Image.fromarray(img)
             kinds = (ImageEnhance.Color, ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Sharpness)
             for kind, factor in zip(kinds, factors, strict=True):
@@ -188,7 +192,7 @@ def _paper(flips: list[Any], crop: list[Any]) -> list[Any]:
     return [*flips, A.OneOf([A.Sequential(steps, p=1) for steps in choices], p=1)]
 
 
-def _strong(flips: list[Any], crop: list[Any]) -> list[Any]:
+def _strong(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> "list[A.BasicTransform]":
     import albumentations as A
 
     return [
@@ -204,7 +208,7 @@ def _strong(flips: list[Any], crop: list[Any]) -> list[Any]:
     ]
 
 
-def _photo(flips: list[Any], crop: list[Any]) -> list[Any]:
+def _photo(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> "list[A.BasicTransform]":
     """Differences between photographs of a fundus: pose, distance, exposure, white balance, focus.
 
     Half of the images are not resampled, because interpolation thins the finest vessels.

@@ -1,6 +1,5 @@
-"""A user's own images, or those of a data set, as rows to predict."""
+"""Rows to predict: a user's images, or those of a data set."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,21 +7,20 @@ from pathlib import Path
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Row, Source
+from segkit.core.names import check_unique
 from segkit.data.readers import image_files, open_dataset, part_of
 
 
-def listed_rows(paths: Sequence[Path], recursive: bool = False, left_out: Path | None = None) -> list[Row]:
-    """A row for each image file, and for each image file in a folder, named by its stem.
-
-    Files are listed, not opened.
+def file_rows(paths: Sequence[Path], recursive: bool = False, excluded: Path | None = None) -> list[Row]:
+    """A row for each image file and each image file in a folder, named by its stem. Files are not opened.
 
     Args:
         paths: files and folders.
-        recursive: also list the folders below; a name is then the path below the folder, as in `left/07`.
-        left_out: a folder that is not listed, such as the one for the results.
+        recursive: also list sub-folders; a name is then the path relative to the folder, as in `left/07`.
+        excluded: a folder that is not listed, such as the output folder.
 
     Raises:
-        RequestError: a path does not exist, a folder holds no image, or two images have one name.
+        RequestError: a path does not exist, a folder holds no image, or two images have the same name.
     """
     rows = []
     for path in paths:
@@ -31,25 +29,20 @@ def listed_rows(paths: Sequence[Path], recursive: bool = False, left_out: Path |
         if not path.is_dir():
             rows.append(Row(path.stem, "test", Source(path)))
             continue
-        listed = [file for file in image_files(path, recursive) if not _lies_in(file, left_out)]
+        listed = [file for file in image_files(path, recursive) if not _is_inside(file, excluded)]
         if not listed:
             below = not recursive and image_files(path, recursive=True)
             advice = "; its sub-folders do, add --recursive" if below else f" ({', '.join(sorted(images.SUFFIXES))})"
             raise RequestError(f"{path} holds no image{advice}")
         rows += [Row(file.relative_to(path).with_suffix("").as_posix(), "test", Source(file)) for file in listed]
-    counts = Counter(row.name for row in rows)
-    twice = [row.image.path for row in rows if counts[row.name] > 1]
-    if twice:
-        same = [row.image.path for row in rows if row.name == next(r.name for r in rows if r.image.path == twice[0])]
-        raise RequestError(
-            f"{same[0]} and {same[1]} have the same name and their results would overwrite each other; "
-            "rename one, or predict them into two folders"
-        )
+    files = [row.image.path for row in rows]
+    advice = "rename one, or predict them into two folders"
+    check_unique((row.name for row in rows), RequestError, "images", files, advice)
     return rows
 
 
 def dataset_rows(data: str, split: str) -> list[Row]:
-    """The images of a data set's part ("training", "test" or "all"), each with its field of view if it has one.
+    """The images of a part of a data set ("training", "test" or "all"), with their fields of view.
 
     Raises:
         RequestError: the data set cannot be read, or the part is empty.
@@ -60,5 +53,5 @@ def dataset_rows(data: str, split: str) -> list[Row]:
     return [replace(row, split="test", labels={}) for row in rows]
 
 
-def _lies_in(file: Path, folder: Path | None) -> bool:
+def _is_inside(file: Path, folder: Path | None) -> bool:
     return folder is not None and file.resolve().is_relative_to(folder.resolve())

@@ -1,6 +1,6 @@
-"""Vessel trees for phantoms: grown branch by branch into empty tissue, as wide as Murray's law wants.
+"""Vessel trees for phantoms, grown branch by branch into empty tissue, with widths by Murray's law.
 
-Lengths are in radii of the field of view, its centre is the origin, x runs right and y down.
+Lengths are in radii of the field of view. The origin is its centre; x points right and y down.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,14 @@ Ints = npt.NDArray[np.intp]
 STEP = 0.02
 """Length of one edge."""
 TIP_FLOW = 0.10
-"""Flow at a tip, in units of the flow whose vessel has radius 1."""
+"""Flow at a tip, in units of the flow of a vessel of radius 1."""
 LOSS_PER_STEP = 0.05
-"""Flow that leaves along an edge through side branches too thin to draw; it makes vessels taper between forks."""
+"""Flow lost per edge to side branches that are too thin to draw; vessels taper between forks because of it."""
 
 
 @dataclass(frozen=True)
 class VesselTree:
-    """Nodes in an order in which parents come before their children."""
+    """Nodes; parents come before their children."""
 
     points: Floats
     """(n, 2)"""
@@ -49,18 +49,17 @@ def grow(
     avascular: tuple[Floats, float],
     wiggle: float = 0.10,
 ) -> VesselTree:
-    """Grow branches from trunks to random places, at first to places far from any vessel, then ever nearer ones.
+    """Grow branches from trunks to random points, first to points far from any vessel, then to nearer ones.
 
-    That order gives a tree whose long branches carry short ones (the idea of constrained constructive optimisation,
-    Schreiner 1993).
+    In this order short branches leave long ones (the idea of constrained constructive optimisation, Schreiner 1993).
 
     Args:
-        rng: chooses places and bends.
-        trunks: polylines (k, 2) that all begin at the same point, the root.
-        spacings: falling distances from the nearest vessel at which a place is supplied.
-        trials: random places tried for each spacing.
+        rng: for points and bends.
+        trunks: polylines (k, 2) with the same first point, the root.
+        spacings: decreasing minimum distances of a supplied point from the nearest vessel.
+        trials: random points per spacing.
         avascular: centre and radius of a disc without vessels.
-        wiggle: sideways swing of a branch in parts of its length.
+        wiggle: sideways amplitude of a branch relative to its length.
     """
     points, parents, headings = _join_trunks(trunks)
     centre, radius = avascular
@@ -70,10 +69,10 @@ def grow(
                 continue
             away = place - points
             distance = np.hypot(*away.T)
-            # the long branches pass round the avascular disc, only short ones point at it
+            # long branches avoid the avascular disc; only short ones point to it
             if distance.min() < spacing or np.hypot(*(place - centre)) < radius + 0.8 * spacing:
                 continue
-            # a branch leaves forwards: places ahead of a vessel are cheap to reach, those behind it dear
+            # branches leave forwards: points ahead of a vessel have a lower cost than points behind it
             forward = (away * headings).sum(axis=1) / distance
             source = int((distance * (1.45 - 0.75 * forward)).argmin())
             path = _branch(rng, points[source], headings[source], place, wiggle)
@@ -86,7 +85,7 @@ def grow(
 
 
 def prune(tree: VesselTree, keep: npt.NDArray[np.bool_]) -> VesselTree:
-    """The tree without the nodes not in `keep` and all that hangs on them; the root always stays."""
+    """The tree without nodes outside `keep` and their descendants; the root always remains."""
     kept = keep.copy()
     kept[0] = True
     for node in range(1, len(kept)):
@@ -97,7 +96,7 @@ def prune(tree: VesselTree, keep: npt.NDArray[np.bool_]) -> VesselTree:
 
 
 def radii(tree: VesselTree) -> Floats:
-    """(n,): relative radius by Murray's law, r^3 = sum of the children's r^3 (Murray 1926), plus the taper's loss."""
+    """(n,): relative radius by Murray's law, r^3 = sum of the children's r^3 (Murray 1926), plus the loss per edge."""
     flow = np.zeros(len(tree.points))
     for node in range(len(flow) - 1, -1, -1):
         flow[node] += LOSS_PER_STEP if flow[node] > 0 else TIP_FLOW
@@ -107,7 +106,7 @@ def radii(tree: VesselTree) -> Floats:
 
 
 def widths(tree: VesselTree, area: float, thinnest: float, thickest: float) -> Floats:
-    """(n,): full width of each node, scaled so that the tree covers `area` as nearly as the two bounds allow."""
+    """(n,): width of each node, scaled so that the tree covers `area` as closely as the bounds allow."""
     relative, (start, end), lengths = radii(tree), tree.edges.T, tree.lengths()
     low, high = 0.0, thickest / (2 * float(relative.min()))
     for _ in range(30):
@@ -119,7 +118,7 @@ def widths(tree: VesselTree, area: float, thinnest: float, thickest: float) -> F
 
 
 def resample(curve: Floats) -> Floats:
-    """Points one STEP apart along a polyline, from its first point to near its last."""
+    """Points at distances of STEP along a polyline, from its first point to about its last."""
     travelled = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(curve, axis=0).T))])
     at = np.linspace(0, travelled[-1], max(2, round(travelled[-1] / STEP) + 1))
     return np.stack([np.interp(at, travelled, curve[:, axis]) for axis in (0, 1)], axis=1)
@@ -133,7 +132,7 @@ def bezier(controls: Floats, num_points: int = 60) -> Floats:
 
 
 def add_waves(rng: np.random.Generator, curve: Floats, amplitude: float) -> Floats:
-    """Move a curve sideways by a few slow waves that vanish at its ends; `amplitude` in radii."""
+    """Displace a curve sideways by a few slow waves that are 0 at its ends; `amplitude` is in radii."""
     t = np.linspace(0, 1, len(curve))
     waves = sum(rng.normal(0, 1 / k) * np.sin(np.pi * k * t) for k in (2, 3, 5, 8, 13))
     heading = _headings(curve)
@@ -142,7 +141,7 @@ def add_waves(rng: np.random.Generator, curve: Floats, amplitude: float) -> Floa
 
 
 def _branch(rng: np.random.Generator, source: Floats, heading: Floats, place: Floats, wiggle: float) -> Floats:
-    """The nodes of a branch after its source: it leaves along a mean of the old heading and its aim, and bends."""
+    """The nodes of a branch after its source; it starts between the old heading and the direction of its end."""
     reach = np.hypot(*(place - source))
     aim = (place - source) / reach
     leave = aim + 0.7 * heading + rng.normal(0, 0.15, 2)

@@ -37,7 +37,7 @@ def test_the_same_phantoms_are_not_drawn_twice_and_others_not_over_them(
 def test_a_real_data_set_is_not_drawn_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "training").mkdir()
     assert segkit_here("data", "phantom", "--out", str(tmp_path), *SMALL) == 2
-    assert "no phantom" in capsys.readouterr().err
+    assert "not a phantom" in capsys.readouterr().err
 
 
 def test_check_shows_every_image_and_the_digest(phantoms: Path, capsys: pytest.CaptureFixture[str]) -> None:

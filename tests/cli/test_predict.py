@@ -344,8 +344,8 @@ def bad_requests(photo: Path, tmp_path: Path) -> list[tuple[list[str | Path], st
     return [
         ([tmp_path / "nowhere"], "nowhere does not exist; give images or folders of images"),
         ([tmp_path / "empty"], "empty holds no image (.bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp)"),
-        ([photo, tmp_path / "01_test.tif"], "01_test.tif have the same name and their results would overwrite"),
-        ([tmp_path], "the same name"),
+        ([photo, tmp_path / "01_test.tif"], "01_test.tif"),
+        ([tmp_path], "two images have the name"),
         ([tmp_path / "above"], "holds no image; its sub-folders do, add --recursive"),
         ([photo, "--split", "test"], "--split goes with --data, --recursive with folders"),
         ([], "give images and folders, or --data NAME:DIR, and not both"),

@@ -175,15 +175,13 @@ def test_weights_of_rows_and_of_synthetic_images_multiply(tmp_path, real):
 
 def test_a_map_of_another_size_than_its_image_is_named(tmp_path, real):
     images.write_mask(real.rows[0].reference.path, np.zeros((10, 12), bool))
-    with pytest.raises(
-        DatasetError, match=r"real-0-labels.png is 10x12 pixels \(h x w\), its image real-0-image.png 26x21"
-    ):
+    with pytest.raises(DatasetError, match=r"real-0-labels\.png is 10x12 .*26x21"):
         module(real)
 
 
 def test_images_of_two_sizes_need_crops_or_one_size(tmp_path, real):
     mixed = Manifest((*real.rows, make_row(tmp_path, 30, size=(40, 40))))
-    with pytest.raises(ConfigError, match=r"training images of 32x24, 40x40 pixels \(h x w\) cannot share a batch"):
+    with pytest.raises(ConfigError, match="32x24, 40x40"):
         module(mixed)
     assert {batch["image"].shape for batch in epoch(module(mixed, crop_size=16))} == {(2, 3, 16, 16)}
     resized = module(mixed, geometry=GeometrySettings(mode="resize", size=32))
@@ -192,7 +190,7 @@ def test_images_of_two_sizes_need_crops_or_one_size(tmp_path, real):
 
 
 def test_a_crop_that_does_not_fit_the_network_is_refused(real):
-    with pytest.raises(ConfigError, match="crop_size 20 is not a multiple of the network's stride 8"):
+    with pytest.raises(ConfigError, match=r"crop_size 20 .*stride 8"):
         module(real, crop_size=20)
 
 

@@ -14,10 +14,9 @@ def _sample(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 @pytest.mark.parametrize(("height", "width"), [(584, 565), (16, 16), (17, 31), (1, 5)])
-@pytest.mark.parametrize("pad_mode", ["zero", "reflect"])
-def test_padding_is_undone_bit_for_bit(height: int, width: int, pad_mode: str) -> None:
+def test_padding_is_undone_bit_for_bit(height: int, width: int) -> None:
     image, vessels, probs = _sample(height, width)
-    plan = Geometry.pad(height, width, 16, pad_mode)  # type: ignore[arg-type]
+    plan = Geometry.pad(height, width, 16)
     tall, wide = plan.size
     assert tall % 16 == wide % 16 == 0
     assert 0 <= tall - height < 16
@@ -42,20 +41,16 @@ def test_a_multiple_of_the_stride_stays_as_it_is() -> None:
     assert plan.label(vessels) is vessels
 
 
-@pytest.mark.parametrize("pad_mode", ["zero", "reflect"])
-def test_padding_is_never_field_of_view(pad_mode: str) -> None:
-    plan = Geometry.pad(20, 21, 16, pad_mode)  # type: ignore[arg-type]
+def test_padding_is_never_field_of_view() -> None:
+    plan = Geometry.pad(20, 21, 16)
     fov = plan.region(np.ones((20, 21), dtype=bool))
     assert fov.sum() == 20 * 21
     assert not fov[: plan.top].any()
 
 
-def test_zero_padding_holds_no_vessel_and_reflection_mirrors() -> None:
+def test_padding_holds_no_vessel() -> None:
     _, vessels, _ = _sample(20, 21)
     assert Geometry.pad(20, 21, 16).label(vessels).sum() == vessels.sum()
-    np.testing.assert_array_equal(
-        Geometry.pad(20, 21, 16, "reflect").label(vessels), np.pad(vessels, ((6, 6), (5, 6)), mode="reflect")
-    )
 
 
 def test_shrunk_labels_are_the_area_cut_at_half() -> None:
@@ -87,17 +82,6 @@ def test_probabilities_scaled_and_scaled_back_give_the_vessels_again(size: tuple
     assert 2 * (prediction & vessels).sum() / (prediction.sum() + vessels.sum()) > 0.93
 
 
-def test_a_square_keeps_the_aspect() -> None:
-    y, x = np.mgrid[:60, :90]
-    disc = np.hypot(y - 29.5, x - 44.5) <= 25
-    plan = Geometry.square(60, 90, 45)
-    shrunk = plan.region(disc)
-    assert shrunk.shape == (45, 45)
-    assert np.ptp(np.flatnonzero(shrunk.any(axis=0))) == np.ptp(np.flatnonzero(shrunk.any(axis=1)))
-    assert plan.restore_probs(shrunk.astype(np.float32)).shape == (60, 90)
-    assert ((plan.restore_probs(shrunk.astype(np.float32)) >= 0.5) == disc).mean() > 0.98
-
-
 def test_an_image_keeps_its_mean_and_its_gray() -> None:
     image, _, _ = _sample(30, 40)
     for size in ((15, 10), (60, 90)):
@@ -123,9 +107,9 @@ def test_batches_go_back_together() -> None:
 
 def test_arrays_of_another_size_are_refused() -> None:
     plan = Geometry.pad(20, 21, 16)
-    with pytest.raises(ValueError, match="made for 20x21"):
+    with pytest.raises(ValueError, match=r"20x21.*21x20"):
         plan.label(np.zeros((21, 20), dtype=bool))
-    with pytest.raises(ValueError, match="the network saw 32x32"):
+    with pytest.raises(ValueError, match="32x32"):
         plan.restore_probs(np.zeros((20, 21), dtype=np.float32))
     with pytest.raises(ValueError, match="not a geometry"):
         Geometry.resize(0, 3, 4, 4)

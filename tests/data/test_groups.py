@@ -100,9 +100,9 @@ def test_a_larger_hold_out_leaves_the_validation_children_alone(chase_dir: Path)
 def test_three_patients_with_two_images_each_allow_only_two_to_be_set_aside(num_val: int, num_holdout: int) -> None:
     groups = {f"{group}{eye}": group for group in "abc" for eye in "LR"}
     splits.cut(groups, 1, 1)
-    with pytest.raises(DatasetError, match="6 images of 3 patients with one left to train on"):
+    with pytest.raises(DatasetError, match="6 images of 3 patients"):
         splits.cut(groups, num_val, num_holdout)
-    with pytest.raises(DatasetError, match="no more than there are patients"):
+    with pytest.raises(DatasetError, match="patients"):
         splits.fold(groups, 4, 0)
 
 
@@ -162,7 +162,7 @@ def test_a_table_that_does_not_fit_the_images_is_refused(tmp_path: Path, text: s
 def test_a_table_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     chase.write(tmp_path, ["a", "b", "c"])
     (tmp_path / "groups.csv").write_bytes("image,group\na,M\xfcller\nb,B\nc,C\n".encode("latin-1"))
-    with pytest.raises(DatasetError, match=r"groups\.csv is not a CSV file in UTF-8"):
+    with pytest.raises(DatasetError, match="UTF-8"):
         readers.open_dataset(f"folder:{tmp_path}")
 
 
@@ -189,5 +189,5 @@ def test_a_table_gives_the_patients_of_a_data_set_in_the_form_of_drive(phantoms:
 def test_a_patient_with_training_and_test_images_is_refused(tmp_path: Path) -> None:
     chase.write(tmp_path / "training", chase.NAMES[:5])
     chase.draw(tmp_path / "test" / "images" / "Image_03R.png", 5)
-    with pytest.raises(DatasetError, match=r"patient Image_03 has training and test images \(Image_03L, Image_03R\)"):
+    with pytest.raises(DatasetError, match="Image_03L, Image_03R"):
         readers.open_dataset(f"folder:{tmp_path}")

@@ -76,20 +76,20 @@ def test_the_length_of_an_epoch_can_be_set_and_keeps_the_mixture():
 @pytest.mark.parametrize(
     ("num_real", "given", "settings", "message"),
     [
-        (12, 0, {"data": "synthetic"}, "data: synthetic needs synthetic images, and none were given"),
-        (12, 0, {"data": "mixed"}, "data: mixed needs synthetic images, and none were given"),
-        (0, 10, {"data": "mixed"}, "data: mixed needs real training images, and there are none"),
-        (0, 10, {"data": "real"}, "data: real needs real training images, and there are none"),
-        (12, 10, {"data": "mixed", "num_synthetic": 11}, "11 synthetic images are wanted, and 10 were given"),
-        (3, 10, {"data": "mixed", "synthetic_share": 0.1}, "0.1 of 3 real images leaves no room for a synthetic one"),
-        (12, 1, {"data": "mixed", "images_per_epoch": 5}, "leaves no room"),
+        (12, 0, {"data": "synthetic"}, "synthetic images"),
+        (12, 0, {"data": "mixed"}, "synthetic images"),
+        (0, 10, {"data": "mixed"}, "real training images"),
+        (0, 10, {"data": "real"}, "real training images"),
+        (12, 10, {"data": "mixed", "num_synthetic": 11}, "11 .*10 "),
+        (3, 10, {"data": "mixed", "synthetic_share": 0.1}, "synthetic_share: 0.1 of 3"),
+        (12, 1, {"data": "mixed", "images_per_epoch": 5}, "synthetic_share"),
     ],
 )
-def test_images_that_are_not_there_are_asked_for(num_real, given, settings, message):
+def test_missing_images_are_an_error(num_real, given, settings, message):
     with pytest.raises(ConfigError, match=message):
         build_pools(TrainingDataSettings(**settings), num_real, given)
 
 
 def test_a_control_without_real_images_is_refused():
-    with pytest.raises(ConfigError, match="needs real training images"):
+    with pytest.raises(ConfigError, match="real training images"):
         build_pools(TrainingDataSettings(data="synthetic", num_synthetic=3), 0, 3, synthetic_replaced=True)

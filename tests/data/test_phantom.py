@@ -168,7 +168,7 @@ def test_the_files_hold_the_sample_bit_for_bit(tmp_path: Path) -> None:
 
 def test_a_real_data_set_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
-    with pytest.raises(FileExistsError, match="no phantom"):
+    with pytest.raises(FileExistsError, match="not a phantom"):
         phantom.write_dataset(tmp_path, 1, 1, 32, 32)
 
 

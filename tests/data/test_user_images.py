@@ -3,7 +3,7 @@ import pytest
 from segkit.core.errors import RequestError
 from segkit.data.phantom import write_dataset
 from segkit.data.readers import image_files
-from segkit.data.user_images import dataset_rows, listed_rows
+from segkit.data.user_images import dataset_rows, file_rows
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_image_files_are_listed_by_suffix_and_below_on_request(photos):
 
 
 def test_images_are_named_by_their_place_below_the_folder(photos):
-    rows = listed_rows([photos], recursive=True)
+    rows = file_rows([photos], recursive=True)
     assert {row.name: row.image.path for row in rows} == {
         "B": photos / "B.TIFF",
         "a": photos / "a.png",
@@ -36,8 +36,8 @@ def test_images_are_named_by_their_place_below_the_folder(photos):
         "left/a": photos / "left" / "a.png",
         "left/deep/f": photos / "left" / "deep" / "f.jpg",
     }
-    assert [row.name for row in listed_rows([photos / "left", photos / "c.webp"])] == ["a", "c"]
-    assert {row.name for row in listed_rows([photos], True, photos / "left")} == {"B", "a", "c", "d"}
+    assert [row.name for row in file_rows([photos / "left", photos / "c.webp"])] == ["a", "c"]
+    assert {row.name for row in file_rows([photos], True, photos / "left")} == {"B", "a", "c", "d"}
 
 
 def test_what_cannot_be_listed_is_refused(photos, tmp_path):
@@ -45,11 +45,11 @@ def test_what_cannot_be_listed_is_refused(photos, tmp_path):
     for paths, words in [
         ([photos / "z.png"], "does not exist"),
         ([photos / "none"], "holds no image"),
-        ([photos, photos / "left"], "have the same name"),
+        ([photos, photos / "left"], "have the name"),
         ([tmp_path], "its sub-folders do, add --recursive"),
     ]:
         with pytest.raises(RequestError, match=words):
-            listed_rows(paths)
+            file_rows(paths)
 
 
 def test_a_part_of_a_data_set_comes_with_its_fields_of_view(tmp_path):

@@ -123,12 +123,12 @@ def label_of_another_size(root: Path) -> str:
 
 def extra_image(root: Path) -> str:
     shutil.copy(root / "training/images/22_training.tif", root / "training/images/99_training.tif")
-    return f"{root / 'training' / 'images'} holds 7 images, expected 6; remove what is not of the data set"
+    return f"{root / 'training' / 'images'} holds 7 images, expected 6; remove the extra files"
 
 
 def missing_image(root: Path) -> str:
     (root / "training/images/22_training.tif").unlink()
-    return f"{root / 'training' / 'images'} holds 5 images, expected 6; copy what is missing"
+    return f"{root / 'training' / 'images'} holds 5 images, expected 6; copy the missing files"
 
 
 def missing_label(root: Path) -> str:
