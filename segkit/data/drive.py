@@ -130,7 +130,7 @@ def _part(base: Path, part: Part, count: int, findings: list[Finding]) -> list[R
     extra: list[Finding] = []
     pictures = _by_number(folder / "images", "{number}_{part}", part, extra)
     if len(pictures) != count:
-        advice = "remove what is not of the data set" if len(pictures) > count else "copy what is missing"
+        advice = "remove the extra files" if len(pictures) > count else "copy the missing files"
         gap = _gap(pictures, base, part, count)
         problem = f"{folder / 'images'} holds {len(pictures)} images, expected {count}{gap}; {advice}"
         findings.append(Finding("error", problem))
