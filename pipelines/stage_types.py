@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
-from gan.training.sharing import obstacle as gan_device_count_error
+from gan.training.batch_split import device_count_error as gan_device_count_error
 from pipelines.stage import AnyStageType, Preflight, StageType
 from segkit.core.config import Settings
 from segkit.core.errors import RequestError

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gan.augment.transfer import to_device_of
-from gan.networks.ops import filter2d, grid_sample, spread2d
+from gan.networks.ops import filter2d, filter2d_adjoint, grid_sample
 
 # sym6 is not symmetric: its centre of mass lies 0.40 doubled pixels before its middle, so doubling shifts the image by
 # 0.40. The official code corrects the shift by 0.5 doubled pixels, and so does this one. Mirrored and turned images are
@@ -81,8 +81,8 @@ def warp(
     beyond = math.ceil(_farthest(matrices, edge) - edge / 2)
     x = _FastLayout.apply(reflect(images, min(max(beyond, 0), edge // 2) + _REACH))
     # the taps sum to 1: doubling each axis needs a gain of 2
-    x = spread2d(x, 2 * across, stride=(1, 2), padding=(0, support))
-    x = _FastLayout.apply(spread2d(x, 2 * down, stride=(2, 1), padding=(support, 0)))
+    x = filter2d_adjoint(x, 2 * across, stride=(1, 2), padding=(0, support))
+    x = _FastLayout.apply(filter2d_adjoint(x, 2 * down, stride=(2, 1), padding=(support, 0)))
     out_edge = 2 * edge + 2 * support  # what halving needs to come out at `edge` without borders of its own
     positions = _positions(matrices, out_edge, images)
     if beyond > edge // 2:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from gan.networks.layers import Conv2dLayer, FullyConnectedLayer, LayerKinds, SynthesisLayer, ToRGBLayer
+from gan.networks.layers import Conv2dLayer, FullyConnectedLayer, LayerTypes, SynthesisLayer, ToRGBLayer
 from gan.networks.ops import LRELU_GAIN, LRELU_SLOPE
 from gan.training.task import StyleGAN2Task
 
@@ -106,7 +106,7 @@ def _upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     return upfirdn2d(x, 4 * kernel, up=2, pad=(2, 1))
 
 
-REFERENCE_LAYERS = LayerKinds(
+REFERENCE_LAYERS = LayerTypes(
     ReferenceFullyConnectedLayer,
     ReferenceConv2dLayer,
     ReferenceSynthesisLayer,

@@ -34,7 +34,7 @@ CONVOLUTION = "one convolution"
 
 # Operations and the names of their functions in autograd and the profiler.
 _OPERATIONS: Mapping[str, tuple[str, ...]] = {
-    "convolutions": ("_Correlate", "_Spread"),
+    "convolutions": ("_Correlate", "_ConvTranspose"),
     "weight gradients": ("_WeightGradient",),
     "filters": ("_Filter", "_FilterAdjoint"),
     "activations": ("_ClampedLeakyReLU", "_ClampedLeakyReLUGrad"),

@@ -1,8 +1,7 @@
-"""`python -m gan.checkpoints.first_weights`: whether a training can start from its weights, for the runner, which loads
-no torch.
+"""`python -m gan.checkpoints.first_weights`: check the weights of `init_from` for the runner, which loads no torch.
 
-GAN settings as JSON come in on standard input. The exit status is 0 where the weights of `init_from` fit them; else it
-is that of the error, and its message is on standard error.
+Standard input holds GAN settings as JSON. The exit code is 0 if the weights fit them; else it is that of the error,
+whose message is on standard error.
 """
 
 import sys
@@ -13,9 +12,9 @@ from segkit.core.errors import SegkitError
 
 
 def main() -> None:
-    """Read the weights as the training will."""
+    """Read the weights as the training does."""
     settings = GanSettings.model_validate_json(sys.stdin.read())
-    assert settings.init_from is not None, "there are no first weights to check"
+    assert settings.init_from is not None, "init_from is not set"
     try:
         weights.read_fitting(settings.init_from.expanduser(), settings)
     except SegkitError as error:

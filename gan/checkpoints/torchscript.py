@@ -1,4 +1,4 @@
-"""Networks in TorchScript files, which whoever made them may have filled with code of theirs."""
+"""Networks in TorchScript files; loading one runs the code in it."""
 
 import warnings
 from pathlib import Path
@@ -9,7 +9,7 @@ from segkit.core.errors import WeightsError
 
 
 def load_script(path: Path, device: torch.device) -> torch.jit.ScriptModule:
-    """The network of a TorchScript file, set to evaluate. Loading runs what the file holds: only load one you trust.
+    """The network of a TorchScript file in evaluation mode. Loading runs the file's code: only load one you trust.
 
     Raises:
         WeightsError: the file is missing or not TorchScript.

@@ -1,7 +1,7 @@
-"""Networks on disk: a folder of safetensors files and the settings they were built with. Nothing in it can run code.
+"""Networks on disk: a folder of safetensors files and the networks' settings. Nothing in it can run code.
 
 The settings carry a format number. In format 1, which may lack the number, a generator's upsampling layers correlate
-with their kernels; in format 2 they convolve, as the official ones do. Loading converts format 1 by turning these
+with their kernels; in format 2 they convolve, as the official ones do. Loading converts format 1 by rotating these
 kernels by 180 degrees.
 
 Training can also start from an official snapshot, which is read by `gan.checkpoints.interop`, and from networks of
@@ -31,7 +31,7 @@ from segkit.core.files import atomic_path, read_json, write_json
 SETTINGS_FILE = "settings.json"
 GENERATOR, DISCRIMINATOR, GENERATOR_EMA = "generator", "discriminator", "generator_ema"
 FORMAT_KEY, FORMAT = "format", 2
-"""In the settings' file; raise the number when the same tensors come to mean other networks."""
+"""In the settings' file; raise the number when the same tensors mean another network."""
 _UPSAMPLING_KERNEL = re.compile(r"synthesis\.b\d+\.conv0\.weight")
 
 
@@ -70,24 +70,24 @@ def _read_settings(folder: Path) -> tuple[GanSettings, int]:
         number = values.pop(FORMAT_KEY, None) if isinstance(values, dict) else None
         if number is not None and (type(number) is not int or not 1 <= number <= FORMAT):
             raise WeightsError(f"{path}: {FORMAT_KEY} is {number!r}, this segkit reads 1 to {FORMAT}; update segkit")
-        settings = validate(GanSettings, values, "it says")
+        settings = validate(GanSettings, values, "the file")
     except FileNotFoundError as error:
         raise WeightsError(f"{folder} holds no GAN weights: {SETTINGS_FILE} is missing") from error
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
         reason = "; ".join(str(error).splitlines())
         raise WeightsError(f"{path} is not the settings of a GAN: {reason}") from error
-    if number is None and _imported(folder, settings):
+    if number is None and _is_import(folder, settings):
         raise WeightsError(
-            f"{folder} is of an earlier segkit, which drew wrong images from imported weights, and has the settings of "
-            f'an import: import the .pkl again. If segkit trained these weights, add "{FORMAT_KEY}": 1 to {path}'
+            f"{folder} was written by an earlier segkit and has the settings of imported weights, which that drew "
+            f'wrongly: import the .pkl again. If segkit trained these weights, add "{FORMAT_KEY}": 1 to {path}'
         )
     return settings, number or 1
 
 
-def _imported(folder: Path, settings: GanSettings) -> bool:
-    """Whether a folder is what an import writes: three networks, their sizes, and the usual training of such networks.
+def _is_import(folder: Path, settings: GanSettings) -> bool:
+    """Whether a folder has the contents of an import: three networks, their sizes, and a preset's training.
 
-    An import may have changed the resolution afterwards, and then kept the training of the first one.
+    An import with another resolution keeps the training of the file's resolution.
     """
     names = ("preset", "image_channels", "channel_base", "channel_max", "num_mapping_layers", "z_dim", "w_dim")
     sizes = {name: getattr(settings, name) for name in (*names, "conv_clamp", "d_architecture", "augment_p")}
@@ -101,38 +101,40 @@ def _imported(folder: Path, settings: GanSettings) -> bool:
     )
 
 
-def _turned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A generator of format 1 as one of format 2."""
+def _converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A generator of format 1 converted to format 2."""
     return {
         name: value.flip([2, 3]) if _UPSAMPLING_KERNEL.fullmatch(name) else value for name, value in tensors.items()
     }
 
 
 def _sizes(settings: GanSettings, up_to: int) -> dict[str, object]:
-    """What decides the tensors' names and shapes up to a resolution, by the setting to change."""
-    base, most = settings.channel_base, settings.channel_max
-    widths = [num_channels(r, base, most) for r in resolutions_to(up_to)]
+    """Values that determine the tensors' names and shapes up to a resolution, by setting."""
+    base, maximum = settings.channel_base, settings.channel_max
+    widths = [num_channels(r, base, maximum) for r in resolutions_to(up_to)]
     names = ("resolution", "image_channels", "num_mapping_layers", "z_dim", "w_dim", "d_architecture")
     return {name: getattr(settings, name) for name in names} | {"channel_base, channel_max": widths}
 
 
-def check_fit(found: GanSettings, wanted: GanSettings, source: str) -> None:
-    """Compare the networks' shapes by their settings, but for what `wanted.init_adapt` names.
+def check_fit(stored: GanSettings, settings: GanSettings, source: str) -> None:
+    """Compare the networks' shapes by their settings, except those in `settings.init_adapt`.
 
     Raises:
         WeightsError: they differ; the message names each setting with both values.
-        RequestError: `freeze_d` would keep the discriminator from learning to read the adapted images.
+        RequestError: `freeze_d` freezes layers that are initialised anew.
     """
-    shared = min(found.resolution, wanted.resolution)
-    have, want = _sizes(found, shared), _sizes(wanted, shared)
-    wrong = [name for name in have if have[name] != want[name] and name not in wanted.init_adapt]
+    common = min(stored.resolution, settings.resolution)
+    theirs, ours = _sizes(stored, common), _sizes(settings, common)
+    wrong = [name for name in theirs if theirs[name] != ours[name] and name not in settings.init_adapt]
     if wrong:
-        told = [f"{name} is {_values(found, name)} there and {_values(wanted, name)} in the settings" for name in wrong]
-        raise WeightsError(f"{source} does not fit: {'; '.join(told)}. {_advice(found, wanted, wrong)}")
-    if wanted.freeze_d and (found.resolution != wanted.resolution or adds_channel(found, wanted)):
+        differences = "; ".join(
+            f"{name} is {_values(stored, name)} there and {_values(settings, name)} in the settings" for name in wrong
+        )
+        raise WeightsError(f"{source} does not fit: {differences}. {_advice(stored, settings, wrong)}")
+    if settings.freeze_d and (stored.resolution != settings.resolution or adds_channel(stored, settings)):
         raise RequestError(
-            f"freeze_d = {wanted.freeze_d} keeps the discriminator's b{wanted.resolution}.fromrgb as it is, which has "
-            f"yet to learn the images that {source} is adapted to; set freeze_d to 0"
+            f"freeze_d = {settings.freeze_d} freezes the discriminator's b{settings.resolution}.fromrgb, which has to "
+            f"learn the images that {source} is adapted to; set freeze_d to 0"
         )
 
 
@@ -140,24 +142,24 @@ def _values(settings: GanSettings, names: str) -> str:
     return ", ".join(str(getattr(settings, name)) for name in names.split(", "))
 
 
-def _advice(found: GanSettings, wanted: GanSettings, wrong: list[str]) -> str:
-    resolution = wanted.resolution if "resolution" in wanted.init_adapt else found.resolution
-    presets = presets_with(resolution, found.channel_base, found.num_mapping_layers, found.d_architecture)
+def _advice(stored: GanSettings, settings: GanSettings, wrong: list[str]) -> str:
+    resolution = settings.resolution if "resolution" in settings.init_adapt else stored.resolution
+    presets = presets_with(resolution, stored.channel_base, stored.num_mapping_layers, stored.d_architecture)
     advice = "Change the settings to the weights' values"
     if presets:
         advice += f"; networks of that size are in the presets {', '.join(presets)} at resolution {resolution}"
     adaptable = [name for name in ("resolution", "image_channels") if name in wrong]
     if adaptable:
-        listed = ", ".join(dict.fromkeys([*wanted.init_adapt, *adaptable]))
-        advice += f". Or have the weights adapted, by init_adapt: [{listed}]"
+        listed = ", ".join(dict.fromkeys([*settings.init_adapt, *adaptable]))
+        advice += f". Or adapt the weights with init_adapt: [{listed}]"
     return advice
 
 
 def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Compare tensors with those that a network has.
+    """Compare tensors with those of a network.
 
     Raises:
-        WeightsError: one is missing, unknown or of another shape; the message names up to three.
+        WeightsError: a tensor is missing, unknown or of another shape; the message names up to three.
     """
     own = network.state_dict()
     problems = [f"{key} is missing" for key in own.keys() - tensors.keys()]
@@ -177,8 +179,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError as error:
         raise WeightsError(
-            f"{path.parent} holds no {path.name}; a snapshot has the averaged generator alone, name the folder of the "
-            "whole training"
+            f"{path.parent} holds no {path.name}; a snapshot has only the averaged generator: name the folder of the "
+            "training"
         ) from error
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"cannot read weights {path}: {error}") from error
@@ -190,7 +192,7 @@ def read(source: Path, names: Iterable[str]) -> tuple[GanSettings, dict[str, dic
     Generators of format 1 are converted.
 
     Raises:
-        WeightsError: there is neither, or it cannot be read; or it is of format 1 and may have been imported.
+        WeightsError: there is neither, or it cannot be read; or it is of format 1 and may be an import.
     """
     if source.is_file():
         snapshot = read_snapshot(source)
@@ -198,39 +200,41 @@ def read(source: Path, names: Iterable[str]) -> tuple[GanSettings, dict[str, dic
     settings, number = _read_settings(source)
     networks = {name: _tensors(_file(source, name)) for name in names}
     if number == 1:
-        networks = {name: tensors if name == DISCRIMINATOR else _turned(tensors) for name, tensors in networks.items()}
+        networks = {
+            name: tensors if name == DISCRIMINATOR else _converted(tensors) for name, tensors in networks.items()
+        }
     return settings, networks
 
 
 def read_fitting(
     source: Path, settings: GanSettings, names: Iterable[str] = (GENERATOR, DISCRIMINATOR, GENERATOR_EMA)
 ) -> tuple[GanSettings, dict[str, dict[str, Tensor]]]:
-    """As `read`, of networks that a training with `settings` can start from.
+    """As `read`, for networks that a training with `settings` can start from.
 
     Raises:
         WeightsError, RequestError: as `read`, `check_fit` and `check_networks`.
     """
-    found, tensors = read(source, names)
-    check_fit(found, settings, str(source))
-    check_networks(found, tensors, str(source))
-    return found, tensors
+    stored, tensors = read(source, names)
+    check_fit(stored, settings, str(source))
+    check_networks(stored, tensors, str(source))
+    return stored, tensors
 
 
 def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Module]) -> Adaptation:
     """Load several networks, built with `settings`, from a folder of ours or an official `.pkl`: all of them or none.
 
-    Where `settings.init_adapt` allows it and resolution or image channels differ, the weights are adapted, and what has
-    no counterpart in them stays as it is in `networks`. The first process then prints what became of them.
+    If resolution or image channels differ and `settings.init_adapt` allows it, the weights are adapted, tensors without
+    a counterpart are not changed, and the first process prints a summary.
 
     Returns:
-        What was loaded, and how it came about.
+        The loaded weights and the outcome for each tensor.
 
     Raises:
-        WeightsError, RequestError: as `read_fitting`; no network has then been changed.
+        WeightsError, RequestError: as `read_fitting`; no network is changed then.
     """
     source = source.expanduser()
-    found, tensors = read_fitting(source, settings, networks)
-    adaptation = adapt(tensors, found, settings, {name: network.state_dict() for name, network in networks.items()})
+    stored, tensors = read_fitting(source, settings, networks)
+    adaptation = adapt(tensors, stored, settings, {name: network.state_dict() for name, network in networks.items()})
     for name, network in networks.items():
         check_tensors(network, adaptation.networks[name], f"{source} ({name})")
     for name, network in networks.items():
@@ -241,7 +245,7 @@ def load_all(source: Path, settings: GanSettings, networks: Mapping[str, nn.Modu
 
 
 def check_networks(settings: GanSettings, tensors: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
-    """Compare the tensors of several networks with those that `settings` make, before memory is taken for these.
+    """Compare the tensors of several networks with those of networks built with `settings`, without allocating these.
 
     Raises:
         WeightsError: as `check_tensors`.

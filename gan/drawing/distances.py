@@ -1,4 +1,4 @@
-"""How far a drawn image is from a target, differentiably: by its pixels on all scales, or by a network's features."""
+"""Differentiable distances of an image from a target: of pixels on all scales, or of a network's features."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +14,13 @@ from gan.networks.ops import downsample2d, fir_kernel, upsample2d
 from segkit.core.errors import WeightsError
 
 Distance = Callable[[Tensor], Tensor]
-"""From an image in [-1, 1] (1, c, r, r) to a number that is 0 for the target."""
+"""Takes an image in [-1, 1] (1, c, r, r) and returns a number that is 0 for the target."""
 
 Measure = Callable[[Tensor], Distance]
-"""From a target in [-1, 1] (1, c, r, r) to the distance from it."""
+"""Takes a target in [-1, 1] (1, c, r, r) and returns the distance from it."""
 
 Features = Callable[[Tensor], Sequence[Tensor]]
-"""From RGB in [0, 1] (1, 3, r, r) to maps (1, f, h, w) or vectors (1, f)."""
+"""Takes RGB in [0, 1] (1, 3, r, r) and returns maps (1, f, h, w) or vectors (1, f)."""
 
 
 class FeatureSource(NamedTuple):
@@ -35,11 +35,11 @@ _SCRIPT_EDGE = 256  # as in Karras 2020a, appendix D
 
 
 def laplacian_levels(image: Float[Tensor, "n c r r"], smallest: int = 4) -> list[Float[Tensor, "n c _ _"]]:
-    """Laplacian pyramid (Burt 1983): what each halving of the resolution takes away, and what is left at the end.
+    """Laplacian pyramid (Burt 1983): the details lost at each halving of the resolution, and the smallest image.
 
     Args:
         image: its edge is a power of two.
-        smallest: edge of what is left.
+        smallest: edge of the smallest image.
     """
     kernel = fir_kernel().to(image)
     levels = []
@@ -53,7 +53,7 @@ def laplacian_levels(image: Float[Tensor, "n c r r"], smallest: int = 4) -> list
 def pyramid_measure(target_pm1: Float[Tensor, "1 c r r"]) -> Distance:
     """Mean absolute difference of each level of the Laplacian pyramid, summed over levels, of levels in [0, 1].
 
-    The "Lap1" distance (Bojanowski 2018): details count on the scale that they are of. It needs no network.
+    The "Lap1" distance (Bojanowski 2018), which needs no network.
     """
 
     def distance(image_pm1: Float[Tensor, "1 c r r"]) -> Float[Tensor, ""]:
@@ -73,11 +73,11 @@ def feature_measure(features: Features) -> Measure:
 
     def measure(target_pm1: Float[Tensor, "1 c r r"]) -> Distance:
         with torch.no_grad():
-            wanted = [_comparable(found) for found in features(as_rgb(target_pm1))]
+            target = [_comparable(output) for output in features(as_rgb(target_pm1))]
 
         def distance(image_pm1: Float[Tensor, "1 c r r"]) -> Float[Tensor, ""]:
-            found = [_comparable(output) for output in features(as_rgb(image_pm1))]
-            squares = [(a - b).square().sum(dim=1).mean() for a, b in zip(found, wanted, strict=True)]
+            outputs = [_comparable(output) for output in features(as_rgb(image_pm1))]
+            squares = [(a - b).square().sum(dim=1).mean() for a, b in zip(outputs, target, strict=True)]
             return torch.stack(squares).mean()
 
         return distance
@@ -93,7 +93,7 @@ def sum_of(measures: Sequence[Measure]) -> Measure:
     """The distances of several measures added up."""
 
     def measure(target_pm1: Float[Tensor, "1 c r r"]) -> Distance:
-        distances = [of(target_pm1) for of in measures]
+        distances = [part(target_pm1) for part in measures]
         return lambda image_pm1: torch.stack([distance(image_pm1) for distance in distances]).sum()
 
     return measure
@@ -106,14 +106,14 @@ def as_rgb(image_pm1: Float[Tensor, "n c r r"]) -> Float[Tensor, "n 3 r r"]:
 
 
 def script_features(path: Path, device: torch.device) -> Features:
-    """The network of a TorchScript file as features.
+    """The features of a TorchScript file's network.
 
-    It is called with float RGB (1, 3, r, r) of levels 0 to 255, at most 256 pixels wide as in the paper, and returns a
-    tensor or several. Where its `forward` takes `resize_images` and `return_lpips`, as the VGG16 that NVIDIA publishes
+    It is called with float RGB (1, 3, r, r) of levels 0 to 255, at most 256 pixels wide as in the paper, and returns
+    tensors. Where its `forward` takes `resize_images` and `return_lpips`, as the VGG16 that NVIDIA publishes
     with StyleGAN2 does, they are False and True, and the distance is LPIPS.
 
     Raises:
-        WeightsError: as `load_script`, or the network takes or returns something else.
+        WeightsError: as `load_script`, or the network has other inputs or outputs.
     """
     network = load_script(path, device)
     known = {argument.name for argument in network.forward.schema.arguments}  # type: ignore[attr-defined]
@@ -123,13 +123,13 @@ def script_features(path: Path, device: torch.device) -> Features:
         if rgb.shape[-1] > _SCRIPT_EDGE:
             rgb = F.interpolate(rgb, size=(_SCRIPT_EDGE, _SCRIPT_EDGE), mode="area")
         try:
-            found = network(rgb * 255, **options)
+            result = network(rgb * 255, **options)
         except RuntimeError as error:
             raise WeightsError(
                 f"{path} does not take float RGB (1, 3, {rgb.shape[-1]}, {rgb.shape[-1]}) of 0 to 255: "
                 f"{str(error).strip().splitlines()[-1]}"
             ) from error
-        outputs = [found] if isinstance(found, Tensor) else list(found)
+        outputs = [result] if isinstance(result, Tensor) else list(result)
         if not outputs or not all(isinstance(output, Tensor) and output.ndim in (2, 4) for output in outputs):
             raise WeightsError(f"{path} returns neither vectors (1, f) nor maps (1, f, h, w)")
         return outputs

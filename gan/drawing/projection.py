@@ -1,4 +1,4 @@
-"""Projection: the w, and the noise, whose image comes nearest to a given one (Karras 2020a, appendix D)."""
+"""Projection: search for w and noise whose image is nearest to a given one (Karras 2020a, appendix D)."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan.drawing.distances import Measure
 from gan.networks.generator import Generator, MappingNetwork
-from gan.networks.noise import learnt_noise, synthesise
+from gan.networks.noise import stored_noise, synthesise
 from segkit.core.config import Settings
 from segkit.core.determinism import deterministic_kernels
 
@@ -20,24 +20,24 @@ _NUM_W_SAMPLES = 10_000
 
 
 class ProjectionSettings(Settings):
-    """How an image is searched for; by default as in the paper."""
+    """Settings of the search; the defaults are the paper's."""
 
     num_steps: int = Field(1000, ge=1)
     """Steps of Adam."""
     space: Literal["w", "w+"] = "w"
-    """One w for all layers, or one for each: nearer, but also to what the GAN would never draw."""
+    """One w for all layers, or one for each: nearer, but possibly an image that the GAN would never draw."""
     noise: Literal["optimise", "const"] = "optimise"
     """Search for the per-pixel noise too, or keep the network's own."""
     learning_rate: float = Field(0.1, gt=0)
-    """Its largest value; it rises over the first 5 % of the steps and falls to 0 over the last 25 %."""
+    """Peak of the schedule, which rises over the first 5 % of the steps and falls to 0 over the last 25 %."""
     noise_weight: float = Field(1e5, ge=0)
-    """Weight of what keeps the noise from holding a picture."""
+    """Weight of the penalty on structure in the noise."""
     seed: int = Field(0, ge=0)
-    """Of the noise to begin with and of the noise on w."""
+    """Seed of the initial noise and of the noise on w."""
 
 
 class Step(NamedTuple):
-    """What one step measured."""
+    """Values of one step."""
 
     distance: float
     noise_penalty: float
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """Where the search ended."""
+    """Result of the search."""
 
     ws: Float[Tensor, "1 num_ws w_dim"]
     noise: dict[str, Float[Tensor, "_ _"]]
@@ -66,7 +66,7 @@ def exploration(progress: float) -> float:
 
 
 def w_scale(mapping: MappingNetwork, z_dim: int, generator: torch.Generator) -> float:
-    """sigma_w = sqrt(E |f(z) - w_avg|^2): how wide W is around its mean."""
+    """sigma_w = sqrt(E |f(z) - w_avg|^2): the width of W around its mean."""
     with torch.no_grad():
         z = torch.randn(_NUM_W_SAMPLES, z_dim, generator=generator)
         parts = [mapping.map(part.to(mapping.w_avg.device)) - mapping.w_avg for part in z.split(1000)]
@@ -74,9 +74,9 @@ def w_scale(mapping: MappingNetwork, z_dim: int, generator: torch.Generator) -> 
 
 
 def noise_penalty(noise: Iterable[Float[Tensor, "_ _"]]) -> Float[Tensor, ""]:
-    """Squared correlations of each noise map with itself a pixel further, which white noise has none of.
+    """Sum of squared autocorrelations of each noise map at a shift of one pixel, which are 0 for white noise.
 
-    Taken on every scale down to 8 pixels, where means of 2x2 pixels, doubled, are unit noise again.
+    They are taken on all scales down to 8 pixels; means of 2x2 pixels, doubled, are unit noise again.
     """
     terms = []
     for noise_map in noise:
@@ -104,13 +104,13 @@ def project(
     settings: ProjectionSettings,
     watched: Callable[[range], Iterable[int]] = iter,
 ) -> Projection:
-    """Search for the image, beginning at the mean w; in fp32, and the same on each run of one machine if `measure` is.
+    """Search for the image in fp32, starting at the mean w; deterministic on one machine if `measure` is.
 
     Args:
-        generator: computing in fp32, its parameters needing no gradient.
+        generator: in fp32, with parameters that need no gradient.
         target_pm1: in [-1, 1].
-        measure: the distance to be made small.
-        watched: goes through the numbers of the steps, for showing how far it is.
+        measure: the distance to minimise.
+        watched: passes the numbers of the steps on and shows progress.
     """
     with deterministic_kernels(generator.mapping.w_avg.device):
         return _search(generator, target_pm1, measure, settings, watched)
@@ -149,14 +149,14 @@ def _search(
         steps.append(Step(distance.item(), penalty.item(), rate))
     with torch.no_grad():
         ws = _for_layers(w.detach(), generator.num_ws)
-        found = {name: value.detach() for name, value in noise.items()}
-        return Projection(ws, found, synthesise(generator.synthesis, ws, found)[0].float().cpu(), steps)
+        noise = {name: value.detach() for name, value in noise.items()}
+        return Projection(ws, noise, synthesise(generator.synthesis, ws, noise)[0].float().cpu(), steps)
 
 
 def _initial_noise(
     generator: Generator, settings: ProjectionSettings, draws: torch.Generator
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    own = learnt_noise(generator.synthesis)
+    own = stored_noise(generator.synthesis)
     if settings.noise == "const":
         return own
     drawn = {name: torch.randn(value.shape, generator=draws).to(value) for name, value in own.items()}

@@ -1,4 +1,4 @@
-"""A folder of projections, a folder in it for each image, with a record of how they were made."""
+"""A folder of projections, with a subfolder for each image and a record of the settings."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -24,16 +24,16 @@ from segkit.core.files import as_csv, write_text
 from segkit.core.run_folder import RecordedFolder
 
 RECORD = "projection.json"
-PROJECTED, COMPARISON, DISTANCES, FOUND = "projected.png", "comparison.png", "distances.csv", "w.safetensors"
+PROJECTED, COMPARISON, DISTANCES, LATENT = "projected.png", "comparison.png", "distances.csv", "w.safetensors"
 
 GAIN = 4
-"""How many times the difference between an image and its projection is shown."""
+"""Factor of the difference between an image and its projection in the comparison."""
 
 _TARGET = "image_sha256"
 
 
 class ProjectionFolder:
-    """Where each image's projection lies, and which are still to be made.
+    """The folder and its record.
 
     Args:
         network: resolution and channels of the images.
@@ -41,13 +41,13 @@ class ProjectionFolder:
 
     def __init__(self, folder: Path, network: GanSettings) -> None:
         self.folder, self.network = folder, network
-        self._recorded = RecordedFolder(folder, RECORD, f"*/{FOUND}", "projections", "made")
+        self._recorded = RecordedFolder(folder, RECORD, f"*/{LATENT}", "projections", "made")
 
     def lock(self, names: Iterable[str], on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Be the only process that projects into the folder; as `RecordedFolder.lock`.
+        """Lock the folder; as `RecordedFolder.lock`.
 
         Args:
-            names: of the images to be projected.
+            names: of the images.
         """
         return self._recorded.lock(on_wait, names)
 
@@ -59,11 +59,11 @@ class ProjectionFolder:
         source: Path,
         features: FeatureSource | None,
     ) -> None:
-        """Make the folder one for projections by a generator: new, or as a killed run with the same settings left it.
+        """Reserve the folder for projections with these settings; a killed run with the same ones is continued.
 
         Args:
             device: "cpu" or "cuda"; their last bits differ.
-            source: where the weights came from.
+            source: the weights.
             features: compared besides pixels.
 
         Raises:
@@ -78,18 +78,18 @@ class ProjectionFolder:
         self._recorded.claim(record, {"weights": source, "features": features and features.path})
 
     def holds(self, name: str, target: UInt8[Tensor, "c r r"]) -> bool:
-        """Whether an image's projection is there with all its files; `FOUND`, which is written last, says of what.
+        """Whether all files of an image's projection exist; `LATENT`, written last, holds the image's digest.
 
         Raises:
-            RequestError: another image of that name was projected.
+            RequestError: they are of another image with the same name.
         """
         folder, edge, channels = self.folder / name, self.network.resolution, self.network.image_channels
         try:
-            with safe_open(folder / FOUND, "pt") as file:
-                of = (file.metadata() or {}).get(_TARGET)
+            with safe_open(folder / LATENT, "pt") as file:
+                digest = (file.metadata() or {}).get(_TARGET)
         except (OSError, SafetensorError):
             return False
-        if of != _digest(target):
+        if digest != _digest(target):
             raise RequestError(f"{folder} holds the projection of another image called {name!r}; choose another folder")
         return (
             images.is_complete_png(folder / PROJECTED, edge, edge, channels, 8)
@@ -97,24 +97,28 @@ class ProjectionFolder:
             and (folder / DISTANCES).is_file()
         )
 
-    def write(self, name: str, target: UInt8[Tensor, "c r r"], found: Projection) -> None:
+    def write(self, name: str, target: UInt8[Tensor, "c r r"], projection: Projection) -> None:
         """Write the projection, the comparison, the steps' distances, and w with the noise."""
-        folder, wanted, projected = self.folder / name, target.permute(1, 2, 0).numpy(), levels_8bit(found.image_pm1)
-        difference = np.minimum(np.abs(wanted.astype(int) - projected) * GAIN, 255).astype(np.uint8)
-        shown = [_shown(picture) for picture in (wanted, projected, difference)]
+        folder, image, projected = (
+            self.folder / name,
+            target.permute(1, 2, 0).numpy(),
+            levels_8bit(projection.image_pm1),
+        )
+        difference = np.minimum(np.abs(image.astype(int) - projected) * GAIN, 255).astype(np.uint8)
+        panels = [_without_alpha(picture) for picture in (image, projected, difference)]
         images.write_image(folder / PROJECTED, projected)
-        images.write_image(folder / COMPARISON, np.concatenate(shown, axis=1))
-        rows = [{"step": float(number), **step._asdict()} for number, step in enumerate(found.steps)]
+        images.write_image(folder / COMPARISON, np.concatenate(panels, axis=1))
+        rows = [{"step": float(number), **step._asdict()} for number, step in enumerate(projection.steps)]
         write_text(folder / DISTANCES, as_csv(rows))
-        tensors = {"w": found.ws[0], **{f"noise.{key}": value for key, value in found.noise.items()}}
+        tensors = {"w": projection.ws[0], **{f"noise.{key}": value for key, value in projection.noise.items()}}
         on_cpu = {key: value.cpu().contiguous() for key, value in tensors.items()}
-        images.write_bytes(folder / FOUND, save(on_cpu, metadata={_TARGET: _digest(target)}))
+        images.write_bytes(folder / LATENT, save(on_cpu, metadata={_TARGET: _digest(target)}))
 
 
 def _digest(target: UInt8[Tensor, "c r r"]) -> str:
     return hashlib.sha256(target.contiguous().numpy().tobytes()).hexdigest()
 
 
-def _shown(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _without_alpha(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Gray or RGB without alpha."""
     return image[:, :, :1] if image.shape[2] < 3 else image[:, :, :3]

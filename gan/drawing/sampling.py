@@ -1,4 +1,4 @@
-"""Drawing images: one seed is one image, whatever the batch, rank, order or number of threads."""
+"""Drawing images: each seed is one image, independent of batch, rank, order and number of threads."""
 
 import math
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from segkit.core.errors import WeightsError
 def read_generator(source: Path) -> tuple[GanSettings, Generator]:
     """The averaged generator of a folder of ours or an official `.pkl`, on the CPU, and its settings.
 
-    It computes in fp32 throughout: what is drawn is to show the network, not the rounding of its arithmetic.
+    It computes in fp32 throughout, so images show no rounding of low precision.
 
     Raises:
         WeightsError: there is none, or it cannot be read.
     """
     if not source.exists():
         raise WeightsError(f"{source} does not exist; give a folder of GAN weights or a .pkl of NVIDIA's")
-    found, networks = weights.read(source, [weights.GENERATOR_EMA])
-    settings = found.model_copy(update={"num_low_precision_resolutions": 0})
+    stored, networks = weights.read(source, [weights.GENERATOR_EMA])
+    settings = stored.model_copy(update={"num_low_precision_resolutions": 0})
     weights.check_networks(settings, networks, str(source))
     generator = Generator(settings)
     generator.load_state_dict(networks[weights.GENERATOR_EMA])
@@ -37,12 +37,12 @@ def read_generator(source: Path) -> tuple[GanSettings, Generator]:
 
 
 def fastest_device() -> torch.device:
-    """A GPU where there is one."""
+    """A GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def latent(seed: int, z_dim: int) -> Float[Tensor, "1 z_dim"]:
-    """The latent of a seed, by NumPy's legacy generator as everyone's published seeds assume."""
+    """The latent of a seed, by NumPy's legacy generator, as for published seeds."""
     return torch.from_numpy(np.random.RandomState(seed).randn(1, z_dim)).float()
 
 
@@ -76,11 +76,11 @@ def draw_styles(
 ) -> Float[Tensor, "c r r"]:
     """Draw one image, float32 in about [-1, 1], on the CPU.
 
-    Images go through the network one at a time: otherwise kernels may add in another order, and an image would depend
-    on its neighbours.
+    Images are computed one at a time: in a batch kernels may add in another order, and the image would depend on the
+    others.
 
     Args:
-        noise_seed: whose noise "random" takes; needed for that mode.
+        noise_seed: seed of "random" noise; required in that mode.
     """
     with deterministic(ws.device):
         if noise_mode == "random":

@@ -1,4 +1,4 @@
-"""A folder of drawn images, one file for each seed, with a record of how they were drawn."""
+"""A folder of drawn images, one file for each seed, with a record of the settings."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -22,11 +22,11 @@ RECORD = "sampling.json"
 
 
 class SeedFolder:
-    """Where each seed's image lies, and which are still to be drawn.
+    """The folder and its record.
 
     Args:
         network: resolution and channels of the images.
-        bits: 8 or 16 for each level.
+        bits: 8 or 16 per level.
     """
 
     def __init__(self, folder: Path, network: GanSettings, bits: Literal[8, 16]) -> None:
@@ -38,7 +38,7 @@ class SeedFolder:
         return self.folder / f"seed{seed:04d}.png"
 
     def missing(self, seeds: Iterable[int]) -> list[int]:
-        """The seeds, each once, whose images are not there as whole files of the right form."""
+        """The seeds, without repeats, whose files are missing, incomplete or of another format."""
         edge, channels = self.network.resolution, self.network.image_channels
         return [
             seed
@@ -47,17 +47,17 @@ class SeedFolder:
         ]
 
     def lock(self, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Be the only process that draws into the folder; as `RecordedFolder.lock`."""
+        """Lock the folder; as `RecordedFolder.lock`."""
         return self._recorded.lock(on_wait)
 
     def claim(self, generator: Generator, sampling: SamplingSettings, device: str, source: Path) -> None:
-        """Make the folder one for images of a generator: new, or as a killed run with the same settings left it.
+        """Reserve the folder for images with these settings; a killed run with the same ones is continued.
 
-        Whatever can change a byte of an image is recorded: the weights' digest, the settings, the kind of device.
+        The record holds all that can change a byte of an image: the weights' digest, the settings, the type of device.
 
         Args:
             device: "cpu" or "cuda"; their last bits differ.
-            source: where the weights came from, for the reader of the record.
+            source: the weights, noted in the record.
 
         Raises:
             RequestError: it holds images of other or unknown settings, or the cutoff exceeds the network's styles.
@@ -94,7 +94,7 @@ class SeedFolder:
 
 
 def weights_digest(generator: Generator, network: GanSettings) -> str:
-    """Hexadecimal sha256 of what decides a generator's images: its tensors, by name, and where it clamps."""
+    """Hexadecimal sha256 of a generator: its tensors by name, and its clamp."""
     digest = hashlib.sha256(f"clamp {network.conv_clamp}".encode())
     for name, value in sorted(generator.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -103,7 +103,7 @@ def weights_digest(generator: Generator, network: GanSettings) -> str:
 
 
 class SeedWriter(BasePredictionWriter):
-    """Writes each image when it is drawn; every rank its own."""
+    """Writes images as they are drawn; each rank writes its own."""
 
     def __init__(self, folder: SeedFolder) -> None:
         super().__init__("batch")

@@ -1,4 +1,4 @@
-"""Kernels by torch.compile for the main phases; what differentiates twice runs under the stance "force_eager"."""
+"""torch.compile for the main phases; phases that differentiate twice run under the stance "force_eager"."""
 
 import torch
 import torch._dynamo.config
@@ -8,15 +8,15 @@ from segkit.core.errors import RequestError
 
 
 def compile_when_called(*networks: nn.Module) -> None:
-    """Let the first call of each network compile it, and each later call of another kind (gradients, batch)."""
-    # Lightning's DDP would have the graphs cut where it sends gradients; ours are sent by the training, all at once
+    """Compile each network at its first call, and again for another batch size or gradient mode."""
+    # graphs need not be cut for Lightning's DDP: the task averages all gradients at once
     torch._dynamo.config.optimize_ddp = False
     for network in networks:
         network.compile(dynamic=False)
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile a trifle.
+    """Compile one addition.
 
     Raises:
         RequestError: there is no compiler for this device.
@@ -27,5 +27,5 @@ def check_compiler(device: torch.device) -> None:
         reason = str(getattr(error, "inner_exception", error)).partition("\n")[0]
         raise RequestError(
             f"gan.torch_compile is on and torch.compile fails here ({reason}); install a C++ compiler, for GPUs also "
-            "Triton, or leave it off"
+            "Triton, or set it to false"
         ) from error

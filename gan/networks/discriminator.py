@@ -1,18 +1,16 @@
 """The discriminator: a residual network from image to one logit (Karras 2020a, Fig. 7c)."""
 
-from typing import Any
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gan.networks.generator import low_dtype, num_channels, resolutions_to
-from gan.networks.layers import FAST_LAYERS, Conv2dLayer, LayerKinds, MinibatchStdLayer
+from gan.networks.layers import FAST_LAYERS, Conv2dLayer, LayerTypes, MinibatchStdLayer
 from gan.networks.ops import fir_kernel
 from gan.settings import GanSettings
 
 
 class _FreezeCounter:
-    """Says of each layer in turn, from the highest resolution down, whether it is still free to learn."""
+    """Counts layers from the highest resolution down: the first `num_frozen` are not trainable."""
 
     def __init__(self, num_frozen: int) -> None:
         self.left = num_frozen
@@ -23,9 +21,9 @@ class _FreezeCounter:
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions that halve the resolution, and beside them a skip path unless the architecture is "orig".
+    """Two convolutions that halve the resolution, with a skip path unless the architecture is "orig".
 
-    The first block also reads the image.
+    The first block also converts the image to features.
     """
 
     resample_filter: Tensor
@@ -36,7 +34,7 @@ class DiscriminatorBlock(nn.Module):
         out_channels: int,
         resolution: int,
         settings: GanSettings,
-        layers: LayerKinds,
+        layers: LayerTypes,
         freezing: _FreezeCounter,
     ) -> None:
         super().__init__()
@@ -44,16 +42,19 @@ class DiscriminatorBlock(nn.Module):
         self.register_buffer("resample_filter", fir_kernel())
         has_skip = settings.d_architecture == "resnet"
         gain = 0.5**0.5 if has_skip else 1.0  # the sum of two branches keeps the variance
-        activated = {"activation": "lrelu", "clamp": settings.conv_clamp}
 
-        def conv(ins: int, outs: int, size: int, **options: Any) -> Conv2dLayer:
-            return layers.conv(ins, outs, size, trainable=freezing.trainable(), **options)
+        def conv(
+            ins: int, outs: int, size: int, down: int = 1, gain: float = 1.0, is_skip: bool = False
+        ) -> Conv2dLayer:
+            activation, clamp = ("linear", None) if is_skip else ("lrelu", settings.conv_clamp)
+            trainable = freezing.trainable()
+            return layers.conv(ins, outs, size, not is_skip, activation, down, gain, clamp, trainable)
 
-        reads_image = resolution == settings.resolution
-        self.fromrgb = conv(settings.image_channels, in_channels, 1, **activated) if reads_image else None
-        self.conv0 = conv(in_channels, in_channels, 3, **activated)
-        self.conv1 = conv(in_channels, out_channels, 3, down=2, gain=gain, **activated)
-        self.skip = conv(in_channels, out_channels, 1, bias=False, down=2, gain=gain) if has_skip else None
+        has_fromrgb = resolution == settings.resolution
+        self.fromrgb = conv(settings.image_channels, in_channels, 1) if has_fromrgb else None
+        self.conv0 = conv(in_channels, in_channels, 3)
+        self.conv1 = conv(in_channels, out_channels, 3, down=2, gain=gain)
+        self.skip = conv(in_channels, out_channels, 1, down=2, gain=gain, is_skip=True) if has_skip else None
 
     def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h//2 w//2"]:
         x = x.to(self.low_dtype or self.conv0.weight.dtype)
@@ -66,7 +67,7 @@ class DiscriminatorBlock(nn.Module):
 class DiscriminatorEpilogue(nn.Module):
     """Minibatch standard deviation, a last convolution at 4x4, and two fully connected layers to the logit."""
 
-    def __init__(self, channels: int, settings: GanSettings, layers: LayerKinds) -> None:
+    def __init__(self, channels: int, settings: GanSettings, layers: LayerTypes) -> None:
         super().__init__()
         self.mbstd = MinibatchStdLayer(settings.mbstd_group_size)
         self.conv = layers.conv(channels + 1, channels, kernel_size=3, activation="lrelu", clamp=settings.conv_clamp)
@@ -75,13 +76,14 @@ class DiscriminatorEpilogue(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c 4 4"]) -> Float[Tensor, "n 1"]:
         x = self.conv(self.mbstd(x.to(self.conv.weight.dtype)))
-        return self.out(self.fc(x.flatten(1)))  # type: ignore[no-any-return]
+        logits: Tensor = self.out(self.fc(x.flatten(1)))
+        return logits
 
 
 class Discriminator(nn.Module):
-    """Image to logit: positive for "photographed", negative for "drawn"."""
+    """Image to logit: positive for "photograph", negative for "generated"."""
 
-    def __init__(self, settings: GanSettings, layers: LayerKinds = FAST_LAYERS) -> None:
+    def __init__(self, settings: GanSettings, layers: LayerTypes = FAST_LAYERS) -> None:
         super().__init__()
         self.memory_format = layers.memory_format
         freezing = _FreezeCounter(settings.freeze_d)

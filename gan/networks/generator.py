@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gan.networks.layers import FAST_LAYERS, LayerKinds, SynthesisLayer
+from gan.networks.layers import FAST_LAYERS, LayerTypes, SynthesisLayer
 from gan.networks.ops import fir_kernel
 from gan.settings import GanSettings
 
@@ -31,7 +31,7 @@ def low_dtype(resolution: int, settings: GanSettings) -> torch.dtype | None:
 
 
 class MappingNetwork(nn.Module):
-    """Latent z to intermediate latent w, and the running mean of w that truncation pulls towards."""
+    """Latent z to intermediate latent w; it also holds the running mean of w for truncation."""
 
     w_avg: Tensor
 
@@ -42,7 +42,7 @@ class MappingNetwork(nn.Module):
         num_ws: int,
         num_layers: int = 8,
         w_avg_beta: float = 0.995,
-        layers: LayerKinds = FAST_LAYERS,
+        layers: LayerTypes = FAST_LAYERS,
     ) -> None:
         super().__init__()
         self.num_ws, self.num_layers, self.w_avg_beta = num_ws, num_layers, w_avg_beta
@@ -72,7 +72,7 @@ class MappingNetwork(nn.Module):
     def forward(
         self, z: Float[Tensor, "n z_dim"], truncation_psi: float = 1.0, truncation_cutoff: int | None = None
     ) -> Float[Tensor, "n num_ws w_dim"]:
-        """One w per layer; `truncation_psi` < 1 pulls the first `truncation_cutoff` (None: all) to the mean."""
+        """One w per layer; `truncation_psi` < 1 moves the first `truncation_cutoff` (None: all) towards the mean."""
         ws = self.broadcast(self.map(z))
         if truncation_psi == 1:
             return ws
@@ -87,7 +87,7 @@ class SynthesisBlock(nn.Module):
     resample_filter: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, resolution: int, settings: GanSettings, layers: LayerKinds
+        self, in_channels: int, out_channels: int, resolution: int, settings: GanSettings, layers: LayerTypes
     ) -> None:
         super().__init__()
         self.in_channels, self.resolution = in_channels, resolution
@@ -104,7 +104,7 @@ class SynthesisBlock(nn.Module):
 
     @property
     def num_conv(self) -> int:
-        """How many styles the convolutions take; the image layer takes the next one, shared with the next block."""
+        """Number of styles of the convolutions; `torgb` uses the next style, which the next block shares."""
         return 1 if self.in_channels == 0 else 2
 
     def forward(
@@ -128,7 +128,7 @@ class SynthesisBlock(nn.Module):
 class SynthesisNetwork(nn.Module):
     """Blocks b4, b8, ... up to the image's resolution."""
 
-    def __init__(self, settings: GanSettings, layers: LayerKinds = FAST_LAYERS) -> None:
+    def __init__(self, settings: GanSettings, layers: LayerTypes = FAST_LAYERS) -> None:
         super().__init__()
         self.resolutions = resolutions_to(settings.resolution)
         self.num_ws = 2 * len(self.resolutions)
@@ -147,7 +147,7 @@ class SynthesisNetwork(nn.Module):
 
         Args:
             noise: "const" for the noise stored with the network, "none", or standard normal numbers: a row for each
-                image, with `noise_sizes` numbers for the layers one after the other.
+                image with `noise_sizes` numbers of the layers in order.
         """
         layer_noise: Sequence[str | Tensor]
         if isinstance(noise, Tensor):
@@ -172,7 +172,7 @@ class SynthesisNetwork(nn.Module):
 class Generator(nn.Module):
     """Mapping and synthesis network together."""
 
-    def __init__(self, settings: GanSettings, layers: LayerKinds = FAST_LAYERS) -> None:
+    def __init__(self, settings: GanSettings, layers: LayerTypes = FAST_LAYERS) -> None:
         super().__init__()
         self.z_dim = settings.z_dim
         self.synthesis = SynthesisNetwork(settings, layers)
@@ -190,4 +190,5 @@ class Generator(nn.Module):
         noise_mode: str = "const",
     ) -> Float[Tensor, "n c r r"]:
         """Image in about [-1, 1]; `noise_mode` is "const" or "none"."""
-        return self.synthesis(self.mapping(z, truncation_psi, truncation_cutoff), noise_mode)  # type: ignore[no-any-return]
+        image_pm1: Tensor = self.synthesis(self.mapping(z, truncation_psi, truncation_cutoff), noise_mode)
+        return image_pm1

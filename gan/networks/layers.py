@@ -1,7 +1,7 @@
 """The layers of both networks, with equalised learning rate (Karras 2018, section 4.1).
 
-Weights are stored with unit variance and scaled at run time by 1 / sqrt(fan in), so that every layer learns at one
-pace. Names and shapes of the tensors are those of the official checkpoints.
+Weights are stored with unit variance and scaled at run time by 1 / sqrt(fan in), so that all layers
+have the same effective learning rate. Names and shapes of the tensors are those of the official checkpoints.
 """
 
 import math
@@ -21,7 +21,7 @@ def _gain(activation: str) -> float:
 
 
 class FullyConnectedLayer(nn.Module):
-    """Linear layer; `lr_multiplier` < 1 makes it learn slower than the rest (mapping network: 0.01)."""
+    """Linear layer; `lr_multiplier` < 1 lowers its effective learning rate (mapping network: 0.01)."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Conv2dLayer(nn.Module):
     """Convolution of the discriminator, with optional halving of the resolution.
 
     Args:
-        trainable: False keeps weight and bias as buffers, which no optimiser sees (Freeze-D).
+        trainable: False keeps weight and bias as buffers, which no optimiser updates (Freeze-D).
         gain: factor on the output; sqrt(0.5) in the two branches of a residual block keeps the variance.
     """
 
@@ -113,7 +113,7 @@ def modulated_conv2d(
 
     Args:
         gain: factor on the result (and the noise), in place of the activation's gain.
-        upsample_kernel: given, the resolution doubles.
+        upsample_kernel: doubles the resolution; None keeps it.
         noise: added after demodulation, before bias and activation.
     """
     out_scale = None
@@ -138,10 +138,10 @@ def modulated_conv2d(
 def _within_half_range(
     weight: Float[Tensor, "o i k k"], styles: Float[Tensor, "n i"]
 ) -> tuple[Float[Tensor, "o i k k"], Float[Tensor, "n i"], Float[Tensor, "n o"]]:
-    """Weights and styles divided by their largest magnitudes, and by what the result has then to be multiplied.
+    """Weights and styles divided by their largest magnitudes, and the factor that the result is then multiplied by.
 
     With activations within +-256 no sum of products exceeds 256 sqrt(fan in) = 17,400 at 512 channels; fp16 ends at
-    65,504. The product of the three is what it was, so the divisors need no gradient.
+    65,504. The product of the three is unchanged, so the divisors need no gradient.
     """
     fan_in = weight[0].numel()
     weight_peak = weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-8) * math.sqrt(fan_in)
@@ -211,7 +211,7 @@ class MinibatchStdLayer(nn.Module):
     """Append one channel: the standard deviation within groups of images, averaged over channels and pixels.
 
     A group takes every (n / group_size)-th image. Ranks and passes take every k-th image of the global batch too, so
-    the groups stay the same however the batch is shared out.
+    the groups do not depend on the number of ranks and passes.
     """
 
     def __init__(self, group_size: int) -> None:
@@ -229,8 +229,8 @@ class MinibatchStdLayer(nn.Module):
         return torch.cat([x, statistic], dim=1)
 
 
-class LayerKinds(NamedTuple):
-    """What the networks are built of; `gan.bench.reference` builds the same networks of other kinds."""
+class LayerTypes(NamedTuple):
+    """Layer classes of the networks; `gan.bench.reference` builds the same networks with other ones."""
 
     fully_connected: type[FullyConnectedLayer]
     conv: type[Conv2dLayer]
@@ -242,6 +242,6 @@ class LayerKinds(NamedTuple):
     """Of weights and activations."""
 
 
-FAST_LAYERS = LayerKinds(
+FAST_LAYERS = LayerTypes(
     FullyConnectedLayer, Conv2dLayer, SynthesisLayer, ToRGBLayer, upsample2d, memory_format=torch.channels_last
 )

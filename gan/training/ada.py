@@ -4,7 +4,7 @@ import math
 
 
 def ada_step(batch_size: int, ada_interval: int, ada_ramp_kimg: float) -> float:
-    """How far the chance moves at one adjustment: from 0 to 1 in `ada_ramp_kimg` thousand images."""
+    """Change of the chance at one adjustment: it can go from 0 to 1 in `ada_ramp_kimg` thousand images."""
     return batch_size * ada_interval / (ada_ramp_kimg * 1000)
 
 
@@ -12,7 +12,7 @@ def next_ada_p(p: float, overfitting: float, target: float, step: float) -> floa
     """Move the augmentation chance one step towards the overfitting target, within [0, 1].
 
     Args:
-        overfitting: r_t = E[sign D(real)], in [-1, 1]; 1 when every training image is recognised.
+        overfitting: r_t = E[sign D(real)], in [-1, 1]; 1 when D classifies every training image as real.
     """
     if overfitting == target:
         return p

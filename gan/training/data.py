@@ -1,4 +1,4 @@
-"""Training images in memory and the order in which they are shown, a pure function of seed and position."""
+"""Training images in memory, and their order as a pure function of seed and position."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan.settings import GanSettings, max_steps
-from gan.training.draws import derive_seed
+from gan.training.draws import mix_seed
 from segkit.core.errors import DatasetError
 from segkit.core.images import as_rgb, read_image
 
@@ -41,7 +41,7 @@ def fit_to_square(image: npt.NDArray[np.uint8], resolution: int, fit: Fit = "pad
 def undo_fit(image: npt.NDArray[np.uint8], height: int, width: int, fit: Fit) -> npt.NDArray[np.uint8]:
     """From the GAN's square (r, r, c) back to a photograph (height, width, 3), the inverse of `fit_to_square`.
 
-    Gray is repeated and alpha left out. What a centre crop cut off is black.
+    Gray is repeated and alpha left out. Pixels outside a centre crop are black.
     """
     edge = {"pad": max(height, width), "crop": min(height, width)}.get(fit)
     size = (width, height) if edge is None else (edge, edge)
@@ -68,8 +68,8 @@ def load_images(paths: Sequence[Path], settings: GanSettings) -> UInt8[Tensor, "
     """Read, fit and stack the training images.
 
     Raises:
-        DatasetError: there is none.
-        ImageError: one cannot be read.
+        DatasetError: there are no images.
+        ImageError: an image cannot be read.
     """
     if not paths:
         raise DatasetError("there is no image to train the GAN on")
@@ -81,12 +81,12 @@ def load_images(paths: Sequence[Path], settings: GanSettings) -> UInt8[Tensor, "
 
 
 def epoch_order(seed: int, epoch: int, num_items: int) -> npt.NDArray[np.int64]:
-    """The permutation in which one pass over the data shows it."""
-    return np.random.default_rng(derive_seed(seed, epoch)).permutation(num_items)
+    """The order of one pass over the data."""
+    return np.random.default_rng(mix_seed(seed, epoch)).permutation(num_items)
 
 
 def items_at(seed: int, position: int, count: int, num_items: int) -> list[int]:
-    """Which items the images number `position`, ..., `position + count - 1` of the endless stream are."""
+    """The items at `position`, ..., `position + count - 1` of the endless stream."""
     orders = {
         epoch: epoch_order(seed, epoch, num_items)
         for epoch in range(position // num_items, (position + count - 1) // num_items + 1)
@@ -97,12 +97,12 @@ def items_at(seed: int, position: int, count: int, num_items: int) -> list[int]:
 class BatchStream(Iterable[Tensor]):
     """This rank's part of each batch, from a position to the end of training.
 
-    Rank r takes every `world`-th image of the batch from the r-th on, so that the batch as a whole does not depend on
-    the number of ranks.
+    Rank r takes every `world`-th image of the batch from the r-th on, so the whole batch does not depend on the number
+    of ranks.
 
     Args:
-        first_position: real images shown before.
-        pin_memory: hand batches out in page-locked memory, from which a GPU copies them without the host waiting.
+        first_position: real images shown before this stream.
+        pin_memory: return batches in page-locked memory, from which a GPU copies them while the host continues.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class BatchStream(Iterable[Tensor]):
         self.pin_memory = pin_memory
 
     def __len__(self) -> int:
-        """Batches of the whole training, those before `first_position` included: Lightning counts on from there."""
+        """Batches of the whole training, including those before `first_position`, as Lightning expects."""
         return max_steps(self.settings)
 
     def batch_at(self, position: int) -> UInt8[Tensor, "m c r r"]:
@@ -135,11 +135,11 @@ class BatchStream(Iterable[Tensor]):
         return batch.pin_memory() if self.pin_memory else batch
 
     def state_dict(self) -> dict[str, int]:
-        """Nothing: the position is the task's clock. Lightning asks for it before it takes a loader for resumable."""
+        """Empty, since the position is the task's clock; Lightning requires it of a resumable loader."""
         return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Nothing; see `state_dict`."""
+        """Does nothing; see `state_dict`."""
 
     def __iter__(self) -> Iterator[Tensor]:
         end = len(self) * self.settings.batch_size
@@ -148,7 +148,7 @@ class BatchStream(Iterable[Tensor]):
 
 
 class GanImages(L.LightningDataModule):
-    """The training images of one run; goes on where the task's clock stands.
+    """The training images of one run; the stream continues at the task's clock.
 
     Args:
         images: uint8 (n, c, r, r), as `load_images` returns them.
@@ -156,16 +156,17 @@ class GanImages(L.LightningDataModule):
 
     def __init__(self, images: UInt8[Tensor, "n c r r"], settings: GanSettings, seed: int) -> None:
         super().__init__()
-        wanted = (settings.image_channels, settings.resolution, settings.resolution)
-        if tuple(images.shape[1:]) != wanted:
-            raise DatasetError(f"training images are {tuple(images.shape[1:])}, the network draws {wanted}")
+        expected = (settings.image_channels, settings.resolution, settings.resolution)
+        if tuple(images.shape[1:]) != expected:
+            raise DatasetError(f"training images are {tuple(images.shape[1:])}, the network draws {expected}")
         self.images, self.settings, self.seed = images, settings, seed
 
     def train_dataloader(self) -> BatchStream:
-        # the checkpoint is restored before Lightning asks for the loader, so the clock already shows where to go on
+        # Lightning restores the checkpoint, and with it the clock, before it requests the loader
         trainer = self.trainer
         assert trainer is not None
         position = int(trainer.lightning_module.num_images_seen)  # type: ignore[arg-type]
-        place = trainer.global_rank, trainer.world_size
         on_gpu = trainer.strategy.root_device.type == "cuda"
-        return BatchStream(self.images, self.settings, self.seed, position, *place, pin_memory=on_gpu)
+        return BatchStream(
+            self.images, self.settings, self.seed, position, trainer.global_rank, trainer.world_size, on_gpu
+        )

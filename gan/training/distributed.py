@@ -1,4 +1,4 @@
-"""The few collective operations the GAN needs; without a process group each does nothing."""
+"""The few collective operations the GAN needs; without a process group they do nothing."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
+    """Number of processes of the training."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -22,7 +22,7 @@ def all_reduce_mean_(tensors: Sequence[Tensor]) -> None:
     """Replace each tensor by its mean over all processes, with one message for all of them."""
     if world_size() == 1 or not tensors:
         return
-    # every process must lay the numbers out alike, whatever the memory format its kernels chose
+    # all processes use one layout, whatever memory format their kernels chose
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     dist.all_reduce(flat)
     flat /= world_size()

@@ -1,7 +1,7 @@
 """Random numbers of a training step as a function of seed, iteration and phase, the same on any number of ranks.
 
-Each rank draws for the whole batch and keeps its rows: every `world`-th, beginning with its own number. What one
-process draws for a batch is therefore what many draw together, and a resumed run draws what an undisturbed one would.
+Each rank draws for the whole batch and keeps every `world`-th row, starting at its own number. So one process and many
+draw the same numbers for a batch, and a resumed run draws the same numbers as an uninterrupted one.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ from torch import Tensor
 from gan import augment
 
 
-def derive_seed(*parts: int) -> int:
-    """A 63-bit seed from a seed and any counters, well mixed."""
+def mix_seed(*parts: int) -> int:
+    """A 63-bit seed from a seed and counters."""
     return int(np.random.SeedSequence([part % 2**64 for part in parts]).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -22,28 +22,28 @@ class BatchDraws:
 
     Args:
         key: seed, iteration, phase; the same on all ranks.
-        rank, world: this process among those that train together.
+        rank, world: number of this process, and of all processes.
     """
 
     def __init__(self, *key: int, rank: int = 0, world: int = 1, device: torch.device | str = "cpu") -> None:
         self.part = slice(rank, None, world)
         self.device = torch.device(device)
-        self._here = torch.Generator(self.device).manual_seed(derive_seed(*key, 0))
-        self._host = torch.Generator().manual_seed(derive_seed(*key, 1))
+        self._on_device = torch.Generator(self.device).manual_seed(mix_seed(*key, 0))
+        self._on_host = torch.Generator().manual_seed(mix_seed(*key, 1))
 
     def normal(self, num_images: int, *shape: int) -> Tensor:
         """Standard normal numbers of `shape` for each of this rank's images, on the device."""
-        return torch.randn(num_images, *shape, generator=self._here, device=self.device)[self.part]
+        return torch.randn(num_images, *shape, generator=self._on_device, device=self.device)[self.part]
 
     def augment(self, num_images: int) -> augment.Draws:
         """Numbers for the augmentation of this rank's images."""
-        return augment.draw(num_images, self._host).share(self.part)
+        return augment.draw(num_images, self._on_host).share(self.part)
 
     def seeds(self, num_images: int) -> Int[Tensor, " n"]:
         """A seed for each of this rank's images, on the CPU."""
-        return torch.randint(2**63 - 1, (num_images,), generator=self._host)[self.part]
+        return torch.randint(2**63 - 1, (num_images,), generator=self._on_host)[self.part]
 
     def mixing_cutoff(self, num_ws: int, style_mixing_prob: float) -> int:
-        """First layer that takes the second latents' style, one for the batch; `num_ws` when none does."""
-        mixes, where = torch.rand(2, generator=self._host).tolist()
-        return 1 + int(where * (num_ws - 1)) if mixes < style_mixing_prob else num_ws
+        """First layer with the second latents' style, one for the batch; `num_ws` for no mixing."""
+        mix, position = torch.rand(2, generator=self._on_host).tolist()
+        return 1 + int(position * (num_ws - 1)) if mix < style_mixing_prob else num_ws

@@ -1,11 +1,11 @@
-"""The running average of the generator that is used for drawing."""
+"""Exponential moving average of the generator."""
 
 import torch
 from torch import nn
 
 
 def ema_decay(batch_size: int, ema_kimg: float, num_images_seen: int, ema_rampup: float | None) -> float:
-    """What one iteration keeps of the average: half of it is forgotten in `ema_kimg` thousand images.
+    """Decay of one iteration for a half-life of `ema_kimg` thousand images.
 
     Args:
         num_images_seen: before this iteration; with `ema_rampup` the half-life is at most that share of it.

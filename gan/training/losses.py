@@ -1,11 +1,13 @@
-"""The losses as pure functions; each is a mean over images, so that sharding does not change the gradient."""
+"""Losses as pure functions; each is a mean over images, so sharding does not change the gradient."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Adam
 
 
 def generator_loss(fake_logits: Float[Tensor, "n 1"]) -> Float[Tensor, ""]:
@@ -38,11 +40,11 @@ def path_length_penalty(lengths: Float[Tensor, " n"], pl_mean: Float[Tensor, ""]
     return (lengths - pl_mean).square().mean()
 
 
-def lazy_adam(learning_rate: float, interval: int | None) -> dict[str, float | tuple[float, float]]:
-    """Adam's settings, corrected for an extra regularisation step each `interval` iterations (Karras 2020a, B).
+def lazy_adam(parameters: Iterable[nn.Parameter], learning_rate: float, interval: int | None) -> Adam:
+    """Adam, corrected for an extra regularisation step each `interval` iterations (Karras 2020a, B).
 
-    With r = interval / (interval + 1) the step is r lr and the decays are beta^r, so that the optimiser's memory spans
-    as many iterations as without the extra step. None: there is no extra step.
+    With r = interval / (interval + 1) the step is r lr and the decays are beta^r, so the optimiser's memory spans as
+    many iterations as without the extra step. None: there is no extra step.
     """
     ratio = 1.0 if interval is None else interval / (interval + 1)
-    return {"lr": learning_rate * ratio, "betas": (0.0**ratio, 0.99**ratio), "eps": 1e-8}
+    return Adam(parameters, learning_rate * ratio, (0.0**ratio, 0.99**ratio), eps=1e-8, fused=True)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -49,7 +48,7 @@ class Snapshots(L.Callback):
             _write_grid(self.folder / GRIDS / REALS, list(reals.numpy()))
             self._draw(pl_module)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object) -> None:
         assert isinstance(pl_module, StyleGAN2Task)
         is_last = trainer.global_step == trainer.max_steps
         if trainer.is_global_zero and (is_last or trainer.global_step % snapshot_steps(pl_module.settings) == 0):
@@ -84,6 +83,6 @@ def find_snapshots(folder: Path, settings: GanSettings) -> dict[float, Path]:
 
 
 def _write_grid(path: Path, images: Sequence[npt.NDArray[np.uint8]]) -> None:
-    # a picture has one channel or three; of two or four the first ones are shown
+    # PNG grids have one channel or three; further channels are left out
     num_shown = 1 if images[0].shape[2] < 3 else 3
     write_image(path, sample_grid([image[:, :, :num_shown] for image in images]))

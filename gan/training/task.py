@@ -21,6 +21,7 @@ from gan.networks.layers import FAST_LAYERS
 from gan.networks.noise import noise_of_images
 from gan.settings import GanSettings, phase_intervals
 from gan.training.ada import ada_step, next_ada_p
+from gan.training.batch_split import device_count_error, num_passes, path_length_batch
 from gan.training.distributed import all_reduce_mean_, rank, world_size
 from gan.training.draws import BatchDraws
 from gan.training.ema import ema_decay, update_ema
@@ -33,44 +34,43 @@ from gan.training.losses import (
     path_lengths,
 )
 from gan.training.memory import keep_freed_memory
-from gan.training.sharing import num_passes, obstacle, path_length_batch
 from segkit.core.errors import RequestError
 from segkit.core.versions import TASK_FORMAT_KEY
 
-# Each phase of an iteration draws random numbers from a stream of its own.
+# Each phase of an iteration has its own stream of random numbers.
 _STREAMS = {"Gmain": 0, "Greg": 1, "Dmain": 2, "Dreg": 3}
 
 
 class Phase(NamedTuple):
-    """A part of an iteration, after which one network makes a step."""
+    """A part of an iteration; one network takes an optimiser step after it."""
 
     name: str
     """Gmain, Greg, Dmain or Dreg, as in the paper's code."""
     interval: int
-    """It runs in every `interval`-th iteration."""
+    """Iterations from one run to the next."""
     network: nn.Module
-    """The network that learns."""
+    """The network that is trained."""
     gradients: Callable[[Tensor, BatchDraws], dict[str, Tensor]]
-    """From this rank's photographs (n, c, r, r) and random numbers: adds gradients, returns what is logged."""
+    """Adds gradients, given this rank's photographs (n, c, r, r) and random numbers; returns values to log."""
 
 
 class StyleGAN2Task(L.LightningModule):
     """One `training_step` is one iteration: Gmain, Greg (lazy), Dmain, Dreg (lazy), EMA, ADA.
 
-    What the Trainer needs: `max_steps=gan.settings.max_steps(settings)`, `max_epochs=-1`, precision "32-true" (low
-    precision is the settings' matter) and `gan.training.data.GanImages` as its data. `global_step` counts iterations,
-    since of the optimisers' steps only Dmain's goes through Lightning; checkpoints every n train steps are every n
-    iterations. Gradients are averaged over ranks here, so that strategies "auto" and "ddp" do as they are.
+    The Trainer needs `max_steps=gan.settings.max_steps(settings)`, `max_epochs=-1`, precision "32-true" (the settings
+    choose low precision) and `gan.training.data.GanImages` as its data. `global_step` counts iterations, since only the
+    step of Dmain goes through Lightning; a checkpoint every n train steps is one every n iterations. The task averages
+    gradients over ranks itself, with strategy "auto" or "ddp".
 
-    A resumed run repeats an undisturbed one bit for bit: random numbers are functions of seed and iteration, and the
+    A resumed run repeats an uninterrupted one bit for bit: random numbers are functions of seed and iteration, and the
     checkpoint holds weights, averages, optimisers, ADA's chance and statistics, the path-length mean and the clock.
     """
 
     layers = FAST_LAYERS
-    """What the networks are built of."""
+    """Layer classes of the networks."""
     checkpoint_format = 3
-    """Raise it when a checkpoint would go on as another training. In 1, layers that upsample correlated; in 2, each
-    rank and pass drew the layers' noise anew."""
+    """Raise it when resuming a checkpoint would change the training. In 1, upsampling layers correlated; in 2, each
+    rank and pass drew its own layer noise."""
 
     pl_mean: Tensor
     sign_sum: Tensor
@@ -106,11 +106,11 @@ class StyleGAN2Task(L.LightningModule):
     def setup(self, stage: str) -> None:
         if stage != "fit":
             return
-        # ModelCheckpoint advises to keep the weights from before the step; the ones after it are what resuming needs
+        # ModelCheckpoint warns that weights are saved after the step; resuming needs these
         warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
-        found = obstacle(self.settings, world_size())
-        if found:
-            raise RequestError(f"gan: {found}")
+        problem = device_count_error(self.settings, world_size())
+        if problem:
+            raise RequestError(f"gan: {problem}")
 
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
@@ -118,23 +118,23 @@ class StyleGAN2Task(L.LightningModule):
         if self.settings.torch_compile:
             check_compiler(self.device)
             if rank() == 0:
-                print("compiling G and D when they are first called, which takes minutes", flush=True)
-        # a checkpoint, when there is one, is restored by now; it holds everything and does not need the first weights
+                print("compiling G and D at their first call, which takes minutes", flush=True)
+        # a resumed run has restored its checkpoint by now and does not need the initial weights
         if self.settings.init_from is not None and self.num_images_seen == 0:
             weights.load_all(self.settings.init_from, self.settings, self.networks)
 
     def _passes(self, num_images: int) -> list[slice]:
-        """How this rank's share of a batch goes through the networks."""
+        """The images of each pass, as slices of this rank's share of a batch."""
         count = num_passes(self.settings, num_images // world_size())
         return [slice(first, None, count) for first in range(count)]
 
     def configure_optimizers(self) -> list[Adam]:
         s = self.settings
-        for_g = lazy_adam(s.learning_rate, s.pl_interval if s.pl_weight > 0 else None)
-        for_d = lazy_adam(s.learning_rate, s.r1_interval if s.r1_gamma > 0 else None)
+        g_interval = s.pl_interval if s.pl_weight > 0 else None
+        d_interval = s.r1_interval if s.r1_gamma > 0 else None
         return [
-            Adam(self.generator.parameters(), fused=True, **for_g),  # type: ignore[arg-type]
-            Adam(self.discriminator.parameters(), fused=True, **for_d),  # type: ignore[arg-type]
+            lazy_adam(self.generator.parameters(), s.learning_rate, g_interval),
+            lazy_adam(self.discriminator.parameters(), s.learning_rate, d_interval),
         ]
 
     # one iteration ------------------------------------------------------------------------------------------------
@@ -144,11 +144,11 @@ class StyleGAN2Task(L.LightningModule):
         iteration = self.num_images_seen // s.batch_size
         real_pm1 = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         adam_g, adam_d = cast(list[LightningOptimizer], self.optimizers())
-        # the networks choose their own precision, whatever the Trainer was given
+        # the networks choose their own precision, whatever the Trainer's is
         optimizers: dict[str, Optimizer | LightningOptimizer] = {
             "Gmain": adam_g.optimizer,
             "Greg": adam_g.optimizer,
-            "Dmain": adam_d,  # through Lightning, which counts its steps
+            "Dmain": adam_d,  # wrapped by Lightning, which counts its steps
             "Dreg": adam_d.optimizer,
         }
         stats: dict[str, Tensor] = {}
@@ -170,7 +170,7 @@ class StyleGAN2Task(L.LightningModule):
 
     @property
     def phases(self) -> list[Phase]:
-        """What an iteration consists of, in order."""
+        """The phases of an iteration, in order."""
         parts = {
             "Gmain": (self.generator, self._generator_main),
             "Greg": (self.generator, self._generator_regularisation),
@@ -182,7 +182,7 @@ class StyleGAN2Task(L.LightningModule):
     def run_phase(
         self, phase: Phase, iteration: int, real_pm1: Tensor, optimizer: Optimizer | LightningOptimizer
     ) -> dict[str, Tensor]:
-        """Compute a phase's gradients and let its network make a step; returns what is logged."""
+        """Compute a phase's gradients and take its optimiser step; returns values to log."""
         self._train_only(phase.network)
         draws = BatchDraws(
             self.seed, iteration, _STREAMS[phase.name], rank=rank(), world=world_size(), device=self.device
@@ -192,7 +192,7 @@ class StyleGAN2Task(L.LightningModule):
         return stats
 
     def _generator_main(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
-        """Make the discriminator take generated images for photographs."""
+        """Train G so that D classifies generated images as real."""
         count = self.settings.batch_size
         z, z_mixed, cutoff = self._latents(draws, count)
         augmentation = draws.augment(count)
@@ -212,9 +212,9 @@ class StyleGAN2Task(L.LightningModule):
 
     @torch.compiler.set_stance("force_eager")
     def _generator_regularisation(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
-        """Keep the lengths of paths through W even (Karras 2020a, section 3.2).
+        """Path-length regularisation of G (Karras 2020a, section 3.2).
 
-        The target is the running mean before this step, so that it does not depend on how the batch is shared out.
+        The target is the running mean before this step, so it does not depend on the split of the batch.
         """
         s, count = self.settings, path_length_batch(self.settings)
         z, z_mixed, cutoff = self._latents(draws, count)
@@ -229,12 +229,12 @@ class StyleGAN2Task(L.LightningModule):
             loss.backward()
             mean_length += lengths.detach().mean() / len(passes)
         all_reduce_mean_([mean_length])
-        # a length that overflows once in low precision must not spoil the target for good
+        # an overflow in low precision must not make the running mean infinite
         self.pl_mean.lerp_(torch.where(mean_length.isfinite(), mean_length, self.pl_mean), 0.01)
         return {"gan/path_length": mean_length}
 
     def _discriminator_main(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
-        """Separate photographs from generated images."""
+        """Train D to separate photographs from generated images."""
         count = self.settings.batch_size
         z, z_mixed, cutoff = self._latents(draws, count)
         augment_fake, augment_real = draws.augment(count), draws.augment(count)
@@ -255,7 +255,7 @@ class StyleGAN2Task(L.LightningModule):
 
     @torch.compiler.set_stance("force_eager")
     def _discriminator_regularisation(self, real_pm1: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
-        """Keep the discriminator's gradient at photographs small (R1)."""
+        """R1 regularisation: penalise the gradient of D at photographs."""
         s = self.settings
         augmentation = draws.augment(s.batch_size)
         passes = self._passes(s.batch_size)
@@ -264,12 +264,12 @@ class StyleGAN2Task(L.LightningModule):
         for part in passes:
             images = real_pm1[part].requires_grad_()
             penalty = gradient_penalty(self._logits(images, augmentation.share(part)), images).mean() / len(passes)
-            # naming the parameters spares the gradient by the images
+            # given the parameters, autograd skips the gradient by the images
             (penalty * (s.r1_gamma / 2 * s.r1_interval)).backward(inputs=parameters)
             total += penalty.detach()
         return {"gan/r1": total}
 
-    # its parts ----------------------------------------------------------------------------------------------------
+    # helpers ------------------------------------------------------------------------------------------------------
 
     def _latents(self, draws: BatchDraws, num_images: int) -> tuple[Tensor, Tensor, int]:
         s = self.settings
@@ -277,7 +277,7 @@ class StyleGAN2Task(L.LightningModule):
         return first, second, draws.mixing_cutoff(self.generator.num_ws, s.style_mixing_prob)
 
     def _styles(self, z: Tensor, z_mixed: Tensor, cutoff: int) -> tuple[Tensor, Tensor]:
-        """w of the first latents, and the w of each layer: from layer `cutoff` on of the second latents."""
+        """w of the first latents, and w of each layer: from layer `cutoff` on of the second latents."""
         mapping = self.generator.mapping
         w = mapping.map(z)
         ws = mapping.broadcast(w)
@@ -287,26 +287,28 @@ class StyleGAN2Task(L.LightningModule):
 
     def _synthesise(self, ws: Tensor, noise_seeds: Int[Tensor, " n"]) -> Float[Tensor, "n c r r"]:
         synthesis = self.generator.synthesis
-        ws = ws.contiguous()  # one layout with and without style mixing: one case for the compiler
+        ws = ws.contiguous()  # the same layout with and without style mixing, so the compiler compiles once
         random = self.settings.train_noise == "random"
         noise = noise_of_images(synthesis, noise_seeds, ws.device) if random else "const"
-        return synthesis(ws, noise)  # type: ignore[no-any-return]
+        image_pm1: Tensor = synthesis(ws, noise)
+        return image_pm1
 
     def _logits(self, images_pm1: Tensor, augmentation: Draws) -> Float[Tensor, "n 1"]:
         if self.settings.augment != "none":
             images_pm1 = self.augment_pipe(images_pm1, augmentation)
-        return self.discriminator(images_pm1)  # type: ignore[no-any-return]
+        logits: Tensor = self.discriminator(images_pm1)
+        return logits
 
     def _zero(self) -> Tensor:
         return torch.zeros([], device=self.device)
 
     def _train_only(self, *networks: nn.Module) -> None:
-        """Gradients for these of the two networks; none are computed for the other."""
+        """Enable gradients of the given networks, of G and D, and disable the others'."""
         for network in (self.generator, self.discriminator):
             network.requires_grad_(network in networks)
 
     def _update(self, network: nn.Module, optimizer: Optimizer | LightningOptimizer) -> None:
-        """Average the gradients over ranks, replace what is not finite, and let the optimiser step."""
+        """Average the gradients over ranks, replace values that are not finite, and take an optimiser step."""
         gradients = [_gradient(parameter) for parameter in network.parameters() if parameter.grad is not None]
         all_reduce_mean_(gradients)
         for gradient in gradients:
@@ -327,9 +329,9 @@ class StyleGAN2Task(L.LightningModule):
             self.augment_pipe.set_p(next_ada_p(self.augment_pipe.chance, overfitting.item(), s.ada_target, step))
 
     def _log_progress(self) -> None:
-        # the lazy quantities are logged with their last value: whoever reads a row finds all of them in it
+        # lazy quantities are logged with their last value, so every row is complete
         self.log_dict(self.latest)
-        # Lightning reads a bar's quantities in every iteration: these stay on the CPU, where no device is waited for
+        # Lightning reads the progress bar's values in every iteration; on the CPU that waits for no device
         shown = self.trainer.progress_bar_callback is not None
         chance = self.augment_pipe.chance if self.settings.augment != "none" else 0.0
         self.log("gan/ada_p", torch.tensor(chance), prog_bar=shown)
@@ -351,8 +353,8 @@ class StyleGAN2Task(L.LightningModule):
 def _gradient(parameter: nn.Parameter) -> Tensor:
     """A parameter's gradient, with the parameter's strides.
 
-    Fused Adam refuses others on GPUs, and on CPUs takes numbers of the wrong places. Autograd sees to them, but not for
-    sides of length 1, as 1x1 convolutions have.
+    With other strides fused Adam raises an error on GPUs and reads wrong elements on CPUs. Autograd sets them, except
+    along dimensions of length 1, as in 1x1 convolutions.
     """
     assert parameter.grad is not None
     if parameter.grad.stride() != parameter.stride():

@@ -4,8 +4,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan.checkpoints import weights
 from gan.settings import max_steps
+from gan.training.batch_split import device_count_error
 from gan.training.data import GanImages, load_images
-from gan.training.sharing import obstacle
 from gan.training.snapshots import GRIDS, Snapshots
 from gan.training.task import StyleGAN2Task
 from pipelines.stage_types import GanStageSettings
@@ -39,7 +39,7 @@ def run(context: Context[GanStageSettings]) -> None:
         context.runtime,
         context.work,
         context.name,
-        can_split=lambda num_devices: obstacle(settings, num_devices) is None,
+        can_split=lambda num_devices: device_count_error(settings, num_devices) is None,
         precision="32-true",  # the settings choose low precision, resolution by resolution
         log_interval_steps=log_steps,
         logger=context.tracker.logger,

@@ -4,7 +4,7 @@ import torch
 from gan.networks.discriminator import Discriminator
 from gan.networks.generator import Generator
 from gan.settings import GanSettings, max_steps, presets_with, snapshot_steps
-from gan.training.sharing import obstacle
+from gan.training.batch_split import device_count_error
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 
@@ -88,7 +88,7 @@ def test_our_presets_share_their_batch_among_any_usual_number_of_gpus(name, num_
     per_pass = min(share, settings.images_per_pass)
     assert settings.batch_size % num_gpus == share % per_pass == per_pass % settings.mbstd_group_size == 0
     assert settings.batch_size // settings.pl_batch_shrink % num_gpus == 0
-    assert obstacle(settings, num_gpus) is None
+    assert device_count_error(settings, num_gpus) is None
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Reading networks that other programs wrote."""
+"""Reading networks of other programs."""

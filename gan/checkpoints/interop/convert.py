@@ -1,4 +1,4 @@
-"""From an official snapshot to a folder of weights."""
+"""Conversion of an official snapshot to a folder of weights."""
 
 from pathlib import Path
 
@@ -20,35 +20,32 @@ def import_snapshot(
     """Convert a `.pkl` of the official code into a new folder.
 
     Args:
-        resolution, image_channels: those that the weights are to be adapted to; None keeps the file's.
-        seed: of the numbers of layers that begin anew.
+        resolution, image_channels: to adapt the weights to; None keeps the file's.
+        seed: of layers that are initialised anew.
 
     Returns:
-        What networks are in the folder, and what became of the file's tensors.
+        The settings of the networks in the folder, and the adaptation.
 
     Raises:
-        RequestError: the folder has something in it, or there are no networks of that size.
-        WeightsError: as `read_snapshot`, or the tensors are not those of networks of their size; nothing is written.
+        RequestError: the folder is not empty, or there are no networks of that size.
+        WeightsError: as `read_snapshot`, or the tensors do not fit the networks; nothing is written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"{folder} is not empty; remove it, or name a new folder with --out")
     snapshot = read_snapshot(path)
-    found = snapshot.settings
-    weights.check_networks(found, snapshot.networks, str(path))
-    asked = {"resolution": resolution, "image_channels": image_channels}
-    wanted = _changed(found, {name: value for name, value in asked.items() if value is not None}, str(path))
-    adaptation = adapt(snapshot.networks, found, wanted, _fresh(snapshot, wanted, seed))
-    weights.write(folder, adaptation.networks, wanted)
-    return wanted, adaptation
+    source = snapshot.settings
+    weights.check_networks(source, snapshot.networks, str(path))
+    options = {"resolution": resolution, "image_channels": image_channels}
+    changes = {name: value for name, value in options.items() if value is not None}
+    target = validate(GanSettings, source.model_dump() | changes, f"{path} adapted")
+    adaptation = adapt(snapshot.networks, source, target, _new_tensors(snapshot, target, seed))
+    weights.write(folder, adaptation.networks, target)
+    return target, adaptation
 
 
-def _changed(found: GanSettings, changes: dict[str, int], source: str) -> GanSettings:
-    return validate(GanSettings, found.model_dump() | changes, f"{source} adapted")
-
-
-def _fresh(snapshot: Snapshot, wanted: GanSettings, seed: int) -> dict[str, dict[str, torch.Tensor]]:
-    """The tensors of new networks; both generators begin alike."""
+def _new_tensors(snapshot: Snapshot, settings: GanSettings, seed: int) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors of new networks; both generators are equal."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator, discriminator = Generator(wanted).state_dict(), Discriminator(wanted).state_dict()
+        generator, discriminator = Generator(settings).state_dict(), Discriminator(settings).state_dict()
     return {name: discriminator if name == weights.DISCRIMINATOR else generator for name in snapshot.networks}

@@ -1,9 +1,8 @@
-"""A reader of pickles that can call nothing but what it is given.
+"""A pickle reader that calls only the functions in a given table.
 
-A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the file names.
-This one imports nothing: a name in the file is looked up in a table of pure functions, and a name that is not there
-ends the reading. Instructions that no snapshot needs (extension codes, out-of-band buffers, objects by class) are not
-there either.
+A pickle is a program for a small stack machine, and Python's own machine imports and calls any name in the file. This
+one imports nothing: it replaces each name by a function from the table and raises an error for any other name. It does
+not implement instructions that no snapshot needs (extension codes, out-of-band buffers, objects by class).
 """
 
 import io
@@ -13,28 +12,28 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 MAX_INSTRUCTIONS = 1_000_000
-"""A snapshot of a 1024x1024 network has well under a hundred thousand."""
+"""A snapshot of a 1024x1024 network has less than a hundred thousand."""
 
 _MAX_KEY = 2**62
 _Key = str | int | float | bytes | bool | None
 
 
 class PickleError(ValueError):
-    """The pickle is damaged, or asks for something it shall not have."""
+    """The pickle is damaged, or uses a name or an instruction that is not allowed."""
 
 
 class Global(NamedTuple):
-    """A name in the file and what stands for it here."""
+    """A name in the file and the function that replaces it."""
 
     name: str
     function: Callable[..., Any]
 
 
-class Described:
-    """Base of what a file may describe further after making it; `accept` checks and drops the description."""
+class Buildable:
+    """Base of objects whose state the file sets after creation; `accept` checks the state and drops it."""
 
     def accept(self, state: object) -> None:
-        """Check the description.
+        """Check the state.
 
         Raises:
             PickleError: it is not as expected.
@@ -62,8 +61,8 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 
 
 def as_key(value: object) -> _Key:
-    """The value, if it may be a key. Tuples of tuples could take for ever to hash, and huge numbers chosen to have the
-    same hash could take for ever to tell apart."""
+    """The value, if it is allowed as a key: nested tuples, and huge numbers with equal hashes, take too long to hash or
+    compare."""
     if isinstance(value, int) and abs(value) > _MAX_KEY:
         raise PickleError("a huge number as key")
     if value is None or isinstance(value, str | int | float | bytes):
@@ -71,22 +70,22 @@ def as_key(value: object) -> _Key:
     raise PickleError(f"a {type(value).__name__} as key")
 
 
-class Allowance:
-    """How many bytes may still be made of a file, so that a small one cannot fill the memory.
+class ByteBudget:
+    """Limits the bytes that objects of a file may take, so a small file cannot fill the memory.
 
     Args:
-        num_bytes: so many at first.
-        what: what is made, for the error.
+        num_bytes: the limit.
+        what: name of the objects, for the error.
     """
 
     def __init__(self, num_bytes: int, what: str) -> None:
         self.left, self.what = num_bytes, what
 
     def spend(self, num_bytes: int) -> None:
-        """Take from what is left.
+        """Take bytes from the budget.
 
         Raises:
-            PickleError: that is too little.
+            PickleError: it is exceeded.
         """
         self.left -= num_bytes
         if self.left < 0:
@@ -97,10 +96,10 @@ class Machine:
     """Runs one pickle.
 
     Args:
-        names: what each name in the file stands for; any other is refused.
-        persistent: makes an object of a persistent id; None refuses such ids.
-        explain: says more about a refused name; "" for nothing.
-        limit: most instructions.
+        names: the function for each name; any other name is refused.
+        persistent: returns the object of a persistent id; None refuses such ids.
+        explain: returns an explanation for a refused name, or "".
+        limit: maximum number of instructions.
     """
 
     def __init__(
@@ -116,10 +115,10 @@ class Machine:
         self.memo: dict[_Key, object] = {}
 
     def run(self, stream: io.BytesIO) -> object:
-        """The object that the pickle at the stream's position describes; the stream then stands behind it.
+        """The object of the pickle at the stream's position, which then moves behind the pickle.
 
         Raises:
-            PickleError: damaged, or more than the machine can or may do.
+            PickleError: it is damaged, too long, or uses something that is not allowed.
         """
         try:
             for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
@@ -204,21 +203,21 @@ class Machine:
 
     # names and calls ----------------------------------------------------------------------------------------------
 
-    def _look_up(self, name: str) -> None:
+    def _push_name(self, name: str) -> None:
         if name not in self.names:
-            more = self.explain(name) if self.explain is not None else ""
-            raise PickleError(f"it asks for {name[:200]!r}, which is not on the list of harmless names{more}")
+            explanation = self.explain(name) if self.explain is not None else ""
+            raise PickleError(f"it uses the name {name[:200]!r}, which is not allowed{explanation}")
         self.stack.append(Global(name, self.names[name]))
 
     def _global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self._look_up(f"{module}.{name}")
+        self._push_name(f"{module}.{name}")
 
     def _stack_global(self, _: object) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise PickleError("a name that is not text")
-        self._look_up(f"{module}.{name}")
+        self._push_name(f"{module}.{name}")
 
     def _reduce(self, _: object) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
@@ -226,13 +225,13 @@ class Machine:
             raise PickleError(f"a call of a {type(function).__name__}")
         self.stack.append(function.function(*arguments))
 
-    _newobj = _reduce  # a class with arguments; the table decides what its name makes
+    _newobj = _reduce  # a class with arguments; the table has a function for its name
 
     def _build(self, _: object) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if isinstance(target, Described):
+        if isinstance(target, Buildable):
             target.accept(state)
-        elif not isinstance(target, dict) or not isinstance(state, dict):  # attributes beside a dictionary's items
+        elif not isinstance(target, dict) or not isinstance(state, dict):  # attributes of a dictionary
             raise PickleError(f"it changes a {type(target).__name__}")
 
     def _binpersid(self, _: object) -> None:

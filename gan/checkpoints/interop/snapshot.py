@@ -1,12 +1,11 @@
-"""Official snapshots of StyleGAN2-ADA (PyTorch): networks and the settings that fit them, without running their code.
+"""Official snapshots of StyleGAN2-ADA (PyTorch): networks and their settings, read without running the file's code.
 
 Such a `.pkl` is a dictionary with the networks G, D and G_ema and the augmentation pipe. Each module in it is a call of
 `torch_utils.persistence._reconstruct_persistent_obj` with its source text and its attributes; the official program runs
-the text. Here that call only hands out the attributes, among them tensors and submodules; the text is not looked at.
+the text. Here that call returns only the attributes, among them tensors and submodules, and ignores the text.
 
-Known is the format of stylegan2-ada-pytorch, which the later stylegan3 program shares: its `stylegan2` networks load,
-its own, alias-free ones are told apart and refused. What other programs write loads when it uses the same names for the
-same tensors.
+The format is that of stylegan2-ada-pytorch, which the later stylegan3 program shares: its `stylegan2` networks load,
+its alias-free ones are refused. Files of other programs load if they use the same names for the same tensors.
 """
 
 import io
@@ -21,7 +20,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from gan.checkpoints.interop.pickles import Allowance, Described, Machine, PickleError, as_key
+from gan.checkpoints.interop.pickles import Buildable, ByteBudget, Machine, PickleError, as_key
 from gan.checkpoints.interop.tensors import TensorReader, parameter
 from gan.networks.generator import num_channels
 from gan.settings import GanSettings, presets_with
@@ -48,22 +47,22 @@ class Module(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a snapshot holds that is of use here."""
+    """The contents of a snapshot that are used."""
 
     networks: dict[str, dict[str, Tensor]]
     """fp32 tensors by their names, by our names of the networks."""
     settings: GanSettings
-    """Their sizes; `augment_p` is the chance that the augmentation had reached. The rest is as in a preset."""
+    """Their sizes; `augment_p` is the chance that the augmentation had reached. Other settings are a preset's."""
 
 
-# what the names in the file stand for ---------------------------------------------------------------------------------
+# functions for the names in the file ----------------------------------------------------------------------------------
 
 
 def _module(meta: object) -> Module:
     match meta:
         case {"type": "class", "class_name": str(name), "state": dict(state)}:
             return Module(name, state)
-    raise PickleError("a network that is not described as the official code does")
+    raise PickleError("a network that is not stored as by the official code")
 
 
 def _empty_dict() -> dict[Any, Any]:
@@ -74,7 +73,7 @@ def _set(items: list[object]) -> set[object]:
     return {as_key(item) for item in items}
 
 
-class _NumpyDtype(Described):
+class _NumpyDtype(Buildable):
     """A number format of numpy."""
 
     def __init__(self, name: object, *_: object) -> None:
@@ -93,8 +92,8 @@ def _numpy_scalar(dtype: object, data: object) -> object:
     return np.frombuffer(data, dtype.dtype)[0].item()
 
 
-class _Unread(Described):
-    """What a network may carry and nobody asks for: arrays of numpy, devices and number formats of PyTorch."""
+class _Ignored(Buildable):
+    """Objects that are not needed: arrays of numpy, devices and number formats of PyTorch."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -104,8 +103,8 @@ class _Unread(Described):
 
 
 def _encoder(num_bytes: int) -> Callable[[object, object], bytes]:
-    """Bytes out of text, which is how the oldest pickles write them."""
-    texts = Allowance(num_bytes, "texts")
+    """A function from text to bytes, since the oldest pickles store bytes as text."""
+    texts = ByteBudget(num_bytes, "texts")
 
     def encode(text: object, encoding: object) -> bytes:
         if not isinstance(text, str) or encoding != "latin1":
@@ -127,16 +126,16 @@ def _names(num_bytes: int) -> dict[str, Callable[..., Any]]:
         "torch._utils._rebuild_parameter_with_state": parameter,
         "torch._utils._rebuild_tensor_v2": tensors.rebuild,
         "torch.storage._load_from_bytes": tensors.storage,
-        "torch.device": _Unread,
+        "torch.device": _Ignored,
         "numpy.dtype": _NumpyDtype,
-        "numpy.ndarray": _Unread,
+        "numpy.ndarray": _Ignored,
         # protocol 2
         "__builtin__.set": _set,
         "_codecs.encode": _encoder(num_bytes),
     }
     for core in ("numpy.core", "numpy._core"):  # until numpy 1, and from numpy 2
-        names |= {f"{core}.multiarray.scalar": _numpy_scalar, f"{core}.multiarray._reconstruct": _Unread}
-    return names | dict.fromkeys((f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64")), _Unread)
+        names |= {f"{core}.multiarray.scalar": _numpy_scalar, f"{core}.multiarray._reconstruct": _Ignored}
+    return names | dict.fromkeys((f"torch.{name}" for name in ("float16", "bfloat16", "float32", "float64")), _Ignored)
 
 
 def _explain(name: str) -> str:
@@ -150,8 +149,8 @@ def read_snapshot(path: Path) -> Snapshot:
     """Read a `.pkl` of the official code.
 
     Raises:
-        WeightsError: it cannot be read, asks for anything but tensors and plain values, or holds no StyleGAN2 that this
-            code can build; the message says which. Nothing in the file is ever run.
+        WeightsError: it cannot be read, contains anything but tensors and plain values, or holds no StyleGAN2 that this
+            code can build. Nothing in the file is run.
     """
     if path.is_dir():
         raise WeightsError(f"cannot read {path}: it is a folder, not a .pkl of NVIDIA's")
@@ -189,9 +188,9 @@ def _snapshot(content: object, num_bytes: int) -> Snapshot:
             "its generator is an alias-free one of StyleGAN3, which this code cannot build; "
             "of the stylegan3 program those of `--cfg=stylegan2` load"
         )
-    # fp16 becomes fp32, and one generator may stand for both
-    allowance = Allowance(4 * num_bytes, "networks")
-    networks = {name: _tensors(states, NETWORKS[name], allowance) for name, states in modules.items()}
+    # fp16 becomes fp32, and both generators may be one in the file
+    budget = ByteBudget(4 * num_bytes, "networks")
+    networks = {name: _tensors(states, NETWORKS[name], budget) for name, states in modules.items()}
     for name, states in modules.items():
         _check_gains(states, networks[name], NETWORKS[name])
     sizes = _sizes(networks["generator"], networks["discriminator"])
@@ -203,9 +202,9 @@ def _snapshot(content: object, num_bytes: int) -> Snapshot:
 def _walk(root: Module, title: str) -> Iterator[tuple[str, Module]]:
     """Every module below and including `root`, with its dotted path."""
     count = 0
-    waiting = [("", root, 0)]
-    while waiting:
-        path, module, depth = waiting.pop()
+    stack = [("", root, 0)]
+    while stack:
+        path, module, depth = stack.pop()
         count += 1
         if count > _MAX_MODULES or depth > _MAX_DEPTH:
             raise PickleError(f"{title} has more modules than any such network")
@@ -213,7 +212,7 @@ def _walk(root: Module, title: str) -> Iterator[tuple[str, Module]]:
         for name, child in _entries(module, "_modules", title):
             if not isinstance(child, Module):
                 raise PickleError(f"{title} has a {type(child).__name__} where a module should be")
-            waiting.append((f"{path}.{name}" if path else name, child, depth + 1))
+            stack.append((f"{path}.{name}" if path else name, child, depth + 1))
 
 
 def _entries(module: Module, kind: str, title: str) -> Iterator[tuple[str, object]]:
@@ -229,42 +228,40 @@ def _entries(module: Module, kind: str, title: str) -> Iterator[tuple[str, objec
             yield name, value
 
 
-def _tensors(modules: Mapping[str, Module], title: str, allowance: Allowance) -> dict[str, Tensor]:
-    """Parameters and buffers by name. Layers that were frozen keep as buffers what others have as parameters."""
-    found: dict[str, Tensor] = {}
-    seen: set[int] = set()
+def _tensors(modules: Mapping[str, Module], title: str, budget: ByteBudget) -> dict[str, Tensor]:
+    """Parameters and buffers by name; frozen layers store their parameters as buffers."""
+    tensors: dict[str, Tensor] = {}
+    copied: set[int] = set()
     for path, module in modules.items():
         for kind in ("_parameters", "_buffers"):
             for name, value in _entries(module, kind, title):
                 full = f"{path}.{name}" if path else name
                 if not isinstance(value, Tensor):
                     raise PickleError(f"{title} has a {type(value).__name__} as tensor {full}")
-                if full in found:
+                if full in tensors:
                     raise PickleError(f"{title} has the tensor {full} twice")
-                allowance.spend(value.numel() * torch.float32.itemsize)
+                budget.spend(value.numel() * torch.float32.itemsize)
                 if not value.isfinite().all():
                     raise PickleError(f"{title} has numbers in {full} that are not finite")
-                # one tensor under two names becomes two, which can then change apart
-                found[full] = value.to(torch.float32, copy=id(value) in seen)
-                seen.add(id(value))
-    return found
+                # a tensor with two names is copied, so both can be trained
+                tensors[full] = value.to(torch.float32, copy=id(value) in copied)
+                copied.add(id(value))
+    return tensors
 
 
-# what the networks are ------------------------------------------------------------------------------------------------
+# settings of the networks----------------------------------------------------------------------------------------------
 
 
 def _check_gains(modules: Mapping[str, Module], tensors: Mapping[str, Tensor], title: str) -> None:
-    """Compare the layers' run-time scale, where they tell it, with the one that our layers take from their shape."""
+    """Compare the layers' stored weight scale with the one that our layers compute from their shape."""
     for path, module in modules.items():
-        told, weight = module.state.get("weight_gain"), tensors.get(f"{path}.weight")
-        if weight is None or not isinstance(told, float):
+        gain, weight = module.state.get("weight_gain"), tensors.get(f"{path}.weight")
+        if weight is None or not isinstance(gain, float):
             continue
         multiplier = _MAPPING_LR_MULTIPLIER if path.startswith("mapping.fc") else 1.0
         ours = multiplier / math.sqrt(math.prod(weight.shape[1:]))
-        if not math.isclose(told, ours, rel_tol=1e-5):
-            raise PickleError(
-                f"{title} scales the weights of {path} by {told:.4g}, and here they are scaled by {ours:.4g}"
-            )
+        if not math.isclose(gain, ours, rel_tol=1e-5):
+            raise PickleError(f"{title} scales the weights of {path} by {gain:.4g}; {ours:.4g} is expected")
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, num_dimensions: int) -> torch.Size:
@@ -274,9 +271,9 @@ def _shape(tensors: Mapping[str, Tensor], name: str, num_dimensions: int) -> tor
 
 
 def _sizes(generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The settings that decide names and shapes, read from the tensors."""
+    """The settings that determine names and shapes, from the tensors."""
     if any(name.startswith("mapping.embed.") for name in generator):
-        raise PickleError("its networks are conditional on a class, which this code has not")
+        raise PickleError("its networks are conditional on a class, which this code does not support")
     _shape(generator, "synthesis.b4.conv1.weight", 4)
     widths: dict[int, int] = {}
     while f"synthesis.b{4 << len(widths)}.conv1.weight" in generator:
@@ -297,7 +294,7 @@ def _sizes(generator: Mapping[str, Tensor], discriminator: Mapping[str, Tensor])
 
 
 def _channels(widths: Mapping[int, int]) -> dict[str, int]:
-    """A `channel_base` and `channel_max` that give these widths, the usual ones if they do."""
+    """A `channel_base` and `channel_max` for these widths; the common values are preferred."""
     bases = [32768, 16384, *(width * resolution for resolution, width in widths.items())]
     for maximum in (512, max(widths.values())):
         for base in bases:
@@ -307,7 +304,7 @@ def _channels(widths: Mapping[int, int]) -> dict[str, int]:
 
 
 def _augment_p(pipe: object) -> float:
-    """The chance of each transform; the official code sets it no upper bound, this one holds it in [0, 1]."""
+    """The chance of each transform, limited to [0, 1]; the official code has no upper bound."""
     if pipe is None:
         return 0.0
     p = dict(_entries(pipe, "_buffers", "augment_pipe")).get("p") if isinstance(pipe, Module) else None
@@ -321,7 +318,7 @@ def _settings(values: dict[str, Any]) -> GanSettings:
         names = ("resolution", "channel_base", "num_mapping_layers", "d_architecture")
         fitting = presets_with(*(values[name] for name in names))
         named = [name for name in fitting if name == f"paper{values['resolution']}"]
-        # in full precision, and with an augmentation that fits images of any channels
+        # full precision, and an augmentation for any number of channels
         values |= {"num_low_precision_resolutions": 0, "augment_transforms": "bg"}
         return GanSettings(preset=named[0] if named else None, **values)
     except ValidationError as error:

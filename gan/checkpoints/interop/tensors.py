@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeGuard
 import torch
 from torch import Tensor
 
-from gan.checkpoints.interop.pickles import Allowance, Global, Machine, PickleError
+from gan.checkpoints.interop.pickles import ByteBudget, Global, Machine, PickleError
 
-# the stream that torch.save wrote before the zip format, and still writes when a tensor is pickled by itself
+# the stream of torch.save before the zip format, still used where a tensor is pickled by itself
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MAX_DIMENSIONS = 8
@@ -30,7 +30,7 @@ _STORAGE_NAMES: dict[str, Callable[..., Any]] = dict.fromkeys(_DTYPES, _no_call)
 
 
 class Storage(NamedTuple):
-    """Numbers in a row."""
+    """A one-dimensional array."""
 
     dtype: torch.dtype
     values: memoryview
@@ -80,17 +80,17 @@ def load_storage(data: object) -> Storage:
 
 
 class TensorReader:
-    """Makes storages and tensors; all storages together, and all tensors, are no larger than the file they come from.
+    """Creates storages and tensors; all storages together, and all tensors together, are at most as large as the file.
 
     Args:
         num_bytes: the file's size.
     """
 
     def __init__(self, num_bytes: int) -> None:
-        self.storages, self.tensors = Allowance(num_bytes, "storages"), Allowance(num_bytes, "tensors")
+        self.storages, self.tensors = ByteBudget(num_bytes, "storages"), ByteBudget(num_bytes, "tensors")
 
     def storage(self, data: object) -> Storage:
-        """As `load_storage`; the same bytes again count again."""
+        """As `load_storage`; bytes that are read twice count twice."""
         self.storages.spend(len(data) if isinstance(data, bytes) else 0)
         return load_storage(data)
 
@@ -104,7 +104,7 @@ class TensorReader:
         hooks: object = None,
         metadata: object = None,
     ) -> Tensor:
-        """A tensor of its own, contiguous; `offset`, `size` and `stride` count numbers of the storage.
+        """A contiguous copy; `offset`, `size` and `stride` count numbers of the storage.
 
         Raises:
             PickleError: it is empty, would reach outside the storage, or repeats numbers.
@@ -132,7 +132,7 @@ def _are_counts(values: object) -> TypeGuard[tuple[int, ...]]:
 
 
 def parameter(data: object, requires_grad: object = False, hooks: object = None, state: object = None) -> Tensor:
-    """A parameter's tensor; what newer versions of PyTorch note beside it is left out."""
+    """A parameter's tensor; attributes of newer versions of PyTorch are left out."""
     if not isinstance(data, Tensor):
         raise PickleError("a parameter that is not a tensor")
     return data

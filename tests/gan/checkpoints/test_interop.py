@@ -250,7 +250,7 @@ def test_the_command_adapts_where_asked_and_the_result_is_what_training_from_the
     path, out = write(content(nets)), tmp_path / "out"
     result = CliRunner().invoke(gan_commands, ["import", str(path), "--out", str(out), "--seed", "5", *options])
     assert result.exit_code == 0, result.output
-    assert "adapted as asked\n" in result.output
+    assert "adapted\n" in result.output
     assert all(f"{name} {getattr(tiny(), name)} -> {value}" in result.output for name, value in changes.items())
     adapts = StyleGAN2Task(tiny(**changes, init_from=path, init_adapt=["resolution", "image_channels"]), seed=5)
     loads = StyleGAN2Task(tiny(**changes, init_from=out), seed=6)

@@ -16,7 +16,7 @@ from gan.drawing.projection import (
     w_scale,
 )
 from gan.drawing.sampling import draw, styles
-from gan.networks.noise import learnt_noise, synthesise
+from gan.networks.noise import stored_noise, synthesise
 from segkit.core import determinism
 from tests.gan.small_networks import networks, tiny
 
@@ -151,7 +151,7 @@ def test_with_a_w_for_each_layer_another_image_is_met_better(generator):
 def test_noise_is_searched_for_and_stays_noise(generator):
     target = draw(generator, 3, noise_mode="random")
     found = project(generator, target, pyramid_measure, settings(noise="optimise"))
-    own = learnt_noise(generator.synthesis)
+    own = stored_noise(generator.synthesis)
     assert found.noise.keys() == own.keys()
     for name, value in found.noise.items():
         assert value.mean().item() == pytest.approx(0, abs=1e-5)

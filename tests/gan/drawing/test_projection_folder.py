@@ -9,7 +9,7 @@ from gan.drawing.distances import FeatureSource, pyramid_measure
 from gan.drawing.projection import ProjectionSettings, project
 from gan.drawing.projection_folder import ProjectionFolder
 from gan.drawing.seed_folder import weights_digest
-from gan.networks.noise import learnt_noise
+from gan.networks.noise import stored_noise
 from segkit.core import images
 from segkit.core.errors import RequestError
 from segkit.core.files import TEMPORARY
@@ -88,7 +88,7 @@ def test_a_projection_is_there_once_it_is_written_and_shows_what_it_is_of(tmp_pa
     np.testing.assert_array_equal(shown, colours.permute(1, 2, 0))
     tensors = load_file(tmp_path / "photo" / "w.safetensors")
     assert torch.equal(tensors.pop("w"), projection.ws[0])
-    assert tensors.keys() == {f"noise.{name}" for name in learnt_noise(generator.synthesis)}
+    assert tensors.keys() == {f"noise.{name}" for name in stored_noise(generator.synthesis)}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from gan.bench.measure import _kinds, measure
+from gan.bench.measure import _configurations, measure
 from segkit.core.errors import RequestError
 from tests.gan.train_together import fit, tiny
 
@@ -50,15 +50,15 @@ def test_a_compiled_training_goes_on_bit_for_bit(answer):
 
 
 def test_a_bench_measures_each_precision_compiled_beside_uncompiled():
-    kinds = _kinds(tiny(), ["fp32", "bf16"], 2, "default", with_compiled=True)
-    assert {name: kind.settings.torch_compile for name, kind in kinds.items()} == {
+    configurations = _configurations(tiny(), ["fp32", "bf16"], 2, "default", with_compiled=True)
+    assert {name: item.settings.torch_compile for name, item in configurations.items()} == {
         "reference": False,
         "fp32": False,
         "fp32 compiled": True,
         "bf16": False,
         "bf16 compiled": True,
     }
-    assert kinds["bf16 compiled"].settings.num_low_precision_resolutions == 2
+    assert configurations["bf16 compiled"].settings.num_low_precision_resolutions == 2
 
 
 class NoCompilerError(RuntimeError):

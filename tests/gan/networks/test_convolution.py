@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from gan.networks.convolution import correlate, spread
+from gan.networks.convolution import conv_transpose, correlate
 from gan.networks.discriminator import Discriminator
 from gan.training.losses import gradient_penalty
 from tests.gan.networks.convolutions_seen import Seen
@@ -29,9 +29,9 @@ def test_convolution_agrees_with_loops(size, stride, padding, edge):
 @pytest.mark.parametrize(("size", "stride"), [(3, 2), (3, 1), (1, 1)])
 def test_spreading_is_the_adjoint_of_convolution(size, stride):
     y, weight = random(2, 4, 3, 3), random(4, 3, size, size, seed=1)
-    spreaded = spread(y, weight, stride)
-    x = random(*spreaded.shape, seed=2)
-    torch.testing.assert_close((correlate(x, weight, None, stride) * y).sum(), (x * spreaded).sum())
+    transposed = conv_transpose(y, weight, stride)
+    x = random(*transposed.shape, seed=2)
+    torch.testing.assert_close((correlate(x, weight, None, stride) * y).sum(), (x * transposed).sum())
 
 
 @pytest.mark.parametrize(("size", "stride", "padding", "edge"), SHAPES)
@@ -44,8 +44,8 @@ def test_convolution_has_first_and_second_derivatives(size, stride, padding, edg
 @pytest.mark.parametrize(("size", "stride"), [(3, 2), (3, 1), (1, 1)])
 def test_spreading_has_first_and_second_derivatives(size, stride):
     operands = random(2, 3, 3, 3), random(3, 2, size, size, seed=1)
-    assert gradcheck(lambda *tensors: spread(*tensors, stride), operands)
-    assert gradgradcheck(lambda *tensors: spread(*tensors, stride), operands)
+    assert gradcheck(lambda *tensors: conv_transpose(*tensors, stride), operands)
+    assert gradgradcheck(lambda *tensors: conv_transpose(*tensors, stride), operands)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -4,7 +4,7 @@ import torch
 
 from gan.networks.discriminator import Discriminator
 from gan.networks.generator import Generator
-from gan.networks.noise import learnt_noise
+from gan.networks.noise import stored_noise
 from gan.settings import GanSettings
 from tests.gan.small_networks import networks
 from tests.reference import gan_networks_numpy as reference
@@ -163,7 +163,7 @@ def test_noise_modes_differ_only_in_noise():
     for name, parameter in network.named_parameters():
         if name.endswith("noise_strength"):
             torch.nn.init.constant_(parameter, 0.5)
-    stored = torch.cat([value.flatten() for value in learnt_noise(network.synthesis).values()])
+    stored = torch.cat([value.flatten() for value in stored_noise(network.synthesis).values()])
     constant, none = (network(z, noise_mode=mode) for mode in ("const", "none"))
     assert not torch.equal(constant, none)
     ws = network.mapping(z)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import torch
 import torch._dynamo as dynamo
 
-from gan.bench.worker import Kind, Phases, Worker
+from gan.bench.worker import Configuration, Phases, Worker
 from gan.settings import GanSettings
 from gan.training.task import StyleGAN2Task
 from tests.gan.train_together import differing, fit, images, keep, tiny
@@ -48,7 +48,7 @@ def graphs_of_a_bench(settings: GanSettings) -> list[int]:
     """How many graphs there are after warming up, and after the main phases have been timed."""
     dynamo.reset()
     dynamo.utils.counters.clear()
-    worker = Worker(Kind(settings.model_copy(update={"torch_compile": True}), False, False, 1))
+    worker = Worker(Configuration(settings.model_copy(update={"torch_compile": True}), False, False, 1))
     counts = worker.warm_up(0)
     assert set(counts.values()) == {0}
     graphs = [dynamo.utils.counters["stats"]["unique_graphs"]]

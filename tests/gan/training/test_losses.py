@@ -99,9 +99,11 @@ def test_path_length_gradient_by_the_weights_agrees_with_finite_differences():
 
 
 def test_lazy_adam_spans_as_many_iterations_as_without_extra_steps():
-    values = losses.lazy_adam(0.0025, 4)
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    values = losses.lazy_adam(parameters, 0.0025, 4).defaults
     assert values["lr"] == pytest.approx(0.002)
     assert values["betas"] == pytest.approx((0.0, 0.99**0.8))
     # four main steps and one extra step forget as much as four plain steps
     assert values["betas"][1] ** 5 == pytest.approx(0.99**4)
-    assert losses.lazy_adam(0.0025, None) == {"lr": 0.0025, "betas": (0.0, 0.99), "eps": 1e-8}
+    plain = losses.lazy_adam(parameters, 0.0025, None).defaults
+    assert (plain["lr"], plain["betas"], plain["eps"]) == (0.0025, (0.0, 0.99), 1e-8)

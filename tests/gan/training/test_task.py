@@ -117,8 +117,8 @@ def test_accumulating_passes_gives_the_gradient_of_the_whole_batch(tmp_path):
 def test_optimisers_are_corrected_for_the_lazy_steps():
     for_g, for_d = StyleGAN2Task(tiny(learning_rate=0.0025)).configure_optimizers()
     for optimizer, interval in ((for_g, 2), (for_d, 3)):
-        expected = lazy_adam(0.0025, interval)
-        assert {key: optimizer.param_groups[0][key] for key in expected} == expected
+        expected = lazy_adam([torch.nn.Parameter(torch.zeros(1))], 0.0025, interval).defaults
+        assert optimizer.defaults == expected
     for_g, for_d = StyleGAN2Task(tiny(pl_weight=0.0, r1_gamma=0.0)).configure_optimizers()
     assert for_g.param_groups[0]["lr"] == for_d.param_groups[0]["lr"] == 0.0025
 
