@@ -1,4 +1,4 @@
-"""Settings of the GAN and the papers' presets; imports no torch, so that showing them is fast."""
+"""Settings of the GAN and the papers' presets; imports no torch, so showing them is fast."""
 
 import math
 from pathlib import Path
@@ -46,8 +46,8 @@ _PRESETS: dict[str, dict[str, Any]] = {
         **_PAPER | {"kimg": 100000},
     ),
 }
-# Ours, for some twenty photographs. The batch is pinned and taken a few images at a time, so that one GPU computes what
-# eight do. The networks have the sizes of those that NVIDIA publishes for FFHQ, to start from them.
+# Ours, for some twenty photographs. The batch is fixed and split into passes, so one GPU computes the same as eight.
+# The networks have the sizes of those that NVIDIA publishes for FFHQ, to start from them.
 _FUNDUS: dict[str, Any] = {
     "augment_transforms": "fundus",
     "ada_ramp_kimg": 100.0,
@@ -111,18 +111,18 @@ def _rule_of_thumb(resolution: int, batch_size: int | None) -> dict[str, Any]:
 
 
 def _num_low_precision(resolution: int) -> int:
-    """How many resolutions are in low precision: the highest four, or as many as there are."""
+    """Number of resolutions in low precision: the highest four, or all if there are fewer."""
     return min(4, int(math.log2(resolution)) - 1)
 
 
 def presets_with(
     resolution: int, channel_base: int, num_mapping_layers: int, d_architecture: str = "resnet"
 ) -> list[str]:
-    """Presets that are meant for this resolution or for any, and whose networks then have these sizes."""
-    wanted = {"channel_base": channel_base, "num_mapping_layers": num_mapping_layers, "d_architecture": d_architecture}
+    """Presets for this resolution, or for any, whose networks have these sizes."""
+    sizes = {"channel_base": channel_base, "num_mapping_layers": num_mapping_layers, "d_architecture": d_architecture}
     usual = {"d_architecture": "resnet"}
     names = [name for name in ("auto", *_PRESETS) if _PRESETS.get(name, usual).get("resolution") in (None, resolution)]
-    return [name for name in names if wanted.items() <= (usual | preset(name, resolution)).items()]
+    return [name for name in names if sizes.items() <= (usual | preset(name, resolution)).items()]
 
 
 def _never() -> Any:
@@ -143,12 +143,12 @@ class GanSettings(Settings):
     batch_size: int = Field(default_factory=_never, ge=1, le=4096)
     """Images per iteration over all devices together, so that the number of devices does not change the result."""
     images_per_pass: int | None = Field(None, ge=1)
-    """Most images one device takes at once; a larger share is accumulated. None: the device's whole share."""
+    """Maximum number of images in one pass of a device; gradients of passes are accumulated. None: the whole share."""
 
     channel_base: int = Field(default_factory=_never, ge=16)
     """Feature maps at resolution r: min(channel_base / r, channel_max). 32768 is the full-size network."""
     channel_max: int = Field(512, ge=4, le=512)
-    """Most feature maps in any layer."""
+    """Maximum number of feature maps in a layer."""
     num_mapping_layers: int = Field(default_factory=_never, ge=1, le=16)
     """Fully connected layers from z to w; NVIDIA's published networks have 8."""
     z_dim: int = Field(512, ge=1, le=4096)
@@ -162,8 +162,8 @@ class GanSettings(Settings):
     low_precision: Literal["bf16", "fp16"] = "bf16"
     """Number format of those resolutions; fp16 has more digits and needs `conv_clamp`."""
     torch_compile: bool = False
-    """Let torch.compile write the kernels of the main phases, which takes some minutes at the start; `segkit bench gan
-    --compile` says whether it pays. The regularisation phases, which differentiate twice, stay as they are."""
+    """Compile the main phases with torch.compile, which takes some minutes at the start; `segkit bench gan --compile`
+    measures the gain. The regularisation phases, which differentiate twice, are not compiled."""
     d_architecture: Literal["resnet", "orig"] = "resnet"
     """The discriminator's blocks: with a skip path, or plain as the paper's for CIFAR-10."""
 
@@ -193,7 +193,7 @@ class GanSettings(Settings):
     """Shortens the half-life to this share of the images seen so far; None for none (right when fine-tuning)."""
 
     augment: Literal["none", "fixed", "ada"] = "ada"
-    """Augmentation of what the discriminator sees: none, with a fixed chance, or with the adaptive one."""
+    """Augmentation of the discriminator's images: none, with a fixed chance, or with an adaptive one."""
     augment_transforms: AugmentTransforms = "bg"
     """Which transforms: `blit` (flips, quarter turns, whole-pixel shifts), `geom` (scale, turn, stretch, shift),
     `color`, `filter` (frequency bands), `noise`, `cutout`; their combinations by first letters, as in `bgc`; or
@@ -201,14 +201,14 @@ class GanSettings(Settings):
     augment_p: float = Field(0.0, ge=0, le=1)
     """Chance of each transform: the fixed one, or where the adaptive one starts."""
     ada_target: float = Field(0.6, ge=-1, le=1)
-    """Wanted overfitting r_t = E[sign D(real)]."""
+    """Target of the overfitting r_t = E[sign D(real)]."""
     ada_interval: int = Field(4, ge=1)
     """Iterations between two adjustments of the chance."""
     ada_ramp_kimg: float = Field(500.0, gt=0)
     """Thousands of images in which the chance can go from 0 to 1; 100 is usual when fine-tuning."""
 
     x_flips: bool = False
-    """Add each image's mirror image to the data. With images of both eyes it invents none and costs nothing."""
+    """Add each image's mirror image to the data. Left and right eyes mirror each other, so these are realistic."""
     fit: Literal["pad", "crop", "squash"] = "pad"
     """How a non-square image becomes square: black borders, centre crop, or stretching."""
     freeze_d: int = Field(0, ge=0)
@@ -216,8 +216,8 @@ class GanSettings(Settings):
     init_from: Path | None = None
     """Weights to start from: a folder of them, or a `.pkl` snapshot of NVIDIA's PyTorch code."""
     init_adapt: tuple[Literal["resolution", "image_channels"], ...] = ()
-    """In what the weights of `init_from` may differ: they are then adapted, and layers without a counterpart begin
-    anew. Anything else that differs stops the run."""
+    """Settings in which the weights of `init_from` may differ: they are then adapted, and layers without a counterpart
+    are initialised anew. Any other difference stops the run."""
 
     snapshot_kimg: float = Field(50.0, gt=0)
     """Thousands of images between two snapshots: a sample grid and the averaged generator."""
@@ -253,7 +253,7 @@ class GanSettings(Settings):
         if self.augment_transforms in _COLOR_TRANSFORMS and self.image_channels not in (1, 3):
             raise ValueError(
                 f"augment_transforms {self.augment_transforms!r} changes colours, which images of "
-                f"{self.image_channels} channels have not; choose bg, fundus or another without c"
+                f"{self.image_channels} channels do not have; choose bg, fundus or another without c"
             )
         if self.low_precision == "fp16" and self.num_low_precision_resolutions and self.conv_clamp is None:
             raise ValueError("low_precision fp16 overflows without conv_clamp; set it (256), or take bf16")
@@ -278,8 +278,7 @@ class SamplingSettings(Settings):
     truncation_cutoff: int | None = Field(None, ge=0)
     """Truncate only this many of the first styles; None truncates all."""
     noise_mode: Literal["const", "random", "none"] = "const"
-    """Per-pixel noise: the one learnt with the network, one drawn from the image's seed, or none. With each of them one
-    seed is one image."""
+    """Per-pixel noise: stored with the network, drawn from the image's seed, or none. Each seed is one image."""
 
 
 def max_steps(settings: GanSettings) -> int:
@@ -293,9 +292,9 @@ def snapshot_steps(settings: GanSettings) -> int:
 
 
 def phase_intervals(settings: GanSettings) -> dict[str, int]:
-    """The phases of an iteration in order, each with the number of iterations from one to the next.
+    """The phases of an iteration in order, and the number of iterations from one run of each to the next.
 
-    The regularisations are lazy (Karras 2020a, appendix B); one without weight is left out.
+    Regularisation is lazy (Karras 2020a, appendix B); a phase without weight is left out.
     """
     phases = {"Gmain": (1, 1.0), "Greg": (settings.pl_interval, settings.pl_weight)}
     phases |= {"Dmain": (1, 1.0), "Dreg": (settings.r1_interval, settings.r1_gamma)}

@@ -1,8 +1,8 @@
-"""Augmentation of what the discriminator sees (Karras 2020b, Appendix B).
+"""Augmentation of the discriminator's images (Karras 2020b, Appendix B).
 
-The random numbers come from outside (`draw`) and what happens to an image is a pure function of its row of them, so a
-step can be repeated exactly, ranks and passes can share a batch, and every transform can be checked by itself. They are
-applied in the order of the paper, each to those images alone for which it was drawn: geometry (`geometry` and
+Each image's transform is a pure function of its row of random numbers (`draw`), so steps can be repeated exactly, ranks
+and passes can share a batch, and each transform can be tested by itself. Transforms are applied in the order of the
+paper, each only to the images for which it was drawn: geometry (`geometry` and
 `resampling`), colour (`color`), frequency bands (`filters`), noise and cutout (`corruption`). `pipe` holds the presets
 and the module.
 """

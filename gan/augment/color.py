@@ -16,14 +16,14 @@ from gan.augment.transfer import to_device_of
 
 
 class Color(NamedTuple):
-    """Which transforms of colour there are and how far each goes; the default of each field leaves it out."""
+    """Strengths of the colour transforms; the default of each field disables it."""
 
     brightness_std: float = 0.0
     """Add N(0, this) to all channels, whose range is [-1, 1]."""
     contrast_std: float = 0.0
     """Multiply all channels by 2^N(0, this)."""
     luma_flip: bool = False
-    """Turn light into dark and keep hue and saturation."""
+    """Invert luma and keep hue and saturation."""
     hue: float = 0.0
     """Rotate around the luma axis by up to this many degrees to either side."""
     saturation_std: float = 0.0
@@ -70,7 +70,7 @@ def _times(factors: Tensor, matrix: Tensor) -> Tensor:
 
 
 def color_matrices(color: Color, p: float, draws: Draws, num_channels: int) -> Float[Tensor, "n 4 4"]:
-    """What becomes of a colour (r, g, b, 1): the transforms multiplied in the order of the paper.
+    """Matrices on colours (r, g, b, 1): the transforms multiplied in the order of the paper.
 
     Images of one channel are gray and have neither hue nor saturation.
     """
@@ -84,7 +84,7 @@ def color_matrices(color: Color, p: float, draws: Draws, num_channels: int) -> F
     if color.luma_flip:
         result = draws.only(Column.LUMA_FLIP, p, luma_flip(draws.state(Column.LUMA_FLIP, 2))) @ result
     if color.hue and num_channels > 1:
-        theta = draws.even(Column.HUE, math.radians(color.hue))[:, 0]
+        theta = draws.symmetric(Column.HUE, math.radians(color.hue))[:, 0]
         result = draws.only(Column.HUE, p, hue(theta)) @ result
     if color.saturation_std and num_channels > 1:
         factor = draws.power_of_two(Column.SATURATION, color.saturation_std)

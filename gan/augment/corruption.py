@@ -19,7 +19,7 @@ def add_noise(
 ) -> Float[Tensor, "n c h w"]:
     """Add normal noise to every channel of every pixel of the images whose standard deviation is not 0.
 
-    An image's noise depends on its own seed alone, not on which images are computed beside it.
+    An image's noise depends only on its own seed.
     """
     index = stds.nonzero()[:, 0]
     if not len(index):
@@ -32,10 +32,10 @@ def add_noise(
 
 
 def cutout_bounds(size: float, p: float, draws: Draws, edge: int) -> Int[Tensor, "n 2 2"]:
-    """First pixel cut out and first one no longer, along x and y: a square around an even position in the image.
+    """First pixel of the cutout and first one after it, along x and y: a square around a uniform position.
 
     Args:
-        size: edge of the square as a share of the image's; what lies beyond the border is lost.
+        size: edge of the square as a share of the image's; the square is clipped at the border.
     """
     centre = draws.uniform[:, Column.CUTOUT, :, None]
     bounds = ((centre + torch.tensor([-size / 2, size / 2])) * edge).round().long()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Column(IntEnum):
-    """Where each transform finds its numbers."""
+    """Column of each transform."""
 
     X_FLIP = 0
     QUARTER_TURNS = 1
@@ -33,37 +33,36 @@ class Column(IntEnum):
 
 
 class Draws(NamedTuple):
-    """Random numbers of one batch, the same whatever the preset makes of them.
+    """Random numbers of one batch, independent of the preset.
 
-    They stay on the CPU: which images a transform changes has to be known there, and asking a device would mean to
-    wait for it.
+    They stay on the CPU, which selects the images to transform; reading them from a device would wait for it.
     """
 
     apply: Float[Tensor, "n 19"]
     """Uniform: a transform is applied where this lies below its chance."""
     uniform: Float[Tensor, "n 19 2"]
-    """Uniform in [0, 1): how far, for transforms with even amounts."""
+    """Uniform in [0, 1): strength of transforms with a uniform distribution."""
     normal: Float[Tensor, "n 19 2"]
-    """Standard normal: how far, for the others."""
+    """Standard normal: strength of the other transforms."""
     noise_seed: Int[Tensor, " n"]
-    """What the noise of each image is drawn from, on the device where the image is."""
+    """Seed of each image's noise, which is drawn on the image's device."""
 
     def share(self, part: slice) -> "Draws":
         """The rows of some of the images."""
         return Draws(*(column[part] for column in self))
 
     def chosen(self, column: Column, chance: float) -> Bool[Tensor, " n"]:
-        """For which images a transform was drawn."""
+        """The images for which a transform was drawn."""
         return self.apply[:, column] < chance
 
     def only(self, column: Column, chance: float, matrices: Float[Tensor, "n k k"]) -> Float[Tensor, "n k k"]:
-        """The matrices of those for which a transform was drawn, the identity for the others."""
+        """The matrices where a transform was drawn, the identity elsewhere."""
         identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype)
         return torch.where(self.chosen(column, chance)[:, None, None], matrices, identity)
 
-    def even(self, column: Column, most: float) -> Float[Tensor, "n 2"]:
-        """Even amounts between -most and +most."""
-        return (self.uniform[:, column] * 2 - 1) * most
+    def symmetric(self, column: Column, limit: float) -> Float[Tensor, "n 2"]:
+        """Uniform between -limit and +limit."""
+        return (self.uniform[:, column] * 2 - 1) * limit
 
     def state(self, column: Column, num_states: int) -> Float[Tensor, " n"]:
         """One of 0, 1, ..., num_states - 1, all equally likely."""

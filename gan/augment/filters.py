@@ -10,14 +10,14 @@ from gan.augment.transfer import to_device_of
 from gan.augment.wavelets import NUM_BANDS
 from gan.networks.ops import filter2d
 
-# How the power of natural images is spread over the bands, lowest first (1 / f).
+# Distribution of the power of natural images over the bands, lowest first (1 / f).
 _EXPECTED_POWER = torch.tensor([10, 1, 1, 1], dtype=torch.float64) / 13
 
 
 def band_gains(std: float, p: float, draws: Draws) -> Float[Tensor, "n 4"]:
     """Gain of each band: each is amplified by 2^N(0, std) with chance p.
 
-    Each time, all four are divided by what the amplification does to the expected power, so that images keep theirs.
+    After each amplification all four are divided by the root of the change in expected power, so images keep theirs.
     """
     gains = torch.ones(len(draws.apply), NUM_BANDS, dtype=torch.float64)
     if not std:

@@ -11,7 +11,7 @@ from gan.augment.draws import Column, Draws
 
 
 class Geometry(NamedTuple):
-    """Which geometric transforms there are and how far each goes; the default of each field leaves it out."""
+    """Strengths of the geometric transforms; the default of each field disables it."""
 
     x_flip: bool = False
     """Mirror left and right."""
@@ -60,25 +60,25 @@ def rotation(theta: Float[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
 
 
 def geometry_matrices(geometry: Geometry, p: float, draws: Draws, edge: int) -> Float[Tensor, "n 3 3"]:
-    """Where each output pixel is read from: matrices from output to input, in pixels from the image's centre.
+    """Matrices from output to input positions, in pixels from the image's centre.
 
-    Transforms in the order of the paper; turns happen before and after stretching, each with chance 1 - sqrt(1 - p), so
-    that an image is turned at all with chance p.
+    The order is the paper's; rotations come before and after stretching, each with chance 1 - sqrt(1 - p), so an image
+    is rotated with chance p.
     """
     half_turns = 1 - math.sqrt(1 - p)
 
     def turned(column: Column) -> Tensor:
-        return draws.only(column, half_turns, rotation(draws.even(column, math.radians(geometry.turn))[:, 0]))
+        return draws.only(column, half_turns, rotation(draws.symmetric(column, math.radians(geometry.turn))[:, 0]))
 
     result = torch.eye(3, dtype=torch.float64).expand(len(draws.apply), 3, 3)
-    if geometry.x_flip:  # of two equally likely states, so that chance p flips p / 2 of the images
+    if geometry.x_flip:  # of two equally likely states: chance p flips p / 2 of the images
         mirror = 1 - 2 * draws.state(Column.X_FLIP, 2)
         result = result @ draws.only(Column.X_FLIP, p, scaling(mirror, torch.ones_like(mirror)))
     if geometry.quarter_turns:
         quarters = draws.state(Column.QUARTER_TURNS, 4)
         result = result @ draws.only(Column.QUARTER_TURNS, p, rotation(math.pi / 2 * quarters).round())
     if geometry.whole_shift:
-        shift = (draws.even(Column.WHOLE_SHIFT, geometry.whole_shift) * edge).round()
+        shift = (draws.symmetric(Column.WHOLE_SHIFT, geometry.whole_shift) * edge).round()
         result = result @ draws.only(Column.WHOLE_SHIFT, p, translation(-shift[:, 0], -shift[:, 1]))
     if geometry.scale_std:
         scale = draws.power_of_two(Column.SCALE, -geometry.scale_std)

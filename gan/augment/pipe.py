@@ -18,7 +18,7 @@ from gan.augment.wavelets import filter_bank, low_pass
 
 
 class Transforms(NamedTuple):
-    """Which transforms there are and how far each goes; the default of each field leaves it out."""
+    """Strengths of all transforms; the default of each field disables it."""
 
     geometry: Geometry = Geometry()
     color: Color = Color()
@@ -64,17 +64,17 @@ class AugmentPipe(nn.Module):
         self.register_buffer("p", torch.zeros([]))
         self.register_buffer("Hz_geom", low_pass())
         self.register_buffer("Hz_fbank", filter_bank())
-        self.chance = 0.0  # p as a number, so that using it never waits for a device
+        self.chance = 0.0  # p as a number, so reading it waits for no device
         self.set_p(p)
         self.register_load_state_dict_post_hook(lambda module, _: module.set_p(float(module.p)))
 
     def set_p(self, p: float) -> None:
         """Set the chance of each transform, in [0, 1]."""
         self.p.fill_(p)
-        self.chance = torch.tensor(p, dtype=torch.float32).item()  # as the buffer holds it: a resumed run sees the same
+        self.chance = torch.tensor(p, dtype=torch.float32).item()  # rounded like the buffer
 
     def forward(self, images: Float[Tensor, "n c r r"], draws: Draws) -> Float[Tensor, "n c r r"]:
-        """Augment images in [-1, 1]; one for which a transform was not drawn passes it untouched."""
+        """Augment images in [-1, 1]; images for which no transform was drawn are not changed."""
         if not self.chance:
             return images
         t, p, (_, channels, _, edge) = self.transforms, self.chance, images.shape

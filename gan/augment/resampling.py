@@ -1,12 +1,11 @@
-"""Geometric transforms applied to pixels: once, with all of an image's multiplied into one matrix.
+"""Resampling of images by one matrix each, the product of all geometric transforms.
 
-Borders are reflected, the resolution is doubled (sym6), points between the pixels are read bilinearly, and the
-resolution is halved (Karras 2020b, Appendix B). The reflected plane repeats itself, so that a border of half an edge is
-enough for any distance: positions farther away are wrapped into it.
+Borders are reflected, the resolution is doubled (sym6), points between pixels are interpolated bilinearly, and the
+resolution is halved (Karras 2020b, Appendix B). The reflected plane is periodic, so a border of half an edge suffices:
+positions farther away are wrapped into it.
 """
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gan.augment.transfer import to_device_of
+from gan.networks.autograd import Context, Gradients
 from gan.networks.ops import filter2d, filter2d_adjoint, grid_sample
 
 # sym6 is not symmetric: its centre of mass lies 0.40 doubled pixels before its middle, so doubling shifts the image by
@@ -24,22 +24,22 @@ _REACH = 3  # source pixels that the 12 taps reach to either side at the doubled
 
 
 class _FastLayout(torch.autograd.Function):
-    """Bring an image, and its gradient on the way back, into the layout for which the CPU's filters are written.
+    """Convert an image, and its gradient in backward, to the layout of the CPU's fast filters.
 
-    oneDNN filters three channels about ten times as fast when they lie beside each other.
+    oneDNN filters three channels about ten times as fast in channels-last layout.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        return _FastLayout.apply(grad_outputs[0])
+    def backward(ctx: Context, *grad_outputs: Tensor) -> Gradients:
+        return (_FastLayout.apply(grad_outputs[0]),)
 
 
 def reflect(images: Float[Tensor, "n c h w"], width: int) -> Float[Tensor, "n c h2 w2"]:
-    """Continue images beyond their borders by mirroring, as far as one likes; border pixels are not repeated."""
+    """Extend images beyond their borders by reflection, by any width; border pixels are not repeated."""
     while width > 0:
         step = min(width, min(images.shape[2:]) - 1)
         images = F.pad(images, [step] * 4, mode="reflect")
@@ -69,7 +69,7 @@ def _positions(
 def warp(
     images: Float[Tensor, "n c r r"], matrices: Float[Tensor, "n 3 3"], taps: Float[Tensor, " 12"]
 ) -> Float[Tensor, "n c r r"]:
-    """Read each output pixel where its matrix says, through a filtered image of twice the resolution.
+    """Interpolate each output pixel at its matrix's position in a filtered image of twice the resolution.
 
     Args:
         matrices: from output to input, in pixels from the image's centre; on the CPU.
@@ -83,12 +83,13 @@ def warp(
     # the taps sum to 1: doubling each axis needs a gain of 2
     x = filter2d_adjoint(x, 2 * across, stride=(1, 2), padding=(0, support))
     x = _FastLayout.apply(filter2d_adjoint(x, 2 * down, stride=(2, 1), padding=(support, 0)))
-    out_edge = 2 * edge + 2 * support  # what halving needs to come out at `edge` without borders of its own
+    out_edge = 2 * edge + 2 * support  # halving without padding gives `edge`
     positions = _positions(matrices, out_edge, images)
     if beyond > edge // 2:
         half_period = 2 * (edge - 1)  # border pixels are not repeated
         positions = (positions + half_period).remainder(2 * half_period) - half_period
     x = grid_sample(x, positions * (2 / x.shape[-1]))
-    # correlation where doubling convolved, so that the two together shift nothing
+    # correlation, while doubling convolved, so both together cause no shift
     x = filter2d(_FastLayout.apply(x), across, stride=(1, 2))
-    return _FastLayout.apply(filter2d(x, down, stride=(2, 1)))  # type: ignore[no-any-return]
+    warped: Tensor = _FastLayout.apply(filter2d(x, down, stride=(2, 1)))
+    return warped

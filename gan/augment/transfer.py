@@ -1,4 +1,4 @@
-"""Small tensors to where the images are, without waiting."""
+"""Transfer of small tensors to the images' device without waiting."""
 
 from jaxtyping import Shaped
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch import Tensor
 def to_device_of(images: Tensor, numbers: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """Numbers from the CPU on the images' device; floating-point ones in the images' type.
 
-    A plain copy would make the CPU wait until the device has done all it was given before.
+    A blocking copy would wait until the device has finished all earlier work.
     """
     if numbers.is_floating_point():
         numbers = numbers.to(images.dtype)

@@ -37,8 +37,8 @@ def filter_bank() -> Float[Tensor, "4 43"]:
     """Zero-phase filters of the bands [0, pi/8], [pi/8, pi/4], [pi/4, pi/2] and [pi/2, pi], lowest first.
 
     H(z) being sym2, P(z) = H(z) H(1/z) / 2 passes the lower half of the spectrum and Q(z) = P(-z) the upper; since the
-    wavelet is orthonormal, P + Q = 1. A signal is split by them; what P passed is split again at half the rate, by
-    P(z^2) and Q(z^2), and once more. What is split is never lost, so the four filters sum to one.
+    wavelet is orthonormal, P + Q = 1. They split a signal; the lower half is split again at half the rate, by P(z^2)
+    and Q(z^2), and once more. The four filters sum to one.
     """
     low = np.convolve(SYM2, SYM2[::-1]) / 2
     high = low * (-1.0) ** (np.arange(low.size) - low.size // 2)
@@ -53,6 +53,6 @@ def filter_bank() -> Float[Tensor, "4 43"]:
 
 def _at_power(taps: np.ndarray, power: int) -> np.ndarray:
     """The filter in z^power: its taps with zeros between them."""
-    spread = np.zeros((taps.size - 1) * power + 1)
-    spread[::power] = taps
-    return spread
+    sparse = np.zeros((taps.size - 1) * power + 1)
+    sparse[::power] = taps
+    return sparse

@@ -1,8 +1,8 @@
-"""The networks once more, each step as the papers tell it: an independent implementation to check and to time against.
+"""A second, straightforward implementation of the networks, for tests and as the benchmark's reference.
 
-What `gan.networks.layers` folds together is apart here: zeros are inserted before filtering and pixels dropped after
-it, each image has weights of its own in a grouped convolution, and noise, bias, activation, gain and clamp follow one
-by one, in PyTorch's default layout and by its own derivatives.
+It performs separately what `gan.networks.layers` combines: zeros are inserted before filtering and pixels dropped after
+it, each image has its own weights in a grouped convolution, and noise, bias, activation, gain and clamp are separate
+operations, in PyTorch's default layout and with its own derivatives.
 """
 
 import torch
@@ -64,7 +64,7 @@ def modulated_conv2d(
     demodulate: bool = True,
     upsample_kernel: Float[Tensor, "f f"] | None = None,
 ) -> Float[Tensor, "n o h2 w2"]:
-    """Convolve each image with weights of its own, scaled by its style (Karras 2020a, Eqs. 1-3)."""
+    """Convolve each image with its own weights, scaled by its style (Karras 2020a, Eqs. 1-3)."""
     n, in_channels, height, width = x.shape
     out_channels, _, size, _ = weight.shape
     w = weight * styles[:, None, :, None, None]
@@ -117,6 +117,6 @@ REFERENCE_LAYERS = LayerTypes(
 
 
 class ReferenceTask(StyleGAN2Task):
-    """The same training with the networks of this module; what else a step does is shared."""
+    """The same training with the networks of this module."""
 
     layers = REFERENCE_LAYERS

@@ -1,4 +1,4 @@
-"""Measures of a GAN that are fit for some twenty photographs: distances, shares, and a gate against copies.
+"""Measures of a GAN for some twenty photographs: distances, shares, and detection of copies.
 
-They know features and pixels, not what the images show; the feature network is handed in.
+They take features and pixels of any kind of image; the feature network is an argument.
 """

@@ -1,9 +1,9 @@
-"""Which drawn images are copies of training images, under flips, shifts, turns and changes of scale.
+"""Detection of drawn images that are copies of training images, under flips, shifts, turns and changes of scale.
 
-GANs on few images end up drawing the images they were shown (Feng 2021); measures of quality then praise them. Whether
-an image is a copy is asked as in Carlini 2023: is it much nearer to one training image than to those that come next? A
-ratio of distances, as in Lowe 2004, so that neither a vague picture, alike to all, nor a shade that all share makes a
-copy. What "much" means is read off the distances among the training images themselves, as in Dar 2024.
+GANs on few images can memorise them (Feng 2021), and measures of quality then rate them well. As in Carlini 2023, an
+image is a copy if it is much nearer to one training image than to the next ones. The criterion is a ratio of distances,
+as in Lowe 2004, so neither a blurred image that is near to all nor a common shade counts as a copy. The threshold comes
+from the distances among the training images, as in Dar 2024.
 """
 
 import math
@@ -22,29 +22,29 @@ from segkit.core.errors import RequestError
 from segkit.core.groups import group_numbers
 
 MIN_TRAINING_IMAGES = 3
-"""With fewer there is no distance among training images to compare with."""
+"""Minimum for comparing distances among training images."""
 
 NUM_NEXT = 5
-"""Training images that come next, to whose mean distance the nearest one's is compared."""
+"""Number of the next nearest training images, whose mean distance is the denominator of the ratio."""
 
 SMALLEST_THRESHOLD, LARGEST_THRESHOLD = 0.5, 0.8
-"""Between these the threshold on the ratio lies. 0.8 is Lowe's. Of DRIVE's 40 photographs at 64x64, cut at random into
+"""Limits of the threshold on the ratio. 0.8 is Lowe's. Of DRIVE's 40 photographs at 64x64, cut at random into
 10 (or 20) training images and the rest, no other photograph came below 0.82 (0.87) in 200 cuts; training images that
 were mirrored, turned, shifted, scaled, blurred, made noisy or compressed came to 0.70 at most."""
 
 NUM_DEVIATIONS = 3.0
-"""The threshold lies at least so many standard deviations below the middle of the training images' own ratios."""
+"""Standard deviations from the median of the training images' own ratios down to the threshold."""
 
 SHIFT_RANGE = 1 / 8
-"""Shifts, in edges, in either direction."""
+"""Maximum shift in either direction, in edges."""
 
 _ANGLES, _ZOOMS = (-16.0, -8.0, 0.0, 8.0, 16.0), (0.85, 0.92, 1.0, 1.08, 1.16)
 _MANY = 100
-"""With more training images than this only flips, quarter turns and shifts are searched, for the sake of time."""
+"""With more training images only flips, quarter turns and shifts are searched, to save time."""
 
 
 class Transform(NamedTuple):
-    """What is done to a training image: mirrored, then turned by quarters, then turned and enlarged about its middle.
+    """Transform of a training image: mirror, then quarter turns, then rotation and scaling about its centre.
 
     Turns are counter-clockwise.
     """
@@ -55,7 +55,7 @@ class Transform(NamedTuple):
     zoom: float = 1.0
 
     def apply(self, image: UInt8[np.ndarray, "r r c"]) -> UInt8[np.ndarray, "r r c"]:
-        """The transformed image; what comes in from outside is black."""
+        """The transformed image; pixels from outside are black."""
         turned = np.rot90(image[:, ::-1] if self.mirrored else image, self.quarter_turns)
         if self.degrees == 0 and self.zoom == 1:
             return np.ascontiguousarray(turned)
@@ -68,11 +68,11 @@ class Transform(NamedTuple):
         return np.stack(planes, axis=2)
 
     def __str__(self) -> str:
-        said = ["mirrored"] if self.mirrored else []
-        said += [f"turned {90 * self.quarter_turns}°"] if self.quarter_turns else []
-        said += [f"turned {self.degrees:+g}°"] if self.degrees else []
-        said += [f"scaled {self.zoom:g}"] if self.zoom != 1 else []
-        return ", ".join(said)
+        parts = ["mirrored"] if self.mirrored else []
+        parts += [f"turned {90 * self.quarter_turns}°"] if self.quarter_turns else []
+        parts += [f"turned {self.degrees:+g}°"] if self.degrees else []
+        parts += [f"scaled {self.zoom:g}"] if self.zoom != 1 else []
+        return ", ".join(parts)
 
 
 FLIPS = tuple(Transform(mirrored, turns) for mirrored, turns in product((False, True), range(4)))
@@ -84,10 +84,10 @@ SLIGHT = tuple(
 
 
 class Match(NamedTuple):
-    """How near a picture comes to each training image, and how the nearest was found."""
+    """Distances of an image to all training images, and the transform of the nearest one."""
 
     distances: Float[np.ndarray, " n"]
-    """Between structures of length 1: 0 for the same picture, about 1.4 for unrelated ones, 2 for the negative."""
+    """Between structures of length 1: 0 for the same image, about 1.4 for unrelated ones, 2 for the negative."""
     transform: Transform
     """Of the nearest training image."""
     shift: tuple[int, int]
@@ -100,10 +100,10 @@ class Match(NamedTuple):
 
 
 class CopySearch(nn.Module):
-    """Finds the training image that a picture is nearest to, over all transforms and all whole-pixel shifts.
+    """Searches the nearest training image over all transforms and all whole-pixel shifts.
 
     Args:
-        training: the training images, as the discriminator is shown them.
+        training: the training images as the discriminator receives them.
 
     Raises:
         RequestError: there are fewer than three.
@@ -115,15 +115,15 @@ class CopySearch(nn.Module):
         super().__init__()
         if len(training) < MIN_TRAINING_IMAGES:
             raise RequestError(
-                f"copies are told by comparing {MIN_TRAINING_IMAGES} or more training images; there are {len(training)}"
+                f"detecting copies needs {MIN_TRAINING_IMAGES} or more training images; there are {len(training)}"
             )
         self.num_images, self.resolution = len(training), training.shape[1]
         self.transforms: Sequence[Transform] = FLIPS if len(training) > _MANY else FLIPS + SLIGHT
         small = [shrink(image) for image in training]
-        templates = np.stack([[structure(each.apply(image)) for each in self.transforms] for image in small])
+        templates = np.stack([[structure(transform.apply(image)) for transform in self.transforms] for image in small])
         self.edge = templates.shape[-1]
         self.reach = max(1, round(SHIFT_RANGE * self.edge))
-        self.padded = self.edge + 2 * self.reach  # a shift must not come in again on the other side
+        self.padded = self.edge + 2 * self.reach  # zero padding, since the cross-correlation is circular
         shifts = torch.arange(-self.reach, self.reach + 1)
         self.register_buffer("shifts", shifts % self.padded, persistent=False)
         spectra = torch.fft.rfft2(torch.from_numpy(templates), (self.padded, self.padded)).conj().resolve_conj()
@@ -131,9 +131,9 @@ class CopySearch(nn.Module):
 
     @torch.inference_mode()
     def match(self, image: UInt8[np.ndarray, "r r c"]) -> Match:
-        """Compare one picture with all training images, all transforms of them and all shifts at once.
+        """Compare one image with all training images, under all transforms and shifts at once.
 
-        Of two structures of length 1 the squared distance is 2 - 2 x their product, and the products for all shifts are
+        The squared distance of two structures of length 1 is 2 - 2 x their product, and the products for all shifts are
         one cross-correlation, computed by Fourier transforms.
         """
         picture = torch.from_numpy(structure(image)).to(self.spectra.device)
@@ -152,11 +152,11 @@ class CopySearch(nn.Module):
 
 
 def closeness(distances: Float[np.ndarray, "m n"], groups: Sequence[str] | None = None) -> Float[np.ndarray, " m"]:
-    """Distance to the nearest training image over the mean distance to the `NUM_NEXT` that come next, in [0, 1].
+    """Distance to the nearest training image over the mean distance to the `NUM_NEXT` next ones, in [0, 1].
 
     0 if an image equals its nearest one. `groups` is the patient of each training image, by default a different one for
-    each. The next images are of other patients than the nearest, because the other eye of a copied patient is near too.
-    Images at an infinite distance do not count.
+    each. The next images are of other patients than the nearest one, since the other eye of a copied patient is near
+    too. Images at an infinite distance do not count.
     """
     patients = np.arange(distances.shape[1]) if groups is None else group_numbers(groups)
     nearest = distances.argmin(axis=1)
@@ -171,17 +171,17 @@ def closeness(distances: Float[np.ndarray, "m n"], groups: Sequence[str] | None 
 def among_themselves(
     distances: Float[np.ndarray, "n n"], groups: Sequence[str] | None = None
 ) -> Float[np.ndarray, " n"]:
-    """`closeness` of each training image to all those of other patients, as if it had been drawn."""
+    """`closeness` of each training image to all those of other patients, as if it were drawn."""
     patients = np.arange(len(distances)) if groups is None else group_numbers(groups)
     return closeness(np.where(patients[:, None] == patients, np.inf, distances), groups)
 
 
 def copy_threshold(training_closeness: Float[np.ndarray, " n"]) -> float:
-    """The closeness below which a picture counts as a copy.
+    """The closeness below which an image counts as a copy.
 
-    Three standard deviations below the middle of what training images have among themselves, but no less than 0.5 and
-    no more than 0.8. Middle and deviation are the median and 1.48 x the median deviation from it, which some pairs of
-    alike training images do not move.
+    Three standard deviations below the middle of the training images' closeness among themselves, limited to 0.5 to
+    0.8. Middle and deviation are the median and 1.48 x the median absolute deviation, which are robust to some pairs of
+    similar training images.
     """
     middle = float(np.median(training_closeness))
     deviation = 1.4826 * float(np.median(np.abs(training_closeness - middle)))
@@ -189,10 +189,10 @@ def copy_threshold(training_closeness: Float[np.ndarray, " n"]) -> float:
 
 
 class Nearness(NamedTuple):
-    """Whether drawn images lie nearer to the training images than other photographs do (Meehan 2020)."""
+    """Test whether drawn images are nearer to the training images than held-out photographs are (Meehan 2020)."""
 
     chance: float
-    """That a drawn image lies nearer than a held-out photograph; 0.5 without copying, 1 if all do."""
+    """Probability that a drawn image is nearer than a held-out photograph; 0.5 without copying, 1 if all are."""
     p: float
     """Two-sided, by ranks (Mann 1947)."""
     num_drawn: int
@@ -204,7 +204,7 @@ def nearness(
 ) -> Nearness | None:
     """Compare the distances to the nearest training image; None without held-out photographs.
 
-    The test takes the photographs for independent, so of each patient in `heldout_groups` only the first one counts.
+    The test assumes independent photographs, so only the first one of each patient in `heldout_groups` counts.
     """
     if not len(drawn) or not len(heldout):
         return None

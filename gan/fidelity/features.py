@@ -1,4 +1,4 @@
-"""Features: what the measures see of an image. A network is handed in; one kind of it comes as a file."""
+"""Feature networks, whose outputs the measures compare."""
 
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from segkit.core.errors import SegkitError, WeightsError
 
 
 class Features(Protocol):
-    """A feature network: levels 0-255 in, one vector per image out. Every image goes through it alike."""
+    """A feature network: levels 0-255 in, one vector per image out."""
 
     def __call__(self, images: UInt8[Tensor, "n r r c"]) -> Float[Tensor, "n d"]: ...
 
@@ -38,29 +38,32 @@ class TorchScriptFeatures(nn.Module):
     def forward(self, images: UInt8[Tensor, "n r r c"]) -> Float[Tensor, "n d"]:
         rgb = images.expand(-1, -1, -1, 3) if images.shape[3] == 1 else images[..., :3]
         try:
-            found = self.network(rgb.permute(0, 3, 1, 2).contiguous(), return_features=True)
+            features = self.network(rgb.permute(0, 3, 1, 2).contiguous(), return_features=True)
         except (RuntimeError, TypeError) as error:
             raise WeightsError(
                 f"{self.path} could not be called as module(uint8 images (n, 3, r, r), return_features=True): "
                 f"{str(error).strip().splitlines()[-1]}"
             ) from error
-        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
-            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
+            shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise WeightsError(f"{self.path} returned {shape} for {len(images)} images; (n, d) is expected")
-        return found.float()
+        return features.float()
 
 
-def stacked(features: list[Float[np.ndarray, " d"]], whose: str) -> Float[np.ndarray, "n d"]:
+def stacked(features: list[Float[np.ndarray, " d"]], images: str) -> Float[np.ndarray, "n d"]:
     """Vectors of several images as one float64 array.
 
+    Args:
+        images: what they are, for the error.
+
     Raises:
-        SegkitError: one holds what is not a number; no distance could be trusted.
+        SegkitError: a feature is not finite.
     """
     rows = np.stack(features).astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(broken):
         raise SegkitError(
-            f"the features of {len(broken)} of the {len(rows)} {whose} are not finite (first: number {broken[0]}); "
+            f"the features of {len(broken)} of the {len(rows)} {images} are not finite (first: number {broken[0]}); "
             "the network or the images are broken"
         )
     return rows

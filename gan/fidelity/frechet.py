@@ -10,8 +10,8 @@ def frechet_distance(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "m
     With C = A'A the last trace is the sum of the singular values of A_r A_d'. That needs no square root of a matrix
     and is exact for covariances of any rank, as those of twenty images in a space of two thousand dimensions.
 
-    The distance of finite samples is too large, and the more so the fewer images there are: even two samples of the
-    same images' distribution are apart. Values compare only at equal sizes. nan for fewer than two images.
+    The distance of finite samples is biased upwards, the more the fewer images there are, so only values of equal sizes
+    can be compared. nan for fewer than two images.
     """
     if min(len(real), len(drawn)) < 2:
         return float("nan")

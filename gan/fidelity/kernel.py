@@ -32,16 +32,16 @@ def kernel_distance(
     """Squared maximum mean discrepancy under the cubic kernel, by the unbiased estimator over all images (Gretton 2012,
     Eq. 3).
 
-    Its mean over samples is the true distance, whatever the number of images: 0 for equal distributions, so that single
-    values may be negative. With few images there is nothing to gain from subsets. nan for fewer than two on a side.
+    Its mean over samples is the true distance for any number of images: 0 for equal distributions, so single values may
+    be negative. It uses all images instead of subsets. nan for fewer than two on a side.
 
-    The groups are the patients of the images of either side, by default one for each. Two images of one patient are no
-    independent pair, so only pairs of different patients count within a side, and the least numbers are of patients.
+    The groups are the patients of the images of either side, by default one for each. Two images of one patient are not
+    independent, so only pairs of different patients count within a side, and the minimum numbers are of patients.
 
     The interval is value +- t s: s by the jackknife over the patients of both sides (Arvesen 1969), t the 97.5 %
     quantile of Student's distribution with as many degrees of freedom as the smaller side has patients, less one. In
-    simulations with 5 to 20 photographs it held the truth in 91 to 99 of 100 samples, most often where the
-    distributions are equal.
+    simulations with 5 to 20 photographs it contained the true value in 91 to 99 of 100 samples, most often for equal
+    distributions.
     """
     patients = [
         np.arange(len(side)) if groups is None else group_numbers(groups)

@@ -1,8 +1,7 @@
-"""Every measure of one set of images against the photographs, each number with what it rests on."""
+"""All measures of one set of images against the photographs, each with sample sizes and a note."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -23,17 +22,17 @@ class Estimate:
     measure: str
     """One of "kid", "fid", "precision", "recall", "density", "coverage"."""
     value: float | None
-    """None where the images are too few; the note says so."""
+    """None for too few images; the note gives the reason."""
     low: float | None
-    """Ends of the 95 % interval, where there is one."""
+    """Lower end of the 95 % interval, if there is one."""
     high: float | None
     num_real: int
     num_drawn: int
     note: str
-    """What the reader must know to read it."""
+    """Bias, neighbours and the like."""
 
     def key(self, reference: str, features: str) -> str:
-        """Its name wherever it is logged, as in `kid1k_drive_train20_teacher`: drawn images, reference, features."""
+        """Its name in logs, as in `kid1k_drive_train20_teacher`: drawn images, reference, features."""
         return f"{self.measure}{short(self.num_drawn)}_{reference}{self.num_real}_{features}"
 
 
@@ -53,16 +52,16 @@ def measure(
 
     Args:
         real: of the photographs, at least two.
-        drawn: of the images to be measured.
-        k: which neighbour the balls of the last four reach to.
+        drawn: of the images to measure.
+        k: neighbour whose distance is the radius for the last four.
         real_groups: patient of each photograph, by default one for each.
-        drawn_groups: patient of each image to be measured, where these are photographs too.
+        drawn_groups: patient of each image to measure, if these are photographs too.
     """
     sizes = len(real), len(drawn)
-    kid, low, high = (_number(each) for each in kernel_distance(real, drawn, real_groups, drawn_groups))
+    kid, low, high = (_finite(end) for end in kernel_distance(real, drawn, real_groups, drawn_groups))
     return [
         Estimate("kid", kid, low, high, *sizes, "unbiased; 0 for equal distributions"),
-        Estimate("fid", _number(frechet_distance(real, drawn)), None, None, *sizes, _bias(*sizes, real.shape[1])),
+        Estimate("fid", _finite(frechet_distance(real, drawn)), None, None, *sizes, _bias(*sizes, real.shape[1])),
         *_shares(real, drawn, k, real_groups, drawn_groups),
     ]
 
@@ -85,26 +84,26 @@ def _shares(
     if not (has_neighbours(len(real), k, real_groups) and has_neighbours(min(sizes), k, drawn_groups)):
         note = f"k = {k} needs more than {k} images on both sides"
         return [Estimate(name, None, None, None, *sizes, note) for name in names]
-    found = neighbourhood(real, drawn, k, real_groups, drawn_groups)
-    among = share_of(
-        round(found.precision * len(drawn)), len(drawn), None if drawn_groups is None else len(set(drawn_groups))
+    shares = neighbourhood(real, drawn, k, real_groups, drawn_groups)
+    interval = share_of(
+        round(shares.precision * len(drawn)), len(drawn), None if drawn_groups is None else len(set(drawn_groups))
     )
-    group = f"k = {k}, mean over groups of {found.group_size} images"
-    ideal = expected_coverage(len(real), found.group_size, k, real_groups)
+    group = f"k = {k}, mean over groups of {shares.group_size} images"
+    ideal = expected_coverage(len(real), shares.group_size, k, real_groups)
     return [
         Estimate(
-            "precision", found.precision, among.low, among.high, *sizes, f"k = {k}, interval for these photographs"
+            "precision",
+            shares.precision,
+            interval.low,
+            interval.high,
+            *sizes,
+            f"k = {k}, interval for these photographs",
         ),
-        Estimate("recall", found.recall, None, None, *sizes, group),
-        Estimate("density", found.density, None, None, *sizes, f"k = {k}, 1 for equal distributions"),
-        Estimate("coverage", found.coverage, None, None, *sizes, f"{group}, {ideal:.2f} for equal distributions"),
+        Estimate("recall", shares.recall, None, None, *sizes, group),
+        Estimate("density", shares.density, None, None, *sizes, f"k = {k}, 1 for equal distributions"),
+        Estimate("coverage", shares.coverage, None, None, *sizes, f"{group}, {ideal:.2f} for equal distributions"),
     ]
 
 
-def _number(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def as_json(estimate: Estimate, reference: str, features: str) -> dict[str, Any]:
-    """The estimate as plain values, under its key."""
-    return {"key": estimate.key(reference, features), **asdict(estimate)}

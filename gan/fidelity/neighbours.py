@@ -1,5 +1,4 @@
-"""Shares of images that lie among each other: precision and recall (Kynkäänniemi 2019), density and coverage (Naeem
-2020)."""
+"""Precision and recall (Kynkäänniemi 2019), density and coverage (Naeem 2020)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,18 +12,18 @@ from segkit.core.groups import group_numbers
 
 
 class Neighbourhood(NamedTuple):
-    """Measures over balls that reach to the k-th nearest neighbour of the same kind."""
+    """Measures over balls whose radius is the distance to the k-th nearest neighbour of the same kind."""
 
     precision: float
-    """Share of the drawn images that lie in the ball of a photograph: do they look real?"""
+    """Share of the drawn images in the ball of a photograph: realism."""
     recall: float
-    """Share of the photographs that lie in the ball of a drawn image: could it draw them?"""
+    """Share of the photographs in the ball of a drawn image: variety."""
     density: float
-    """Photographs' balls that a drawn image lies in, over k: as precision, but one odd photograph counts little."""
+    """Number of photographs' balls around a drawn image, over k: like precision, but robust to outliers."""
     coverage: float
-    """Share of the photographs whose ball holds a drawn image."""
+    """Share of the photographs with a drawn image in their ball."""
     group_size: int
-    """Drawn images that recall and coverage were computed on at a time."""
+    """Number of drawn images in each group for recall and coverage."""
 
 
 def neighbourhood(
@@ -39,11 +38,11 @@ def neighbourhood(
     Images of one patient do not count as neighbours of each other, because a patient's other eye would make the balls
     too small. The groups are the patients of the real and of the drawn images, by default a different one for each.
 
-    Recall and coverage rise with the number of drawn images. So both are averages over groups of as many drawn images
-    as there are photographs, in their order and without overlap; what is left over at the end does not count for them.
+    Recall and coverage rise with the number of drawn images. So both are averages over successive groups of as many
+    drawn images as there are photographs; an incomplete last group is left out.
 
     Raises:
-        ValueError: an image has fewer than k others, of other patients, on its side, so that a ball has no radius.
+        ValueError: an image has fewer than k others of other patients on its side.
     """
     group_size = min(len(real), len(drawn))
     real_patients, drawn_patients = _patients(len(real), real_groups), _patients(len(drawn), drawn_groups)
@@ -68,7 +67,7 @@ def neighbourhood(
 
 
 def has_neighbours(num_images: int, k: int, groups: Sequence[str] | None) -> bool:
-    """Whether among any `num_images` of the images with these patients each has k others of other patients."""
+    """Whether in any `num_images` of the images each has k others of other patients."""
     return num_images - (max(Counter(groups).values()) if groups else 1) >= k
 
 
@@ -83,7 +82,7 @@ def _radii(points: Float[np.ndarray, "n d"], k: int, patients: Int[np.ndarray, "
 
 
 def expected_coverage(n: int, m: int, k: int, groups: Sequence[str] | None = None) -> float:
-    """Coverage to expect of m images that are drawn as the n photographs were (Naeem 2020, Lemma 2).
+    """Expected coverage of m images from the distribution of the n photographs (Naeem 2020, Lemma 2).
 
     1 minus the chance that the k nearest of all other images are photographs: (n-1)...(n-k) / (n+m-1)...(n+m-k). Where
     a photograph's patient has s of them, in `groups`, only n - s are others, and n - s + 1 stands for n.

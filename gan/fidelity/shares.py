@@ -1,5 +1,6 @@
-"""Shares of images with what their number allows to say."""
+"""Shares of images with intervals."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -15,10 +16,10 @@ class Share:
 
 
 def share_of(count: int, n: int, num_groups: int | None = None) -> Share:
-    """The share and its interval; nan, from 0 to 1, of nothing.
+    """The share and its interval; of 0 images nan, from 0 to 1.
 
-    Where the n images are of fewer patients, `num_groups` of them, the interval is that of the same share of so many
-    images: as wide as if a patient's images were all alike.
+    If the n images are of fewer patients, `num_groups`, the interval is that of the same share of `num_groups` images,
+    as if all images of a patient were equal.
     """
     if n == 0:
         return Share(0, 0, float("nan"), 0.0, 1.0)
@@ -32,12 +33,12 @@ def share_of(count: int, n: int, num_groups: int | None = None) -> Share:
 
 
 def images_to_settle(share: Share, limit: float) -> int | None:
-    """How many images it takes for the interval of an unchanged share to end at `limit` or below; None for no number.
+    """Number of images from which the interval of an unchanged share ends at `limit` or below; None if there is none.
 
     Args:
         limit: in [0, 1].
     """
-    if share.value != share.value or share.value >= limit:
+    if math.isnan(share.value) or share.value >= limit:
         return None
     low, high = 0, 1
     while _upper_end(share.value, high) > limit:
@@ -49,7 +50,7 @@ def images_to_settle(share: Share, limit: float) -> int | None:
 
 
 def _upper_end(value: float, n: int) -> float:
-    """Of the interval, with as many of the n images as the share has, whole or not."""
+    """Upper end of the interval of a share of n images."""
     from scipy.stats import beta
 
     return float(beta.ppf(0.975, value * n + 1, n - value * n)) if value < 1 else 1.0

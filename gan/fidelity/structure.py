@@ -1,7 +1,7 @@
-"""What makes a picture that picture: its lines and patches, without its colours, its brightness and its black border.
+"""Structure of an image: its lines and patches, without colours, brightness and black border.
 
-Two photographs of one kind are alike in most of their pixels: the same outline, the same shades. A copy is told by the
-fine structure inside. It is kept on a small square, where noise, compression and another resolution change little.
+Photographs of one kind share outline and shades, so copies are detected by the fine structure. It is computed on a
+small square, where noise, compression and another resolution change little.
 """
 
 import numpy as np
@@ -9,24 +9,23 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 EDGE = 64
-"""Structures are compared on squares of at most so many pixels a side."""
+"""Maximum side of the squares in pixels."""
 
 FINE, COARSE = 0.012, 0.03
-"""Standard deviations, in edges, of the Gaussians between which structure lies: what is finer is noise, what is coarser
-shading."""
+"""Standard deviations, in edges, of the band-pass Gaussians: finer is noise, coarser is shading."""
 
 RIM = 0.04
-"""Width, in edges, of what is left out along a black border, whose contour all pictures share."""
+"""Width, in edges, of the rim left out along a black border, whose contour all images share."""
 
 LIT = 0.2
-"""A pixel brighter than this part of the picture's bright pixels is no black border."""
+"""Pixels below this share of the image's bright pixels are black border."""
 
 SOFTENING = 1.0
-"""Contrast, in levels, below which structure fades out instead of being raised to that of the rest."""
+"""Contrast, in levels, below which structure is attenuated instead of normalised."""
 
 
 def structure(image: UInt8[np.ndarray, "r r c"]) -> Float[np.ndarray, "e e"]:
-    """Band-passed brightness with its local contrast evened out, as a vector of length 1; zeros where there is none."""
+    """Band-passed brightness with normalised local contrast, as a vector of length 1; zeros for a flat image."""
     small = shrink(image)
     edge = len(small)
     lit = _lit(small)
@@ -41,7 +40,7 @@ def structure(image: UInt8[np.ndarray, "r r c"]) -> Float[np.ndarray, "e e"]:
 
 
 def shrink(image: UInt8[np.ndarray, "r r c"]) -> UInt8[np.ndarray, "e e c"]:
-    """The picture on a square of `EDGE`, by means over blocks; one that is no larger as it is. r is a power of two."""
+    """The image on a square of side `EDGE`, by means over blocks; smaller images stay. r is a power of two."""
     block = max(1, len(image) // EDGE)
     edge = len(image) // block
     levels: np.ndarray = np.rint(image.reshape(edge, block, edge, block, -1).mean(axis=(1, 3))).astype(np.uint8)
@@ -49,7 +48,7 @@ def shrink(image: UInt8[np.ndarray, "r r c"]) -> UInt8[np.ndarray, "e e c"]:
 
 
 def _lit(small: UInt8[np.ndarray, "e e c"]) -> Bool[np.ndarray, "e e"]:
-    """Where there is a picture, a rim of it left out."""
+    """Pixels inside the black border, without a rim."""
     brightness = ndimage.uniform_filter(small.max(axis=2).astype(np.float64), 3)
     lit = brightness > LIT * np.percentile(brightness, 90)
     inner: np.ndarray = ndimage.binary_erosion(lit, iterations=max(1, round(RIM * len(small))), border_value=1)
@@ -62,6 +61,6 @@ def _blur(values: Float[np.ndarray, "e e"], sigma: float) -> Float[np.ndarray, "
 
 
 def _weight(lit: Bool[np.ndarray, "e e"], sigma: float) -> Float[np.ndarray, "e e"]:
-    """How much of a blurred pixel comes from lit ones: dividing by it leaves the dark ones out."""
+    """Share of lit pixels in a blurred pixel; dividing by it leaves dark pixels out."""
     share: np.ndarray = np.maximum(_blur(lit.astype(np.float64), sigma), 1e-6)
     return share

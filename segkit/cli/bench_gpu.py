@@ -11,12 +11,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
 from segkit import __version__
-from segkit.cli.gpu_steps import ROOT, Request, SkippedError, Step, steps
+from segkit.cli.gpu_steps import ROOT, Figures, Request, SkippedError, Step, steps
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json, write_json
 from segkit.core.outputs import check_folder
@@ -24,7 +23,7 @@ from segkit.core.outputs import check_folder
 FIGURES = "gpu.json"
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 _GRACE_S = 30.0
-"""How long a command may take to end after SIGTERM."""
+"""Time for a command to exit after SIGTERM."""
 _TAIL = 40
 """Lines of a failed command's log that the JSON keeps."""
 _FACTS = """
@@ -44,18 +43,18 @@ print(json.dumps(facts))
     type=click.FloatRange(0, min_open=True),
     default=8.0,
     show_default=True,
-    help="Training time of the GAN on DRIVE; run again, the training goes on for as long.",
+    help="Training time of the GAN on DRIVE; another run continues the training.",
 )
 @click.option("--only", multiple=True, metavar="STEP", help="Run these steps only; may be given several times.")
 @click.option("--skip", multiple=True, metavar="STEP", help="Leave these steps out; may be given several times.")
-@click.option("--rehearse", is_flag=True, help="Tiny sizes, on phantoms and any device: do all steps work here?")
+@click.option("--rehearse", is_flag=True, help="Run all steps with tiny sizes, on phantoms and any device.")
 def gpu(
     out: Path, drive: Path | None, minutes: float, only: tuple[str, ...], skip: tuple[str, ...], rehearse: bool
 ) -> None:
     """Run tests, timings and trainings on a CUDA device, one process after another.
 
-    Figures of all steps gather in OUT/gpu.json, whatever steps a call runs; pictures lie beside it, logs in OUT/logs.
-    A step that fails is recorded and the next one runs.
+    The figures of all runs are collected in OUT/gpu.json; pictures are beside it, logs in OUT/logs. A failed step is
+    recorded and the next one runs.
     """
     if drive is not None and not drive.is_dir():
         raise RequestError(f"--drive {drive} is no folder; name the one that holds DRIVE's `training` and `test`")
@@ -65,17 +64,17 @@ def gpu(
     facts = machine()
     if facts["gpu"] is None and not rehearse:
         raise RequestError(
-            f"torch {facts['torch']} finds no CUDA device here; `segkit bench gpu` measures nothing else"
+            f"torch {facts['torch']} finds no CUDA device; run on a machine with a GPU, or give --rehearse"
         )
     if not run(chosen, request, facts):
-        raise SegkitError(f"not all steps ended well; see {request.out / FIGURES} and {request.out / 'logs'}")
+        raise SegkitError(f"some steps failed; see {request.out / FIGURES} and {request.out / 'logs'}")
 
 
 def choose(available: list[Step], only: tuple[str, ...], skip: tuple[str, ...]) -> list[Step]:
     """The steps to run.
 
     Raises:
-        RequestError: there is no step of a given name.
+        RequestError: a name is unknown.
     """
     names = [step.name for step in available]
     unknown = next((name for name in (*only, *skip) if name not in names), None)
@@ -84,14 +83,14 @@ def choose(available: list[Step], only: tuple[str, ...], skip: tuple[str, ...]) 
     return [step for step in available if step.name not in skip and (not only or step.name in only)]
 
 
-def run(chosen: list[Step], request: Request, facts: dict[str, Any]) -> bool:
-    """Run the steps and write the record of each into `gpu.json`; whether none failed.
+def run(chosen: list[Step], request: Request, facts: Figures) -> bool:
+    """Run the steps and write a record of each into `gpu.json`; returns whether none failed.
 
     Raises:
-        RequestError: the file there is of a rehearsal and this is none, or the other way round.
+        RequestError: only one of the file and this run is a rehearsal.
     """
     path = request.out / FIGURES
-    book: dict[str, Any] = read_json(path) if path.is_file() else {"rehearsal": request.rehearsal, "steps": {}}
+    book: Figures = read_json(path) if path.is_file() else {"rehearsal": request.rehearsal, "steps": {}}
     if book["rehearsal"] != request.rehearsal:
         raise RequestError(f"{path} is {'' if book['rehearsal'] else 'not '}of a rehearsal; choose another --out")
     request.work.mkdir(parents=True, exist_ok=True)
@@ -102,7 +101,7 @@ def run(chosen: list[Step], request: Request, facts: dict[str, Any]) -> bool:
         states.append(record["state"])
         spent = f" in {record['seconds']:.0f} s" if "seconds" in record else ""
         click.echo(f"{record['state']}{spent}" + (f" ({record['reason']})" if "reason" in record else ""))
-        # a skip tells less than an earlier measurement
+        # a skipped step does not replace an earlier measurement
         if record["state"] != SKIPPED or book["steps"].get(step.name, record)["state"] == SKIPPED:
             book["steps"][step.name] = record
             write_json(path, book)
@@ -110,7 +109,7 @@ def run(chosen: list[Step], request: Request, facts: dict[str, Any]) -> bool:
     return FAILED not in states
 
 
-def run_step(step: Step, request: Request) -> dict[str, Any]:
+def run_step(step: Step, request: Request) -> Figures:
     """Run a step's command within its time limit and read its figures."""
     try:
         arguments = step.arguments(request)
@@ -128,14 +127,14 @@ def run_step(step: Step, request: Request) -> dict[str, Any]:
     else:
         try:
             return {"state": DONE, **record, "figures": step.figures(request)}
-        except Exception as error:  # whatever a command left out must not keep the next step from running
+        except Exception as error:  # the next step runs even if this one wrote incomplete files
             problem = f"no figures: {type(error).__name__}: {error}"
     tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
     return {"state": FAILED, "reason": problem, **record, "log": tail}
 
 
 def shown_command(arguments: list[str], request: Request) -> str:
-    """The command for the record, without the paths of this machine."""
+    """The command without the paths of this machine."""
     line = shlex.join(["python", "-m", *arguments])
     places = {request.out: "OUT", request.drive: "DRIVE", ROOT: "."}
     for place, name in places.items():
@@ -161,18 +160,18 @@ def launch(command: list[str], log: Path, limit_s: float) -> int | None:
         try:
             return process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            process.terminate()  # segkit's commands end their stages and workers
+            process.terminate()  # segkit's commands then end their own processes
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_GRACE_S)
             return None
         finally:
-            with suppress(ProcessLookupError):  # whatever is left would keep the device's memory
+            with suppress(ProcessLookupError):  # remaining processes would keep the device's memory
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def machine() -> dict[str, Any]:
-    """GPU, driver, versions and commit; torch is asked in a process of its own, which leaves the device again.
+def machine() -> Figures:
+    """GPU, driver, versions and commit; a separate process imports torch, so the device is free again.
 
     Raises:
         SegkitError: torch cannot be loaded.

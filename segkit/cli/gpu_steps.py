@@ -20,13 +20,17 @@ ROOT = Path(__file__).parents[2]
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
+Figures = dict[str, Any]
+"""Numbers as JSON holds them."""
+
+
 class SkippedError(Exception):
-    """A step cannot run here; the message is the reason."""
+    """A step cannot run on this machine; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """The options of the command."""
 
     out: Path
     """Absolute path of the output folder."""
@@ -55,7 +59,7 @@ class Step:
     limit_s: float
     arguments: Callable[[Request], list[str]]
     """What follows `python -m`; raises SkippedError."""
-    figures: Callable[[Request], dict[str, Any]]
+    figures: Callable[[Request], Figures]
     """Reads the figures once the command has ended."""
     ends_at_limit: bool = False
     """The command is stopped after `limit_s` seconds by design."""
@@ -67,7 +71,7 @@ def steps(request: Request) -> list[Step]:
         Step("tests", 300, _tests, _test_counts),
         *(Step(f"bench-{n}", 200, partial(_bench, n), partial(_numbers, f"bench-{n}")) for n in (512, 592)),
         _timing("gan", 500, PRECISIONS),
-        _timing("gan-profile", 300, ["bf16"], "--profile"),  # apart: a profiler may be forbidden
+        _timing("gan-profile", 300, ["bf16"], "--profile"),  # a separate step, since profiling may need permissions
         *(_timing(f"gan-compiled-{precision}", 550, [precision], "--compile") for precision in PRECISIONS),
         Step("demo", 550, _demo, _demo_figures),
         Step("drive-teacher", 550, partial(_drive, "train"), lambda request: {}),
@@ -91,7 +95,7 @@ def _tests(request: Request) -> list[str]:
     return ["pytest", *options, *(str(path.relative_to(ROOT)) for path in files)]
 
 
-def _test_counts(request: Request) -> dict[str, Any]:
+def _test_counts(request: Request) -> Figures:
     suite = ElementTree.parse(request.work / "tests.xml").getroot().find("testsuite")
     assert suite is not None
     counts = {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}
@@ -100,7 +104,7 @@ def _test_counts(request: Request) -> dict[str, Any]:
 
 def _bench(size: int, request: Request) -> list[str]:
     small = ["--size", "32", "--repeats", "3"]
-    options = small if request.rehearsal else ["--size", str(size), *_each("--precision", _TRAINER_PRECISIONS)]
+    options = small if request.rehearsal else ["--size", str(size), *_repeat("--precision", _TRAINER_PRECISIONS)]
     return ["segkit", "bench", *options, "--json", str(request.json_path(f"bench-{size}"))]
 
 
@@ -110,21 +114,21 @@ def _timing(name: str, limit_s: float, precisions: Iterable[str], *options: str)
     def arguments(request: Request) -> list[str]:
         tiny = ["--resolution", "16", "--batch", "2", "--channel-base", "128", "--channel-max", "8", "--repeats", "3"]
         networks = tiny if request.rehearsal else ["--preset", "paper512", "--batch", "8"]
-        kinds = _each("--precision", precisions)
+        kinds = _repeat("--precision", precisions)
         return ["segkit", "bench", "gan", *networks, *kinds, *options, "--json", str(request.json_path(name))]
 
     return Step(name, limit_s, arguments, partial(_numbers, name))
 
 
-def _numbers(name: str, request: Request) -> dict[str, Any]:
-    numbers: dict[str, Any] = read_json(request.json_path(name))
+def _numbers(name: str, request: Request) -> Figures:
+    numbers: Figures = read_json(request.json_path(name))
     return numbers
 
 
 _TRAINER_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
-def _each(option: str, values: Iterable[str]) -> list[str]:
+def _repeat(option: str, values: Iterable[str]) -> list[str]:
     return [word for value in values for word in (option, value)]
 
 
@@ -141,7 +145,7 @@ _TINY_DEMO = [
     *("students.synthetic-first.model.widths=[4,8]", "evaluate.num_resamples=100"),
     'students.synthetic-first.phases=[{"data":"synthetic","epochs":1,"batch_size":2}]',
 ]
-# The GPU takes the whole batch at once. 1000 kimg are out of reach; they set how often curves are logged.
+# The GPU takes the whole batch at once. 1000 kimg are never reached; they set the interval of logged curves.
 _DRIVE = [
     "runtime.devices=1",
     "gan.kimg=1000",
@@ -154,10 +158,10 @@ _DRIVE = [
 def _demo(request: Request) -> list[str]:
     options = ["--config", "demo", "--runs", str(request.work / "demo")]
     changes = _TINY_DEMO if request.rehearsal else []
-    return ["segkit", "pipeline", "run", "synthetic-aug", *options, *_each("--set", changes)]
+    return ["segkit", "pipeline", "run", "synthetic-aug", *options, *_repeat("--set", changes)]
 
 
-def _demo_figures(request: Request) -> dict[str, Any]:
+def _demo_figures(request: Request) -> Figures:
     runs = request.work / "demo"
     measured = read_json(_newest(runs, "evaluate-*") / "measurements.json")["test"]
     shutil.copy(_newest(_newest(runs, "gan-*") / "grids", "kimg*.png"), request.out / "demo-gan.png")
@@ -167,10 +171,10 @@ def _demo_figures(request: Request) -> dict[str, Any]:
     }
 
 
-def _pooled_dice(rows: list[dict[str, Any]]) -> dict[str, float]:
-    wanted = {"metric": "dice", "region": "fov", "averaging": "pooled"}
-    row = next(row for row in rows if wanted.items() <= row.items())
-    return {key: row[key] for key in ("value", "low", "high", "n")}
+def _pooled_dice(rows: list[Figures]) -> dict[str, float]:
+    key = {"metric": "dice", "region": "fov", "averaging": "pooled"}
+    row = next(row for row in rows if key.items() <= row.items())
+    return {name: row[name] for name in ("value", "low", "high", "n")}
 
 
 def _drive(part: str, request: Request) -> list[str]:
@@ -179,26 +183,26 @@ def _drive(part: str, request: Request) -> list[str]:
     source = "phantom" if request.drive is None else f"drive:{request.drive}"
     changes = [*_TINY_DATA, *_TINY_TEACHER, *_TINY_GAN] if request.rehearsal else _DRIVE
     options = ["-c", "gan-drive-256", "--data", source, "--runs", str(request.work / "drive")]
-    return ["segkit", *part.split(), *options, *_each("--set", changes)]
+    return ["segkit", *part.split(), *options, *_repeat("--set", changes)]
 
 
 def _drive_gan(request: Request) -> list[str]:
     return _drive("gan train", request)
 
 
-def _drive_gan_figures(request: Request) -> dict[str, Any]:
+def _drive_gan_figures(request: Request) -> Figures:
     gan = _newest(request.work / "drive", "gan-*")
     grids = sorted((gan / "grids").glob("kimg*.png"))
     kimg, written = [float(path.stem[4:]) for path in grids], [path.stat().st_mtime for path in grids]
     if len(grids) < 2:
-        raise SegkitError("no snapshot yet; run the step again, the training goes on, or with more --minutes")
+        raise SegkitError("no snapshot yet; run the step again to continue the training, or increase --minutes")
     rates = [(t1 - t0) / (k1 - k0) for (k0, t0), (k1, t1) in pairwise(zip(kimg, written, strict=True))]
     with (gan / "curves.csv").open(encoding="utf-8", newline="") as file:
         rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
     shutil.copy(grids[-1], request.out / "drive-gan.png")
     shutil.copy(gan / "grids" / "reals.png", request.out / "drive-reals.png")
     _draw_curves(rows, request.out / "drive-curves.png")
-    # the median leaves out the start and what an interruption took
+    # the median is robust to the start and to interruptions
     return {"kimg": kimg[-1], "s_per_kimg": statistics.median(rates), "snapshots": len(grids), "curves": rows}
 
 
@@ -215,7 +219,7 @@ def _drive_fidelity(request: Request) -> list[str]:
     ]
 
 
-def _drive_fidelity_figures(request: Request) -> dict[str, Any]:
+def _drive_fidelity_figures(request: Request) -> Figures:
     shutil.copy(request.work / "fidelity" / "nearest.png", request.out / "drive-nearest.png")
     return _numbers("drive-fidelity", request)
 
@@ -228,12 +232,12 @@ def _newest(folder: Path, pattern: str) -> Path:
     """
     paths = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
     if not paths:
-        raise SkippedError(f"{folder} holds no {pattern}; an earlier step has to leave one")
+        raise SkippedError(f"{folder} holds no {pattern}; run an earlier step first")
     return paths[-1]
 
 
 def _draw_curves(rows: list[dict[str, float]], path: Path) -> None:
-    """Losses, the overfitting sign and the augmentation's chance over kimg."""
+    """Draw losses, the overfitting sign and the augmentation's chance over kimg."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")

@@ -12,7 +12,7 @@ from gan.fidelity import measures
 from gan.fidelity.features import stacked
 from gan.fidelity.frechet import frechet_distance
 from gan.fidelity.kernel import kernel_distance
-from gan.fidelity.measures import as_json, measure, short
+from gan.fidelity.measures import measure, short
 from gan.fidelity.neighbours import expected_coverage, neighbourhood
 from gan.fidelity.shares import images_to_settle, share_of
 from segkit.core.errors import SegkitError
@@ -256,7 +256,7 @@ def test_identical_images_and_constant_features_lie_in_each_other_s_balls():
 def test_each_number_says_how_many_images_it_rests_on_in_its_key():
     [kid, fid, *_] = measure(cloud(20), cloud(1000, seed=1), 3)
     assert kid.key("drive_train", "teacher") == "kid1k_drive_train20_teacher"
-    assert as_json(fid, "drive_train", "inception")["key"] == "fid1k_drive_train20_inception"
+    assert fid.key("drive_train", "inception") == "fid1k_drive_train20_inception"
     assert [short(number) for number in (48, 1000, 2500, 50_000, 0)] == ["48", "1k", "2500", "50k", "0"]
 
 
