@@ -22,6 +22,9 @@ from segkit.core.files import atomic_path, read_json, write_json, write_text
 from segkit.core.images import as_rgb, write_image
 from segkit.metrics.vessel_statistics import MeanWithInterval, StatisticComparison
 
+Json = dict[str, Any]
+"""An object read from a JSON file."""
+
 NUMBERS, TABLE, TEXT = "fidelity.json", "fidelity.csv", "fidelity.txt"
 NEAREST, SHEET = "nearest.csv", "nearest.png"
 SNAPSHOTS, SNAPSHOTS_CHART = "snapshots.csv", "snapshots.png"
@@ -64,7 +67,7 @@ def write(out: Path, assessment: Assessment) -> None:
     write_text(out / NEAREST, _csv(_nearest(assessment)))
 
 
-def as_json(assessment: Assessment) -> dict[str, Any]:
+def as_json(assessment: Assessment) -> dict[str, object]:
     """The assessment as plain values, without its pairs; None for nan."""
     return {
         "reference": {
@@ -83,7 +86,7 @@ def as_json(assessment: Assessment) -> dict[str, Any]:
     }
 
 
-def _set_json(assessment: Assessment, name: str) -> dict[str, Any]:
+def _set_json(assessment: Assessment, name: str) -> dict[str, object]:
     images = assessment.sets[name]
     structure, features = images.nearer_in_structure, images.nearer_in_features
     return {
@@ -106,7 +109,7 @@ def _set_json(assessment: Assessment, name: str) -> dict[str, Any]:
     }
 
 
-def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_nan(values: Mapping[str, object]) -> dict[str, object]:
     """None for nan, also in the mappings inside."""
     return {
         key: _without_nan(value)
@@ -118,7 +121,7 @@ def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+def _with_nan(values: Json) -> Json:
     """nan for None."""
     return {key: math.nan if value is None else value for key, value in values.items()}
 
@@ -144,7 +147,7 @@ def read(path: Path) -> Assessment | str:
     )
 
 
-def _read_set(raw: Mapping[str, Any]) -> SetAssessment:
+def _read_set(raw: Json) -> SetAssessment:
     copies = raw["copies"]
     structure, features = copies["nearer_than_heldout_in_structure"], copies["nearer_than_heldout_in_features"]
     return SetAssessment(
@@ -159,7 +162,7 @@ def _read_set(raw: Mapping[str, Any]) -> SetAssessment:
     )
 
 
-def _read_comparison(raw: dict[str, Any]) -> StatisticComparison:
+def _read_comparison(raw: Json) -> StatisticComparison:
     raw |= {side: MeanWithInterval(**_with_nan(raw[side])) for side in ("reference", "other")}
     return StatisticComparison(**raw)
 
@@ -232,10 +235,12 @@ def write_chart(path: Path, snapshots: Mapping[float, Assessment]) -> None:
             if heldout is not None and (level := heldout.number(name).value) is not None:
                 axes.axhline(level, color=colour, linestyle=":", linewidth=1)
             estimates = {kimg: assessment.sets[DRAWN].number(name) for kimg, assessment in snapshots.items()}
-            known = {kimg: estimate for kimg, estimate in estimates.items() if estimate.value is not None}
-            x, y = list(known), np.array([estimate.value for estimate in known.values()], dtype=float)
+            defined = {kimg: estimate for kimg, estimate in estimates.items() if estimate.value is not None}
+            x, y = list(defined), np.array([estimate.value for estimate in defined.values()], dtype=float)
             axes.plot(x, y, color=colour, marker="o", markersize=3, label=name)
-            ends = np.array([(estimate.low, estimate.high) for estimate in known.values()], dtype=float).reshape(-1, 2)
+            ends = np.array([(estimate.low, estimate.high) for estimate in defined.values()], dtype=float).reshape(
+                -1, 2
+            )
             if np.isfinite(ends).all():
                 axes.fill_between(x, *ends.T, color=colour, alpha=0.2)
         axes.set(title=title, xlabel="thousands of real images shown (kimg)")
@@ -258,13 +263,13 @@ def nearest_sheet(
 ) -> Pixels:
     """A sheet (h, w, 3) of the pairs of smallest closeness in each set: the image beside its photograph.
 
-    The photograph is mirrored, turned, scaled and shifted as it comes nearest.
+    The photograph is aligned with the image.
 
     Args:
         assessment: with its pairs.
         count: images of each set; of held-out photographs one row.
         square: from the names of a set and an image to a square (r, r, c), as `Evaluation.squares` returns.
-        copies: the search that found the pairs.
+        copies: the search that returned the pairs.
     """
     chosen = {
         name: nearest_pairs(images.pairs, NUM_COLUMNS if name == HELDOUT else count)
@@ -300,7 +305,7 @@ def nearest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
 
 
 def _aligned(photograph: Pixels, pair: Pair, copies: CopySearch) -> Pixels:
-    """The photograph under the pair's transform and shift; black where it is moved away from."""
+    """The photograph after the pair's transform and shift, with black borders."""
     transform = next(transform for transform in copies.transforms if str(transform) == pair.transform)
     moved = np.zeros_like(photograph)
     (down, right), edge = pair.shift, len(photograph)

@@ -125,7 +125,7 @@ def _with_note(photographs: Photographs, recorded: Path | None) -> Photographs:
     if recorded is None:
         note = "these weights do not record the GAN's training photographs; those of the request may be others"
         return replace(photographs, note=note)
-    names = [sorted(path.name for path in one.training) for one in (photographs, of_data_stage(recorded))]
+    names = [sorted(path.name for path in source.training) for source in (photographs, of_data_stage(recorded))]
     if names[0] == names[1]:
         return photographs
     note = (

@@ -40,14 +40,14 @@ class Number:
     low: float | None = None
     high: float | None = None
     mark: str = ""
-    """Printed after the value."""
+    """Text after the value."""
 
     @property
     def has_interval(self) -> bool:
         return all(part is not None and math.isfinite(part) for part in (self.value, self.low, self.high))
 
     def __str__(self) -> str:
-        """As "0.0494 * [0.0076, 0.0912]"."""
+        """For example "0.0494 * [0.0076, 0.0912]"."""
         interval = f" [{digits(self.low)}, {digits(self.high)}]" if self.has_interval else ""
         return f"{digits(self.value)}{self.mark}{interval}"
 
@@ -152,7 +152,7 @@ def copy_sentences(assessment: Assessment) -> list[str]:
 
 
 def copy_criterion(assessment: Assessment) -> list[str]:
-    """What the reference photographs are, what counts as a copy, and how often that is wrong."""
+    """The reference photographs, the definition of a copy, and the rate of false alarms."""
     reference = f"The {_reference(assessment)} ({assessment.reference})"
     learnt = "are the GAN's training images." if assessment.learnt_from else "may not be the GAN's training images."
     sentences = [
@@ -192,19 +192,19 @@ def _vessel_sentence(images: SetAssessment) -> str:
 
 
 def notes(assessment: Assessment) -> list[str]:
-    """How to read the numbers, and the assessment's own notes."""
+    """Explanations of the numbers, and the notes of the assessment."""
     sentences = [
-        "KID is unbiased: 0 means equal distributions, and a value below 0 is chance.",
-        "FID is biased upwards on so few images: compare only values of equally many images.",
+        "KID is unbiased: 0 means equal distributions, and a negative value is due to chance.",
+        "FID is biased upwards on few images: compare only values of the same number of images.",
         "Precision is the share of images within reach of the photographs, recall the share of photographs within "
         f"reach of the images; the reach is the distance to neighbour number {assessment.k}.",
     ]
     if HELDOUT in assessment.sets:
         heldout = assessment.sets[HELDOUT].title
         sentences.append(
-            f"Nearer than {heldout}: the chance that an image lies nearer to the reference photographs than one of the "
-            f"{heldout}; 0.5 without copying, 1 if all are copies, 0 if all lie farther away. p is two-sided, against "
-            "0.5."
+            f"Nearer than {heldout}: the probability that an image is nearer to the reference photographs than one of "
+            f"the {heldout}; 0.5 without copying, 1 if all are copies, 0 if all are farther away. p is two-sided, "
+            "against 0.5."
         )
     missing = {m.note for images in assessment.sets.values() for m in images.measures if m.value is None}
     sentences += [f"Not measured: {note}." for note in sorted(missing)]

@@ -16,10 +16,10 @@ Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 MAX_SIDE = 600
-"""Pixels of a picture's longer side at most; DRIVE's images fit in whole."""
+"""Largest side of a picture in pixels; DRIVE's images fit at full size."""
 
 BUDGET_BYTES = 6_000_000
-"""Encoded bytes of all pictures together; as base64 a third more, which leaves a page below 10 MB."""
+"""Encoded bytes of all pictures together; base64 adds a third, so a page has less than 10 MB."""
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), (58, 122, 255)
 """Colours that differ in lightness as well as in hue, for colour-blind readers and grey prints."""
@@ -32,13 +32,12 @@ def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixe
         image: (h, w, 3).
         prediction: (h, w).
         labels: (h, w), the manual map.
-        region: (h, w); outside of it nothing is scored and nothing coloured.
+        region: (h, w); pixels outside are not scored and not coloured.
 
     Returns:
         (h, w, 3); true negatives keep the photograph's grey.
     """
-    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    shown = np.repeat((0.5 * grey)[..., None], 3, axis=2).astype(np.uint8)
+    shown = _dimmed(image)
     for where, colour in (
         (prediction & labels, TRUE_POSITIVE),
         (prediction & ~labels, FALSE_POSITIVE),
@@ -50,12 +49,16 @@ def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixe
 
 def colored(image: Pixels, labels: npt.NDArray[np.integer], classes: Classes) -> Pixels:
     """The photograph in dimmed grey (h, w, 3) with each class but the first in its colour; `labels` are (h, w)."""
-    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    shown = np.repeat((0.5 * grey)[..., None], 3, axis=2).astype(np.uint8)
+    shown = _dimmed(image)
     for index, colour in enumerate(classes.palette):
         if index:
             shown[labels == index] = colour
     return shown
+
+
+def _dimmed(image: Pixels) -> Pixels:
+    luma = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.repeat((0.5 * luma)[..., None], 3, axis=2).astype(np.uint8)
 
 
 def grey(probs: npt.NDArray[np.floating]) -> Pixels:
@@ -74,7 +77,7 @@ def shrink(image: Pixels, max_side: int) -> Pixels:
 
 
 def evenly_spaced(ranked: Sequence[str], count: int) -> list[str]:
-    """`count` of `ranked` at even distances, the first and the last among them if `count` is at least two."""
+    """`count` evenly spaced items, including the first and the last if `count` is at least two."""
     if count >= len(ranked):
         return list(ranked)
     if count < 2:

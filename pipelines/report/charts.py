@@ -1,9 +1,10 @@
-"""Charts as inline SVG whose colours are the page's: they follow light and dark mode, and their text stays text.
+"""Charts as inline SVG that follow the page's light and dark mode; their text remains text.
 
-Matplotlib draws with stand-in colours that occur nowhere else; each is then replaced by a CSS variable of the page.
+Matplotlib draws with placeholder colours, which are then replaced by CSS variables of the page.
 """
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pipelines.stage_types import Roles
 from segkit.metrics.significance import PairedDifference
 
 NUM_COLOURS = 6
-"""Colours of the page's palette, `--series-0` and so on; a further series takes one again with another dash."""
+"""Colours of the page's palette, `--series-0` and so on; a further series reuses one with another dash."""
 
 DASHES: tuple[str, ...] = ("", "4 2", "1 1.6", "5 1.5 1 1.5")
 """Dash patterns in widths of the line."""
@@ -67,7 +68,7 @@ class LineStyle:
     dash: int = 0
     """Number of the dash pattern; 0 is solid."""
     wide: bool = False
-    """Drawn wider, so that a line on top of it leaves it visible; such a line comes first."""
+    """Wider, so that it is visible below other lines; such a line is drawn first."""
 
     @property
     def width(self) -> float:
@@ -106,7 +107,7 @@ class Plotted:
     style: LineStyle = LineStyle()
     marker: bool = False
     marks: Sequence[float] = ()
-    """Places along x that are marked on the line."""
+    """Positions on the x axis that are marked on the line."""
 
 
 def lines(
@@ -128,16 +129,16 @@ def lines(
         plotted: the lines; the page's key names them.
         x_label: of the axis.
         y_label: of the axis.
-        description: the contents in words, for screen readers.
-        diagonal: draw y = x, which calibrated probabilities follow.
+        description: for screen readers.
+        diagonal: draw y = x, the line of calibrated probabilities.
         unit_square: both axes reach from 0 to 1 and are equally long.
     """
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure, axes = _figure(3.3, 3.1) if unit_square else _figure(4.2, 2.7)
         if diagonal:
             axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, dashes=(2, 2))
-        for one in plotted:
-            _draw(axes, one)
+        for line in plotted:
+            _draw(axes, line)
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set(title=title, xlabel=x_label, ylabel=y_label)
@@ -148,13 +149,13 @@ def lines(
 
 
 def intervals(name: str, differences: Mapping[str, PairedDifference], x_label: str) -> Markup:
-    """Differences with their intervals below one another, beside the line at zero, each under its label."""
+    """A forest plot: differences with their intervals below each other, and a line at zero."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure, axes = _figure(4.0, 0.55 + 0.42 * len(differences))
         axes.axvline(0, color=_INK, linewidth=0.8)
-        for row, (label, one) in enumerate(reversed([*differences.items()])):
-            axes.plot([one.low, one.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
-            axes.plot([one.difference], [row], "o", color=_SERIES[0], markersize=5)
+        for row, (label, paired) in enumerate(reversed([*differences.items()])):
+            axes.plot([paired.low, paired.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
+            axes.plot([paired.difference], [row], "o", color=_SERIES[0], markersize=5)
             axes.annotate(
                 label,
                 (0, row),
@@ -164,8 +165,8 @@ def intervals(name: str, differences: Mapping[str, PairedDifference], x_label: s
                 annotation_clip=False,
                 bbox={"facecolor": _PAPER, "edgecolor": "none", "pad": 1},
             )
-        ends = [end for one in differences.values() for end in (one.low, one.high, one.difference)]
-        reach = max((abs(end) for end in ends if end == end), default=0.0)
+        ends = [end for paired in differences.values() for end in (paired.low, paired.high, paired.difference)]
+        reach = max((abs(end) for end in ends if not math.isnan(end)), default=0.0)
         axes.set_xlim(-1.15 * reach or -1, 1.15 * reach or 1)
         axes.set_ylim(-0.5, len(differences) - 0.2)
         axes.set_yticks([])
@@ -174,8 +175,8 @@ def intervals(name: str, differences: Mapping[str, PairedDifference], x_label: s
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(x_label)
         listed = "; ".join(
-            f"{label}: {signed(one.difference)}, from {signed(one.low)} to {signed(one.high)}"
-            for label, one in differences.items()
+            f"{label}: {signed(paired.difference)}, from {signed(paired.low)} to {signed(paired.high)}"
+            for label, paired in differences.items()
         )
         return _inline(figure, name, f"{x_label}, with 95 % intervals. {listed}.")
 
@@ -186,22 +187,23 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _draw(axes: Axes, one: Plotted) -> None:
-    colour = _SERIES[one.style.colour % NUM_COLOURS]
-    if one.marker:
-        axes.plot(one.x, one.y, "D", color=colour, markersize=5)
+def _draw(axes: Axes, plotted: Plotted) -> None:
+    x, y, style = plotted.x, plotted.y, plotted.style
+    colour = _SERIES[style.colour % NUM_COLOURS]
+    if plotted.marker:
+        axes.plot(x, y, "D", color=colour, markersize=5)
         return
-    pattern = DASHES[one.style.dash % len(DASHES)]
-    style = {"dashes": tuple(float(part) for part in pattern.split())} if pattern else {}
-    few = {"marker": "o", "markersize": 2.5} if len(one.x) < 8 else {}
-    width = min(one.style.width, 0.9) if len(one.x) > 250 else one.style.width
-    axes.plot(one.x, one.y, color=colour, label=one.label, linewidth=width, **style, **few)  # type: ignore[arg-type]
-    if one.marks:
-        axes.plot(one.marks, np.interp(one.marks, one.x, one.y), "|", color=colour, markersize=9, markeredgewidth=1.4)
+    width = min(style.width, 0.9) if len(x) > 250 else style.width
+    marker = "o" if len(x) < 8 else None
+    (line,) = axes.plot(x, y, color=colour, label=plotted.label, linewidth=width, marker=marker, markersize=2.5)
+    if pattern := DASHES[style.dash % len(DASHES)]:
+        line.set_dashes([float(part) for part in pattern.split()])
+    if plotted.marks:
+        axes.plot(plotted.marks, np.interp(plotted.marks, x, y), "|", color=colour, markersize=9, markeredgewidth=1.4)
 
 
 def _inline(figure: Figure, name: str, description: str) -> Markup:
-    """The figure as an `<svg>` that scales with the page and shares no id with another one."""
+    """The figure as an `<svg>` that scales with the page; its ids are unique on the page."""
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = text.getvalue()
@@ -209,7 +211,7 @@ def _inline(figure: Figure, name: str, description: str) -> Markup:
     svg = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(url\(|xlink:href=")#', rf"\g<1>#{name}-", svg)
-    svg = re.sub(r"(font-family: |font: [0-9.]+px )[^;\"]*", r"\1var(--sans)", svg)  # one or the other, by release
+    svg = re.sub(r"(font-family: |font: [0-9.]+px )[^;\"]*", r"\1var(--sans)", svg)  # depends on the version
     for stand_in, variable in _VARIABLES.items():
         svg = svg.replace(stand_in, variable)
     size = re.search(r'viewBox="[^"]+"', svg)

@@ -22,15 +22,15 @@ COMPARED: tuple[tuple[str, Averaging], ...] = (
     ("cldice", "pooled"),
     ("auroc", "pooled"),
 )
-"""Metrics of the table, in which more is better; the first one gives the verdict."""
+"""Metrics of the table, where larger is better; the first one gives the verdict."""
 
 MAX_EXACT = 16
-"""Patients up to which every way to swap their maps is tried."""
+"""Largest number of patients for which all swaps are enumerated."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's scores on one split, and what makes its probabilities a prediction."""
+    """The scores of a run on one split, and the cut that turns its probabilities into a prediction."""
 
     name: str
     scores: Sequence[ImageScore]
@@ -58,10 +58,10 @@ def compare_runs(
     seed: int,
 ) -> list[Paired]:
     """Every pair in every compared metric, inside the field of view; a pair not scored on this split is left out."""
-    known = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
+    scored = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
     return [
         _paired(split, a, b, metric, averaging, num_resamples, seed)
-        for a, b in known
+        for a, b in scored
         for metric, averaging in COMPARED
         if _measured(metric, a) and _measured(metric, b)
     ]
@@ -86,16 +86,16 @@ def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
     names = sorted(by_name[0])
     numbers = group_numbers([group_of[name] for name in names])
     num_groups = int(numbers.max()) + 1
-    ours, theirs = np.zeros((2, num_groups, len(classes), len(Confusion._fields)))
-    for counts, pooled in zip(by_name, (ours, theirs), strict=True):
+    counts_a, counts_b = np.zeros((2, num_groups, len(classes), len(Confusion._fields)))
+    for counts, pooled in zip(by_name, (counts_a, counts_b), strict=True):
         np.add.at(pooled, numbers, np.array([counts[name] for name in names], dtype=np.float64))
     if num_groups <= MAX_EXACT:
         swaps = (np.arange(2**num_groups)[:, None] >> np.arange(num_groups)) & 1
     else:
         swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, num_groups))
         swaps[0] = 0  # the observed assignment is one of them
-    moved = np.tensordot(swaps, theirs - ours, axes=1)
-    differences = np.abs(_dice(ours.sum(axis=0) + moved) - _dice(theirs.sum(axis=0) - moved))
+    moved = np.tensordot(swaps, counts_b - counts_a, axes=1)
+    differences = np.abs(_dice(counts_a.sum(axis=0) + moved) - _dice(counts_b.sum(axis=0) - moved))
     return float(np.mean(differences >= differences[0] - 1e-12))
 
 
@@ -131,12 +131,13 @@ def _paired(split: Split, a: Run, b: Run, metric: str, averaging: Averaging, num
         num_resamples=num_resamples,
         seed=seed,
     )
-    values_a, values_b = (_by_image(run, metric) for run in (a, b))
+    values_a, values_b = (values_by_image(run, metric) for run in (a, b))
     num_better = sum(bool(np.greater(value, values_b[name])) for name, value in values_a.items())
     return Paired(split, a.name, b.name, difference, num_better)
 
 
-def _by_image(run: Run, metric: str) -> dict[str, float]:
+def values_by_image(run: Run, metric: str) -> dict[str, float]:
+    """A metric of each image by name, inside the field of view."""
     values = image_values(run.scores, metric, "fov", run.cut, summary_class(run.scores))
     return {score.name: float(value) for score, value in zip(run.scores, values, strict=True)}
 

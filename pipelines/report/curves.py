@@ -1,6 +1,7 @@
-"""Training curves as the stages left them: CSV files in, one line per quantity out."""
+"""Training curves, read from the CSV files of the stages."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ class History:
 
 
 def read_phases(folder: Path) -> History | None:
-    """The phases of a training (`curves-0.csv`, `curves-1.csv`, ...) joined along steps; None if it left no curves."""
+    """The phases of a training (`curves-0.csv`, `curves-1.csv`, ...) joined along steps; None without any."""
     paths = sorted(folder.glob("curves-*.csv"), key=lambda path: int(path.stem.rpartition("-")[2]))
     if not paths:
         return None
@@ -39,7 +40,7 @@ def read_phases(folder: Path) -> History | None:
 
 
 def read_gan(folder: Path) -> History | None:
-    """The curves of a GAN over thousands of real images shown; None if it left none."""
+    """The curves of a GAN over thousands of real images shown; None without any."""
     path = folder / "curves.csv"
     if not path.exists():
         return None
@@ -54,10 +55,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _extend(lines: dict[str, Line], rows: Sequence[dict[str, str]], clock: str, offset: float) -> None:
-    """Append each measured cell; an empty one was not measured, and nan has no place on a curve."""
+    """Append the values; empty cells and nan are left out."""
     for row in rows:
         for key, text in row.items():
-            if text and key != clock and float(text) == float(text):
+            if text and key != clock and not math.isnan(float(text)):
                 line = lines.setdefault(key, Line())
                 line.x.append(float(row[clock]) + offset)
                 line.y.append(float(text))

@@ -1,4 +1,4 @@
-"""Everything the report is made from: the stages' folders and records, measurements, scores, comparisons, verdict."""
+"""The input of the report: folders and records of the stages, measurements, scores, comparisons, verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class StageInfo:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything the report is made from."""
+    """The input of the report."""
 
     request: ReportRequest
     inputs: Mapping[str, Path]
@@ -65,7 +65,7 @@ class Evidence:
 
     @property
     def shown_model(self) -> str:
-        """The model whose predictions are shown: the ensemble, else the last one scored."""
+        """The model whose predictions are shown: the ensemble, or else the last model."""
         return self.roles.ensemble if self.roles.ensemble in self.models else self.models[-1]
 
     def of_type(self, stage_type: str) -> list[str]:

@@ -1,13 +1,13 @@
-"""What may be claimed: from paired differences in Dice to plain sentences.
+"""The verdict: claims from paired differences in Dice, as outcomes and sentences.
 
 Three rules:
 
 - "Helped" and "worse" need the whole 95 % bootstrap interval on one side of zero.
-- An interval over few patients is too narrow, and of several treated models one may seem to gain by chance. So a claim
-  also needs a sign-flip test, which is exact for any number of patients: each of k models needs p <= 0.05 / k
-  (Bonferroni). With n patients p is at least 2 / 2^n: a claim about one model takes six. Where each image is of
-  another patient, the texts speak of images.
-- The images are the most trustworthy labelled ones: test before holdout before val.
+- An interval over few patients is too narrow, and one of several treated models may improve by chance. So a claim also
+  needs a sign-flip test, which is exact for any number of patients: each of k models needs p <= 0.05 / k (Bonferroni).
+  With n patients p is at least 2 / 2^n, so a claim about one model needs six patients. If each patient has one image,
+  the texts mention images instead of patients.
+- The most trustworthy labelled split is used: test, else holdout, else val.
 """
 
 import math
@@ -23,19 +23,19 @@ from segkit.metrics.measure import Comparison, Measurement, to_json
 
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
 
-PHANTOM_NOTE = " The images are drawn phantoms: this says nothing of photographs."
+PHANTOM_NOTE = " The images are phantoms, so this does not apply to photographs."
 NOUNS: dict[Split, str] = {"test": "test images", "holdout": "held-out images", "val": "validation images"}
 
 LEVEL = 0.05
-"""Chance of any false claim; what a 95 % interval stands for."""
+"""Probability of any false claim, as of a 95 % interval."""
 
 FEW_IMAGES = 10
-"""Below this an interval over images or patients is noticeably too narrow, and there is a caveat."""
+"""With fewer images or patients an interval is noticeably too narrow, and there is a caveat."""
 
 
 @dataclass(frozen=True)
 class SplitSize:
-    """Images of a split, and those of them that have a manual vessel map."""
+    """Numbers of images of a split, and of those with labels."""
 
     num_images: int
     num_labelled: int
@@ -52,7 +52,7 @@ class Basis:
     num_groups: int
     """Patients of the images."""
     why: str
-    """Why these and no better ones, as a sentence."""
+    """Reason for this choice, as sentences."""
 
     @property
     def noun(self) -> str:
@@ -61,7 +61,7 @@ class Basis:
 
     @property
     def unit(self) -> str:
-        """What intervals resample: images, or patients if some have several images."""
+        """Unit of resampling: images, or patients if some have several images."""
         return "image" if self.num_groups == self.n else "patient"
 
 
@@ -77,7 +77,7 @@ class Finding:
     p: float
     """Of the sign-flip test."""
     num_compared: int = 1
-    """Findings that share the chance of a false claim."""
+    """Number of findings that share the probability of a false claim."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Verdict:
     findings: tuple[Finding, ...]
     """Each treated model against its control."""
     ensemble: Finding | None
-    """The ensemble against the baseline: of interest, but no evidence on the treatment."""
+    """The ensemble against the baseline; no evidence about the treatment."""
     caveats: tuple[str, ...]
 
     @property
@@ -110,12 +110,12 @@ def smallest_p(n: int) -> float:
 
 
 def can_decide(n: int, num_compared: int = 1) -> bool:
-    """Whether n patients can support a claim about one of so many models."""
+    """Whether n patients can support a claim about one of `num_compared` models."""
     return smallest_p(n) <= LEVEL / num_compared
 
 
 def judge(comparison: Comparison, p: float, num_compared: int = 1) -> Outcome:
-    """The outcome of an interval and the p of a sign-flip test, one of so many."""
+    """The outcome of one of `num_compared` comparisons, from its interval and the p of its sign-flip test."""
     if not can_decide(comparison.num_groups, num_compared):
         return "too-few-images"
     if p <= LEVEL / num_compared:
@@ -137,11 +137,11 @@ def choose_basis(scored: Collection[Split], sizes: Mapping[Split, SplitSize]) ->
         part = labelled if size.num_labelled < size.num_images else ""
         why = f"They are the data set's own test images{part}, used for nothing else."
     elif split == "holdout":
-        why = f"{_no_test_labels(sizes)}; these were cut from its training images and used for nothing else."
+        why = f"{_no_test_labels(sizes)}; these images were cut from its training images and used for nothing else."
     else:
         why = (
-            f"{_no_test_labels(sizes)}, and no training image was held out for scoring. These chose checkpoints, "
-            "thresholds and the ensemble's rule."
+            f"{_no_test_labels(sizes)}, and no training image was held out for scoring. These images chose "
+            "checkpoints, thresholds and the ensemble's rule."
         )
     return Basis(split, size.num_labelled, size.num_groups, why)
 
@@ -149,7 +149,7 @@ def choose_basis(scored: Collection[Split], sizes: Mapping[Split, SplitSize]) ->
 def judge_treated(
     comparison: Comparison, p: float, treated: str, control: str, noun: str, treatment: str, num_compared: int = 1
 ) -> Finding:
-    """What a treated model's difference from its control shows about the treatment.
+    """The finding about a treated model, from its difference to the control.
 
     Args:
         comparison: treated minus control, with its 95 % interval.
@@ -165,12 +165,12 @@ def judge_treated(
         "helped": f"{capital(treatment)} helped {treated}",
         "worse": f"{capital(treatment)} made {treated} worse",
         "no-evidence": f"No evidence that {treatment} help {treated}",
-        "too-few-images": f"No evidence that {treatment} help {treated}, the images being too few for a claim",
+        "too-few-images": f"No evidence that {treatment} help {treated} (too few images for a claim)",
     }[outcome]
     numbers = f"Dice {signed(comparison.difference)} against {control}, {numbers_text(comparison, p, noun)}"
     doubt = ""
     if outcome == "no-evidence" and (comparison.low > 0 or comparison.high < 0):
-        doubt = f"; the interval leaves zero out, but p is above {_level_text(num_compared)}"
+        doubt = f"; the interval excludes zero, but p is above {_level_text(num_compared)}"
     return Finding(
         treated, control, outcome, f"{claim}: {numbers}, one training seed{doubt}.", comparison, p, num_compared
     )
@@ -179,19 +179,19 @@ def judge_treated(
 def judge_ensemble(
     comparison: Comparison, p: float, ensemble: str, baseline: str, noun: str, treatment: str
 ) -> Finding:
-    """What the ensemble's difference from the baseline shows."""
+    """The finding about the ensemble, from its difference to the baseline."""
     outcome = judge(comparison, p)
     no_evidence = f"No evidence that the {ensemble} is better than the {baseline}"
     claim = {
         "helped": f"The {ensemble} is better than the {baseline}",
         "worse": f"The {ensemble} is worse than the {baseline}",
         "no-evidence": no_evidence,
-        "too-few-images": f"{no_evidence}, the images being too few for a claim",
+        "too-few-images": f"{no_evidence} (too few images for a claim)",
     }[outcome]
     numbers = f"Dice {signed(comparison.difference)}, {numbers_text(comparison, p, noun)}"
-    sentence = f"{claim}: {numbers}. Averaging networks helps by itself, so this says nothing of the {treatment}."
+    sentence = f"{claim}: {numbers}. Averaging networks helps by itself, so this is no evidence about {treatment}."
     if comparison.difference == comparison.low == comparison.high == 0:
-        sentence = f"The {ensemble} scores exactly as the {baseline} does, n = {comparison.n} {noun}."
+        sentence = f"The {ensemble} has exactly the scores of the {baseline}, n = {comparison.n} {noun}."
     return Finding(ensemble, baseline, outcome, sentence, comparison, p)
 
 
@@ -208,11 +208,11 @@ def decide(
     origins: Collection[str],
     baseline: Measurement | None = None,
 ) -> Verdict:
-    """Put the findings under one headline.
+    """The verdict from all findings.
 
     Args:
         roles: of the recipe's models.
-        basis: the images the findings stand on.
+        basis: the images behind the findings.
         findings: treated models against their controls.
         ensemble: the ensemble against the baseline.
         origins: origins of the images ("real", "phantom").
@@ -246,7 +246,7 @@ def headline(
         sum(finding.outcome == outcome for finding in findings) for outcome in ("helped", "worse", "too-few-images")
     )
     number = counted(basis.num_groups, basis.unit)
-    why = f", {number} being too few for a claim" if too_few == len(findings) else ""
+    why = f": {number} are too few for a claim" if too_few == len(findings) else ""
     return (
         f"Of {len(findings)} models, {roles.treatment} helped {helped} and made {worse} worse; for "
         f"{len(findings) - helped - worse} there is no evidence{why} (n = {basis.n} {basis.noun})."
@@ -256,7 +256,7 @@ def headline(
 def caveats(
     basis: Basis | None, findings: Sequence[Finding], ensemble: Finding | None, origins: Collection[str]
 ) -> list[str]:
-    """What a reader must know before quoting the headline, the most important first."""
+    """Limits of the headline, the most important first."""
     if basis is None:
         return []
     compared = [*findings, *([ensemble] if ensemble else [])]
@@ -264,37 +264,37 @@ def caveats(
     num_compared = max((finding.num_compared for finding in compared), default=1)
     level, too_few = _level_text(num_compared), bool(compared) and not can_decide(n, num_compared)
     possible = {
-        "The images are phantoms, drawn by a program: the numbers show that the pipeline works and say nothing of "
+        "The images are phantoms, made by a program: the numbers show that the pipeline works and do not apply to "
         "photographs.": "phantom" in origins,
-        "Only validation images were scored. They chose every model's checkpoint and threshold and the ensemble's "
-        "rule, so all scores are optimistic, and their differences may be too.": basis.split == "val",
-        f"{counted(n, unit)} {'is' if n == 1 else 'are'} too few for a claim in either direction: even if all favoured "
-        f"one run, chance alone would do that with probability {smallest_p(n):.2g}, which is more than {level}. At "
-        f"least {min_images(num_compared)} {unit}s are needed.": too_few,
-        f"An interval over {counted(n, unit)} is too narrow: resampling so few cannot show how different others would "
-        "be.": n < FEW_IMAGES,
-        f"Every model was trained once, from one seed. The interval covers the choice of {unit}s, not what another "
-        "seed would have changed.": True,
-        f"{num_compared} models are compared. A claim about one needs p of at most {level}, so that the chance of any "
-        f"false claim stays at {100 * LEVEL:g} %; the intervals shown are not corrected.": num_compared > 1,
+        "Only validation images were scored. They chose checkpoints, thresholds and the ensemble's rule, so all scores "
+        "are optimistic, and their differences may be too.": basis.split == "val",
+        f"{counted(n, unit)} {'is' if n == 1 else 'are'} too few for a claim in either direction: even if the same "
+        f"run is better on all, p is {smallest_p(n):.2g}, which is more than {level}. At least "
+        f"{min_images(num_compared)} {unit}s are needed.": too_few,
+        f"An interval over {counted(n, unit)} is too narrow: it underestimates the variation between {unit}s.": n
+        < FEW_IMAGES,
+        f"Every model was trained once, from one seed. The interval covers the choice of {unit}s, not the "
+        "variation between seeds.": True,
+        f"{num_compared} models are compared. A claim about one needs p of at most {level}, so that the probability "
+        f"of any false claim is {100 * LEVEL:g} %; the intervals shown are not corrected.": num_compared > 1,
     }
     return [sentence for sentence, applies in possible.items() if applies]
 
 
 def min_images(num_compared: int = 1) -> int:
-    """The fewest images, each of another patient, that can support a claim in one of so many comparisons."""
+    """The smallest number of images, each of another patient, that can support a claim in one comparison."""
     return next(n for n in range(1, 100) if can_decide(n, num_compared))
 
 
 def signed(value: float) -> str:
-    """ "+0.0123" or "−0.0123"; a difference always shows its direction, unless there is none."""
+    """ "+0.0123", "−0.0123" or "0"."""
     if math.isnan(value):
         return "not defined"
     return f"{value:+.4f}".replace("-", "−") if value else "0"
 
 
 def has_interval(number: Comparison | Measurement) -> bool:
-    """Whether the number has one: it stands on at least three patients."""
+    """Whether the number has an interval; fewer than three patients give none."""
     return not math.isnan(number.low)
 
 
@@ -306,7 +306,7 @@ def numbers_text(comparison: Comparison, p: float, noun: str) -> str:
 
 
 def as_json(verdict: Verdict) -> dict[str, object]:
-    """The verdict as plain values. Under the key "students" are the treated models, under "teacher" the baseline."""
+    """The verdict as plain values; treated models have the key "students", the baseline "teacher"."""
     basis = verdict.basis
     return {
         "headline": verdict.headline,

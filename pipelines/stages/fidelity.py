@@ -63,9 +63,9 @@ def _skip(context: Context[FidelitySettings], photographs: Photographs) -> None:
     """Record that there are too few photographs; fail if a limit on copies is set."""
     settings = context.settings
     available = counted_images(len(photographs.training), photographs.num_training_groups, "training photograph")
-    reason = f"{available}, and nothing can be measured against fewer than {MIN_TRAINING_IMAGES}"
+    reason = f"only {available}, at least {MIN_TRAINING_IMAGES} are needed"
     if settings.max_copy_share is not None:
-        raise RequestError(f"there are {reason}; remove fidelity.max_copy_share to run without the check")
+        raise RequestError(f"cannot measure copies: {reason}; remove fidelity.max_copy_share to skip the check")
     if context.first_rank:
         write_json(context.out / files.NUMBERS, {"not_measured": reason})
-        print(f"{context.name}: not measured, there are {reason}")
+        print(f"{context.name}: not measured, {reason}")

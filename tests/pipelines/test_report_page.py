@@ -70,7 +70,7 @@ def test_where_patients_have_several_images_the_page_gives_both_numbers_and_inte
     made = make_single(tmp_path, num_test=6, images_per_patient=2)
     captions = re.findall(r"<caption><span>(.*?)</span>", made.page)
     assert any("6 test images of 3 patients" in caption and "over patients" in caption for caption in captions)
-    assert "11 phantoms drawn by a program of 6 patients" in made.page
+    assert "11 phantoms of 6 patients" in made.page
     assert made.verdict["basis"] | {"why": ""} == {"split": "test", "n": 6, "num_groups": 3, "why": ""}
     assert "n\u00a0=\u00a06 test images of 3 patients" in made.page
 

@@ -17,24 +17,24 @@ from pipelines.report.album import (
     grey,
     overlay,
 )
+from pipelines.report.comparisons import values_by_image
 from pipelines.report.evidence import Evidence
 from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row
 from segkit.data.fov import read_region
 from segkit.data.labels import labels_from_probs, probs_path, read_labels, read_probs
-from segkit.metrics.measure import image_values, summary_class
 from segkit.metrics.score import ARGMAX
 
 
 def _colours(classes: Classes) -> dict[str, tuple[int, int, int]]:
-    """What each colour means."""
+    """Colours by meaning."""
     if classes.kind == "multiclass":
         return dict(list(zip(classes.names, classes.palette, strict=True))[1:])
     name = classes.names[0]
     return {
-        f"{name}, found (true positive)": TRUE_POSITIVE,
-        f"no {name}, but marked (false positive)": FALSE_POSITIVE,
+        f"{name}, detected (true positive)": TRUE_POSITIVE,
+        f"no {name}, but predicted (false positive)": FALSE_POSITIVE,
         f"{name}, missed (false negative)": FALSE_NEGATIVE,
     }
 
@@ -59,7 +59,7 @@ def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
     basis = evidence.verdict.basis
     if basis is None:
         return None
-    dice = {name: _dice_by_image(evidence, name) for name in evidence.models if name in evidence.runs}
+    dice = {name: values_by_image(evidence.runs[name], "dice") for name in evidence.models if name in evidence.runs}
     ranking = dict(sorted(dice[evidence.shown_model].items(), key=lambda item: (item[1], item[0])))
     rows = {row.name: row for row in evidence.manifest.split(basis.split).labelled().rows}
     shown = evenly_spaced(list(ranking), evidence.request.report.num_overlays)
@@ -68,12 +68,6 @@ def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
         "ranking": list(ranking.items()),
         "images": {image: _overlay_row(evidence, rows[image], dice, album) for image in shown},
     }
-
-
-def _dice_by_image(evidence: Evidence, name: str) -> dict[str, float]:
-    run = evidence.runs[name]
-    values = image_values(run.scores, "dice", "fov", run.cut, summary_class(run.scores))
-    return {score.name: float(value) for score, value in zip(run.scores, values, strict=True)}
 
 
 def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, float]], album: Album) -> list[Picture]:

@@ -1,4 +1,4 @@
-"""The head of the page: the data, the verdict, the differences it rests on, and caveats."""
+"""The head of the page: data, verdict, differences, caveats."""
 
 from pipelines.report import charts
 from pipelines.report.album import Album
@@ -9,17 +9,17 @@ from segkit.core.manifest import Split
 from segkit.core.wording import of_patients
 
 SPLITS: dict[Split, str] = {
-    "train": "to train on",
-    "val": "to validate on",
+    "train": "for training",
+    "val": "for validation",
     "holdout": "held out",
-    "test": "to test on",
+    "test": "for testing",
 }
 
 
 def view(evidence: Evidence, album: Album) -> dict[str, object]:
     """The verdict and its basis."""
     verdict = evidence.verdict
-    compared = {f"{one.run} − {one.reference}": one.comparison for one in verdict.all_findings}
+    compared = {f"{f.run} − {f.reference}": f.comparison for f in verdict.all_findings}
     return {
         "title": evidence.request.report.title,
         "summary": _summary(evidence),
@@ -28,19 +28,19 @@ def view(evidence: Evidence, album: Album) -> dict[str, object]:
         "forest": charts.intervals("forest", compared, "Difference in Dice (right of zero: better)")
         if any(map(has_interval, compared.values()))
         else None,
-        "sentences": [one.sentence for one in verdict.all_findings if not verdict.headline.startswith(one.sentence)],
+        "sentences": [f.sentence for f in verdict.all_findings if not verdict.headline.startswith(f.sentence)],
     }
 
 
 def _summary(evidence: Evidence) -> str:
-    """As "40 images of 565 × 584 pixels: 20 to train on, 20 to test on"."""
+    """For example "40 images of 565 × 584 pixels: 20 for training, 20 for testing"."""
     manifest = evidence.manifest
     counts = {split: len(manifest.split(split)) for split in SPLITS}
     parts = ", ".join(f"{count} {SPLITS[split]}" for split, count in counts.items() if count)
     if unlabelled := counts["test"] - len(manifest.split("test").labelled()):
         parts += f" ({'without labels' if unlabelled == counts['test'] else f'{unlabelled} of them without labels'})"
     height, width = images.read_size(manifest.rows[0].image.path)
-    kind = "phantoms drawn by a program" if any(row.origin == "phantom" for row in manifest.rows) else "images"
+    kind = "phantoms" if any(row.origin == "phantom" for row in manifest.rows) else "images"
     patients = of_patients(len(manifest), manifest.num_groups)
-    each = " of" if kind == "images" and not patients else ", each"
-    return f"{len(manifest)} {kind}{patients}{each} {width} × {height} pixels: {parts}"
+    separator = " of" if kind == "images" and not patients else ", each"
+    return f"{len(manifest)} {kind}{patients}{separator} {width} × {height} pixels: {parts}"
