@@ -23,9 +23,14 @@ def as_outputs(result: Tensor | Outputs) -> Outputs:
     return result if isinstance(result, Outputs) else Outputs(result)
 
 
+def at_least_fp32(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The values in fp32; in fp64 if they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def probabilities(logits: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k h w"]:
-    """Class probabilities in fp32: a sigmoid for one channel, a softmax over the channels for several."""
-    logits = logits.float()
+    """Class probabilities, at least in fp32: a sigmoid for one channel, a softmax over the channels for several."""
+    logits = at_least_fp32(logits)
     return logits.sigmoid() if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
 
 

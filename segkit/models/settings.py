@@ -1,6 +1,6 @@
-"""Settings of the networks and losses, and the tables of both. Free of torch, so that the runner can read them.
+"""Settings of the networks, and the table of them. Free of torch, so that the runner can read them.
 
-To add a network: a module with the class, its settings here, one line in `MODELS`. A loss: likewise, in `LOSSES`.
+To add a network: a module with the class, its settings here, one line in `MODELS`.
 """
 
 from abc import abstractmethod
@@ -227,66 +227,11 @@ def default_settings(name: str) -> NetworkSettings:
     return by_name[name](name=name)
 
 
-class LossTerm(Settings):
-    """One term of a loss."""
-
-    name: str
-    weight: float = Field(1.0, gt=0)
-    """Factor on this term."""
-
-
-class CrossEntropySettings(LossTerm):
-    """Cross-entropy: binary for one channel, categorical for several."""
-
-    name: Literal["ce"] = "ce"
-
-
-class DiceSettings(LossTerm):
-    """1 - soft Dice, the mean over classes."""
-
-    name: Literal["dice"] = "dice"
-    background: bool = True
-    """Count class 0 of a multi-class task too."""
-
-
-class MccSettings(LossTerm):
-    """1 - soft Matthews correlation, the mean over classes (Guo 2025)."""
-
-    name: Literal["mcc"] = "mcc"
-
-
-LOSSES: dict[type[LossTerm], str] = {
-    CrossEntropySettings: "segkit.models.losses:cross_entropy",
-    DiceSettings: "segkit.models.losses:soft_dice",
-    MccSettings: "segkit.models.losses:soft_mcc",
-}
-"""Every loss term: its settings and its function, `module:name`."""
-
-NAMED_LOSSES: dict[str, tuple[LossTerm, ...]] = {
-    "bce": (CrossEntropySettings(),),
-    "dice": (DiceSettings(),),
-    "bce-dice": (CrossEntropySettings(weight=0.5), DiceSettings(weight=0.5)),
-    "bce-mcc": (CrossEntropySettings(weight=0.5), MccSettings(weight=0.5)),
-}
-"""Losses that have a name of their own."""
-
-
 def _with_default_name(value: Any) -> Any:
     return {"name": "sa-unet", **value} if isinstance(value, dict) else value
 
 
-def _by_name(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if value not in NAMED_LOSSES:
-        raise ValueError(f"input should be {', '.join(NAMED_LOSSES)}, or a list of terms such as [{{name: ce}}]")
-    return NAMED_LOSSES[value]
-
-
 if TYPE_CHECKING:
     ModelSettings = NetworkSettings
-    LossSettings = tuple[LossTerm, ...]
 else:
     ModelSettings = Annotated[reduce(or_, MODELS), Field(discriminator="name"), BeforeValidator(_with_default_name)]
-    _Term = Annotated[reduce(or_, LOSSES), Field(discriminator="name")]
-    LossSettings = Annotated[tuple[_Term, ...], Field(min_length=1), BeforeValidator(_by_name)]

@@ -11,8 +11,9 @@ import torch
 from segkit.core.errors import RequestError
 from segkit.models import build_model, channels_last
 from segkit.models.heads import as_outputs
+from segkit.models.loss_settings import NAMED_LOSSES
 from segkit.models.losses import build_loss
-from segkit.models.settings import NAMED_LOSSES, ModelSettings
+from segkit.models.settings import ModelSettings
 
 Step = Callable[[], None]
 

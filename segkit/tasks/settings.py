@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
 from segkit.data.settings import GeometrySettings, TrainingDataSettings
-from segkit.models.settings import NAMED_LOSSES, LossSettings, ModelSettings, SAUNetSettings
+from segkit.models.loss_settings import NAMED_LOSSES, LossSettings
+from segkit.models.settings import ModelSettings, SAUNetSettings
 
 
 class RuntimeSettings(Settings):
@@ -95,8 +96,9 @@ class TrainSettings(Settings):
     model: ModelSettings = SAUNetSettings()
     geometry: GeometrySettings = GeometrySettings()
     loss: LossSettings = NAMED_LOSSES["bce-dice"]
-    """`bce`, soft `dice`, their average `bce-dice` (the paper), `bce-mcc` (SA-UNetv2), or a list of terms, each with
-    its name (`ce`, `dice`, `mcc`), weight and settings."""
+    """A term by its name (`ce`, `focal`, `dice`, `tversky`, `mcc`, `lovasz`, `cldice`), a named sum (`bce-dice`, the
+    average of cross-entropy and soft Dice; `bce-mcc` of SA-UNetv2; `focal-tversky`; `dice-cldice`), or a list of terms,
+    each with its name, weight and settings."""
     monitor: Literal["val/dice", "val/auroc", "val/auprc", "val/mcc"] = "val/dice"
     """The validation metric that chooses the weights to keep."""
     keep: Literal["best", "last"] = "best"

@@ -84,6 +84,8 @@ LINES = {
             "        return 1\n\n\n",
         ),
         ('    UNetSettings: "segkit', '    PixelwiseSettings: "segkit.models.pixelwise:Pixelwise",\n'),
+    ],
+    "segkit/models/loss_settings.py": [
         (
             "LOSSES: dict",
             "class BrierSettings(LossTerm):\n"
