@@ -96,4 +96,4 @@ def predict(
     silence_lightning()
     warn = partial(click.echo, err=True)
     first = is_first_rank()
-    predict_folder(folder, rows, out, inference, runtime, threshold, first_rank=first, say=click.echo, warn=warn)
+    predict_folder(folder, rows, out, inference, runtime, threshold, first_rank=first, log=click.echo, warn=warn)

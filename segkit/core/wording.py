@@ -1,5 +1,7 @@
 """Numbers with nouns for messages."""
 
+import math
+
 
 def counted(number: int, noun: str) -> str:
     """ "1 image", "2 images", "0 images"; for nouns with a plural in s."""
@@ -14,3 +16,8 @@ def counted_images(number: int, num_patients: int, noun: str = "image") -> str:
 def of_patients(num_images: int, num_patients: int) -> str:
     """ " of 14 patients"; empty where each patient has one image."""
     return "" if num_patients == num_images else f" of {counted(num_patients, 'patient')}"
+
+
+def is_nan(value: object) -> bool:
+    """Whether a value is a float and nan."""
+    return isinstance(value, float) and math.isnan(value)

@@ -1,1 +1,1 @@
-"""How good a vessel map is: counts, curves, topology, intervals and tables."""
+"""Metrics of label maps and probabilities: counts, curves, topology, intervals and tables."""

@@ -1,4 +1,4 @@
-"""Rates of one class against the rest, each with its formula: the only place that defines sensitivity.
+"""Rates of one class against the rest, each with its formula: the only definitions in this project.
 
 Every function takes counts as Python numbers, numpy arrays (one entry per image or per resample) or torch tensors, and
 returns the same kind. A rate whose denominator is zero is nan: an image without the class has no sensitivity.
@@ -24,22 +24,22 @@ class Confusion(NamedTuple):
     """Pixels by prediction and truth, all of one kind: numbers, arrays or tensors."""
 
     tp: Any
-    """In the class, predicted so."""
+    """In the class and predicted."""
     fp: Any
-    """Not in the class, predicted to be."""
+    """Not in the class but predicted."""
     fn: Any
-    """In the class, predicted not to be."""
+    """In the class but not predicted."""
     tn: Any
-    """Not in the class, predicted so."""
+    """Not in the class and not predicted."""
 
 
 def sensitivity(tp: Counts, fn: Counts) -> Counts:
-    """Share of the class's pixels that are found: TP / (TP + FN). Also called recall or true positive rate."""
+    """Share of the class's pixels that are predicted: TP / (TP + FN). Also called recall or true positive rate."""
     return _ratio(tp, tp + fn)
 
 
 def specificity(tn: Counts, fp: Counts) -> Counts:
-    """Share of all other pixels that are left alone: TN / (TN + FP). Also called true negative rate."""
+    """Share of all other pixels that are not predicted: TN / (TN + FP). Also called true negative rate."""
     return _ratio(tn, tn + fp)
 
 
@@ -59,7 +59,7 @@ def iou(tp: Counts, fp: Counts, fn: Counts) -> Counts:
 
 
 def mean_iou(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
-    """Mean of the intersections over union of the class and of the rest; nan if either is nowhere."""
+    """Mean of the intersections over union of the class and of the rest; nan if either is absent."""
     mean: Counts = (iou(tp, fp, fn) + iou(tn, fn, fp)) / 2
     return mean
 
@@ -86,7 +86,7 @@ FROM_CONFUSION: dict[str, Callable[[Confusion], Any]] = {
     "iou": lambda c: iou(c.tp, c.fp, c.fn),
     "mean_iou": lambda c: mean_iou(c.tp, c.fp, c.fn, c.tn),
 }
-"""Every rate under the name it is reported by."""
+"""Every rate by its reported name."""
 
 
 def _as_float(count: Counts) -> Counts:
@@ -99,7 +99,7 @@ def _as_float(count: Counts) -> Counts:
 
 
 def _ratio(numerator: Counts, denominator: Counts) -> Counts:
-    """Divide in double precision; where the denominator is zero the answer is nan."""
+    """Divide in double precision; nan where the denominator is zero."""
     numerator, denominator = _as_float(numerator), _as_float(denominator)
     if isinstance(denominator, float):
         return numerator / denominator if denominator else float("nan")

@@ -1,12 +1,12 @@
-"""Everything that depends on how probabilities rank, from counts of pixels per 16-bit level.
+"""Metrics of probabilities from counts of pixels per 16-bit level.
 
 Predictions are kept as 16-bit images, so a pixel's probability is one of 65,536 levels, `level / 65535`. Counting the
 pixels per level, apart for a class (positive) and the rest (negative), therefore loses nothing: AUROC, average
 precision, log loss, calibration and the confusion at any threshold are exact, images are pooled by adding counts, and a
 bootstrap never touches a pixel.
 
-A pixel is predicted positive where `prob >= threshold`. Every number is nan where it has no meaning (no positive pixel,
-no negative pixel, or no pixel at all).
+A pixel is predicted positive where `prob >= threshold`. Numbers are nan where they are undefined (no positive pixel, no
+negative pixel, or no pixel).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IntArray = NDArray[np.int64]
 NUM_LEVELS = 65536
 MAX_LEVEL = NUM_LEVELS - 1
 LEVEL_PROBS: FloatArray = np.arange(NUM_LEVELS) / MAX_LEVEL
-"""The probability each level stands for."""
+"""The probability of each level."""
 
 HALF_LEVEL = 0.5 / MAX_LEVEL
 """Largest error of storing a probability as a level."""
@@ -151,8 +151,8 @@ def dice_curve(counts: LevelCounts) -> Curve:
 def best_dice_threshold(counts: LevelCounts) -> float:
     """Threshold with the highest Dice; nan without positive pixels. For validation images only, never for test.
 
-    It lies half-way between two levels that occur, so that probabilities in float32 and the 16-bit levels they are
-    stored as give the same map. The lowest of equals wins; 0 predicts every pixel positive.
+    It is half-way between two levels that occur, so float32 probabilities and their stored 16-bit levels give the same
+    map. Of equal scores the lowest threshold is returned; 0 predicts every pixel positive.
     """
     if counts.positive.sum() == 0:
         return float("nan")

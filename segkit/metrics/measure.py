@@ -26,16 +26,16 @@ from segkit.metrics.significance import (
 )
 
 ALL = "all classes"
-"""Class name of what sums up a multi-class task: the mean over classes, and of accuracy the share of right pixels."""
+"""Class name of summaries over classes: the mean over classes, or for accuracy the share of correct pixels."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number with everything needed to read it."""
+    """A number with all information for its interpretation."""
 
     metric: str
     class_name: str
-    """A class, or "all classes" for what sums up a multi-class task."""
+    """A class, or "all classes" for a summary."""
     region: Region
     averaging: Averaging
     threshold: float | None
@@ -43,9 +43,9 @@ class Measurement:
     threshold_source: str
     """"fixed-0.5", "val-best-dice", ...; "argmax" of a multi-class prediction; "none" for a metric that uses none."""
     n: int
-    """Images the number stands on; in a per-image mean, those that have a value."""
+    """Number of images; in a per-image mean, of those with a value."""
     num_groups: int
-    """Patients that these images are of."""
+    """Number of their patients."""
     value: float
     low: float
     """Ends of the 95 % bootstrap interval over patients; nan for fewer than three."""
@@ -54,7 +54,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Comparison(PairedDifference):
-    """Run a minus run b in one metric, with everything needed to read it."""
+    """Run a minus run b in one metric, with all information for its interpretation."""
 
     metric: str
     class_name: str
@@ -144,8 +144,8 @@ def compare(
     a = pooled_statistic(scores_a, metric, region, cut_a, name)
     b = pooled_statistic(scores_b, metric, region, cut_b, name)
     if averaging == "per-image":
-        each = np.eye(n, dtype=np.int64)
-        values_a, values_b = a(each), b(each)
+        single = np.eye(n, dtype=np.int64)
+        values_a, values_b = a(single), b(single)
         shared = np.isfinite(values_a) & np.isfinite(values_b)  # a mean over other images would not be paired
         n, groups = int(shared.sum()), list(compress(groups, shared))
         a, b = mean_of(values_a[shared]), mean_of(values_b[shared])
@@ -191,7 +191,7 @@ def _mean_over(statistics: Sequence[Statistic]) -> Statistic:
 
 
 def summary_class(scores: Sequence[ImageScore]) -> str:
-    """The class name whose numbers sum up a run: the only class, or all of several."""
+    """The class name of a run's summary: the only class, or all of several."""
     names = scores[0].class_names
     return names[0] if len(names) == 1 else ALL
 
@@ -216,7 +216,7 @@ def find_measurement(
     threshold_source: str | None = None,
     class_name: str | None = None,
 ) -> Measurement | None:
-    """First measurement that fits, None if there is none; a threshold-free metric fits any source, as does None."""
+    """The first matching measurement, or None; threshold-free metrics match any source, and None matches all."""
     for measurement in measurements:
         fits = (measurement.metric, measurement.region, measurement.averaging) == (metric, region, averaging)
         of_class = class_name in (None, measurement.class_name)

@@ -123,11 +123,11 @@ class Metric(NamedTuple):
     """Which of `REDUCTIONS` it needs."""
     statistic: Callable[[Arrays], Statistic]
     of_all_classes: Callable[[Sequence[Arrays]], Statistic] | None = None
-    """From the arrays of every class; without it, several classes are summed up by the mean of their values."""
+    """Summary of several classes, from the arrays of all; by default the mean of their values."""
 
     @property
     def uses_prediction(self) -> bool:
-        """Whether the value depends on a threshold; otherwise it is one of the probabilities themselves."""
+        """Whether the value depends on a prediction, and not only on probabilities."""
         return REDUCTIONS[self.reduction].needs_prediction
 
 
@@ -150,5 +150,5 @@ METRICS: dict[str, Metric] = {
     "log_loss": Metric("Log loss", "levels", log_loss),
     "ece": Metric("ECE", "levels", ece),
 }
-"""Every metric by the name it is reported under, in the order of a table."""
+"""Every metric by its reported name, in the order of a table."""
 METRICS["accuracy"] = METRICS["accuracy"]._replace(of_all_classes=pixel_accuracy)

@@ -1,4 +1,4 @@
-"""From an image to small arrays: what every metric is computed from, one class against the rest.
+"""Reduce an image to small arrays, of one class against the rest, from which all metrics are computed.
 
 Arrays of several images are pooled by adding them. To add a reduction: a function and a line in `REDUCTIONS`.
 """

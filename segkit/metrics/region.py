@@ -1,4 +1,4 @@
-"""Where pixels count: the field of view first, the whole rectangle for comparison with papers that use it."""
+"""Scoring regions: the field of view, or all pixels for comparison with papers that use them."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ AVERAGINGS: tuple[Averaging, ...] = ("pooled", "per-image")
 
 
 def region_pixels(region: Region, fov: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels that count, bool and of `fov`'s shape."""
+    """The pixels of a region, bool, with the shape of `fov`."""
     return fov.astype(bool) if region == "fov" else np.ones(fov.shape, dtype=bool)

@@ -1,4 +1,4 @@
-"""From predictions and labels to scores: each image is reduced once to small arrays, one set per class and region.
+"""Scores of predictions: each image is reduced once to small arrays per class and region.
 
 Every number, interval and comparison comes from these arrays, so they can be stored (`save_scores`) and two runs
 compared later without reading an image again.
@@ -22,14 +22,14 @@ from segkit.metrics.reductions import REDUCTIONS, ClassMaps, Counts, as_level_co
 from segkit.metrics.region import REGIONS, Region, region_pixels
 
 Cut = float | Literal["argmax"]
-"""What makes probabilities a prediction: a threshold in a binary task, the most probable class in a multi-class one."""
+"""The rule that turns probabilities into a prediction: a threshold in a binary task, else the most probable class."""
 
 ARGMAX: Literal["argmax"] = "argmax"
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredImage:
-    """A prediction beside its truth, at the image's own size."""
+    """Prediction and truth of an image, at its own size."""
 
     name: str
     probs: NDArray[Any]
@@ -55,7 +55,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageScore:
-    """All that metrics need of one image."""
+    """The arrays of one image for all metrics."""
 
     name: str
     group: str
@@ -177,7 +177,7 @@ def choose_threshold(scores: Sequence[ImageScore], region: Region = "fov") -> fl
 
 
 def choose_cut(scores: Sequence[ImageScore]) -> tuple[Cut, str]:
-    """What makes probabilities a prediction, and its source: the best threshold on validation images, or the argmax.
+    """The decision rule and its source: the best threshold on validation images, or the argmax.
 
     Raises:
         RequestError: as `choose_threshold`.

@@ -1,11 +1,9 @@
-"""Percentile bootstrap over patients: how far a number would move with other patients, and whether two runs differ.
+"""Percentile bootstrap over patients: intervals of a number, and paired differences of two runs.
 
 A resample draws groups of images (patients) with replacement, as many as there are, and all images of a drawn group
-with it (Davison 1997, section 3.8): images of one patient are alike, so they are no independent evidence. Mostly a
-patient has one image, and then images are drawn. All that matters is how often each image was drawn, so a statistic
-takes those multiplicities, (b, n), and returns b values. Pooled numbers weight the images' counts, per-image means
-their values.
-The seed fixes the draws: two statistics under one seed see the same resamples, which is what makes a test paired.
+with it (Davison 1997, section 3.8), because images of one patient are not independent. A statistic takes the
+multiplicities of the images, (b, n), and returns b values. Pooled numbers weight the images' counts by them, per-image
+means the values. Two statistics with the same seed use the same resamples, so their difference is paired.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ class PairedDifference:
     num_groups: int
     """Patients that these images are of."""
     share_above_zero: float
-    """Share of resamples in which a beats b."""
+    """Share of resamples in which a is larger than b."""
 
 
 def resample_multiplicities(
@@ -126,7 +124,7 @@ def paired_bootstrap(
 ) -> PairedDifference:
     """Difference a - b with its interval, both on the same n images and the same resamples of their patients.
 
-    What makes an image hard is hard for both and cancels, so gains far smaller than either interval are seen.
+    The difficulty of an image is common to both and cancels, so small differences are detected despite wide intervals.
     """
     difference = point_estimate(a, n) - point_estimate(b, n)
     num_groups = n if groups is None else len(set(groups))

@@ -1,10 +1,11 @@
-"""Tables of several runs: one per region, averaging and threshold source, each heading saying so.
+"""Tables of several runs: one per class, region, averaging and threshold source, which the heading names.
 
-A number that was not measured leaves its cell empty; nothing is filled in.
+The cell of a number that was not measured is empty.
 """
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,16 +40,17 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
     The columns are "Run", "Threshold" and the metrics. Numbers of another class, region, averaging or threshold source
     never share a table; threshold-free metrics stand in the table of every threshold source.
     """
-    measured = {run: [m for m in found if m.metric in metrics] for run, found in runs.items()}
-    everything = [m for found in measured.values() for m in found]
+    measured = {run: [m for m in measurements if m.metric in metrics] for run, measurements in runs.items()}
+    everything = [m for measurements in measured.values() for m in measurements]
     groups = dict.fromkeys((m.class_name, m.region, m.averaging) for m in everything)
     tables = []
     for group in groups:
-        inside = {run: [m for m in found if _group(m) == group] for run, found in measured.items()}
-        sources = dict.fromkeys(m.threshold_source for found in inside.values() for m in found)
+        inside = {run: [m for m in measurements if _group(m) == group] for run, measurements in measured.items()}
+        sources = dict.fromkeys(m.threshold_source for measurements in inside.values() for m in measurements)
         for source in [name for name in sources if name != "none"] or ["none"]:
             chosen = {
-                run: [m for m in found if m.threshold_source in (source, "none")] for run, found in inside.items()
+                run: [m for m in measurements if m.threshold_source in (source, "none")]
+                for run, measurements in inside.items()
             }
             tables.append(_table(group, source, chosen, metrics))
     return tables
@@ -57,7 +59,7 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
 def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
     """Tables of one run, a row for each metric and a column for each averaging: one table per class and region.
 
-    A mean over fewer images than the heading names says over how many.
+    A mean over fewer images than in the heading is marked with their number.
 
     Raises:
         ValueError: the numbers belong to several thresholds.
@@ -86,7 +88,7 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
 
 
 def render(table: Table, width: int | None = None) -> str:
-    """The table as plain text; columns that do not fit in `width` characters go on in a block below."""
+    """The table as plain text; columns beyond `width` characters follow in a block below."""
     sizes = {c: max(len(c), *(len(row[c]) for row in table.rows)) for c in table.columns}
     first, *rest = table.columns
     blocks: list[list[str]] = [[first]]
@@ -119,7 +121,7 @@ def images_text(measurements: Iterable[Measurement]) -> str:
 
 def cell(measurement: Measurement) -> str:
     """ "0.8267 [0.8212, 0.8321]"; empty if the number is nan, without brackets if it has no interval."""
-    if measurement.value != measurement.value:
+    if math.isnan(measurement.value):
         return ""
     if not _has_interval(measurement):
         return f"{measurement.value:.4f}"
@@ -134,13 +136,15 @@ def _table(
     group: tuple[str, str, str], source: str, runs: Mapping[str, Sequence[Measurement]], metrics: Sequence[str]
 ) -> Table:
     class_name, region, averaging = group
-    present = [metric for metric in metrics if any(m.metric == metric for found in runs.values() for m in found)]
-    everything = [m for found in runs.values() for m in found]
+    present = [
+        metric for metric in metrics if any(m.metric == metric for measurements in runs.values() for m in measurements)
+    ]
+    everything = [m for measurements in runs.values() for m in measurements]
     columns = ("Run", "Threshold", *(HEADINGS.get(metric, metric) for metric in present))
     rows = []
-    for run, found in runs.items():
-        cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in found}
-        thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in found if m.threshold is not None)
+    for run, measurements in runs.items():
+        cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in measurements}
+        thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in measurements if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
     n = images_text(everything)
     heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
@@ -154,4 +158,4 @@ def _intervals_over(measurements: Sequence[Measurement]) -> str:
 
 
 def _has_interval(measurement: Measurement) -> bool:
-    return measurement.low == measurement.low  # not nan
+    return not math.isnan(measurement.low)

@@ -1,7 +1,7 @@
-"""Five statistics of a vessel map, and a test whether two sets of maps differ in them.
+"""Five statistics of a vessel map, and a test for differences between two sets of maps.
 
-They show defects of generated images that no distance of features shows: too few, too wide or broken vessels. Compare
-only maps made the same way, by one network from images of one resolution; a manual map is finer.
+They show defects of generated images that feature distances miss: too few, too wide or broken vessels. Compare only
+maps of one network from images of one resolution; manual maps are finer.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from segkit.core.groups import group_numbers
 from segkit.metrics.significance import FloatArray, bootstrap_interval, mean_of
 
 MIN_SEGMENT = 10.0
-"""Length in pixels below which a piece between two branch points has no direction to leave."""
+"""Minimum length in pixels of a segment whose tortuosity is measured."""
 
 MIN_IMAGES = 10
-"""With fewer on either side nothing is claimed; images of one patient count as one."""
+"""Minimum number of images on either side for a claim; images of one patient count as one."""
 
 LEVEL = 0.05
 """Chance of any false claim about the five statistics together; each is tested at a fifth of it (Bonferroni)."""
@@ -29,7 +29,7 @@ LEVEL = 0.05
 NUM_PERMUTATIONS = 1999
 
 AROUND = np.ones((3, 3), dtype=np.bool_)
-"""Pixels that touch at a corner belong together."""
+"""8-connectivity."""
 
 T = TypeVar("T", bound=np.generic)
 Finding = Literal["differs", "no difference shown", "too few images"]
@@ -108,13 +108,13 @@ def _lengths(line: NDArray[np.bool_], labels: NDArray[np.integer], num_labels: i
     """
     total = np.zeros(num_labels + 1)
     for first, second in ((line[:, :-1], line[:, 1:]), (line[:-1], line[1:])):
-        whose = labels[:, :-1] if first.shape[0] == line.shape[0] else labels[:-1]
-        total += np.bincount(whose[first & second], minlength=num_labels + 1)
+        owner = labels[:, :-1] if first.shape[0] == line.shape[0] else labels[:-1]
+        total += np.bincount(owner[first & second], minlength=num_labels + 1)
     upper_left, upper_right, lower_left, lower_right = line[:-1, :-1], line[:-1, 1:], line[1:, :-1], line[1:, 1:]
     falling = upper_left & lower_right & ~upper_right & ~lower_left
     rising = upper_right & lower_left & ~upper_left & ~lower_right
-    for diagonal, whose in ((falling, labels[:-1, :-1]), (rising, labels[:-1, 1:])):
-        total += np.sqrt(2) * np.bincount(whose[diagonal], minlength=num_labels + 1)
+    for diagonal, owner in ((falling, labels[:-1, :-1]), (rising, labels[:-1, 1:])):
+        total += np.sqrt(2) * np.bincount(owner[diagonal], minlength=num_labels + 1)
     return total[1:]
 
 
@@ -178,10 +178,10 @@ def compare(
     seed: int = 0,
 ) -> list[StatisticComparison]:
     """Each statistic of `other` beside that of `reference`; the groups are the patients of the images of either."""
-    ours, theirs = _columns(reference), _columns(other)
+    reference_columns, other_columns = _columns(reference), _columns(other)
     return [
-        _compared(name, ours[name], theirs[name], _known(ours[name], groups), _known(theirs[name], other_groups), seed)
-        for name in VesselStatistics._fields
+        _compared(name, a, b, _known(a, groups), _known(b, other_groups), seed)
+        for name, a, b in zip(reference_columns, reference_columns.values(), other_columns.values(), strict=True)
     ]
 
 

@@ -1,1 +1,1 @@
-"""LightningModules and the one place where a Trainer is built."""
+"""Training, prediction and evaluation with Lightning."""

@@ -1,4 +1,4 @@
-"""How fast a network trains and infers here, kinds measured in turn so that they share the machine's noise."""
+"""Speed of training and inference of a network. Precisions are timed in turn, so all are exposed to the same load."""
 
 import platform
 import statistics
@@ -42,7 +42,7 @@ def time_network(
         steps = {precision: prepare(precision) for precision in precisions}
         seconds = _in_turn(steps, repeats, device)
         for precision in precisions:
-            rates = sorted(batch / each for each in seconds[precision])
+            rates = sorted(batch / step_seconds for step_seconds in seconds[precision])
             ratios = [a / b for a, b in zip(seconds[precisions[0]], seconds[precision], strict=True)]
             low, median, high = statistics.quantiles(rates, n=4)
             rows.append(
@@ -88,7 +88,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _network(settings: ModelSettings, precision: str, device: torch.device) -> torch.nn.Module:
-    """As a user gets it; plain fp32 in torch's default layout, which is what the others are compared with."""
+    """The network in channels-last layout; in fp32, which the others are compared with, in torch's default layout."""
     network = build_model(settings).to(device)
     return network if precision == "32-true" else channels_last(network)
 

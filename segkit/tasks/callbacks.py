@@ -1,4 +1,4 @@
-"""What a phase of training keeps: the best weights, the curves, a place to resume from. All of it survives a kill."""
+"""Callbacks of a training phase: best weights, curves and checkpoints, which survive a kill, and progress."""
 
 import math
 import sys
@@ -19,9 +19,9 @@ compared by name: the state of a callback, or a clock. Without it a checkpoint h
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or absent, whenever the process ends, and tell their format."""
+    """Writes checkpoints atomically, with their format."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
         with atomic_path(Path(path)) as temporary:
             torch.save({**checkpoint, FORMAT_KEY: CHECKPOINT_FORMAT}, temporary)
 
@@ -56,7 +56,7 @@ class BestWeights(Callback):
         self.epoch = -1
         self.weights: dict[str, torch.Tensor] = {}
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: object) -> None:
         if trainer.sanity_checking or self.keep == "last":
             return
         score = float(trainer.callback_metrics[self.monitor])
@@ -68,18 +68,18 @@ class BestWeights(Callback):
         state = pl_module.best_model.state_dict()
         self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: object) -> None:
         if trainer.max_epochs == trainer.current_epoch + 1:
             trainer.check_val_every_n_epoch = 1
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: object) -> None:
         if self.patience_epochs is not None and self.exhausted(trainer.current_epoch):
             trainer.should_stop = True
         if self.keep == "last" and trainer.max_epochs == trainer.current_epoch + 1:
             self._keep(trainer, pl_module, -math.inf)
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        # A run killed just after its last epoch must not train another one.
+    def on_train_start(self, trainer: L.Trainer, pl_module: object) -> None:
+        # A run that was killed after its last epoch must not train another one.
         if trainer.current_epoch > 0 and self.exhausted(trainer.current_epoch - 1):
             trainer.should_stop = True
 
@@ -95,7 +95,7 @@ class BestWeights(Callback):
 
 
 class Curves(Callback):
-    """A row of metrics per epoch, or every `every_n_steps`, as CSV in `path`; a resumed run goes on from there."""
+    """Writes metrics as CSV to `path`, one row per epoch or every `every_n_steps`; a resumed run appends."""
 
     def __init__(self, path: Path | None, every_n_steps: int | None = None) -> None:
         self.path = path
@@ -103,14 +103,14 @@ class Curves(Callback):
         self.rows: list[dict[str, float]] = []
         self.validated = False
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: object) -> None:
         self.validated = True
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: object, *args: object) -> None:
         if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0:
             self._add(trainer)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: object) -> None:
         if self.every_n_steps is None:
             self._add(trainer)
 
@@ -118,7 +118,7 @@ class Curves(Callback):
         row = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step)}
         for number, scheduler in enumerate(trainer.lr_scheduler_configs):
             row["lr" if number == 0 else f"lr-{number}"] = float(scheduler.scheduler.get_last_lr()[0])
-        if trainer.logger is not None:  # Lightning itself gives it the metrics and the epoch
+        if trainer.logger is not None:  # Lightning logs the metrics and the epoch
             trainer.logger.log_metrics(
                 {key: value for key, value in row.items() if key != "epoch"}, trainer.global_step
             )
@@ -138,20 +138,20 @@ class Curves(Callback):
 
 
 class PlainProgress(Callback):
-    """Progress as lines, for logs: after two seconds, then every `interval_s` seconds, with rate and time left.
+    """Progress as lines in a log: after two seconds, then every `interval_s` seconds, with rate and time left.
 
-    The rate is that of what follows this process's first step or image, which may include minutes of compiling. Metrics
-    are read only for a line that is due: reading one makes the host wait for the GPU.
+    The rate excludes the first step or image of the process, which may include minutes of compiling. Metrics are read
+    only when a line is printed, because reading one waits for the GPU.
     """
 
     def __init__(self, label: str, interval_s: float = 10.0) -> None:
         self.label = label
         self.interval_s = interval_s
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: object) -> None:
         self._begin()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: object, *args: object) -> None:
         if not self._is_due(trainer, trainer.global_step):
             return
         metrics = trainer.callback_metrics
@@ -160,16 +160,22 @@ class PlainProgress(Callback):
             for name, key in (("loss", "train/loss"), ("val/dice", "val/dice"))
             if key in metrics
         )
-        self._say(trainer.global_step, int(trainer.estimated_stepping_batches), "step", values)
+        self._print(trainer.global_step, int(trainer.estimated_stepping_batches), "step", values)
 
-    def on_predict_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_predict_start(self, trainer: L.Trainer, pl_module: object) -> None:
         self._begin()
 
     def on_predict_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: L.Trainer,
+        pl_module: object,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if self._is_due(trainer, batch_idx + 1):
-            self._say(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
+            self._print(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
 
     def _begin(self) -> None:
         self.first: int | None = None
@@ -181,7 +187,7 @@ class PlainProgress(Callback):
             self.first, self.start = done, now
         return trainer.is_global_zero and now >= self.due
 
-    def _say(self, done: int, total: int, unit: str, values: str) -> None:
+    def _print(self, done: int, total: int, unit: str, values: str) -> None:
         assert self.first is not None
         now = time.monotonic()
         self.due = now + self.interval_s
@@ -197,7 +203,7 @@ def _duration(seconds: float) -> str:
 
 
 def has_terminal() -> bool:
-    """Whether somebody is watching, rather than a log file."""
+    """Whether the output is a terminal and not a log file."""
     return sys.stderr.isatty() and sys.stdout.isatty()
 
 

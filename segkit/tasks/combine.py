@@ -1,4 +1,4 @@
-"""How the probability maps of several models become one, and the choice of weights on validation."""
+"""Combine the probability maps of several models, and choose weights on validation images."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -12,11 +12,11 @@ Maps = npt.NDArray[np.float32]
 
 
 def combine(maps: Maps, rule: Rule, weights: Sequence[float], thresholds: Sequence[float]) -> npt.NDArray[np.float32]:
-    """One map in [0, 1] from the members' maps, along the first axis.
+    """Combine the members' maps along the first axis to one map in [0, 1].
 
     `mean` and `weighted` average the probabilities, `max` is the union, `intersection` the minimum, and `vote` the
     share of members that predict the class: by their own threshold in a binary task, else as the most probable class.
-    `weights` sum to 1 and serve `weighted` alone.
+    `weights` sum to 1 and are used by `weighted` only.
     """
     if rule == "max":
         return np.asarray(maps.max(0))
@@ -35,16 +35,16 @@ def combine(maps: Maps, rule: Rule, weights: Sequence[float], thresholds: Sequen
 def greedy_weights(num_members: int, score: Callable[[Sequence[float]], float], num_picks: int = 10) -> list[float]:
     """Weights by greedy selection with replacement: each pick adds the member that helps most (Caruana 2004).
 
-    `score` rates weights, larger being better; the weights of the best-rated prefix of picks are returned.
+    `score` of weights is maximised; the weights of the best prefix of picks are returned.
     """
     counts = np.zeros(num_members)
     best: tuple[float, list[float]] = (-np.inf, [1 / num_members] * num_members)
     for _ in range(num_picks):
-        tried = []
+        candidates = []
         for member in range(num_members):
             weights = ((counts + np.eye(num_members)[member]) / (counts.sum() + 1)).tolist()
-            tried.append((score(weights), -member, weights))
-        value, member, weights = max(tried)
+            candidates.append((score(weights), -member, weights))
+        value, member, weights = max(candidates)
         counts[-member] += 1
         if value > best[0]:
             best = (value, weights)

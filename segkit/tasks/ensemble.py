@@ -1,4 +1,4 @@
-"""Predict with a trained model, one network or several."""
+"""Predict with a trained model: one network or an ensemble."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from segkit.tasks.trainer import build_trainer
 
 
 class EnsembleTask(L.LightningModule):
-    """Predicts with members combined by the rule that validation chose; one network is an ensemble of one."""
+    """Predicts with one network, or with members combined by the rule that was chosen on validation images."""
 
     def __init__(self, predictor: Predictor, inference: InferenceSettings) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class EnsembleTask(L.LightningModule):
     def predict_step(self, batch: InferenceImage, batch_idx: int) -> Probs:
         """Class probabilities (k, h, w) at the image's own size, as `inside_region`.
 
-        On a CPU in one thread, so that the bytes are the same however many processes share the cores.
+        On a CPU one thread is used, so the bytes do not depend on the number of processes.
         """
         with deterministic(self.device):
             return predict_image(self.predictor, batch["image"], batch["region"], self.inference)
@@ -44,20 +44,20 @@ def predict(
     """Predict the rows whose maps are missing, in fp32; ranks share them. Returns the Trainer, for its rank.
 
     Args:
-        load: the model; called only if there is something to predict.
+        load: loads the model; called only if a map is missing.
         rows: the images.
-        writer: where the maps go.
+        writer: writes the maps.
         inference: test-time augmentation and tiles.
-        runtime: where to compute.
-        work_dir: where Lightning may leave files of its own.
-        label: begins progress lines.
+        runtime: devices.
+        work_dir: for files of Lightning.
+        label: prefix of progress lines.
         report: as `ImageLoader`'s.
 
     Raises:
         ImageError: an image cannot be read, and there is no `report`.
     """
     missing = writer.missing(rows)
-    # fp32: the scores are to show the network, not the rounding of its arithmetic.
+    # fp32, so scores do not include rounding errors of lower precisions.
     trainer = build_trainer(runtime, work_dir, label, precision="32-true", callbacks=[writer])
     predict_missing(
         trainer,

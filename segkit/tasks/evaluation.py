@@ -1,4 +1,4 @@
-"""Maps on disk scored against a data set's labels: numbers, numbers of each image, and what should be said of them."""
+"""Score maps on disk against a data set's labels: tables, numbers of each image, and notes."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, RequestError
 from segkit.core.files import sha256_file
 from segkit.core.manifest import Row
-from segkit.core.wording import counted
+from segkit.core.wording import counted, is_nan
 from segkit.data import labels as labels_of
 from segkit.data.fov import read_region
 from segkit.data.readers import Part, image_files, open_dataset, part_of
@@ -57,17 +57,17 @@ def scored_row(row: Row, path: Path, classes: Classes = VESSEL) -> ScoredImage:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and where it comes from; one of several classes has none."""
+    """A threshold and its source; several classes have none."""
 
     value: float | None
     source: str
     """"val-best-dice", "fixed-0.5" or "given"; "argmax" of several classes."""
     origin: str
-    """The file or option that it comes from."""
+    """The file or option of the threshold."""
 
     @property
     def cut(self) -> Cut:
-        """What makes probabilities a prediction."""
+        """The decision rule: a threshold or the argmax."""
         return ARGMAX if self.value is None else self.value
 
 
@@ -81,11 +81,11 @@ class PartScores:
     threshold: Threshold
     metrics: tuple[str, ...]
     entries: Mapping[str, Mapping[str, Any]]
-    """The entry of `predictions.json` for each image, by name; empty where it has none."""
+    """The entry of `predictions.json` of each image, by name; empty if it has none."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What is scored."""
+        """Names of the classes."""
         return self.scores[0].class_names
 
     @cached_property
@@ -94,7 +94,7 @@ class PartScores:
         return measure(self.scores, self.threshold.cut, self.threshold.source, metrics=self.metrics)
 
     def image_rows(self) -> list[dict[str, Any]]:
-        """Every metric of each image and region; nan where it has no meaning."""
+        """Every metric of each image and region; nan where it is undefined."""
         values = {
             (metric, region, name): image_values(self.scores, metric, region, self.threshold.cut, name)
             for metric in self.metrics
@@ -111,7 +111,7 @@ class PartScores:
         ]
 
     def notes(self) -> list[str]:
-        """What a reader of the numbers must know of the images."""
+        """Notes that a reader of the numbers needs."""
         notes = []
         estimated = [row.name for row in self.rows if row.region is None]
         if estimated:
@@ -143,7 +143,7 @@ def _some(names: list[str], of: int) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Maps in a folder, scored."""
+    """The scores of a folder of maps."""
 
     data: str
     digest: str
@@ -156,7 +156,7 @@ class Evaluation:
     missing: tuple[str, ...]
     """Labelled images without a map."""
     unrecorded: tuple[str, ...]
-    """Images of which `predictions.json` has no prediction: their maps come from other files."""
+    """Images without an entry in `predictions.json`; their maps come from other files."""
 
     @property
     def binary(self) -> bool:
@@ -191,8 +191,8 @@ class Evaluation:
         return [row for part in self.parts for row in part.image_rows()]
 
     def image_csv(self) -> str:
-        """`image_rows` as CSV; a value that has no meaning is an empty cell."""
-        rows = [{key: "" if value != value else value for key, value in row.items()} for row in self.image_rows()]
+        """`image_rows` as CSV; nan is an empty cell."""
+        rows = [{key: "" if is_nan(value) else value for key, value in row.items()} for row in self.image_rows()]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
         writer.writeheader()
@@ -214,7 +214,7 @@ class Evaluation:
             "notes": {part.part: part.notes() for part in self.parts},
             "measurements": [{"part": part.part, **to_json(m)} for part in self.parts for m in part.measurements],
             "images": [
-                {key: None if value != value else value for key, value in row.items()} for row in self.image_rows()
+                {key: None if is_nan(value) else value for key, value in row.items()} for row in self.image_rows()
             ],
         }
 
@@ -305,7 +305,7 @@ def _check_classes(record: Record | None, classes: Classes, data: str) -> None:
 
 
 def _maps(folder: Path, rows: list[Row], recursive: bool) -> dict[str, Path]:
-    """The map of each row that has one."""
+    """The map of each row, if it exists."""
     by_stem: dict[str, list[Path]] = {}
     for path in image_files(folder, recursive):
         by_stem.setdefault(path.stem, []).append(path)
@@ -320,13 +320,13 @@ def _maps(folder: Path, rows: list[Row], recursive: bool) -> dict[str, Path]:
 
 
 def _number(name: str) -> str:
-    """The number an image's name begins with, as 21 of 21_training; the whole name where there is none."""
+    """The number at the beginning of an image's name, as 21 of 21_training; the whole name without one."""
     digits = name.split("_")[0]
     return digits if digits.isdigit() else name
 
 
 def _entries(record: Record | None, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """The record's entry for each row's image file, by the row's name; empty where it has none."""
+    """The record's entry for each row's image file, by the row's name; empty if it has none."""
     if record is None:
         return {row.name: {} for row in rows}
     by_digest = {entry.get("sha256"): entry for entry in record["images"].values()}

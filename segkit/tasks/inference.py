@@ -1,4 +1,4 @@
-"""From network to probabilities: test-time augmentation and tiles, together."""
+"""Probabilities of a network, with test-time augmentation and tiles."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from segkit.models import heads
 from segkit.tasks.settings import InferenceSettings
 
 View = tuple[int, bool]
-"""Quarter turns, then whether mirrored left to right."""
+"""Quarter turns, and whether the view is mirrored left to right afterwards."""
 
 VIEWS: dict[str, tuple[View, ...]] = {
     "none": ((0, False),),
@@ -24,8 +24,8 @@ def probabilities(
 ) -> Float[Tensor, "n k h w"]:
     """Class probabilities of `image` in [0, 1], averaged over views, in float32.
 
-    `network` gives logits. With `settings.tile` the views are averaged inside each tile and the tiles blended with a
-    Gaussian, so that both work together.
+    `network` returns logits. With `settings.tile` the views are averaged in each tile, and the tiles are blended with
+    Gaussian weights.
     """
 
     def predict(part: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def probabilities(
 
 
 def _blending(height: int, width: int, like: Tensor) -> Tensor:
-    """A tile's Gaussian weights (h, w), 1 in the middle. MONAI's own never fall below 0.001, which shows at borders."""
+    """Gaussian weights (h, w) of a tile, 1 at the centre. MONAI's are at least 0.001, visible at borders."""
     across = [torch.linspace(-4, 4, side, dtype=torch.float32, device=like.device) for side in (height, width)]
     rows, columns = (torch.exp(-(sigmas**2) / 2) for sigmas in across)
     return rows[:, None] * columns

@@ -1,4 +1,4 @@
-"""Which arithmetic suits the machine."""
+"""Floating-point precision of the machine."""
 
 from typing import Literal
 
@@ -10,19 +10,17 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def resolve_precision(
-    wanted: Literal["auto", "32-true", "bf16-mixed", "16-mixed"], accelerator: str = "auto"
+    requested: Literal["auto", "32-true", "bf16-mixed", "16-mixed"], accelerator: str = "auto"
 ) -> Precision:
     """The precision to compute in; `auto` is bf16 where the processor multiplies it in hardware, else fp32.
 
-    `segkit bench train` measures both beside each other; the README holds what it printed.
-
     Raises:
-        ConfigError: fp16 is wanted where it cannot be computed.
+        ConfigError: fp16 is requested without a GPU.
     """
-    if wanted == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+    if requested == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("runtime.precision = '16-mixed' needs a GPU; use 'auto' or 'bf16-mixed'")
-    if wanted != "auto":
-        return wanted
+    if requested != "auto":
+        return requested
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     return "bf16-mixed" if cpu_has_bf16() else "32-true"

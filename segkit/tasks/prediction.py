@@ -47,7 +47,7 @@ class Predictor(nn.Module, ABC):
 
 
 class NetworkPredictor(Predictor):
-    """One network with the geometry it was trained at."""
+    """One network with its training geometry."""
 
     def __init__(self, network: nn.Module, geometry: GeometrySettings, stride: int, threshold: float = 0.5) -> None:
         super().__init__()
@@ -110,11 +110,11 @@ class InferenceImage(TypedDict):
     image: Image
     """(h, w, 3)"""
     region: npt.NDArray[np.bool_]
-    """(h, w); what lies outside is not predicted"""
+    """(h, w); pixels outside are not predicted."""
 
 
 Report = Callable[[Row, str, str], None]
-"""Takes a row, "error" or "warning", and the text."""
+"""Called with a row, "error" or "warning", and the text."""
 
 MIN_SIDE = 32
 """A picture with a shorter side than this, in pixels, is probably no image to segment."""
@@ -185,13 +185,13 @@ class ImageLoader:
 
 
 class MapWriter(BasePredictionWriter):
-    """Writes each map when it is computed; every rank its own.
+    """Writes each map when it is computed; every rank writes its own maps.
 
     Args:
-        probs_dir: takes the probabilities, 16 bit (`segkit.data.labels.probs_path`).
-        classes: what the model predicts.
-        labels_dir: takes the prediction as `<name>.png`: 255 where a probability, as stored, reaches the threshold, or
-            the index of the most probable class; None for none.
+        probs_dir: folder of the 16-bit probabilities (`segkit.data.labels.probs_path`).
+        classes: of the model.
+        labels_dir: folder of the predictions as `<name>.png`: 255 where the stored probability reaches the threshold,
+            or the index of the most probable class; None to write none.
         threshold: of binary predictions.
     """
 
@@ -202,12 +202,12 @@ class MapWriter(BasePredictionWriter):
         self.probs_dir, self.classes, self.labels_dir, self.threshold = probs_dir, classes, labels_dir, threshold
 
     def paths(self, name: str) -> list[Path]:
-        """The files of an image."""
+        """The output files of an image."""
         maps = [labels.probs_path(self.probs_dir, name, self.classes)]
         return maps if self.labels_dir is None else [*maps, self.labels_dir / f"{name}.png"]
 
     def missing(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that lack a file; files are whole or absent."""
+        """The rows with a missing file; existing files are complete."""
         return [row for row in rows if not all(path.exists() for path in self.paths(row.name))]
 
     def write_on_batch_end(

@@ -1,4 +1,4 @@
-"""A folder of predictions, `probs/` and `binary/`, with a record of the model and the images: `predictions.json`."""
+"""A folder of predictions, `probs/` and `binary/`, and the record of model and images, `predictions.json`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -27,10 +27,10 @@ Record = dict[str, Any]
 def prediction_record(
     model: Mapping[str, Any], rows: Iterable[Row], inference: InferenceSettings, classes: Classes = VESSEL
 ) -> Record:
-    """The record of a model's predictions for `rows`; nothing in it depends on the day or the machine.
+    """The record of a model's predictions for `rows`; it does not depend on date or machine.
 
     Args:
-        model: as `segkit.tasks.weights.describe_model` gives it; its threshold is the one that is applied.
+        model: as `segkit.tasks.weights.describe_model` gives it; with the threshold that is applied.
         rows: the images.
         inference: test-time augmentation and tiles.
         classes: of the model.
@@ -42,7 +42,7 @@ def prediction_record(
 
 
 def _image_entry(row: Row, splits: Mapping[str, str] | None, classes: Classes) -> dict[str, Any]:
-    """What is known of an image before it is predicted.
+    """The entry of an image before it is predicted.
 
     `model_split` is "train" or "val" for an image the model was trained on or chosen with, None for any other; it is
     absent if the model does not record its images.
@@ -54,20 +54,20 @@ def _image_entry(row: Row, splits: Mapping[str, str] | None, classes: Classes) -
         entry["fov"] = absent if row.region is None else "given"
         if row.region is not None:
             entry["fov_sha256"] = sha256_file(row.region.path)
-    except OSError:  # reading the image will say why
+    except OSError:  # reading the image will raise the error
         return entry
     return entry if splits is None else entry | {"model_split": splits.get(entry["sha256"])}
 
 
 def refuse_threshold(classes: Classes) -> None:
-    """Raise RequestError where predictions do not depend on a threshold that was given."""
+    """Raise RequestError if predictions of the classes do not use a threshold."""
     if classes.kind == "multiclass":
         names = ", ".join(classes.names)
         raise RequestError(f"--threshold is for one class; of {names} the most probable one is predicted: leave it out")
 
 
 class PredictionFolder:
-    """Where `segkit predict` writes: maps of one model, at one threshold, augmentation and tile."""
+    """Output folder of `segkit predict`: maps of one model, threshold, augmentation and tile size."""
 
     def __init__(self, folder: Path, classes: Classes = VESSEL) -> None:
         self.folder, self.classes = folder, classes
@@ -86,7 +86,7 @@ class PredictionFolder:
         return {probs: probs_path(probs_dir, name, self.classes), binary: labels_dir / f"{name}.png"}
 
     def lock(self, on_wait: Callable[[str], None], rows: Iterable[Row]) -> AbstractContextManager[None]:
-        """Be the only process that writes into the folder; as `RecordedFolder.lock`."""
+        """Hold the write lock of the folder; as `RecordedFolder.lock`."""
         return self._recorded.lock(
             on_wait, {(Path(kind) / row.name).parent.as_posix() for row in rows for kind in KINDS}
         )
@@ -137,7 +137,7 @@ class PredictionFolder:
         return record
 
     def finish(self, remarks: Iterable[Remark]) -> None:
-        """Add to the record what was found in the images of this command, and which maps there are now."""
+        """Add the remarks of this command and the existing maps to the record."""
         record = self.read()
         for name, kind, text in remarks:
             entry = record["images"][name]
@@ -159,7 +159,7 @@ def _same_input(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def find_record(maps: Path) -> tuple[Record, Path] | None:
-    """The record in or above a folder of maps, and where it lies; None if there is none.
+    """The record in or above a folder of maps, and its path; None if there is none.
 
     Raises:
         RequestError: it is damaged.

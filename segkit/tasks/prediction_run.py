@@ -1,4 +1,4 @@
-"""`segkit predict` below its options: a model's maps of many images, in a folder that records how they were made."""
+"""The work of `segkit predict`: maps of many images in a folder with a record."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.weights import describe_model, load_predictor, read_card
 
 MAX_NAMED = 8
-"""Files named in an error."""
+"""Maximum number of files in an error message."""
 
 
 def predict_folder(
@@ -39,7 +39,7 @@ def predict_folder(
     threshold: float | None = None,
     *,
     first_rank: bool,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> None:
     """Predict rows into `out`, unless their maps are there; an image that cannot be read is left out.
@@ -49,11 +49,11 @@ def predict_folder(
         rows: the images.
         out: as `PredictionFolder`.
         inference: test-time augmentation and tiles.
-        runtime: where to compute.
+        runtime: devices.
         threshold: of the binary maps; the model's own by default.
-        first_rank: whether this process keeps the record.
-        say: takes each line of the outcome.
-        warn: takes a line for each image that cannot be read, or that may be no fundus photograph.
+        first_rank: whether this process writes the record.
+        log: called with each line of the result.
+        warn: called with a line for each unreadable image or image that may not be a fundus photograph.
 
     Raises:
         WeightsError: `weights` holds no whole model.
@@ -74,7 +74,7 @@ def predict_folder(
         remarks.append((row.name, kind, text))
         warn(f"left out: {text}" if kind == "error" else f"warning: {row.image}: {text}")
 
-    with TemporaryDirectory() as scratch, folder.lock(say, rows) if first_rank else nullcontext():
+    with TemporaryDirectory() as scratch, folder.lock(log, rows) if first_rank else nullcontext():
         if first_rank:
             folder.claim(prediction_record(model, rows, inference, classes), rows, _run())
         num_missing = len(writer.missing(rows))
@@ -86,11 +86,11 @@ def predict_folder(
             folder.finish(remarks)
             record = folder.read()
     if first_rank:
-        _conclude(folder, rows, record, num_missing, say)
+        _print_result(folder, rows, record, num_missing, log)
 
 
 def gather(remarks: list[Remark], world_size: int) -> list[Remark]:
-    """The remarks of all ranks, each once."""
+    """The remarks of all ranks without duplicates."""
     if world_size == 1 or not torch.distributed.is_initialized():
         return remarks
     of_ranks: list[list[Remark]] = [[] for _ in range(world_size)]
@@ -104,16 +104,16 @@ def _run() -> dict[str, object]:
     return {"started": started, "device": device, "git_commit": git_commit(), "versions": installed_versions()}
 
 
-def _conclude(
-    folder: PredictionFolder, rows: Sequence[Row], record: Record, num_missing: int, say: Callable[[str], None]
+def _print_result(
+    folder: PredictionFolder, rows: Sequence[Row], record: Record, num_missing: int, log: Callable[[str], None]
 ) -> None:
-    """Say where the maps are, and fail if one is missing."""
+    """Print the folders of the maps; raise SegkitError if one is missing."""
     probs_dir, binary_dir = folder.kind_dirs
     failed = [row for row in rows if "binary" not in record["images"][row.name]]
     kept = len(rows) - num_missing
     before = f" ({kept} of them from an earlier run)" if kept else ""
     cut = f"threshold {record['threshold']:.3f}, " if folder.classes.kind == "binary" else ""
-    say(
+    log(
         f"{counted(len(rows) - len(failed), 'image')}{before}: probabilities in {probs_dir}, "
         f"{', '.join(folder.classes.names)} ({cut}{record['threshold_source']}) in {binary_dir}"
     )

@@ -1,4 +1,4 @@
-"""Training that goes on from what a killed run left, if this version of the code can."""
+"""Resume training from the checkpoint of a killed run, if this version of the code can read it."""
 
 import pickle
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from segkit.core.errors import CheckpointError
 from segkit.core.versions import TASK_FORMAT_KEY
 from segkit.tasks.callbacks import CHECKPOINT_FORMAT, FORMAT_KEY
 
-_WAY_OUT = "remove this file: the same command then begins the training anew"
+_ADVICE = "remove this file: the same command then restarts the training"
 
 
 def fit(trainer: L.Trainer, task: L.LightningModule, data: L.LightningDataModule, checkpoint: Path) -> None:
-    """Train, from the checkpoint if it is there.
+    """Train, from the checkpoint if it exists.
 
     Raises:
-        CheckpointError: it is damaged, or was left by another version of the code.
+        CheckpointError: it is damaged, or another version of the code wrote it.
     """
     if not checkpoint.exists():
         trainer.fit(task, datamodule=data)
@@ -30,7 +30,7 @@ def fit(trainer: L.Trainer, task: L.LightningModule, data: L.LightningDataModule
 
 
 def read_weights(path: Path, network: torch.nn.Module) -> dict[str, Tensor]:
-    """The weights that a finished part of a training left for a network like this one.
+    """Weights of a finished phase, for a network of this form.
 
     Raises:
         CheckpointError: as `fit`.
@@ -41,12 +41,12 @@ def read_weights(path: Path, network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _check(checkpoint: Path, task: L.LightningModule) -> None:
-    kept = _read(checkpoint, mmap=True)  # names and shapes are enough
+    content = _read(checkpoint, mmap=True)  # only names and shapes are needed
     formats = {FORMAT_KEY: CHECKPOINT_FORMAT, TASK_FORMAT_KEY: getattr(task, "checkpoint_format", 1)}
     for key, own in formats.items():
-        if (number := kept.get(key, 1)) != own:
+        if (number := content.get(key, 1)) != own:
             raise _of_another_version(checkpoint, f"its format is {number}, here it is {own}")
-    _compare(checkpoint, kept.get("state_dict", {}), task.state_dict())
+    _compare(checkpoint, content.get("state_dict", {}), task.state_dict())
 
 
 def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
@@ -54,23 +54,23 @@ def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
         return dict(torch.load(path, map_location="cpu", mmap=mmap, weights_only=True))
     except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or ["empty"])[0]
-        raise CheckpointError(f"{path} is damaged ({reason}); {_WAY_OUT}") from error
+        raise CheckpointError(f"{path} is damaged ({reason}); {_ADVICE}") from error
 
 
-def _compare(path: Path, found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """See that these are the tensors this code has, in its order, by which optimisers know them."""
+def _compare(path: Path, stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Check names, shapes and order of the tensors; optimisers identify them by order."""
     for name in own:
-        if name not in found:
+        if name not in stored:
             raise _of_another_version(path, f"{name} is not in it")
-        if found[name].shape != own[name].shape:
-            shapes = f"{tuple(found[name].shape)}, here it is {tuple(own[name].shape)}"
+        if stored[name].shape != own[name].shape:
+            shapes = f"{tuple(stored[name].shape)}, here it is {tuple(own[name].shape)}"
             raise _of_another_version(path, f"{name} is {shapes}")
-    if list(found) != list(own):
-        unknown = next((name for name in found if name not in own), None)
+    if list(stored) != list(own):
+        unknown = next((name for name in stored if name not in own), None)
         raise _of_another_version(path, f"{unknown} is unknown here" if unknown else "its tensors are in another order")
 
 
 def _of_another_version(path: Path, difference: str) -> CheckpointError:
     return CheckpointError(
-        f"{path} was left by another version of segkit ({difference}); go on with that version, or {_WAY_OUT}"
+        f"{path} was written by another version of segkit ({difference}); resume with that version, or {_ADVICE}"
     )

@@ -1,4 +1,4 @@
-"""Fit and validate a segmentation network."""
+"""Train and validate a segmentation network."""
 
 from typing import Any
 
@@ -40,22 +40,22 @@ class SegmentationTask(L.LightningModule):
 
     @property
     def best_model(self) -> torch.nn.Module:
-        """The network to validate and keep: the averaged one where there is one."""
+        """The network that is validated and saved: the averaged one if there is one."""
         return self.averaged.module if self.averaged is not None else self.model
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Start from a network's weights, all of them."""
+        """Load all weights of a network."""
         self.model.load_state_dict(weights)
         if self.averaged is not None:
             self.averaged.module.load_state_dict(weights)
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
-        """Image in [0, 1] to logits, by the network that is kept."""
+        """Image in [0, 1] to logits, by `best_model`."""
         return as_outputs(self.best_model(image.contiguous(memory_format=torch.channels_last))).logits
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # DropBlock draws from torch's generator, alike on all ranks: a function of seed, step and the image's place in
-        # the global batch. So a resumed run, and one on other devices, draws what an undisturbed one would.
+        # DropBlock uses torch's generator, seeded alike on all ranks: its masks are a function of seed, step and the
+        # image's position in the global batch, so a resumed run and other numbers of devices get the same masks.
         torch.manual_seed(derive_seed(self.seed, "step", self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -72,9 +72,9 @@ class SegmentationTask(L.LightningModule):
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=num)
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         if self.averaged is not None:
-            self.averaged.update_parameters(self.model)  # buffers, such as a batch norm's means, are copied
+            self.averaged.update_parameters(self.model)  # copies buffers such as batch norm means
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.val_metrics.update(probabilities(self(batch["image"])), batch["target"], batch["region"])

@@ -1,7 +1,7 @@
-"""Where a stage's metrics, images and lineage go besides its own folder: Weights & Biases, or nowhere.
+"""Tracking of a stage's metrics, images and lineage by Weights & Biases.
 
 Each stage is a W&B run in the group of its pipeline; `pipelines.results.pipeline_run` writes the run of the pipeline
-itself. A tracker that fails prints one warning and tracks nothing more; it never ends a stage.
+itself. A tracker that fails prints one warning and stops tracking; the stage continues.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,19 +22,19 @@ STEP, KIMG = "trainer/global_step", "gan/kimg"
 
 
 class Tracker:
-    """Tracks nothing; what a stage needs of one."""
+    """The interface of trackers; this one does nothing."""
 
     logger: Logger | None = None
     run_id: str | None = None
-    """The W&B run, where there is one."""
+    """Of the W&B run, if there is one."""
 
     def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
-        """Show pictures (h, w, 3) under one key, each with a caption, if `share_images` allows it."""
+        """Log pictures (h, w, 3), by caption, under one key, if `share_images` is set."""
 
-    def summary(self, values: Mapping[str, Any]) -> None:
+    def summary(self, values: Mapping[str, object]) -> None:
         """Final numbers of the run."""
 
-    def output(self, name: str, kind: str, folder: Path, record: Mapping[str, Any], used: Sequence[str]) -> None:
+    def output(self, name: str, kind: str, folder: Path, record: Mapping[str, object], used: Sequence[str]) -> None:
         """Declare the result in `folder`, and the results it was made from, each as `name:fingerprint`."""
 
     def close(self) -> None:
@@ -44,13 +44,13 @@ class Tracker:
 class WandbTracker(Tracker):
     """One stage as one W&B run."""
 
-    def __init__(self, runtime: RuntimeSettings, out: Path, label: RunLabel, config: Mapping[str, Any]) -> None:
+    def __init__(self, runtime: RuntimeSettings, out: Path, label: RunLabel, config: Mapping[str, object]) -> None:
         from lightning.pytorch.loggers import WandbLogger
 
         attempt = self._attempt
 
         class UnfailingLogger(WandbLogger):
-            """Logs curves; an error of W&B must not end a training."""
+            """Logs curves; an error of W&B does not stop training."""
 
             def log_metrics(self, metrics: Any, step: int | None = None) -> None:
                 attempt(lambda: WandbLogger.log_metrics(self, metrics, step))
@@ -60,7 +60,7 @@ class WandbTracker(Tracker):
         self.run_id = label.run_id
         self.share_images = runtime.share_images
         self.run, self.online = wandb_runs.start_run(runtime.wandb_project, label, out, config)
-        # A GAN's clock is the images shown to its discriminator, a segmenter's the optimiser's steps.
+        # The x axis is kimg for a GAN and optimizer steps for a segmentation network.
         for clock, metrics in ((KIMG, ("gan/*",)), (STEP, ("train/*", "val/*", "lr", "epoch"))):
             self.run.define_metric(clock)
             for metric in metrics:
@@ -76,18 +76,20 @@ class WandbTracker(Tracker):
 
         self.run.log({key: [wandb.Image(picture, caption=caption) for caption, picture in pictures.items()]})
 
-    def summary(self, values: Mapping[str, Any]) -> None:
+    def summary(self, values: Mapping[str, object]) -> None:
         self._attempt(lambda: self.run.summary.update(dict(values)))
 
-    def output(self, name: str, kind: str, folder: Path, record: Mapping[str, Any], used: Sequence[str]) -> None:
+    def output(self, name: str, kind: str, folder: Path, record: Mapping[str, object], used: Sequence[str]) -> None:
         self._attempt(lambda: self._log_artifact(name, kind, folder, record, used))
 
-    def _log_artifact(self, name: str, kind: str, folder: Path, record: Mapping[str, Any], used: Sequence[str]) -> None:
+    def _log_artifact(
+        self, name: str, kind: str, folder: Path, record: Mapping[str, object], used: Sequence[str]
+    ) -> None:
         import wandb
 
         shown = artifact_record(record)
         artifact = wandb.Artifact(name, type=kind, metadata=shown)
-        # Without a file of their own, all artifacts that upload nothing would be one version.
+        # Without a file that differs, artifacts without uploads would all have the same version.
         write_json(folder / "wandb" / "record.json", shown)
         artifact.add_file(str(folder / "wandb" / "record.json"), name="record.json", policy="immutable")
         for path in sorted(folder.rglob("*")):
@@ -96,7 +98,7 @@ class WandbTracker(Tracker):
                 continue
             if path.stat().st_size <= wandb_runs.MAX_ARTIFACT_BYTES:
                 artifact.add_file(str(path), name=inside, policy="immutable")
-        if self.online:  # W&B cannot look up what is not uploaded yet
+        if self.online:  # offline, W&B cannot look up artifacts
             for other in used:
                 self._use(other)
         self.run.log_artifact(artifact, aliases=["latest", _alias(str(record["fingerprint"]))])
@@ -114,7 +116,7 @@ class WandbTracker(Tracker):
         self._attempt(self.run.finish)
 
     def _attempt(self, action: Callable[[], object]) -> None:
-        """Do it, unless W&B has failed before; the first failure is printed."""
+        """Call `action` unless W&B has failed before; print the first failure."""
         if self.failed:
             return
         try:
@@ -125,7 +127,7 @@ class WandbTracker(Tracker):
 
 
 def warn(name: str, error: Exception) -> None:
-    """Print that W&B has failed in the run called `name`; what it has written so far stays."""
+    """Print that W&B has failed in the run `name`."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     print(f"warning: W&B failed in {name} ({reason}); the stage's own files are complete without it", flush=True)
 
@@ -135,9 +137,9 @@ def _alias(fingerprint: str) -> str:
 
 
 def artifact_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What W&B is given of `done.json`: all but the names of files and folders, which may name patients.
+    """`done.json` without names of files and folders, which may contain names of patients.
 
-    Of the outputs it holds the count by kind of file and one digest over all names and contents.
+    The outputs are replaced by the number of files per suffix and one digest over all names and contents.
     """
     outputs = record.get("outputs", {})
     kinds = sorted(Path(name).suffix for name in outputs)
@@ -151,12 +153,12 @@ def artifact_record(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def open_tracker(runtime: RuntimeSettings, out: Path, label: RunLabel, config: Mapping[str, Any]) -> Tracker:
+def open_tracker(runtime: RuntimeSettings, out: Path, label: RunLabel, config: Mapping[str, object]) -> Tracker:
     """The tracker that the runtime names; ranks other than the first track nothing, nor does WANDB_MODE=disabled."""
     if not wandb_runs.may_track(runtime) or getattr(rank_zero_only, "rank", 0) != 0:
         return Tracker()
     try:
         return WandbTracker(runtime, out, label, config)
-    except Exception as error:  # a tracker must never end a stage
+    except Exception as error:  # the stage continues without a tracker
         warn(label.name, error)
         return Tracker()

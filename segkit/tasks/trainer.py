@@ -1,4 +1,4 @@
-"""The one place where a Trainer is built."""
+"""Construction of the Trainer."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ from segkit.tasks.settings import RuntimeSettings
 
 
 def silence_lightning() -> None:
-    """Silence Lightning's remarks about loaders, loggers and devices; they repeat what the settings say."""
+    """Silence Lightning's messages about loaders, loggers and devices, which repeat the settings."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
@@ -44,17 +44,17 @@ def build_trainer(
 
     Args:
         runtime: devices, nodes, strategy, precision.
-        work_dir: where Lightning may leave files of its own.
-        label: what progress lines are headed with.
+        work_dir: for files of Lightning.
+        label: prefix of progress lines.
         precision: overrides the runtime's, for a resumed stage that began with another.
-        can_split: whether so many devices can share the work; `devices: auto` takes the most that can.
-        log_interval_steps: steps between two that the logger hears of; each makes the host wait for a GPU.
+        can_split: whether a number of devices can share the work; `devices: auto` uses the largest possible number.
+        log_interval_steps: steps between two log entries; each waits for the GPU.
         logger: the tracker's, if any.
-        callbacks: what else happens during the run.
-        limits: `max_epochs` and the like, handed to the Trainer.
+        callbacks: of the run.
+        limits: `max_epochs` and other arguments of the Trainer.
 
     Raises:
-        ConfigError: the runtime asks for devices that are not there.
+        ConfigError: the requested devices do not exist.
     """
     if runtime.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("runtime.accelerator = 'gpu', but torch finds no GPU; use 'auto' or see `segkit doctor`")
@@ -64,7 +64,7 @@ def build_trainer(
         devices = _most_devices(torch.cuda.device_count(), can_split, runtime.num_nodes) if on_gpu else 1
     several = devices != 1 or runtime.num_nodes > 1
     if on_gpu:
-        # TF32 for what stays in fp32: ten bits of mantissa are more than enough here and many times faster.
+        # TF32 for operations that stay in fp32: ten bits of mantissa suffice here, and it is many times faster.
         torch.set_float32_matmul_precision("high")
     trainer = L.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
@@ -72,10 +72,10 @@ def build_trainer(
         num_nodes=runtime.num_nodes,
         strategy="ddp" if runtime.strategy == "ddp" or several else "auto",
         precision=precision or resolve_precision(runtime.precision, runtime.accelerator),
-        # not every operation has such an algorithm
+        # some operations have no deterministic algorithm
         deterministic="warn" if runtime.deterministic and on_gpu else False,
         sync_batchnorm=several and on_gpu,
-        use_distributed_sampler=False,  # our samplers know their rank; Lightning's would repeat images
+        use_distributed_sampler=False,  # our samplers use the rank; Lightning's would repeat images
         num_sanity_val_steps=0,
         logger=logger if logger is not None else False,
         callbacks=[*callbacks, progress(label)],
@@ -97,14 +97,14 @@ _PATIENCE_S = 1.0
 
 
 def end_other_ranks() -> None:
-    """End the processes that this one's Trainers started, as it has failed itself.
+    """Kill the rank processes that this process has started, after an error in it.
 
-    They are given a second to end by themselves. On GPUs they would wait for this process half an hour and keep their
-    devices; Lightning ends them at an interrupt only.
+    They get a second to exit. On GPUs they would otherwise wait for half an hour and keep their devices; Lightning
+    stops them only after an interrupt.
     """
     processes = [process for launcher in _launchers for process in getattr(launcher, "procs", ())]
-    given_up = time.monotonic() + _PATIENCE_S
-    while any(process.poll() is None for process in processes) and time.monotonic() < given_up:
+    deadline = time.monotonic() + _PATIENCE_S
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
         time.sleep(0.02)
     for process in processes:
         if process.poll() is None:
@@ -113,13 +113,13 @@ def end_other_ranks() -> None:
 
 
 def _is_only_task_of_slurm() -> bool:
-    """Whether this is the one process of a batch script: SLURM started no ranks, so that Lightning has to.
+    """Whether SLURM started only this process, so that Lightning must start the other ranks.
 
-    By itself it takes such a job for one rank of one and leaves the other devices idle.
+    By default Lightning assumes that such a job has one rank, and leaves the other devices idle.
     """
     return os.environ.get("SLURM_NTASKS") == "1" and "RANK" not in os.environ
 
 
 def _most_devices(available: int, can_split: Callable[[int], bool], num_nodes: int) -> int:
-    """The most devices on a node that can share the work; one if none can."""
+    """The largest number of devices on a node that can share the work; at least one."""
     return max((n for n in range(2, available + 1) if can_split(n * num_nodes)), default=1)

@@ -1,4 +1,4 @@
-"""W&B runs: how one begins, what may be sent, and whether the server answers. Free of torch; wandb is imported late."""
+"""W&B runs: start, files that may be uploaded, and reachability of the server. Does not import torch."""
 
 import configparser
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any
 from segkit.tasks.settings import RuntimeSettings
 
 MAX_ARTIFACT_BYTES = 64 * 2**20
-"""Larger files are recorded by checksum and stay where they are."""
+"""Larger files are not uploaded, only recorded by checksum."""
 
 SHARED_FILES = (
     "record.json",
@@ -43,7 +43,7 @@ FINISH_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class RunLabel:
-    """What a W&B run is called and filed under."""
+    """Names and tags of a W&B run."""
 
     run_id: str
     name: str
@@ -52,8 +52,8 @@ class RunLabel:
     tags: tuple[str, ...] = ()
 
 
-def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Begin a run in `folder`/wandb, and return it and whether it is online.
+def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, object]) -> tuple[Any, bool]:
+    """Start a run in `folder`/wandb; return it and whether it is online.
 
     Without a login, or if the server does not accept the run, it is written offline. W&B does not record the command
     line, which names folders, nor the git repository around the working folder, which is not segkit's.
@@ -85,12 +85,12 @@ def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, 
             return wandb.init(**arguments, mode="online", resume="allow", settings=settings), True
         except wandb.Error as error:
             print(offline_notice(" ".join(str(error).split())), flush=True)
-            wandb.teardown()  # or its service holds the run's name to be taken
+            wandb.teardown()  # otherwise its service keeps the run's name reserved
     return wandb.init(**arguments, mode="offline", settings=settings), False
 
 
 def offline_notice(reason: str) -> str:
-    """The one line that is printed where a run should be online and is not."""
+    """Message for a run that is written offline although it should be online."""
     return f"W&B: {reason}; runs are written offline, to be uploaded with `wandb sync RUNS/*/wandb/offline-run-*`"
 
 
@@ -118,7 +118,7 @@ def without_folders(config: Any) -> Any:
     return config
 
 
-def _without_folder(key: str, value: Any) -> Any:
+def _without_folder(key: str, value: object) -> object:
     if key == "source" and isinstance(value, str):
         return value.partition(":")[0]
     if key == "init_from" and isinstance(value, str):
@@ -129,7 +129,7 @@ def _without_folder(key: str, value: Any) -> Any:
 
 
 def may_track(runtime: RuntimeSettings) -> bool:
-    """Whether W&B runs are asked for; WANDB_MODE=disabled switches them off."""
+    """Whether W&B runs are enabled; WANDB_MODE=disabled disables them."""
     return runtime.tracker == "wandb" and os.environ.get("WANDB_MODE") != "disabled"
 
 
@@ -160,16 +160,16 @@ def server() -> str:
 
 
 @contextmanager
-def offline_if_unreachable(say: Callable[[str], None]) -> Iterator[None]:
+def offline_if_unreachable(log: Callable[[str], None]) -> Iterator[None]:
     """Set WANDB_MODE=offline for the processes started inside if W&B's server does not answer.
 
-    Without it each stage of a pipeline would wait for the server's timeout by itself.
+    Otherwise each stage of a pipeline would wait for the timeout.
     """
     reason = connection_error(server()) if logged_in() else None
     if reason is None:
         yield
         return
-    say(offline_notice(f"{server()} does not answer ({reason})"))
+    log(offline_notice(f"{server()} does not answer ({reason})"))
     before = os.environ.get("WANDB_MODE")
     os.environ["WANDB_MODE"] = "offline"
     try:
@@ -188,9 +188,9 @@ def connection_error(url: str, timeout_s: float = PROBE_TIMEOUT_S) -> str | None
             return None
     except urllib.error.HTTPError as error:
         error.close()
-        return None  # any answer is one
+        return None  # the server answers
     except urllib.error.URLError as error:
-        # W&B may trust a certificate that Python does not
+        # W&B may accept a certificate that Python rejects
         return None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A trained model as a folder: `model.json` says what it is, safetensors files hold its numbers; nothing in it can run.
+"""A trained model as a folder: `model.json` describes it, safetensors files hold its weights; it contains no code.
 
 A network's folder holds `model.safetensors`. An ensemble's holds its members' folders under `members/`.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.config import Settings, validate
@@ -35,7 +35,7 @@ class ModelCard(Settings):
 
     kind: Literal["network", "ensemble"]
     classes: Classes = VESSEL
-    """What the model predicts."""
+    """Of the predictions."""
     threshold: float = Field(ge=0, le=1)
     """Binary tasks: the probability from which a pixel is positive."""
     threshold_source: str
@@ -44,16 +44,16 @@ class ModelCard(Settings):
     """Pooled Dice inside the region on the validation images, at that threshold (of several classes the mean);
     optimistic, being chosen there."""
     details: dict[str, Any]
-    """A network's settings, or an ensemble's rule and weights; and what the reader may want to know besides."""
+    """Settings of a network, or rule and weights of an ensemble; and further information."""
 
     @property
     def cut(self) -> Cut:
-        """What makes the model's probabilities a prediction."""
+        """The decision rule of the model: a threshold or the argmax."""
         return ARGMAX if self.classes.kind == "multiclass" else self.threshold
 
 
 class NetworkDetails(Settings):
-    """What it takes to build a network."""
+    """Settings that are needed to build a network."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -65,14 +65,14 @@ class NetworkDetails(Settings):
 
 
 class EnsembleDetails(Settings):
-    """What it takes to combine members."""
+    """Settings that are needed to combine members."""
 
     model_config = ConfigDict(extra="ignore")
 
     members: tuple[str, ...] = Field(min_length=1)
     rule: Rule
     weights: tuple[float, ...]
-    """One for each member, whatever the rule."""
+    """One per member, for every rule."""
 
     @model_validator(mode="after")
     def _one_weight_each(self) -> "EnsembleDetails":
@@ -92,7 +92,7 @@ def save_network(
     classes: Classes = VESSEL,
     **record: Any,
 ) -> None:
-    """Write a network's folder; `record` is kept in `model.json` for the reader."""
+    """Write a network's folder; `record` is added to `model.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / TENSORS) as temporary:
         save_file({name: value.contiguous().cpu() for name, value in state.items()}, temporary)
@@ -127,7 +127,7 @@ def save_ensemble(
 
 
 def copy_model(source: Path, folder: Path) -> None:
-    """Copy a model's folder and nothing else that lies beside it."""
+    """Copy the files of a model and no other files of its folder."""
     card = read_card(source)
     folder.mkdir(parents=True, exist_ok=True)
     if card.kind == "network":
@@ -162,7 +162,7 @@ def _write_card(
 
 
 def read_card(folder: Path) -> ModelCard:
-    """What the model in `folder` is.
+    """The description of the model in `folder`.
 
     Raises:
         WeightsError: there is none, or its description is damaged.
@@ -249,7 +249,7 @@ def _image_splits(folder: Path) -> dict[str, str] | None:
 
 
 def load_predictor(folder: Path) -> Predictor:
-    """The model in `folder`, ready to look at images.
+    """The model in `folder`, for prediction.
 
     Raises:
         WeightsError: the folder holds no model, or its tensors do not fit its description.
@@ -287,7 +287,7 @@ def load_encoder(folder: Path) -> NetworkPredictor:
     return predictor
 
 
-def load_tensors(network: Any, path: Path) -> None:
+def load_tensors(network: nn.Module, path: Path) -> None:
     """Load a safetensors file, every tensor of it and of the network.
 
     Raises:
@@ -301,5 +301,5 @@ def load_tensors(network: Any, path: Path) -> None:
         raise WeightsError(
             f"{path} does not fit the network it is for: {str(error).splitlines()[-1].strip()}"
         ) from error
-    except Exception as error:  # safetensors raises its own kind for a damaged file
+    except Exception as error:  # safetensors raises its own error type for a damaged file
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
