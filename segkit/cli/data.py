@@ -31,9 +31,9 @@ def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, s
     stated = _stated(out)
     if stated is not None and stated != (num_train, num_test, height, width, seed, test_labels and num_test > 0):
         raise RequestError(f"{out} holds other phantoms; give another --out, or delete it")
-    told = f"{num_train} training and {num_test} test phantoms of {width}x{height} in {out}; use as drive:{out}"
+    summary = f"{num_train} training and {num_test} test phantoms of {width}x{height} in {out}; use as drive:{out}"
     if stated is not None:
-        click.echo(f"there already: {told}")
+        click.echo(f"there already: {summary}")
         return
     console = Console(stderr=True)
     with Progress(transient=True, console=console, disable=not console.is_terminal) as bar:
@@ -51,7 +51,7 @@ def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, s
             )
         except FileExistsError as error:
             raise RequestError(str(error)) from error
-    click.echo(told)
+    click.echo(summary)
 
 
 def _stated(root: Path) -> tuple[int | bool, ...] | None:

@@ -46,8 +46,8 @@ def torchvision_problems() -> Iterator[str]:
     try:
         importlib.import_module("torchvision")
     except Exception as error:
-        found = f"torchvision {installed_version('torchvision')} does not fit torch {installed_version('torch')}"
-        yield f"{found} ({error}); segkit does not need it: `pip uninstall torchvision`"
+        problem = f"torchvision {installed_version('torchvision')} does not fit torch {installed_version('torch')}"
+        yield f"{problem} ({error}); segkit does not need it: `pip uninstall torchvision`"
 
 
 def _machine() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What to say of an error: one or two lines a user can act on."""
+"""The message of an error: one or two lines that a user can act on."""
 
 import errno
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _ON_THE_HOST = "DefaultCPUAllocator: "
 
 
 def explain(error: BaseException) -> str:
-    """What was found, what was expected, what to do."""
+    """The message: what was found, what was expected and what to do."""
     if isinstance(error, SegkitError):
         return str(error)
     full = next((cause for cause in causes(error) if _says_disk_is_full(cause)), None)
