@@ -94,9 +94,11 @@ def main() -> int:
         num_struck += 1
         print(f"kill {num_struck}: {progress(killed)}", flush=True)
     kill_test.run_to_end(command(config, killed), root / "killed.log")
-    found = kill_test.differences(undisturbed, killed)
-    print("\n".join(found) or f"{num_struck} kills; the same {kill_test.num_compared(killed)} files byte for byte")
-    return 1 if found or num_struck < given.kills else 0
+    differences = kill_test.differences(undisturbed, killed)
+    print(
+        "\n".join(differences) or f"{num_struck} kills; the same {kill_test.num_compared(killed)} files byte for byte"
+    )
+    return 1 if differences or num_struck < given.kills else 0
 
 
 if __name__ == "__main__":

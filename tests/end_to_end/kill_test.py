@@ -84,8 +84,8 @@ def kill_group(group: int) -> None:
 def _states(group: int) -> Iterable[str]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            state, _, found = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(found) == group:
+            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == group:
                 yield state
 
 
@@ -102,12 +102,12 @@ def finished(runs: Path) -> dict[str, dict[str, Any]]:
 
 def differences(undisturbed: Path, killed: Path) -> list[str]:
     """What is not the same in two runs folders, one line each."""
-    expected, found = finished(undisturbed), finished(killed)
+    expected, actual = finished(undisturbed), finished(killed)
     if not expected:
         return [f"{undisturbed} holds no finished stage"]
-    lines = [f"{name} is finished in one run only" for name in sorted(expected.keys() ^ found.keys())]
-    for name in expected.keys() & found.keys():
-        one, two = expected[name]["outputs"], found[name]["outputs"]
+    lines = [f"{name} is finished in one run only" for name in sorted(expected.keys() ^ actual.keys())]
+    for name in expected.keys() & actual.keys():
+        one, two = expected[name]["outputs"], actual[name]["outputs"]
         lines += [f"{name}/{file} is in one run only" for file in sorted(one.keys() ^ two.keys())]
         lines += [
             f"{name}/{file} differs"
@@ -170,12 +170,12 @@ def main() -> int:
     rest_s = run_to_end(command(killed), root / "killed.log")
     again_s = run_to_end(command(killed), root / "killed.log")
     print(f"{len(struck)} kills; the rest took {rest_s:.0f} s; once more, with nothing to do: {again_s:.2f} s")
-    found = differences(undisturbed, killed)
-    print("\n".join(found) or f"same stages, same {num_compared(killed)} files, same metrics, nothing left over")
+    lines = differences(undisturbed, killed)
+    print("\n".join(lines) or f"same stages, same {num_compared(killed)} files, same metrics, nothing left over")
     if len(struck) < given.kills:
-        found.append("")
+        lines.append("")
         print(f"the run had ended before kill {len(struck) + 1}; give a smaller --mean-s")
-    return 1 if found else 0
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

@@ -52,10 +52,10 @@ def copy(runs: Path, target: Path) -> Path:
 
 
 def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
-    found: dict[str, set[str]] = {}
+    files: dict[str, set[str]] = {}
     for file in files_below(finished_runs):
         folder, _, rest = file.partition("/")
-        found.setdefault(stage_of(folder), set()).add(rest)
+        files.setdefault(stage_of(folder), set()).add(rest)
     manuals = {name: f"{name[:2]}_manual1.gif" for names in PHANTOMS.values() for name in names}
     val = {row.name for row in read_manifest(next(finished_runs.glob("data-*"))).split("val").rows}
     assert len(val) == 2
@@ -91,10 +91,10 @@ def test_a_run_writes_these_files_and_no_others(finished_runs: Path) -> None:
     }  # fmt: skip
     books = {"done.json", "request.yaml"}
     for stage in STAGES:
-        assert found[stage] - books == expected[stage], stage
-        assert found[stage] >= books, stage
-    assert set(found) == {*STAGES, ".requests", ".locks"}
-    assert found[".requests"] == {f"{folder}.yaml" for folder in states(finished_runs)}
+        assert files[stage] - books == expected[stage], stage
+        assert files[stage] >= books, stage
+    assert set(files) == {*STAGES, ".requests", ".locks"}
+    assert files[".requests"] == {f"{folder}.yaml" for folder in states(finished_runs)}
 
 
 def test_predictions_have_the_size_of_the_images(finished_runs: Path) -> None:

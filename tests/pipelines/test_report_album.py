@@ -36,9 +36,9 @@ def luminance(colour: tuple[int, int, int]) -> float:
 
 
 def test_what_was_found_differs_in_lightness_from_what_was_not() -> None:
-    found = luminance(TRUE_POSITIVE)
+    own = luminance(TRUE_POSITIVE)
     for colour in (FALSE_POSITIVE, FALSE_NEGATIVE):
-        assert (found + 0.05) / (luminance(colour) + 0.05) > 2
+        assert (own + 0.05) / (luminance(colour) + 0.05) > 2
 
 
 def test_a_picture_shrinks_but_never_grows() -> None:

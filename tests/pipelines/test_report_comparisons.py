@@ -36,10 +36,10 @@ def plain_dice(names: tuple[str, ...]) -> float:
     """Dice of all images together, each predicted by the run named for it."""
     overlap = total = 0
     for index, name in enumerate(names):
-        found = (LEVELS[name][index] / 65535 >= THRESHOLDS[name])[FOV[index]]
+        prediction = (LEVELS[name][index] / 65535 >= THRESHOLDS[name])[FOV[index]]
         truth = VESSELS[index][FOV[index]]
-        overlap += int((found & truth).sum())
-        total += int(found.sum() + truth.sum())
+        overlap += int((prediction & truth).sum())
+        total += int(prediction.sum() + truth.sum())
     return 2 * overlap / total
 
 
@@ -49,16 +49,16 @@ def compared(order: list[int] | None = None) -> list[comparisons.Paired]:
 
 
 def test_every_metric_of_a_pair_is_compared_and_absent_runs_are_passed_over() -> None:
-    found = compared()
-    assert [(each.comparison.metric, each.comparison.averaging) for each in found] == list(COMPARED)
-    assert {(each.run_a, each.run_b) for each in found} == {("a", "b")}
+    paired = compared()
+    assert [(pair.comparison.metric, pair.comparison.averaging) for pair in paired] == list(COMPARED)
+    assert {(pair.run_a, pair.run_b) for pair in paired} == {("a", "b")}
 
 
 def test_the_difference_is_that_of_pooled_dice_in_plain_numpy() -> None:
-    found = comparisons.main_comparison(compared(), "val", "a", "b")
-    assert found is not None
-    assert found.difference == pytest.approx(plain_dice(("a",) * NUM_IMAGES) - plain_dice(("b",) * NUM_IMAGES))
-    assert found.low < found.difference < found.high
+    result = comparisons.main_comparison(compared(), "val", "a", "b")
+    assert result is not None
+    assert result.difference == pytest.approx(plain_dice(("a",) * NUM_IMAGES) - plain_dice(("b",) * NUM_IMAGES))
+    assert result.low < result.difference < result.high
 
 
 def test_a_run_is_better_on_the_images_where_its_own_dice_is_higher() -> None:
@@ -66,9 +66,9 @@ def test_a_run_is_better_on_the_images_where_its_own_dice_is_higher() -> None:
     for index in range(NUM_IMAGES):
         dice = {}
         for name in ("a", "b"):
-            found = (LEVELS[name][index] / 65535 >= THRESHOLDS[name])[FOV[index]]
+            prediction = (LEVELS[name][index] / 65535 >= THRESHOLDS[name])[FOV[index]]
             truth = VESSELS[index][FOV[index]]
-            dice[name] = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+            dice[name] = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
         better += bool(dice["a"] > dice["b"])
     assert compared()[0].num_better == better
 

@@ -22,9 +22,9 @@ def text_of(page: str) -> str:
 
 
 def section_of(page: str) -> str:
-    found = re.search(r'(?s)<section id="fidelity">.*?</section>', page)
-    assert found is not None
-    return found.group()
+    section = re.search(r'(?s)<section id="fidelity">.*?</section>', page)
+    assert section is not None
+    return section.group()
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,13 @@ PIPELINE = {
 
 
 def reachable(inputs: dict[str, tuple[str, ...]], start: str) -> set[str]:
-    found, waiting = set(), list(inputs[start])
+    indirect, waiting = set(), list(inputs[start])
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in indirect:
+            indirect.add(name)
             waiting += inputs[name]
-    return found
+    return indirect
 
 
 def random_pipeline(seed: int) -> dict[str, tuple[str, ...]]:

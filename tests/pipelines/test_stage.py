@@ -175,13 +175,13 @@ def test_first_weights_of_the_gan_count_by_their_content_and_not_their_place(con
 def test_a_plan_up_to_a_stage_asks_for_nothing_that_later_stages_need(config: Path) -> None:
     missing = "gan.init_from=not/there.pkl"
     assert list(prints(config, missing, upto="teacher")) == ["data", "teacher"]
-    with pytest.raises(RequestError, match=r"gan.init_from = not/there.pkl does not exist"):
+    with pytest.raises(RequestError, match=r"not/there\.pkl"):
         prints(config, missing)
 
 
 def test_no_data_is_answered_with_how_to_name_it(tmp_path: Path) -> None:
     config = write_config(tmp_path / "none.yaml", {"data.source": None})
-    with pytest.raises(RequestError, match="no data set given; use --data NAME:DIR"):
+    with pytest.raises(RequestError, match="--data"):
         prints(config)
 
 

@@ -89,22 +89,22 @@ def test_without_controls_there_is_nothing_to_compare_with() -> None:
 
 def test_a_second_round_takes_the_best_model_so_far_as_its_teacher() -> None:
     """Step 5 of the paper: the pipeline again, with what it has made as the new teacher."""
-    found = reads(build(rounds=2))
-    assert found["select-r2"] == {"teacher": "teacher", "mixed": "mixed"}
-    assert found["gan-r2"] == {"data": "data"}
-    assert found["samples-r2"] == {"gan": "gan-r2", "data": "data"}
-    assert found["pseudo-labels-r2"] == {"samples": "samples-r2", "model": "select-r2"}
-    assert found["mixed-r2"] == {"data": "data", "synthetic": "pseudo-labels-r2"}
-    assert found["ensemble"] == {name: name for name in ("data", "teacher", "mixed", "mixed-r2")}
-    assert set(found) == {
+    inputs = reads(build(rounds=2))
+    assert inputs["select-r2"] == {"teacher": "teacher", "mixed": "mixed"}
+    assert inputs["gan-r2"] == {"data": "data"}
+    assert inputs["samples-r2"] == {"gan": "gan-r2", "data": "data"}
+    assert inputs["pseudo-labels-r2"] == {"samples": "samples-r2", "model": "select-r2"}
+    assert inputs["mixed-r2"] == {"data": "data", "synthetic": "pseudo-labels-r2"}
+    assert inputs["ensemble"] == {name: name for name in ("data", "teacher", "mixed", "mixed-r2")}
+    assert set(inputs) == {
         *STAGES, "select-r2", "gan-r2", "samples-r2", "fidelity-r2", "pseudo-labels-r2", "mixed-r2",
     }  # fmt: skip
 
 
 def test_the_gans_of_all_rounds_are_measured_through_the_first_teacher() -> None:
     """Numbers of other features would not compare."""
-    found = reads(build(rounds=2))
-    assert found["fidelity-r2"] == {"gan": "gan-r2", "data": "data", "samples": "samples-r2", "teacher": "teacher"}
+    inputs = reads(build(rounds=2))
+    assert inputs["fidelity-r2"] == {"gan": "gan-r2", "data": "data", "samples": "samples-r2", "teacher": "teacher"}
 
 
 def test_nothing_that_is_trained_depends_on_how_the_gan_was_measured() -> None:
@@ -126,9 +126,9 @@ def test_a_limit_on_copies_is_passed_before_anything_is_labelled() -> None:
 
 
 def test_a_third_round_chooses_among_all_models_before_it() -> None:
-    found = reads(build(rounds=3))
-    assert found["select-r3"] == {name: name for name in ("teacher", "mixed", "mixed-r2")}
-    assert found["pseudo-labels-r3"]["model"] == "select-r3"
+    inputs = reads(build(rounds=3))
+    assert inputs["select-r3"] == {name: name for name in ("teacher", "mixed", "mixed-r2")}
+    assert inputs["pseudo-labels-r3"]["model"] == "select-r3"
 
 
 def test_each_round_trains_another_gan_and_the_first_round_is_that_of_a_single_one() -> None:
@@ -161,7 +161,7 @@ def test_the_report_records_no_place_on_this_machine() -> None:
     [(["gan-r2"], 2, "gan-r2"), (["big", "big-r2"], 2, "big-r2"), (["big", "big-control"], 1, "big-control")],
 )
 def test_a_student_s_name_that_another_stage_bears_is_refused(students: list[str], rounds: int, clash: str) -> None:
-    with pytest.raises(ConfigError, match=f"two stages would be called '{clash}'; give the student another name"):
+    with pytest.raises(ConfigError, match=f"'{clash}'"):
         build(students=dict.fromkeys(students, TINY["students"]["mixed"]), rounds=rounds)
 
 
@@ -173,12 +173,12 @@ def test_a_student_s_name_must_do_as_a_folder_and_be_free(name: str) -> None:
 
 def test_the_teacher_sees_no_synthetic_images() -> None:
     phases = [{"data": "mixed", "epochs": 1}]
-    with pytest.raises(ConfigError, match="the teacher trains on real images only"):
+    with pytest.raises(ConfigError, match="teacher"):
         build(teacher=TINY["teacher"] | {"phases": phases})
 
 
 def test_an_unknown_ensemble_member_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"ensemble\.members names mxied; there are teacher, mixed"):
+    with pytest.raises(ConfigError, match="mxied"):
         build(ensemble={"members": ["mxied"]})
 
 
@@ -209,5 +209,5 @@ def test_the_largest_seeds_can_be_drawn(section: str) -> None:
 
 def test_a_cut_that_leaves_no_phantom_to_train_on_is_refused_before_anything_starts() -> None:
     data = {"source": "phantom", "phantom": {"num_train": 6}, "num_val": 3, "num_holdout": 3}
-    with pytest.raises(ConfigError, match="6 images set aside leave none of 6 to train on"):
+    with pytest.raises(ConfigError, match="none of 6"):
         validate(SyntheticAugSettings, {"data": data, "students": {"other": {}}}, "here")
