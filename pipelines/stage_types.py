@@ -210,6 +210,22 @@ class EvaluateSettings(Settings):
 EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=3)
 
 
+class FoldSettings(Settings):
+    """One fold of a cross-validation."""
+
+    num_folds: int = Field(ge=2)
+    fold: int = Field(ge=0)
+    """Which fold is left out, from 0."""
+    num_val: int = Field(ge=0)
+    """Images that choose the fold's checkpoint, from the other folds."""
+    split_seed: int = Field(ge=0)
+
+
+FOLD = StageType("fold", FoldSettings, "pipelines.stages.fold")
+
+EVALUATE_FOLDS = StageType("evaluate-folds", EvaluateSettings, "pipelines.stages.evaluate_folds")
+
+
 class ReportSettings(Settings):
     """The one-file HTML report."""
 
@@ -263,5 +279,18 @@ REPORT = StageType("report", ReportRequest, "pipelines.stages.report", version=2
 
 STAGE_TYPES: Mapping[str, AnyStageType] = {
     stage_type.name: stage_type
-    for stage_type in (DATA, TRAIN, GAN, SAMPLE, FIDELITY, PSEUDO_LABEL, SELECT, ENSEMBLE, EVALUATE, REPORT)
+    for stage_type in (
+        DATA,
+        FOLD,
+        TRAIN,
+        GAN,
+        SAMPLE,
+        FIDELITY,
+        PSEUDO_LABEL,
+        SELECT,
+        ENSEMBLE,
+        EVALUATE,
+        EVALUATE_FOLDS,
+        REPORT,
+    )
 }

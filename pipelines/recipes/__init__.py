@@ -8,6 +8,7 @@ MODULES = (
     "synthetic_aug",  # the first one is what commands use without --recipe
     "train",
     "compare_models",
+    "cross_validate",
 )
 
 _LOADED: list[Recipe[RecipeSettings]] = [import_module(f"{__name__}.{module}").RECIPE for module in MODULES]

@@ -13,9 +13,9 @@ from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ReportRequest, Roles
-from segkit.core.manifest import Manifest, read_manifest
+from segkit.core.manifest import FILE_NAME, Manifest, read_manifest
 from segkit.metrics.measure import Comparison, Measurement, find_measurement
-from segkit.metrics.score import ARGMAX, Cut, load_scores
+from segkit.metrics.score import ARGMAX, OWN, Cut, load_scores
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
         node.name: StageInfo(node.name, node.type, node.inputs, _record(inputs.get(node.name)))
         for node in request.graph
     }
-    manifest = read_manifest(inputs["data"])
+    pooled = (inputs["evaluate"] / FILE_NAME).exists()  # of the folds of a cross-validation
+    manifest = read_manifest(inputs["evaluate" if pooled else "data"])
     sizes = {split: _size(manifest.split(split)) for split in SCORED}
     read = read_measurements(inputs["evaluate"])
     measured = {split: read[split] for split in SCORED if split in read}
@@ -168,5 +169,6 @@ def _load(folder: Path, split: str, name: str, measurements: list[Measurement]) 
     dice = find_measurement(measurements, "dice")
     cut: Cut = 0.5
     if dice is not None:
-        cut = ARGMAX if dice.threshold is None else dice.threshold
+        without = ARGMAX if dice.threshold_source == ARGMAX else OWN
+        cut = without if dice.threshold is None else dice.threshold
     return Run(name, load_scores(folder / "scores" / f"{split}-{name.replace(' ', '-')}.npz"), cut)

@@ -7,7 +7,7 @@ Three rules:
   needs a sign-flip test, which is exact for any number of patients: each of k models needs p <= 0.05 / k (Bonferroni).
   With n patients p is at least 2 / 2^n, so a claim about one model needs six patients. If each patient has one image,
   the texts mention images instead of patients.
-- The most trustworthy labelled split is used: test, else holdout, else val.
+- The most trustworthy labelled split is used: test, else out-of-fold, else holdout, else val.
 """
 
 import math
@@ -24,7 +24,12 @@ from segkit.metrics.measure import Comparison, Measurement, to_json
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
 
 PHANTOM_NOTE = " The images are phantoms, so this does not apply to photographs."
-NOUNS: dict[Split, str] = {"test": "test images", "holdout": "held-out images", "val": "validation images"}
+NOUNS: dict[Split, str] = {
+    "test": "test images",
+    "out-of-fold": "out-of-fold images",
+    "holdout": "held-out images",
+    "val": "validation images",
+}
 
 LEVEL = 0.05
 """Probability of any false claim, as of a 95 % interval."""
@@ -136,6 +141,11 @@ def choose_basis(scored: Collection[Split], sizes: Mapping[Split, SplitSize]) ->
         labelled = f" (those {size.num_labelled} of {size.num_images} that have labels)"
         part = labelled if size.num_labelled < size.num_images else ""
         why = f"They are the data set's own test images{part}, used for nothing else."
+    elif split == "out-of-fold":
+        why = (
+            "Each image was predicted by a network that it neither trained nor validated, and cut at the threshold "
+            "that is best on the images of the other folds."
+        )
     elif split == "holdout":
         why = f"{_no_test_labels(sizes)}; these images were cut from its training images and used for nothing else."
     else:

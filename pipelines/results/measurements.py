@@ -9,14 +9,17 @@ from segkit.metrics.measure import Measurement, from_json
 Measured = dict[Split, dict[str, list[Measurement]]]
 """By split and model."""
 
-SCORED: tuple[Split, ...] = ("test", "holdout", "val")
+SCORED: tuple[Split, ...] = ("test", "out-of-fold", "holdout", "val")
 """From the most to the least trustworthy; `val` has chosen checkpoints, thresholds and rules."""
 
 OBSERVER = "second observer"
 """Name of the run that scores the second observer's maps."""
 
+OUT_OF_FOLD: Split = "out-of-fold"
+
 SPLIT_NOTES: dict[Split, str] = {
     "test": "test: the data set's own test images, used for nothing else",
+    "out-of-fold": "out-of-fold: each image predicted by the fold that left it out, threshold from the other folds",
     "holdout": "holdout: training images set aside, used for nothing else",
     "val": "val: these images chose checkpoints, thresholds and ensemble rule; the scores are optimistic",
 }

@@ -15,7 +15,7 @@ from pipelines.graph import Graph
 from pipelines.recipes.base import RecipeSettings
 from pipelines.results.final_numbers import Numbers, evaluation_numbers, fidelity_numbers, verdict_numbers
 from pipelines.stage import StageRecord
-from pipelines.stage_types import EVALUATE, FIDELITY, REPORT
+from pipelines.stage_types import EVALUATE, EVALUATE_FOLDS, FIDELITY, REPORT
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
 from segkit.tasks.settings import RuntimeSettings, TrainSettings
@@ -162,7 +162,7 @@ def final_numbers(planned: Sequence["Planned"]) -> Numbers:
 
     numbers: Numbers = {}
     for item in planned:
-        if item.stage.type is EVALUATE:
+        if item.stage.type in (EVALUATE, EVALUATE_FOLDS):
             numbers |= evaluation_numbers(read_measurements(item.folder))
         elif item.stage.type is REPORT:
             numbers |= verdict_numbers(read_json(item.folder / "verdict.json"))

@@ -14,7 +14,7 @@ from segkit.data.fov import read_region
 from segkit.data.labels import Labels, probs_path, read_labels, read_probs, valid_pixels
 from segkit.metrics.curves import quantise
 from segkit.metrics.measure import pooled_value
-from segkit.metrics.score import ARGMAX, ScoredImage, choose_cut, score_image
+from segkit.metrics.score import ARGMAX, ScoredImage, choose_cut, score_image, threshold_of
 from segkit.tasks.combine import Maps, Rule, combine, greedy_weights
 from segkit.tasks.weights import read_card, save_ensemble
 
@@ -75,4 +75,4 @@ class RuleChooser:
         image = ScoredImage("validation", pixels, self.labels[None], everywhere, classes=self.classes)
         scores = [score_image(image, [], ["levels", "confusion"])]
         cut, _ = choose_cut(scores)
-        return pooled_value(scores, "dice", cut), 0.5 if cut == ARGMAX else cut
+        return pooled_value(scores, "dice", cut), threshold_of(cut)

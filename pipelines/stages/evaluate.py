@@ -1,7 +1,7 @@
 """`evaluate`: every model predicts the images that it was not trained on; the labelled ones are scored."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.results.final_numbers import evaluation_numbers
 from pipelines.results.measurements import OBSERVER, SCORED, SPLIT_NOTES, Measured
@@ -38,11 +38,16 @@ def run(context: Context[EvaluateSettings]) -> None:
         part = rows.split(split).labelled()
         if len(part):
             measured[split] = {name: _measure(context, part, split, name, read_card(models[name])) for name in models}
-            measured[split] |= _observer(context, part, split)
+            measured[split] |= measure_observer(context, part, split)
     for name, folder in models.items():
         record = prediction_record(describe_model(folder), rows.rows, settings.inference)
         record["weights"] = os.path.relpath(folder, context.out)
         write_json(context.out / "predictions" / name / RECORD, record)
+    write_measured(context, measured)
+
+
+def write_measured(context: Context[EvaluateSettings], measured: Measured) -> None:
+    """Write and print the measurements, by split and run; the first split is the main one."""
     raw = {split: {name: [to_json(m) for m in ms] for name, ms in runs.items()} for split, runs in measured.items()}
     write_json(context.out / "measurements.json", raw)
     write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
@@ -65,7 +70,7 @@ def _measure(
     )
 
 
-def _observer(context: Context[EvaluateSettings], part: Manifest, split: Split) -> dict[str, list[Measurement]]:
+def measure_observer(context: Context[EvaluateSettings], part: Manifest, split: Split) -> dict[str, list[Measurement]]:
     """The human baseline: the second observer scored against the first, if the data are binary and have one."""
     rows = [row for row in part.rows if row.reference is not None and "observer2" in row.labels]
     if len(rows) < len(part) or part.classes.kind != "binary":
@@ -89,7 +94,7 @@ def _observer(context: Context[EvaluateSettings], part: Manifest, split: Split) 
 
 def _text(
     split: Split,
-    runs: dict[str, list[Measurement]],
+    runs: Mapping[str, list[Measurement]],
     metrics: Sequence[str] = tuple(METRICS),
     averaging: str | None = None,
 ) -> str:

@@ -9,7 +9,7 @@ from pipelines.worker import Context
 from segkit.core.classes import Classes
 from segkit.core.manifest import Manifest
 from segkit.data.labels import probs_path
-from segkit.metrics.score import ARGMAX, Cut, ImageScore, score_images
+from segkit.metrics.score import Cut, ImageScore, score_images
 from segkit.tasks.ensemble import predict as predict_missing
 from segkit.tasks.evaluation import scored_row
 from segkit.tasks.prediction import MapWriter
@@ -50,7 +50,7 @@ def predict(
 
 def cut_text(cut: Cut) -> str:
     """Where probabilities are cut, for a line of progress."""
-    return "most probable class" if cut == ARGMAX else f"threshold {cut:.3f}"
+    return f"threshold {cut:.3f}" if isinstance(cut, float) else "most probable class"
 
 
 def scored(rows: Manifest, folder: Path, thresholds: Sequence[float] = ()) -> list[ImageScore]:

@@ -15,7 +15,7 @@ from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.seeding import derive_seed
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.metrics.measure import pooled_value
-from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut
+from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut, threshold_of
 from segkit.models import build_model
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.resuming import fit, read_weights
@@ -108,13 +108,14 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     scores = scored(val, probs_dir)
     cut, source = _cut(settings, scores, data.classes)
     val_dice = pooled_value(scores, "dice", cut) if scores else None
+    threshold = threshold_of(cut)
     name = context.name
     save_network(
         context.out,
         weights,
         settings.model,
         settings.geometry,
-        0.5 if cut == ARGMAX else cut,
+        threshold,
         source,
         val_dice,
         data.classes,
@@ -124,7 +125,7 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     )
     load_predictor(context.out)  # what was written can be read
     numbers = {} if val_dice is None else {"val/best-dice": val_dice}
-    context.tracker.summary({**numbers, "threshold": 0.5 if cut == ARGMAX else cut})
+    context.tracker.summary({**numbers, "threshold": threshold})
     scored_as = "no validation images" if val_dice is None else f"validation Dice {val_dice:.4f} inside the region"
     print(f"{name}: {scored_as}, {cut_text(cut)}")
 

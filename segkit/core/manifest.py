@@ -12,8 +12,9 @@ from segkit.core.errors import DatasetError
 from segkit.core.files import read_json, write_text
 from segkit.core.names import check_unique
 
-Split = Literal["train", "val", "holdout", "test"]
-"""`val` chooses checkpoint, threshold and ensemble rule; `holdout` is only scored; `test` may have no labels."""
+Split = Literal["train", "val", "holdout", "out-of-fold", "test"]
+"""`val` chooses checkpoint, threshold and ensemble rule; `holdout` is only scored; `out-of-fold` is left out by one
+fold of a cross-validation, and only scored; `test` may have no labels."""
 Origin = Literal["real", "synthetic", "phantom"]
 Role = Literal["reference", "observer2", "pseudo"]
 """The first observer's label map (ground truth), the second observer's, and a network's probabilities."""

@@ -67,13 +67,50 @@ def fold(groups: Mapping[str, str], num_folds: int, fold: int, num_holdout: int 
             f"{counted_images(len(groups), len(sizes))} less {num_holdout} held out cannot be cut into {num_folds}"
             f" folds; use at least 2 folds and at most the number of {unit}"
         )
+    return _splits(groups, _folds(rest, sizes, num_folds)[fold], holdout)
+
+
+def leave_fold_out(
+    groups: Mapping[str, str], num_folds: int, fold: int, num_val: int, seed: int = 0
+) -> dict[str, Split]:
+    """Fold `fold` (from 0) of `num_folds` is "out-of-fold"; the folds after it yield at least `num_val` "val" images.
+
+    Every image is left out by exactly one fold, and validates about as often as any other. The rest is "train". The
+    keys are sorted.
+
+    Args:
+        groups: the group of each image by the image's name.
+        num_folds: at least 2.
+        fold: which fold is left out.
+        num_val: validation images; more by less than one group where a group has several images.
+        seed: of the order of the groups.
+
+    Raises:
+        DatasetError: there is no such fold, or no group is left to train on.
+    """
+    sizes, ordered = Counter(groups.values()), shuffled(groups.values(), seed)
+    if not 0 <= fold < num_folds:
+        raise DatasetError(f"there is no fold {fold} of {num_folds}; folds are 0 to {num_folds - 1}")
+    folds = _folds(ordered, sizes, num_folds)
+    others = [group for number in range(fold + 1, fold + num_folds) for group in folds[number % num_folds]]
+    num_val_groups = _num_groups(others, sizes, num_val)
+    if not folds[fold] or num_val < 0 or num_val_groups >= len(others):
+        raise DatasetError(
+            f"{counted_images(len(groups), len(sizes))} cannot be cut into {num_folds} folds with {num_val} validation"
+            " images and one left to train on; use fewer folds or validation images"
+        )
+    return _splits(groups, others[:num_val_groups], folds[fold], left_out="out-of-fold")
+
+
+def _folds(ordered: Sequence[str], sizes: Mapping[str, int], num_folds: int) -> list[list[str]]:
+    """The groups of each fold: every group goes to the fold with the fewest images."""
     folds: list[list[str]] = [[] for _ in range(num_folds)]
     num_images = [0] * num_folds
-    for group in rest:
+    for group in ordered:
         smallest = num_images.index(min(num_images))
         folds[smallest].append(group)
         num_images[smallest] += sizes[group]
-    return _splits(groups, folds[fold], holdout)
+    return folds
 
 
 def shuffled(groups: Iterable[str], seed: int) -> list[str]:
@@ -91,6 +128,8 @@ def _num_groups(ordered: Sequence[str], sizes: Mapping[str, int], num_images: in
     return len(ordered) + (total < num_images)
 
 
-def _splits(groups: Mapping[str, str], val: Sequence[str], holdout: Sequence[str]) -> dict[str, Split]:
-    of_group: dict[str, Split] = {**dict.fromkeys(val, "val"), **dict.fromkeys(holdout, "holdout")}
+def _splits(
+    groups: Mapping[str, str], val: Sequence[str], others: Sequence[str], left_out: Split = "holdout"
+) -> dict[str, Split]:
+    of_group: dict[str, Split] = {**dict.fromkeys(val, "val"), **dict.fromkeys(others, left_out)}
     return {name: of_group.get(groups[name], "train") for name in sorted(groups)}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segkit.core.errors import RequestError
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import AVERAGINGS, REGIONS, Averaging, Region
-from segkit.metrics.score import ARGMAX, Cut, ImageScore
+from segkit.metrics.score import Cut, ImageScore
 from segkit.metrics.significance import (
     FloatArray,
     PairedDifference,
@@ -39,9 +39,10 @@ class Measurement:
     region: Region
     averaging: Averaging
     threshold: float | None
-    """On probabilities; None for a metric that uses none, and for a multi-class prediction."""
+    """On probabilities; None for a metric that uses none, a multi-class prediction, and a threshold per image."""
     threshold_source: str
-    """"fixed-0.5", "val-best-dice", ...; "argmax" of a multi-class prediction; "none" for a metric that uses none."""
+    """"fixed-0.5", "val-best-dice", "other-folds-best-dice" (one per fold, none of them chosen on the fold's images);
+    "argmax" of a multi-class prediction; "none" for a metric that uses none."""
     n: int
     """Number of images; in a per-image mean, of those with a value."""
     num_groups: int
@@ -114,7 +115,7 @@ def measure(
 
 
 def _threshold(metric: str, cut: Cut) -> float | None:
-    return None if cut == ARGMAX or not METRICS[metric].uses_prediction else cut
+    return cut if isinstance(cut, float) and METRICS[metric].uses_prediction else None
 
 
 def compare(

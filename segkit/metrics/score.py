@@ -21,10 +21,12 @@ from segkit.metrics.curves import MAX_LEVEL, LevelCounts, best_dice_threshold, c
 from segkit.metrics.reductions import REDUCTIONS, ClassMaps, Counts, as_level_counts
 from segkit.metrics.region import REGIONS, Region, region_pixels
 
-Cut = float | Literal["argmax"]
+Cut = float | Literal["argmax", "own"]
 """The rule that turns probabilities into a prediction: a threshold in a binary task, else the most probable class."""
 
 ARGMAX: Literal["argmax"] = "argmax"
+OWN: Literal["own"] = "own"
+"""A threshold for each image, as in cross-validation (`at_own_threshold`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class ImageScore:
             RequestError: the image was not scored at this cut.
         """
         key = Key(class_name, region, reduction, cut if REDUCTIONS[reduction].needs_prediction else None)
-        if key not in self.arrays and reduction == "confusion" and cut != ARGMAX:
+        if key not in self.arrays and reduction == "confusion" and isinstance(cut, float):
             return np.array(confusion_at(self.levels(class_name, region), cut), dtype=np.int64)
         if key not in self.arrays:
             raise RequestError(f"{self.name} was not scored for {reduction} at {cut}; score the run again with it")
@@ -82,7 +84,7 @@ class ImageScore:
 
     def has(self, reduction: str, cut: Cut) -> bool:
         """Whether `array` can return the reduction's array at this cut."""
-        derived = reduction == "confusion" and cut != ARGMAX
+        derived = reduction == "confusion" and isinstance(cut, float)
         return derived or any(key.reduction == reduction and key.cut in (cut, None) for key in self.arrays)
 
     def levels(self, class_name: str, region: Region) -> LevelCounts:
@@ -161,6 +163,27 @@ def score_images(images: Iterable[ScoredImage], thresholds: Sequence[float] = (0
     return scores
 
 
+def at_own_threshold(score: ImageScore, threshold: float) -> ImageScore:
+    """The score of a binary task with its arrays at `threshold` under the cut `OWN`.
+
+    So images with different thresholds are pooled. The image must have been scored at `threshold`.
+    """
+    arrays = {
+        key._replace(cut=OWN) if key.cut == threshold else key: array
+        for key, array in score.arrays.items()
+        if key.cut in (threshold, None)
+    }
+    for name in score.class_names:
+        for region in REGIONS:
+            arrays[Key(name, region, "confusion", OWN)] = score.array(name, region, "confusion", threshold)
+    return ImageScore(score.name, score.group, arrays)
+
+
+def threshold_of(cut: Cut, default: float = 0.5) -> float:
+    """The cut if it is a threshold, else `default`."""
+    return cut if isinstance(cut, float) else default
+
+
 def choose_threshold(scores: Sequence[ImageScore], region: Region = "fov") -> float:
     """Threshold of a binary task with the best pooled Dice ("val-best-dice"); for validation images only.
 
@@ -225,7 +248,7 @@ def load_scores(path: Path) -> list[ImageScore]:
 def _read_cut(text: str) -> Cut | None:
     if text == "None":
         return None
-    return ARGMAX if text == ARGMAX else float(text)
+    return ARGMAX if text == ARGMAX else OWN if text == OWN else float(text)
 
 
 def is_binary(scores: Iterable[ImageScore]) -> bool:

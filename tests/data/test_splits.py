@@ -63,3 +63,29 @@ def test_wrong_folds_are_refused() -> None:
         splits.fold(SINGLE, 5, 5)
     with pytest.raises(DatasetError, match="cannot be cut into 21 folds"):
         splits.fold(SINGLE, 21, 0)
+
+
+def test_each_image_is_left_out_by_one_fold_and_patients_are_never_divided() -> None:
+    groups = {f"{patient}{eye}": patient for patient in "abcdefg" for eye in "LR"} | {"single": "single"}
+    cuts = [splits.leave_fold_out(groups, 4, fold, num_val=3, seed=1) for fold in range(4)]
+    for name in groups:
+        assert [chosen[name] for chosen in cuts].count("out-of-fold") == 1
+    for chosen in cuts:
+        assert list(chosen.values()).count("val") in (3, 4)
+        for patient in set(groups.values()):
+            assert len({chosen[name] for name, group in groups.items() if group == patient}) == 1
+
+
+def test_folds_validate_with_different_images() -> None:
+    groups = {name: name for name in "abcdefgh"}
+    cuts = [splits.leave_fold_out(groups, 4, fold, num_val=2) for fold in range(4)]
+    validating = [name for chosen in cuts for name, split in chosen.items() if split == "val"]
+    assert sorted(validating) == sorted(groups)
+
+
+@pytest.mark.parametrize(("num_folds", "fold", "num_val"), [(3, 3, 1), (9, 8, 1), (2, 0, 4), (2, 0, -1)])
+def test_a_fold_that_leaves_nothing_out_or_nothing_to_train_on_is_refused(
+    num_folds: int, fold: int, num_val: int
+) -> None:
+    with pytest.raises(DatasetError):
+        splits.leave_fold_out({name: name for name in "abcdefgh"}, num_folds, fold, num_val)

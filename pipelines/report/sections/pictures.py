@@ -1,6 +1,7 @@
 """Predictions on images: overlays of scored ones, probabilities of those without labels."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +22,10 @@ from pipelines.report.comparisons import values_by_image
 from pipelines.report.evidence import Evidence
 from segkit.core import images
 from segkit.core.classes import Classes
-from segkit.core.manifest import Row
+from segkit.core.manifest import Row, Source
 from segkit.data.fov import read_region
 from segkit.data.labels import labels_from_probs, probs_path, read_labels, read_probs
-from segkit.metrics.score import ARGMAX
+from segkit.metrics.score import OWN, threshold_of
 
 
 def _colours(classes: Classes) -> dict[str, tuple[int, int, int]]:
@@ -81,7 +82,11 @@ def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, f
         shown.append(album.add(colored(image, labels, classes), f"Labels of image {row.name}", "the labels"))
     for name, values in dice.items():
         cut = evidence.runs[name].cut
-        prediction = labels_from_probs(_probs(evidence, name, row), classes, 0.5 if cut == ARGMAX else cut)
+        prediction = (
+            read_labels(Source(_folder(evidence, name) / "binary" / f"{row.name}.png"), classes)
+            if cut == OWN
+            else labels_from_probs(_probs(evidence, name, row), classes, threshold_of(cut))
+        )
         score = f"Dice {values[row.name]:.4f}"
         alt = f"Image {row.name}, overlay of {name}, {score}"
         binary = classes.kind == "binary"
@@ -111,5 +116,9 @@ def _predicted(evidence: Evidence, model: str, row: Row) -> Pixels:
 
 def _probs(evidence: Evidence, model: str, row: Row) -> npt.NDArray[np.float32]:
     """The model's probabilities (k, h, w) of an image."""
-    folder, classes = evidence.inputs["evaluate"] / "predictions" / model / "probs", evidence.manifest.classes
-    return read_probs(probs_path(folder, row.name, classes), classes)
+    classes = evidence.manifest.classes
+    return read_probs(probs_path(_folder(evidence, model) / "probs", row.name, classes), classes)
+
+
+def _folder(evidence: Evidence, model: str) -> Path:
+    return evidence.inputs["evaluate"] / "predictions" / model

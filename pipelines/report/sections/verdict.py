@@ -11,6 +11,7 @@ from segkit.core.wording import of_patients
 SPLITS: dict[Split, str] = {
     "train": "for training",
     "val": "for validation",
+    "out-of-fold": "left out by one fold each",
     "holdout": "held out",
     "test": "for testing",
 }

@@ -1,0 +1,61 @@
+"""The recipe `cross-validate`: every labelled image is scored by a network that it neither trained nor validated."""
+
+from pydantic import Field, model_validator
+
+from pipelines.graph import Graph
+from pipelines.recipes.base import Recipe, RecipeSettings, real_images_only, report_stage
+from pipelines.stage import AnyStage, Stage
+from pipelines.stage_types import (
+    DATA,
+    EVALUATE_FOLDS,
+    FOLD,
+    TRAIN,
+    EvaluateSettings,
+    FoldSettings,
+    ReportSettings,
+    Roles,
+)
+from segkit.tasks.settings import TrainSettings
+
+
+class CrossValidateSettings(RecipeSettings):
+    """Everything `segkit pipeline run cross-validate` reads.
+
+    All labelled images but the data set's own test images are cut into folds by patient, in the order of
+    `data.split_seed`. `data.num_val` images of the other folds choose a fold's checkpoint; `data.num_holdout` is not
+    used.
+    """
+
+    num_folds: int = Field(5, ge=2)
+    """Networks to train; each leaves the images of one fold out."""
+    model: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings(title="Cross-validation")
+
+    @model_validator(mode="after")
+    def _folds_fit(self) -> "CrossValidateSettings":
+        real_images_only(self.model, "model")
+        if self.data.num_folds is not None:
+            raise ValueError("data.num_folds makes one fold of the recipe train; here set num_folds at the top level")
+        return self
+
+
+def build(settings: CrossValidateSettings) -> Graph:
+    """Data; a cut and a network for each fold; evaluate; report."""
+    stages: list[AnyStage] = [Stage("data", DATA, settings.data)]
+    inputs: dict[str, str] = {}
+    for number in range(settings.num_folds):
+        fold, model = f"fold-{number}", f"model-{number}"
+        cut = FoldSettings(
+            num_folds=settings.num_folds,
+            fold=number,
+            num_val=settings.data.num_val,
+            split_seed=settings.data.split_seed,
+        )
+        stages += [Stage(fold, FOLD, cut, {"data": "data"}), Stage(model, TRAIN, settings.model, {"data": fold})]
+        inputs |= {fold: fold, model: model}
+    stages.append(Stage("evaluate", EVALUATE_FOLDS, settings.evaluate, inputs))
+    return Graph([*stages, report_stage(settings.report, settings, stages, Roles(baseline="model"))])
+
+
+RECIPE = Recipe("cross-validate", "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build)

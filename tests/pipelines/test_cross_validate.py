@@ -1,0 +1,104 @@
+"""The recipe that scores every labelled image out of fold."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.results.measurements import OUT_OF_FOLD
+from pipelines.stages.evaluate_folds import MODEL
+from segkit.core import images
+from segkit.core.classes import VESSEL
+from segkit.core.files import read_json
+from segkit.core.manifest import read_manifest
+from segkit.data.fov import read_region
+from tests.pipelines.tiny import TINY, segkit_here
+
+NUM_FOLDS = 3
+
+
+def write(path: Path, **sections: object) -> Path:
+    settings = {key: TINY[key] for key in ("runtime", "data", "evaluate")}
+    settings |= {"num_folds": NUM_FOLDS, "model": TINY["teacher"]} | sections
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    return path
+
+
+def pooled_dice(folder: Path, names: list[str], thresholds: dict[str, float] | float | None) -> float:
+    """Dice of all pixels inside the field of view, in numpy; None takes the binary maps as written."""
+    overlap = total = 0
+    for row in read_manifest(folder).rows:
+        if row.name in names:
+            maps, truth, region = (
+                folder / "predictions" / MODEL,
+                images.read_mask(*row.reference),
+                read_region(row, VESSEL),
+            )
+            if thresholds is None:
+                predicted = images.read_mask(maps / "binary" / f"{row.name}.png")
+            else:
+                threshold = thresholds[row.name] if isinstance(thresholds, dict) else thresholds
+                predicted = images.read_levels(maps / "probs" / f"{row.name}.png") / 65535 >= threshold
+            overlap += int((predicted & truth & region).sum())
+            total += int((predicted & region).sum()) + int((truth & region).sum())
+    return 2 * overlap / total
+
+
+def test_every_image_is_scored_once_at_a_threshold_from_the_other_folds(tmp_path: Path, stages_here: None) -> None:
+    config, runs = write(tmp_path / "cv.yaml"), tmp_path / "runs"
+    assert segkit_here("pipeline", "run", "cross-validate", "-c", str(config), "--runs", str(runs)) == 0
+    [folder], [page] = runs.glob("evaluate-*"), runs.glob("report-*/report.html")
+    folds = read_json(folder / "folds.json")
+    names = [name for fold in folds for name in fold["images"]]
+    assert sorted(names) == sorted({row.name for row in read_manifest(folder).rows})
+    assert len(names) == TINY["data"]["phantom"]["num_train"]
+
+    thresholds = {name: fold["cut"] for fold in folds for name in fold["images"]}
+    for fold in folds:
+        others = [name for name in names if name not in fold["images"]]
+        best = max(pooled_dice(folder, others, threshold) for threshold in np.linspace(0.01, 0.99, 99))
+        assert pooled_dice(folder, others, fold["cut"]) >= best
+        assert fold["dice"] == pytest.approx(pooled_dice(folder, fold["images"], fold["cut"]))
+
+    [dice] = [
+        number
+        for number in read_json(folder / "measurements.json")[OUT_OF_FOLD][MODEL]
+        if (number["metric"], number["region"], number["averaging"]) == ("dice", "fov", "pooled")
+    ]
+    assert (dice["n"], dice["threshold"], dice["threshold_source"]) == (len(names), None, "other-folds-best-dice")
+    assert dice["value"] == pytest.approx(pooled_dice(folder, names, thresholds))
+    assert dice["value"] == pytest.approx(pooled_dice(folder, names, None))
+    assert dice["low"] < dice["value"] < dice["high"]
+    assert f"{dice['value']:.4f}" in page.read_text(encoding="utf-8")
+
+
+def test_no_fold_s_network_trains_or_validates_with_the_images_it_is_scored_on(
+    tmp_path: Path, stages_here: None
+) -> None:
+    config, runs = write(tmp_path / "cv.yaml"), tmp_path / "runs"
+    command = ["pipeline", "run", "cross-validate", "-c", str(config), "--runs", str(runs)]
+    for number in range(NUM_FOLDS):
+        assert segkit_here(*command, "--upto", f"fold-{number}") == 0
+    manifests = [read_manifest(folder) for folder in sorted(runs.glob("fold-*"))]
+    left_out = [{row.name for row in manifest.split(OUT_OF_FOLD).rows} for manifest in manifests]
+    assert len(set.union(*left_out)) == sum(map(len, left_out)) == TINY["data"]["phantom"]["num_train"]
+    for manifest, names in zip(manifests, left_out, strict=True):
+        assert len(manifest.split("val")) == TINY["data"]["num_val"]
+        assert not names & {row.name for row in manifest.split("train", "val").rows}
+        assert all(row.image.path.exists() for row in manifest.rows)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [{"num_folds": 1}, {"data": TINY["data"] | {"num_folds": 3}}, {"model": {"phases": [{"data": "mixed"}]}}],
+    ids=["one fold", "folds twice", "synthetic images"],
+)
+def test_settings_that_make_no_cross_validation_are_refused(section: dict[str, object], tmp_path: Path) -> None:
+    assert segkit_here("pipeline", "show", "cross-validate", "-c", str(write(tmp_path / "cv.yaml", **section))) == 2
+
+
+def test_more_folds_than_images_are_refused(tmp_path: Path, stages_here: None) -> None:
+    config = write(tmp_path / "cv.yaml", num_folds=9)
+    runs = ["--runs", str(tmp_path / "runs"), "--upto", "fold-8"]
+    assert segkit_here("pipeline", "run", "cross-validate", "-c", str(config), *runs) == 2
