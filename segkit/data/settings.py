@@ -39,6 +39,9 @@ class DataSettings(Settings):
     """Training images set aside to choose checkpoint, threshold and ensemble rule; their scores are optimistic. Whole
     patients are taken until there are at least this many images. With 0, models need `keep: last`. Not used where the
     data set itself names validation images."""
+    val_names: tuple[str, ...] = ()
+    """Names of the validation images, as in [37_training, 38_training], instead of `num_val` images by `split_seed`;
+    `segkit data check` prints all names."""
     num_holdout: int = Field(4, ge=0)
     """Training images set aside for scoring only, whole patients as well. If test images have no labels, only these
     give unbiased scores."""
@@ -89,13 +92,36 @@ class DataSettings(Settings):
         """
         from segkit.data import splits
 
-        kept = {name: split for name, split in (given or {}).items() if split != "val" or self.num_folds is None}
+        fixed = self._fixed_splits(groups, given or {})
+        kept = {name: split for name, split in fixed.items() if split != "val" or self.num_folds is None}
         rest = {name: group for name, group in groups.items() if name not in kept}
         num_val = 0 if "val" in kept.values() else self.num_val
         num_holdout = 0 if "holdout" in kept.values() else self.num_holdout
         if self.num_folds is not None:
             return splits.fold(rest, self.num_folds, self.fold, num_holdout, self.split_seed) | kept
         return splits.cut(rest, num_val, num_holdout, self.split_seed) | kept
+
+    def _fixed_splits(self, groups: Mapping[str, str], given: "Mapping[str, Split]") -> "dict[str, Split]":
+        """The splits that are fixed by name: those of the data set, or `val_names` instead of its validation images."""
+        from segkit.core.errors import DatasetError
+
+        if not self.val_names:
+            return dict(given)
+        named = dict.fromkeys(self.val_names)
+        if unknown := [name for name in named if name not in groups]:
+            raise DatasetError(
+                f"data.val_names: no training image is called {unknown[0]!r}; give names such as {min(groups)}, as "
+                "`segkit data check` prints them"
+            )
+        patients = {groups[name] for name in named}
+        if divided := [name for name, group in groups.items() if group in patients and name not in named]:
+            raise DatasetError(
+                f"data.val_names leaves out {divided[0]}, an image of a patient that it names; add it, since a split "
+                "never divides a patient"
+            )
+        if len(named) == len(groups):
+            raise DatasetError("data.val_names names every training image; leave some to train on")
+        return {name: split for name, split in given.items() if split != "val"} | dict.fromkeys(named, "val")
 
 
 Augmentation = Literal["none", "flips", "paper", "strong", "photo"]

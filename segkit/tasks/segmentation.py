@@ -1,5 +1,7 @@
 """Train and validate a segmentation network."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -86,8 +88,14 @@ class SegmentationTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         chosen = self.phase.optimizer
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[chosen.name]
-        optimizer = kind(self.model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay)
+        kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
+            "adam": torch.optim.Adam,
+            "adamw": torch.optim.AdamW,
+            "sgd": partial(torch.optim.SGD, momentum=chosen.momentum),
+        }
+        optimizer = kinds[chosen.name](
+            self.model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
+        )
         steps_per_epoch = int(self.trainer.estimated_stepping_batches) / self.phase.epochs
 
         def factor(step: int) -> float:

@@ -67,11 +67,19 @@ class ScheduleSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """Adam (Kingma 2015) or AdamW (Loshchilov 2019)."""
+    """Adam (Kingma 2015), AdamW (Loshchilov 2019), or stochastic gradient descent."""
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """`sgd`: share of the previous step that is added to each step."""
+
+    @model_validator(mode="after")
+    def _momentum_of_sgd(self) -> "OptimizerSettings":
+        if self.momentum and self.name != "sgd":
+            raise ValueError(f"momentum belongs to sgd; {self.name} has its own")
+        return self
 
 
 class PhaseSettings(TrainingDataSettings):

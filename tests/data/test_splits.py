@@ -4,6 +4,7 @@ import pytest
 
 from segkit.core.errors import DatasetError
 from segkit.data import splits
+from segkit.data.settings import DataSettings
 
 NAMES = [f"{number}_training" for number in range(21, 41)]
 SINGLE = {name: name for name in NAMES}
@@ -89,3 +90,24 @@ def test_a_fold_that_leaves_nothing_out_or_nothing_to_train_on_is_refused(
 ) -> None:
     with pytest.raises(DatasetError):
         splits.leave_fold_out({name: name for name in "abcdefgh"}, num_folds, fold, num_val)
+
+
+def test_validation_images_can_be_named() -> None:
+    named = ("37_training", "38_training", "39_training", "40_training")
+    chosen = DataSettings(num_holdout=0, num_val=2, val_names=named).cut(SINGLE)
+    assert {name for name, split in chosen.items() if split == "val"} == set(named)
+    assert list(chosen.values()).count("train") == 16
+
+
+def test_named_validation_images_replace_those_of_the_data_set() -> None:
+    chosen = DataSettings(num_holdout=0, val_names=("37_training",)).cut(SINGLE, {"21_training": "val"})
+    assert [name for name, split in chosen.items() if split == "val"] == ["37_training"]
+
+
+@pytest.mark.parametrize(
+    "names", [("37",), tuple(NAMES), ("aL",)], ids=["unknown", "nothing to train on", "half a patient"]
+)
+def test_names_that_make_no_validation_part_are_refused(names: tuple[str, ...]) -> None:
+    groups = {"aL": "a", "aR": "a", "b": "b"} if names == ("aL",) else SINGLE
+    with pytest.raises(DatasetError):
+        DataSettings(num_holdout=0, val_names=names).cut(groups)

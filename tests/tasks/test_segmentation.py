@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from segkit.core.manifest import Manifest
 from segkit.data.datamodule import SegmentationDataModule, read_labelled_image, to_batch
@@ -110,7 +111,9 @@ def test_every_step_has_the_schedules_rate(tmp_path, phantoms, schedule, expecte
     np.testing.assert_allclose(kept.rates, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
 def test_the_optimiser_is_the_one_asked_for(name, kind):
     wanted = settings(optimizer={"name": name, "learning_rate": 0.02, "weight_decay": 0.03}, ema_decay=0.9)
     task = SegmentationTask(wanted, wanted.phases[0])
@@ -120,6 +123,15 @@ def test_the_optimiser_is_the_one_asked_for(name, kind):
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.02, 0.03)
     assert {id(one) for one in group["params"]} == {id(one) for one in task.model.parameters()}
+
+
+def test_momentum_is_that_of_sgd() -> None:
+    chosen = settings(optimizer={"name": "sgd", "learning_rate": 0.02, "momentum": 0.9})
+    task = SegmentationTask(chosen, chosen.phases[0])
+    task._trainer = SimpleNamespace(estimated_stepping_batches=10)
+    assert task.configure_optimizers()["optimizer"].param_groups[0]["momentum"] == 0.9
+    with pytest.raises(ValidationError):
+        settings(optimizer={"name": "adam", "momentum": 0.9})
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
