@@ -1,4 +1,4 @@
-"""The command line: a lazy table of commands, so that `segkit --help` loads none of them."""
+"""The command line: a table of commands that are imported when they run."""
 
 import os
 import signal
@@ -11,11 +11,12 @@ import click
 
 from segkit import __version__
 from segkit.cli.lazy import lazy_group
+from segkit.core import rank_processes
 from segkit.core.errors import SegkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "pipeline": ("segkit.cli.pipeline:pipeline", "Show, run and inspect whole pipelines."),
-    "stage": ("segkit.cli.stage:stage", "Carry out one stage; what `pipeline run` calls."),
+    "pipeline": ("segkit.cli.pipeline:pipeline", "Show, run and inspect pipelines."),
+    "stage": ("segkit.cli.stage:stage", "Run one stage; `pipeline run` calls it."),
     "train": ("segkit.cli.aliases:train", "Train the teacher, or another network of a recipe."),
     "gan": ("segkit.cli.gan:gan", "Train a GAN, draw from it, measure it, import its weights."),
     "pseudo-label": ("segkit.cli.aliases:pseudo_label", "Let the teacher label the synthetic fundi."),
@@ -52,24 +53,24 @@ def cli(debug: bool) -> None:
 
 
 class Terminated(SystemExit):
-    """The process was told to end (SIGTERM), as `kill` and job schedulers do."""
+    """The process received SIGTERM, as `kill` and job schedulers send it."""
 
-    come = False
-    """Whether it was. Modules that are being imported may swallow the exception and fail of its consequences."""
+    received = False
+    """Whether it did. A module that is being imported may swallow the exception and raise another one."""
 
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run a command.
 
-    Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted (SIGINT), 143 told to end (SIGTERM).
+    Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted (SIGINT), 143 terminated (SIGTERM).
     A stage under the runner has more exit codes, see `pipelines.process`.
     """
-    # albumentations would ask the network for a newer version of itself.
+    # albumentations would look for a newer version of itself on the internet.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    # Threads that wait for each other sleep instead of spinning: on a machine that others use too, spinning made
-    # training several times slower. The OpenMP runtime reads this when torch is loaded.
+    # Waiting threads sleep instead of spinning. On a shared machine, spinning made training several times slower. The
+    # OpenMP runtime reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    Terminated.come = False
+    Terminated.received = False
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(_run(args))
@@ -78,12 +79,12 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _terminate(*_: object) -> NoReturn:
-    Terminated.come = True
+    Terminated.received = True
     raise Terminated(143)
 
 
 def _run(args: list[str] | None) -> int:
-    """Run a command and say how it ended; the exit code."""
+    """Run a command, print an error if there is one, and return the exit code."""
     try:
         cli.main(args=args, prog_name="segkit", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -98,12 +99,12 @@ def _run(args: list[str] | None) -> int:
         return 1
     except SystemExit as error:
         if isinstance(error, Terminated):
-            return _ended("told to end", 143)
-        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes one of the other
+            return _ended("terminated", 143)
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns an interrupt into SystemExit
             return _ended("interrupted", 130)
         raise
     except Exception as error:
-        return _ended("told to end", 143) if Terminated.come else _failed(error)
+        return _ended("terminated", 143) if Terminated.received else _failed(error)
     return 0
 
 
@@ -118,8 +119,7 @@ def _failed(error: Exception) -> int:
     # Only rank 0 (or the runner) reports; other ranks only saw the connection drop.
     if is_first_rank() or not errors.is_lost_peer(cause):
         print(f"error: {errors.explain(cause)}", file=sys.stderr)
-    if "segkit.tasks.trainer" in sys.modules:  # only there are other ranks started
-        sys.modules["segkit.tasks.trainer"].end_other_ranks()
+    rank_processes.end_all()
     if UNDER_RUNNER in os.environ:
         return errors.exit_code(cause)
     return cause.exit_code if isinstance(cause, SegkitError) else 1

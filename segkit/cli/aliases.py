@@ -1,4 +1,4 @@
-"""Parts of a recipe under the names users think in: each runs the recipe up to one stage."""
+"""Short commands that run a recipe up to one stage."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +46,7 @@ def _alias(last: StageType[Any], summary: str) -> Callable[..., Any]:
 @click.option("--stage", metavar="NAME", help="The network; by default the recipe's first one, such as the teacher.")
 @alias_options
 def train(stage: str | None, **options: Any) -> None:
-    """Train one network of a recipe, and whatever it needs."""
+    """Train one network of a recipe, after the stages it needs."""
     run_upto(stage or stage_types.TRAIN, **options)
 
 

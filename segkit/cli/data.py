@@ -21,7 +21,7 @@ def data() -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--test-labels/--no-test-labels", default=True, show_default=True, help="Vessel maps for the test part.")
 def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, seed: int, test_labels: bool) -> None:
-    """Draw fundi with exactly known vessels, in DRIVE's folder form."""
+    """Draw a data set of fundi with exactly known vessels, in DRIVE's layout."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -33,7 +33,7 @@ def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, s
         raise RequestError(f"{out} holds other phantoms; give another --out, or delete it")
     summary = f"{num_train} training and {num_test} test phantoms of {width}x{height} in {out}; use as drive:{out}"
     if stated is not None:
-        click.echo(f"there already: {summary}")
+        click.echo(f"already drawn: {summary}")
         return
     console = Console(stderr=True)
     with Progress(transient=True, console=console, disable=not console.is_terminal) as bar:
@@ -55,7 +55,7 @@ def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, s
 
 
 def _stated(root: Path) -> tuple[int | bool, ...] | None:
-    """What the phantoms in `root` were drawn with, if there are any: numbers, size, seed, labels of the test part."""
+    """Numbers, size, seed and test labels of the phantoms in `root`, or None."""
     from segkit.core.files import read_json
     from segkit.data.drive import MARKER_NAME
 
@@ -71,7 +71,7 @@ def _stated(root: Path) -> tuple[int | bool, ...] | None:
 @click.argument("dataset", metavar="NAME:DIR")
 @group_pattern_option
 def check(dataset: str, group_pattern: str | None) -> None:
-    """Open every file of a data set; print sizes, shares, patients and digests, and everything that is wrong.
+    """Open every file of a data set; print sizes, shares, patients and digests, and every problem.
 
     Exit code 2 if there is an error; warnings are only printed.
     """
@@ -101,5 +101,5 @@ def check(dataset: str, group_pattern: str | None) -> None:
     counts = f"{opened.name}: {counted_images(len(rows), opened.num_groups)}, {labelled} labelled"
     if num_errors:
         click.echo(counts)
-        raise DatasetError(f"{dataset} has {counted(num_errors, 'problem')}, listed above; it cannot be used like this")
-    click.echo(f"{counts}, all files whole; digest {opened.digest}")
+        raise DatasetError(f"{dataset} has {counted(num_errors, 'problem')}, listed above; correct them first")
+    click.echo(f"{counts}, all files readable; digest {opened.digest}")

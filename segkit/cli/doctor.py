@@ -1,4 +1,4 @@
-"""`segkit doctor`: what this machine has, and what is wrong with it."""
+"""`segkit doctor`: checks of this installation."""
 
 import importlib
 import shutil
@@ -12,7 +12,7 @@ CHECKED = ("torch", "lightning", "torchmetrics", "albumentations", "monai", "wan
 
 @click.command()
 def doctor() -> None:
-    """Check versions, devices, precision, tracking and disk; exit code 1 if something will not work."""
+    """Check versions, devices, precision, tracking and disk; exit with 1 if there is a problem."""
     problems = [*missing_packages(), *torchvision_problems()]
     for name in CHECKED:
         click.echo(f"{name:<16} {installed_version(name) or 'missing'}")
@@ -40,7 +40,7 @@ def missing_packages() -> Iterator[str]:
 
 
 def torchvision_problems() -> Iterator[str]:
-    """A torchvision built for another torch breaks `import torchmetrics`; find it before that does."""
+    """Why torchvision does not fit torch, or None; a wrong build breaks `import torchmetrics`."""
     if util.find_spec("torchvision") is None:
         return
     try:

@@ -11,7 +11,7 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 _ON_THE_HOST = "DefaultCPUAllocator: "
-"""How torch begins to tell that the machine's memory is too small, after where in its code that was."""
+"""Beginning of torch's message that the machine's memory is too small, after the place in its code."""
 
 
 def explain(error: BaseException) -> str:
@@ -72,13 +72,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Whether it is gloo's or NCCL's way to say that a process of the group does not answer any more."""
+    """Whether it is gloo's or NCCL's error for a process of the group that does not answer."""
     kinds = {"DistBackendError", "DistNetworkError", "DistStoreError"}
     return type(error).__name__ in kinds or "gloo/transport" in str(error)
 
 
 def _says_disk_is_full(error: BaseException) -> bool:
-    # torch and safetensors write with code of their own, and tell of a full disk in words.
+    # torch and safetensors do not raise OSError for a full disk; only their message names it.
     words = ("No space left on device", "file write failed", "iostream error")
     return (isinstance(error, OSError) and error.errno in DISK_FULL) or any(word in str(error) for word in words)
 

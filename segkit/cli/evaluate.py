@@ -36,7 +36,7 @@ def evaluate(
     group_pattern: str | None,
     json_path: Path | None,
 ) -> None:
-    """Print the tables, test and training images apart; probability maps (8 or 16 bit) and binary maps both do.
+    """Print tables of scores, test and training images apart. Maps are probabilities (8 or 16 bit) or binary.
 
     A map is found by its image's name in the data set, as 21_training.png, or by the image's number, as 21.png.
     """
@@ -51,7 +51,7 @@ def evaluate(
         click.echo(f"not predicted and left out: {', '.join(evaluation.missing)}", err=True)
     if evaluation.unrecorded:
         names = ", ".join(evaluation.unrecorded)
-        click.echo(f"warning: predictions.json has no prediction of the data set's files of {names}", err=True)
+        click.echo(f"warning: predictions.json has no entry for these files: {names}", err=True)
     for line in evaluation.lines():
         click.echo(line)
     if per_image is not None:

@@ -1,4 +1,4 @@
-"""A group of commands that knows them by name and imports one only to run it."""
+"""A click group that imports a command only when it runs."""
 
 from collections.abc import Mapping
 from pkgutil import resolve_name

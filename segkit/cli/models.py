@@ -1,4 +1,4 @@
-"""`segkit models`: the networks there are."""
+"""`segkit models`: the list of networks."""
 
 import click
 

@@ -11,7 +11,7 @@ from segkit.cli.recipes import CONFIGS, Resolved, resolve, runs_option, settings
 
 @click.group()
 def pipeline() -> None:
-    """Show, run and inspect whole pipelines."""
+    """Show, run and inspect pipelines."""
 
 
 @pipeline.command("list")
@@ -25,7 +25,7 @@ def list_() -> None:
 
 
 def _first_sentence(path: Path) -> str:
-    """How the comment at the head of a settings file begins."""
+    """First sentence of the comment at the head of a settings file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     head = " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
     return head.partition(". ")[0].rstrip(".")
@@ -41,7 +41,7 @@ def show(name: str, config: Path | None, overrides: tuple[str, ...], data: str |
     resolved = resolve(name, config, overrides, data)
     click.echo(f"# {name}, settings from {resolved.source}")
     click.echo(dump_yaml(resolved.settings))
-    click.echo("# stages, each with what it reads")
+    click.echo("# stages and their inputs")
     for line in _graph_lines(resolved):
         click.echo(f"# {line}")
 
@@ -69,7 +69,7 @@ def run(
     upto: str | None,
     dry_run: bool,
 ) -> None:
-    """Run every stage that is not done yet; the same command goes on after a failure or a kill."""
+    """Run every stage that is not done yet. After a failure or a kill, the same command resumes."""
     run_pipeline(resolve(name, config, overrides, data), runs, upto, dry_run)
 
 

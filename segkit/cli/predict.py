@@ -23,7 +23,7 @@ from segkit.cli.options import devices_option
     show_default=True,
     help="Folder for probs/, binary/ and predictions.json.",
 )
-@click.option("--recursive", is_flag=True, help="Also the images in sub-folders, which --out then repeats.")
+@click.option("--recursive", is_flag=True, help="Also predict images in sub-folders; --out gets the same sub-folders.")
 @click.option("--data", metavar="NAME:DIR", help="Predict a data set with its fields of view, as in drive:/data/DRIVE.")
 @click.option(
     "--split",
@@ -79,7 +79,7 @@ def predict(
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
     from segkit.weights import model_folder
 
-    # What can be refused is refused before torch is imported, which takes seconds.
+    # Wrong requests are refused before torch is imported, which takes seconds.
     if bool(paths) == (data is not None):
         raise click.UsageError("give images and folders, or --data NAME:DIR, and not both")
     if (data is None and split is not None) or (data is not None and recursive):

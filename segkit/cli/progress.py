@@ -1,4 +1,4 @@
-"""Progress of what takes longer than two seconds: a bar on a terminal, lines elsewhere, with rate and time left."""
+"""Progress with rate and time left, after two seconds: a bar on a terminal, lines elsewhere."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""What the commands about pipelines share: options, finding a recipe's settings, planning."""
+"""Options of the pipeline commands, and a recipe's settings and stages."""
 
 import difflib
 import json
@@ -35,7 +35,7 @@ class Resolved:
     """The settings given on the command line, as KEY=VALUE."""
 
     def plan(self, runs: Path, upto: str | None = None) -> list[Planned]:
-        """Where each stage's result lies; needs the data to be there."""
+        """The folder of each stage's result; the data must exist."""
         tags = pipeline_run.tags(self.name, self.settings, self.graph)
         return plan(self.graph, self.settings.runtime, runs, self.name, upto, tags)
 
@@ -70,7 +70,7 @@ def runs_option(command: F) -> F:
 
 
 def recipe_option(command: F) -> F:
-    """`--recipe`, for commands that carry out a part of one."""
+    """`--recipe`, for commands that run a part of one."""
     return click.option(
         "--recipe", default=DEFAULT_RECIPE, show_default=True, help="A recipe that `segkit pipeline list` lists."
     )(command)

@@ -8,7 +8,7 @@ from segkit.core.errors import RequestError
 from segkit.core.seeding import LARGEST_SEED as LARGEST_SEED
 
 MAX_SEEDS = 1_000_000
-"""More at once are probably a mistake."""
+"""Maximum number of seeds; more are probably a mistake."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -21,7 +21,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in (piece.strip() for piece in text.split(",")):
         first, last = _ends(part)
         if len(seeds) + last - first + 1 > MAX_SEEDS:
-            raise ValueError(f"{text!r} names more than {MAX_SEEDS:,} seeds; draw them in parts")
+            raise ValueError(f"{text!r} names more than {MAX_SEEDS:,} seeds; use several commands")
         seeds += range(first, last + 1)
     return tuple(seeds)
 

@@ -24,7 +24,7 @@ from segkit.core.errors import RequestError
 @click.option("--data", metavar="NAME:DIR", help="The data set, where --config is a recipe's settings.")
 @recipe_option
 def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str | None, recipe: str) -> None:
-    """Carry out the stage NAME, or go on with it.
+    """Run the stage NAME, or resume it.
 
     --config is the stage file that `pipeline run` writes, or the settings file of --recipe, of which the stage called
     NAME is taken. Done already: nothing happens.

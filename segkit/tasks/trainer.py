@@ -2,12 +2,10 @@
 
 import logging
 import os
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import lightning as L
 import torch
@@ -15,6 +13,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
+from segkit.core import rank_processes
 from segkit.core.errors import ConfigError
 from segkit.tasks.callbacks import AtomicCheckpointIO, has_terminal, progress
 from segkit.tasks.precision import Precision, resolve_precision
@@ -88,28 +87,8 @@ def build_trainer(
         **limits,
     )
     if trainer.strategy.launcher is not None:
-        _launchers.add(trainer.strategy.launcher)
+        rank_processes.register(trainer.strategy.launcher)
     return trainer
-
-
-_launchers: WeakSet[Any] = WeakSet()
-_PATIENCE_S = 1.0
-
-
-def end_other_ranks() -> None:
-    """Kill the rank processes that this process has started, after an error in it.
-
-    They get a second to exit. On GPUs they would otherwise wait for half an hour and keep their devices; Lightning
-    stops them only after an interrupt.
-    """
-    processes = [process for launcher in _launchers for process in getattr(launcher, "procs", ())]
-    deadline = time.monotonic() + _PATIENCE_S
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def _is_only_task_of_slurm() -> bool:

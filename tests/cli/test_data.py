@@ -27,7 +27,7 @@ def test_the_same_phantoms_are_not_drawn_twice_and_others_not_over_them(
     assert segkit_here(*command) == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert segkit_here(*command) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("there already: 2 training")
+    assert capsys.readouterr().out.splitlines()[1].startswith("already drawn: 2 training")
     for other in (["--seed", "1"], ["--train", "3"], ["--no-test-labels"]):
         assert segkit_here(*command, *other) == 2
         assert "holds other phantoms; give another --out, or delete it" in capsys.readouterr().err
@@ -47,7 +47,7 @@ def test_check_shows_every_image_and_the_digest(phantoms: Path, capsys: pytest.C
         ["01_test", "test", "52x48"], ["02_test", "test", "52x48"], ["21_training", "training", "52x48"],
     ]  # fmt: skip
     digest = open_dataset(f"drive:{phantoms}").digest
-    assert last == f"drive: 8 images, 8 labelled, all files whole; digest {digest}"
+    assert last == f"drive: 8 images, 8 labelled, all files readable; digest {digest}"
 
 
 def test_check_prints_patients_where_they_have_several_images(
@@ -58,7 +58,7 @@ def test_check_prints_patients_where_they_have_several_images(
     *lines, last = capsys.readouterr().out.splitlines()
     assert lines[5].startswith("Image_03R")
     assert lines[5].endswith("patient Image_03")
-    assert last.startswith("folder: 28 images of 14 patients, 28 labelled, all files whole; digest ")
+    assert last.startswith("folder: 28 images of 14 patients, 28 labelled, all files readable; digest ")
     assert segkit_here("data", "check", f"folder:{tmp_path}", "--group-pattern", "(.)$") == 0
     assert "28 images of 2 patients" in capsys.readouterr().out
 

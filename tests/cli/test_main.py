@@ -190,7 +190,7 @@ class StoppedError(SegkitError):
         (ValueError("a\nb"), 1, "error: ValueError: a b (a fault of segkit's; `segkit --debug ...` shows where)\n"),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again\n"),
         (click.Abort(), 130, "interrupted; run the same command again\n"),
-        (cli.Terminated(143), 143, "told to end; run the same command again\n"),
+        (cli.Terminated(143), 143, "terminated; run the same command again\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
@@ -282,7 +282,7 @@ def test_an_error_in_consequence_of_being_told_to_end_is_not_told(
 
     monkeypatch.setattr(cli, "cli", type("Command", (), {"main": staticmethod(half_imported)}))
     assert segkit_here() == 143
-    assert capsys.readouterr().err == "told to end; run the same command again\n"
+    assert capsys.readouterr().err == "terminated; run the same command again\n"
     assert ended_by(ValueError("later"), monkeypatch) == 1
 
 

@@ -67,7 +67,7 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
     [
         "segkit nope",
         "segkit pipeline run",
-        "segkit predict --weights w photo.jpg",
+        "segkit predict --tta all photo.jpg",
         "segkit bench --size huge",
         "segkit bench --sze 3",
     ],

@@ -24,7 +24,7 @@ LONGER = ("students.mixed.phases.0.epochs=60", "control.enabled=false")
     ("sent", "code", "words"),
     [
         (signal.SIGINT, 130, "interrupted; run the same command again"),
-        (signal.SIGTERM, 143, "told to end; run the same command again"),
+        (signal.SIGTERM, 143, "terminated; run the same command again"),
     ],
     ids=["SIGINT", "SIGTERM"],
 )
