@@ -53,11 +53,34 @@ def _train_device_count_error(settings: TrainSettings, num_devices: int) -> str 
     return None
 
 
+def _train_digests(settings: TrainSettings) -> dict[str, str]:
+    path = settings.init_path
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise RequestError(
+            f"init_from: {path} does not exist; give the .pth or .safetensors file of a network or the folder of a "
+            "trained one, or train from scratch with init_from=null"
+        )
+    return {"init_from": sha256_file(path)}
+
+
+def _train_preflight(settings: TrainSettings) -> Preflight | None:
+    if settings.init_from is None:
+        return None
+    request = TrainSettings(model=settings.model, init_from=settings.init_from)
+    topic = f"that {settings.init_from} fits the network {settings.model.name}"
+    return Preflight(topic, "segkit.tasks.pretrained", request.model_dump_json(include={"model", "init_from"}))
+
+
 TRAIN = StageType(
     "train",
     TrainSettings,
     "pipelines.stages.train",
     version=3,
+    not_fingerprinted=frozenset({"init_from"}),
+    external_digests=_train_digests,
+    preflight=_train_preflight,
     device_count_error=_train_device_count_error,
 )
 

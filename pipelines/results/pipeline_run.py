@@ -61,7 +61,9 @@ def _matters(key: str) -> bool:
     section, _, name = key.partition(".")
     if section == "runtime":
         return name in RuntimeSettings().identity()
-    return key not in {"data.source", "data.group_pattern", "gan.init_from"}
+    if key.endswith(".init_from"):
+        return ".phases." in key  # elsewhere it is the place of a file
+    return key not in {"data.source", "data.group_pattern"}
 
 
 @contextmanager

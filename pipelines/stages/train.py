@@ -18,6 +18,7 @@ from segkit.metrics.measure import pooled_value
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut, threshold_of
 from segkit.models import build_model
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
+from segkit.tasks.pretrained import first_weights
 from segkit.tasks.resuming import fit, read_weights
 from segkit.tasks.scaling import diameters
 from segkit.tasks.segmentation import SegmentationTask
@@ -52,6 +53,10 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
     # Student and control begin alike, so that their difference is not one of initial weights.
     L.seed_everything(derive_seed(seed, "init", number) % 2**32, verbose=False)
     task = SegmentationTask(settings, phase, derive_seed(seed, "phase", number), data.classes)
+    if start is None and settings.init_path is not None:
+        start, *_ = pretrained = first_weights(settings.model, task.model.state_dict(), settings.init_path)
+        if context.first_rank:
+            print(f"{context.name}: starts from {settings.init_path.name}: {pretrained}")
     if start is not None:
         task.load_weights(start)
     best = BestWeights(settings.monitor, phase.early_stop_epochs, settings.keep)
@@ -110,6 +115,8 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     val_dice = pooled_value(scores, "dice", cut) if scores else None
     threshold = threshold_of(cut)
     name = context.name
+    path = settings.init_path
+    origin = {} if path is None else {"init_from": {"file": path.name, "sha256": sha256_file(path)}}
     save_network(
         context.out,
         weights,
@@ -122,6 +129,7 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
         trained_by=name,
         images=image_digests(data),
         fov_diameters=diameters(data.split("train").rows, data.classes),
+        **origin,
     )
     load_predictor(context.out)  # what was written can be read
     numbers = {} if val_dice is None else {"val/best-dice": val_dice}

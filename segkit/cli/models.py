@@ -1,18 +1,36 @@
 """`segkit models`: the list of networks."""
 
+from pathlib import Path
+
 import click
+
+from segkit.cli.options import json_option
 
 
 @click.command()
-def models() -> None:
-    """List the networks with their settings and numbers of parameters."""
-    from segkit.models import build_model
-    from segkit.models.settings import MODELS
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@json_option("the list, settings included,")
+def models(names: tuple[str, ...], json_path: Path | None) -> None:
+    """List the networks: size, cost, the paper, and the licence of its authors' code.
 
-    for kind, place in MODELS.items():
-        settings = kind(name=kind.model_fields["name"].default)
-        count = sum(parameter.numel() for parameter in build_model(settings).parameters())
-        click.echo(f"{settings.name}: {(type(settings).__doc__ or '').splitlines()[0]}")
-        click.echo(f"  {count:,} parameters; stride {settings.stride}; {place}")
-        for key, field in type(settings).model_fields.items():
-            click.echo(f"  {key} = {getattr(settings, key)!r}  {field.description or ''}".rstrip())
+    Networks that are named are listed with their settings. The code here is written from the papers and has this
+    project's licence.
+    """
+    from segkit.core.files import write_json
+    from segkit.models.catalogue import SIDE, describe
+    from segkit.models.settings import MODELS, default_settings
+
+    names_of_all = [kind.model_fields["name"].default for kind in MODELS]
+    entries = [describe(default_settings(name)) for name in names or names_of_all]
+    for entry in entries:
+        click.echo(f"{entry.name}: {entry.description}")
+        cost = f"{entry.multiply_adds / 1e9:.2f} billion multiply-adds at {SIDE}x{SIDE}"
+        click.echo(f"  {entry.parameters:,} parameters; {cost}; stride {entry.stride}; {entry.implementation}")
+        click.echo(f"  paper: {entry.paper}")
+        click.echo(f"  authors' code: {entry.authors_code}; licence: {entry.licence}")
+        for setting in entry.settings if names else ():
+            click.echo(f"  {setting.name} = {setting.default!r}  {setting.description}".rstrip())
+    if not names:
+        click.echo("\nSettings of a network: segkit models NAME")
+    if json_path is not None:
+        write_json(json_path, [entry.to_json() for entry in entries])

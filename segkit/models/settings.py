@@ -25,7 +25,9 @@ class NetworkSettings(Settings):
     paper: ClassVar[str] = ""
     """Where the idea was published."""
     authors_code: ClassVar[str] = ""
-    """The authors' code and its licence. The kit's code is written from the paper."""
+    """Where the authors published their code. The code here is written from the paper."""
+    licence: ClassVar[str] = ""
+    """Licence of the authors' code."""
 
     name: str
     image_channels: int = Field(3, ge=1)
@@ -64,7 +66,8 @@ class SAUNetSettings(UShapedSettings):
     """SA-UNet: DropBlock, and spatial attention at the bottleneck."""
 
     paper = "Guo 2021, SA-UNet: Spatial Attention U-Net for Retinal Vessel Segmentation"
-    authors_code = "clguo/SA-UNet, no licence"
+    authors_code = "clguo/SA-UNet"
+    licence = "none given"
     name: Literal["sa-unet"] = "sa-unet"
     widths: Widths = (16, 32, 64, 128)
     """Channels of each level, finest first; the last is the bottleneck."""
@@ -85,7 +88,8 @@ class SAUNetV2Settings(SAUNetSettings):
     """SA-UNetv2: SA-UNet with group norm, SiLU, and attention in every skip connection."""
 
     paper = "Guo 2025, SA-UNetv2: Rethinking Spatial Attention U-Net for Retinal Vessel Segmentation"
-    authors_code = "clguo/SA-UNetv2, no licence"
+    authors_code = "clguo/SA-UNetv2"
+    licence = "none given"
     name: Literal["sa-unet-v2"] = "sa-unet-v2"  # type: ignore[assignment]  # another name than SA-UNet's
     widths: Widths = (16, 32, 48, 64)
     """Channels of each level, finest first; the last is the bottleneck."""
@@ -103,7 +107,8 @@ class UNetSettings(UShapedSettings):
     """
 
     paper = "Ronneberger 2015, U-Net: Convolutional Networks for Biomedical Image Segmentation"
-    authors_code = "Caffe, licence not known; gates: ozan-oktay/Attention-Gated-Networks, MIT"
+    authors_code = "a Caffe fork; attention gates: ozan-oktay/Attention-Gated-Networks"
+    licence = "not known; attention gates: MIT"
     name: Literal["unet"] = "unet"
     widths: Widths = (64, 128, 256, 512, 1024)
     """Channels of each level, finest first; the last is the bottleneck."""
@@ -118,7 +123,8 @@ class UNetPlusPlusSettings(UShapedSettings):
     """U-Net++: dense rows of nodes in place of skip connections, and deep supervision."""
 
     paper = "Zhou 2018, UNet++: A Nested U-Net Architecture for Medical Image Segmentation"
-    authors_code = "MrGiovanni/UNetPlusPlus, non-commercial, patent pending"
+    authors_code = "MrGiovanni/UNetPlusPlus"
+    licence = "non-commercial (ASU), patent pending"
     name: Literal["unet++"] = "unet++"
     widths: Widths = (32, 64, 128, 256, 512)
     """Channels of each level, finest first; the last is the bottleneck."""
@@ -144,7 +150,8 @@ class IterNetSettings(UShapedSettings):
     """IterNet: a U-Net, and passes of a small U-Net that refine its output."""
 
     paper = "Li 2020, IterNet: Retinal Image Segmentation Utilizing Structural Redundancy in Vessel Networks"
-    authors_code = "conscienceli/IterNet, MIT"
+    authors_code = "conscienceli/IterNet"
+    licence = "MIT"
     name: Literal["iternet"] = "iternet"
     widths: Widths = (32, 64, 128, 256, 512)
     """Channels of each level, finest first; the last is the bottleneck. The small U-Net has the first three."""
@@ -164,7 +171,8 @@ class LittleWNetSettings(NetworkSettings):
     """Little W-Net: two very small U-Nets in a row."""
 
     paper = "Galdran 2022, State-of-the-art retinal vessel segmentation with minimalistic models"
-    authors_code = "agaldran/lwnet, MIT"
+    authors_code = "agaldran/lwnet"
+    licence = "MIT"
     name: Literal["little-wnet"] = "little-wnet"
     widths: Widths = (8, 16, 32)
     """Channels of each level, finest first; the last is the bottleneck."""
@@ -183,9 +191,11 @@ class DeepLabV3Settings(NetworkSettings):
     """DeepLabV3: a dilated ResNet and parallel convolutions at several dilation rates."""
 
     paper = "Chen 2017, Rethinking Atrous Convolution for Semantic Image Segmentation"
-    authors_code = "tensorflow/models, Apache-2.0; names and weight files: pytorch/vision, BSD-3-Clause"
+    authors_code = "tensorflow/models; names and weight files: pytorch/vision"
+    licence = "Apache-2.0; BSD-3-Clause"
     name: Literal["deeplabv3"] = "deeplabv3"
     backbone: Literal["resnet50", "resnet101"] = "resnet50"
+    """Depth of the ResNet: 50 or 101 layers."""
     width: int = Field(64, ge=1)
     """Channels of the ResNet's first stage; everything else scales with it. Weight files are for 64."""
     output_stride: Literal[8, 16] = 8

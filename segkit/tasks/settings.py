@@ -1,5 +1,6 @@
 """Settings of training, inference and the machine, free of torch so that the runner can read them."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -95,13 +96,17 @@ class PhaseSettings(TrainingDataSettings):
     val_interval_epochs: int = Field(1, ge=1)
     """Validate every so many epochs (and after the last)."""
     init_from: Literal["previous", "scratch"] = "previous"
-    """Start from the best weights of the phase before (scratch in the first), or from new ones."""
+    """Start from the weights of the phase before (scratch in the first), or anew: from the `init_from` of the model,
+    or from random weights."""
 
 
 class TrainSettings(Settings):
     """A segmentation network and the phases that train it."""
 
     model: ModelSettings = SAUNetSettings()
+    init_from: Path | None = None
+    """Start from the weights of a file: torchvision's `.pth` of DeepLabV3 or ResNet for `deeplabv3`, or those of a
+    trained model with the same network (its folder or `model.safetensors`). Heads for other classes start anew."""
     geometry: GeometrySettings = GeometrySettings()
     loss: LossSettings = NAMED_LOSSES["bce-dice"]
     """A term by its name (`ce`, `focal`, `dice`, `tversky`, `mcc`, `lovasz`, `cldice`), a named sum (`bce-dice`, the
@@ -120,6 +125,14 @@ class TrainSettings(Settings):
     """Added to the run's seed, to train the same network again."""
     synthetic_replaced: bool = False
     """Draw real images in place of synthetic ones, as many and as often: the control of what synthetic images bring."""
+
+    @property
+    def init_path(self) -> Path | None:
+        """The file of `init_from`, which may be the folder of a model."""
+        if self.init_from is None:
+            return None
+        path = self.init_from.expanduser()
+        return path / "model.safetensors" if path.is_dir() else path
 
     @model_validator(mode="after")
     def _early_stop_needs_scores(self) -> "TrainSettings":

@@ -9,16 +9,37 @@ import pytest
 
 from segkit.cli import doctor
 from segkit.models import build_model
-from segkit.models.settings import SAUNetSettings
+from segkit.models.settings import MODELS, SAUNetSettings
 from tests.pipelines.tiny import segkit_here
 
 
-def test_models_shows_parameters_and_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    assert segkit_here("models") == 0
+def test_models_lists_every_network_with_size_cost_paper_and_licence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segkit_here("models", "--json", str(tmp_path / "models.json")) == 0
+    out = capsys.readouterr().out
+    written = json.loads((tmp_path / "models.json").read_text())
+    assert [entry["name"] for entry in written] == [kind.model_fields["name"].default for kind in MODELS]
+    for entry in written:
+        assert f"{entry['parameters']:,} parameters; {entry['multiply_adds'] / 1e9:.2f} billion" in out
+        assert all(entry[key] in out for key in ("name", "paper", "authors_code", "licence"))
+        assert entry["settings"]["name"] == entry["name"]
+    [wnet] = [entry for entry in written if entry["name"] == "little-wnet"]
+    assert wnet["parameters"] == 68_482
+
+
+def test_models_lists_the_settings_of_a_named_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("models", "sa-unet") == 0
     out = capsys.readouterr().out
     count = sum(parameter.numel() for parameter in build_model(SAUNetSettings()).parameters())
     assert f"{count:,} parameters" in out
     assert [name for name in SAUNetSettings.model_fields if f"\n  {name} = " not in out] == []
+    assert "unet++" not in out
+
+
+def test_models_refuses_a_name_that_no_network_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("models", "u-net") == 2
+    assert "u-net" in capsys.readouterr().err
 
 
 @pytest.mark.slow

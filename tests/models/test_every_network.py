@@ -107,5 +107,6 @@ def test_the_same_seed_gives_the_same_first_weights(settings):
 def test_the_source_of_the_idea_and_the_licence_of_its_code_are_given(kind):
     assert kind.paper
     assert kind.authors_code
+    assert kind.licence
     with pytest.raises(ConfigError):
         validate(kind, {"paper": "mine"}, "f")

@@ -374,8 +374,11 @@ def test_a_title_names_what_was_set_and_can_change_the_result() -> None:
         "runtime.tracker=wandb",
         "data.source=x:y",
         "data.group_pattern=^(Mustermann|.*)_",
+        "gan.init_from=/home/mustermann/gan.pkl",
+        "models.deep.init_from=/home/mustermann/coco.pth",
     ]
     assert readable_title("demo", given) == "demo truncation_psi=0.5 kimg=200 seed=3"
+    assert readable_title("demo", ["model.phases.1.init_from=scratch"]) == "demo init_from=scratch"
     alike = ["teacher.phases.0.epochs=3", "students.mixed.phases.0.epochs=4", "gan.kimg=1", "gan.kimg=2"]
     assert readable_title("demo", alike) == ("demo teacher.phases.0.epochs=3 students.mixed.phases.0.epochs=4 kimg=2")
     assert len(readable_title("demo", [f"students.s{number}.loss=bce" for number in range(20)])) == 100

@@ -1,0 +1,77 @@
+"""What there is to know of a network before it is trained: size, cost, source and settings."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segkit.models import build_model
+from segkit.models.settings import MODELS, NetworkSettings
+
+SIDE = 512
+"""Side in pixels of the image that multiply-adds are counted for."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a network."""
+
+    name: str
+    default: Any
+    description: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network with its settings, for one class."""
+
+    name: str
+    description: str
+    parameters: int
+    multiply_adds: int
+    """Of its convolutions, in prediction, for one image of `SIDE` x `SIDE` pixels."""
+    stride: int
+    implementation: str
+    paper: str
+    authors_code: str
+    licence: str
+    """Of the authors' code."""
+    settings: tuple[Setting, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        values = asdict(self)
+        return values | {"settings": {setting["name"]: setting["default"] for setting in values["settings"]}}
+
+
+def describe(settings: NetworkSettings) -> Entry:
+    """The entry of a network. Nothing is computed but shapes (on torch's meta device)."""
+    kind = type(settings)
+    parameters, multiply_adds = measure(settings)
+    values = settings.model_dump(mode="json")
+    return Entry(
+        name=settings.name,
+        description=(kind.__doc__ or "").splitlines()[0],
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        stride=settings.stride,
+        implementation=MODELS[kind],
+        paper=kind.paper,
+        authors_code=kind.authors_code,
+        licence=kind.licence,
+        settings=tuple(
+            Setting(name, values[name], " ".join((field.description or "").split()))
+            for name, field in kind.model_fields.items()
+        ),
+    )
+
+
+def measure(settings: NetworkSettings) -> tuple[int, int]:
+    """Number of parameters and of multiply-adds of a network for one class."""
+    with torch.device("meta"):
+        network = build_model(settings).eval()
+        image = torch.empty(1, settings.image_channels, SIDE, SIDE)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(image)
+    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2
