@@ -16,6 +16,7 @@ from segkit.core.errors import RequestError
 from segkit.data import labels
 from segkit.data.fov import default_region
 from segkit.metrics.curves import LEVEL_PROBS, first_positive_level, quantise
+from segkit.tasks.overlay import draw_classes
 from segkit.tasks.prediction import Predictor
 from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings
@@ -43,15 +44,8 @@ class Prediction:
     classes: Classes
 
     def overlay(self) -> npt.NDArray[np.uint8]:
-        """The image in grey (h, w, 3) with the predicted classes in their colours."""
-        grey = self.image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-        picture = np.repeat((0.6 * grey)[..., None], 3, axis=2).astype(np.uint8)
-        if self.classes.kind == "binary":
-            picture[self.mask.astype(bool)] = self.classes.palette[0]
-        else:
-            for index, color in list(enumerate(self.classes.palette))[1:]:
-                picture[self.mask == index] = color
-        return picture
+        """The image in dimmed grey (h, w, 3) with the predicted classes in their colours."""
+        return draw_classes(self.image, self.mask, self.classes)
 
     def save(self, folder: str | Path, name: str = "image") -> dict[str, Path]:
         """Write the files that `segkit predict` writes, and the overlay.

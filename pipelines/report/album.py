@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segkit.core.classes import Classes
 from segkit.core.images import encode_image
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,15 +43,6 @@ def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixe
         (~prediction & labels, FALSE_NEGATIVE),
     ):
         shown[where & region] = colour
-    return shown
-
-
-def colored(image: Pixels, labels: npt.NDArray[np.integer], classes: Classes) -> Pixels:
-    """The photograph in dimmed grey (h, w, 3) with each class but the first in its colour; `labels` are (h, w)."""
-    shown = _dimmed(image)
-    for index, colour in enumerate(classes.palette):
-        if index:
-            shown[labels == index] = colour
     return shown
 
 

@@ -50,6 +50,10 @@ from segkit.cli.options import devices_option
     type=click.FloatRange(0, 1),
     help="Probability from which a pixel is vessel; the model's own by default.",
 )
+@click.option("--overlay", is_flag=True, help="Also draw each prediction onto its image.")
+@click.option(
+    "--vessel-table", is_flag=True, help="Also write vessels.csv: density, calibre, length, branch points, tortuosity."
+)
 @devices_option("Processes or GPUs, or `auto`.")
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[IMAGE|DIR]...")
 def predict(
@@ -62,6 +66,8 @@ def predict(
     tile: int | None,
     scale: str,
     threshold: float | None,
+    overlay: bool,
+    vessel_table: bool,
     devices: int | str,
     paths: tuple[Path, ...],
 ) -> None:
@@ -94,6 +100,16 @@ def predict(
     from segkit.tasks.trainer import silence_lightning
 
     silence_lightning()
-    warn = partial(click.echo, err=True)
-    first = is_first_rank()
-    predict_folder(folder, rows, out, inference, runtime, threshold, first_rank=first, log=click.echo, warn=warn)
+    predict_folder(
+        folder,
+        rows,
+        out,
+        inference,
+        runtime,
+        threshold,
+        overlays=overlay,
+        vessel_table=vessel_table,
+        first_rank=is_first_rank(),
+        log=click.echo,
+        warn=partial(click.echo, err=True),
+    )

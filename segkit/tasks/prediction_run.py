@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from segkit.core.errors import SegkitError
+from segkit.core.errors import RequestError, SegkitError
 from segkit.core.manifest import Row
 from segkit.core.versions import git_commit, installed_versions
 from segkit.core.wording import counted
@@ -23,6 +23,7 @@ from segkit.tasks.prediction_folder import (
     prediction_record,
     refuse_threshold,
 )
+from segkit.tasks.prediction_tables import write_overlays, write_vessel_table
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.weights import describe_model, load_predictor, read_card
 
@@ -38,6 +39,8 @@ def predict_folder(
     runtime: RuntimeSettings,
     threshold: float | None = None,
     *,
+    overlays: bool = False,
+    vessel_table: bool = False,
     first_rank: bool,
     log: Callable[[str], None],
     warn: Callable[[str], None],
@@ -51,6 +54,8 @@ def predict_folder(
         inference: test-time augmentation and tiles.
         runtime: devices.
         threshold: of the binary maps; the model's own by default.
+        overlays: also draw the predictions onto the images.
+        vessel_table: also write `vessels.csv`; for models of one class.
         first_rank: whether this process writes the record.
         log: called with each line of the result.
         warn: called with a line for each unreadable image or image that may not be a fundus photograph.
@@ -65,6 +70,8 @@ def predict_folder(
     if threshold is not None:
         refuse_threshold(classes)
         model |= {"threshold": threshold, "threshold_source": "given"}
+    if vessel_table and classes.kind != "binary":
+        raise RequestError(f"--vessel-table is for models of one class; this one predicts {', '.join(classes.names)}")
     folder = PredictionFolder(out, classes)
     probs_dir, labels_dir = folder.kind_dirs
     writer = MapWriter(probs_dir, classes, labels_dir, model["threshold"])
@@ -85,6 +92,10 @@ def predict_folder(
         if first_rank:
             folder.finish(remarks)
             record = folder.read()
+            if overlays:
+                write_overlays(folder, rows)
+            if vessel_table:
+                write_vessel_table(folder, rows)
     if first_rank:
         _print_result(folder, rows, record, num_missing, log)
 

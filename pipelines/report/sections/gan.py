@@ -3,13 +3,14 @@
 from markupsafe import Markup
 
 from pipelines.report import charts, curves
-from pipelines.report.album import Album, Picture, colored, evenly_spaced, grey
+from pipelines.report.album import Album, Picture, evenly_spaced, grey
 from pipelines.report.charts import LineStyle, Plotted
 from pipelines.report.evidence import Evidence
 from segkit.core import images
 from segkit.core.manifest import read_manifest
 from segkit.data.fov import read_region
 from segkit.data.labels import read_probs
+from segkit.tasks.overlay import draw_classes
 
 NUM_GRIDS = 4
 """Sample grids shown of a training, including those before it and at its end."""
@@ -72,7 +73,7 @@ def _samples(evidence: Evidence, name: str, album: Album) -> dict[str, object]:
         assert row.target is not None
         photograph = images.read_image(*row.image)
         probs = read_probs(row.target.path, classes) * read_region(row, classes, photograph)
-        drawn = grey(probs[0]) if classes.kind == "binary" else colored(photograph, probs.argmax(0), classes)
+        drawn = grey(probs[0]) if classes.kind == "binary" else draw_classes(photograph, probs.argmax(0), classes)
         image = album.add(photograph, f"Synthetic image {row.name}", row.name, max_side=300)
         pairs.append((image, album.add(drawn, f"Pseudo-label of {row.name}", max_side=300)))
     inputs = evidence.stages[name].inputs

@@ -13,7 +13,6 @@ from pipelines.report.album import (
     Album,
     Picture,
     Pixels,
-    colored,
     evenly_spaced,
     grey,
     overlay,
@@ -26,6 +25,7 @@ from segkit.core.manifest import Row, Source
 from segkit.data.fov import read_region
 from segkit.data.labels import labels_from_probs, probs_path, read_labels, read_probs
 from segkit.metrics.score import OWN, threshold_of
+from segkit.tasks.overlay import draw_classes
 
 
 def _colours(classes: Classes) -> dict[str, tuple[int, int, int]]:
@@ -79,7 +79,7 @@ def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, f
     region = read_region(row, classes, image)
     shown = [album.add(image, f"Image {row.name}", "the image")]
     if classes.kind == "multiclass":
-        shown.append(album.add(colored(image, labels, classes), f"Labels of image {row.name}", "the labels"))
+        shown.append(album.add(draw_classes(image, labels, classes), f"Labels of image {row.name}", "the labels"))
     for name, values in dice.items():
         cut = evidence.runs[name].cut
         prediction = (
@@ -90,7 +90,7 @@ def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, f
         score = f"Dice {values[row.name]:.4f}"
         alt = f"Image {row.name}, overlay of {name}, {score}"
         binary = classes.kind == "binary"
-        drawn = overlay(image, prediction, labels, region) if binary else colored(image, prediction, classes)
+        drawn = overlay(image, prediction, labels, region) if binary else draw_classes(image, prediction, classes)
         shown.append(album.add(drawn, alt, name, score))
     return shown
 
@@ -111,7 +111,7 @@ def _predicted(evidence: Evidence, model: str, row: Row) -> Pixels:
     if classes.kind == "binary":
         return grey(_probs(evidence, model, row)[0] * read_region(row, classes))
     labels = labels_from_probs(_probs(evidence, model, row), classes, threshold=0.5)
-    return colored(images.read_image(*row.image), labels, classes)
+    return draw_classes(images.read_image(*row.image), labels, classes)
 
 
 def _probs(evidence: Evidence, model: str, row: Row) -> npt.NDArray[np.float32]:

@@ -1,0 +1,42 @@
+"""Overlays and a table of vessel measurements beside the maps of a prediction folder."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from segkit.core import images
+from segkit.core.files import write_text
+from segkit.core.manifest import Row, Source
+from segkit.data.fov import read_region
+from segkit.data.labels import read_labels
+from segkit.metrics.vessel_statistics import VesselStatistics, vessel_statistics
+from segkit.tasks.overlay import draw_classes
+from segkit.tasks.prediction_folder import PredictionFolder
+
+OVERLAYS, TABLE = "overlay", "vessels.csv"
+
+
+def write_overlays(folder: PredictionFolder, rows: Sequence[Row]) -> None:
+    """Draw the predicted classes onto each predicted image, as `overlay/<name>.png`."""
+    for row in _predicted(folder, rows):
+        path = folder.folder / OVERLAYS / f"{row.name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        labels = read_labels(Source(folder.maps(row.name)["binary"]), folder.classes)
+        images.write_image(path, draw_classes(images.read_image(*row.image), labels, folder.classes))
+
+
+def write_vessel_table(folder: PredictionFolder, rows: Sequence[Row]) -> None:
+    """Write `vessels.csv`: for each predicted image the numbers of `VesselStatistics`; nan is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", *VesselStatistics._fields])
+    for row in _predicted(folder, rows):
+        vessels = read_labels(Source(folder.maps(row.name)["binary"]), folder.classes)
+        numbers = vessel_statistics(vessels, read_region(row, folder.classes))
+        writer.writerow([row.name, *("" if math.isnan(value) else f"{value:.6g}" for value in numbers)])
+    write_text(folder.folder / TABLE, text.getvalue())
+
+
+def _predicted(folder: PredictionFolder, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if folder.maps(row.name)["binary"].exists()]
