@@ -32,3 +32,12 @@ def drive_dir() -> Path:
     if not root.is_dir():
         pytest.skip(f"no DRIVE data set at {root}; set SEGKIT_DRIVE to run this test")
     return root
+
+
+@pytest.fixture(scope="session")
+def em_dir() -> Path:
+    """The real ISBI 2012 sections beside the checkout, or at SEGKIT_ISBI2012."""
+    root = Path(os.environ.get("SEGKIT_ISBI2012", REPOSITORY.parent / "shared" / "data" / "ISBI2012"))
+    if not root.is_dir():
+        pytest.skip(f"no ISBI 2012 data set at {root}; set SEGKIT_ISBI2012 to run this test")
+    return root

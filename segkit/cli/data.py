@@ -1,10 +1,14 @@
 """`segkit data`: draw a phantom data set, check one on disk."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from segkit.cli.options import group_pattern_option
+
+LAYOUTS = ("chase", "csv", "drive", "drive-article", "folder", "histology", "hrf", "isbi2012", "stare")
+"""Names of the readers, each of which reads phantoms of its layout."""
 
 
 @click.group()
@@ -14,92 +18,83 @@ def data() -> None:
 
 @data.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to draw into.")
+@click.option("--layout", type=click.Choice(LAYOUTS), default="drive", show_default=True, help="Reader to draw for.")
 @click.option("--train", "num_train", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--test", "num_test", type=click.IntRange(0), default=20, show_default=True)
+@click.option("--test", "num_test", type=click.IntRange(0), help="By default 20, or 0 where there is no test part.")
 @click.option("--height", type=click.IntRange(48), default=584, show_default=True, help="Pixels.")
 @click.option("--width", type=click.IntRange(48), default=565, show_default=True, help="Pixels.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--test-labels/--no-test-labels", default=True, show_default=True, help="Vessel maps for the test part.")
-def phantom(out: Path, num_train: int, num_test: int, height: int, width: int, seed: int, test_labels: bool) -> None:
-    """Draw a data set of fundi with exactly known vessels, in DRIVE's layout."""
+@click.option(
+    "--classes",
+    type=click.Choice(["binary", "multiclass"]),
+    default="binary",
+    help="folder and csv: vessels, or background, vessel and optic disc.",
+)
+@click.option("--test-labels/--no-test-labels", default=True, show_default=True, help="drive: label the test part.")
+def phantom(
+    out: Path,
+    layout: str,
+    num_train: int,
+    num_test: int | None,
+    height: int,
+    width: int,
+    seed: int,
+    classes: Literal["binary", "multiclass"],
+    test_labels: bool,
+) -> None:
+    """Draw images with exactly known labels, in the layout of a reader: fundi, sections or stained patches."""
     from rich.console import Console
     from rich.progress import Progress
 
     from segkit.core.errors import RequestError
-    from segkit.data.phantom import write_dataset
+    from segkit.data import phantom_layouts
 
-    stated = _stated(out)
-    if stated is not None and stated != (num_train, num_test, height, width, seed, test_labels and num_test > 0):
+    num_test = phantom_layouts.default_test(layout) if num_test is None else num_test
+    request = phantom_layouts.Request(
+        layout, num_train, num_test, height, width, seed, classes, test_labels or not num_test
+    )
+    before = phantom_layouts.drawn(out)
+    if before is not None and before != request:
         raise RequestError(f"{out} holds other phantoms; give another --out, or delete it")
-    summary = f"{num_train} training and {num_test} test phantoms of {width}x{height} in {out}; use as drive:{out}"
-    if stated is not None:
-        click.echo(f"already drawn: {summary}")
-        return
-    console = Console(stderr=True)
-    with Progress(transient=True, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("drawing", total=num_train + num_test)
-        try:
-            write_dataset(
-                out,
-                num_train,
-                num_test,
-                height,
-                width,
-                seed,
-                lambda done, _: bar.update(task, completed=done),
-                test_labels,
-            )
-        except FileExistsError as error:
-            raise RequestError(str(error)) from error
-    click.echo(summary)
-
-
-def _stated(root: Path) -> tuple[int | bool, ...] | None:
-    """Numbers, size, seed and test labels of the phantoms in `root`, or None."""
-    from segkit.core.files import read_json
-    from segkit.data.drive import MARKER_NAME
-
-    marker = root / MARKER_NAME
-    if not marker.is_file():
-        return None
-    stated = read_json(marker)
-    numbers = tuple(int(stated.get(key, 0)) for key in ("training", "test", "height", "width", "seed"))
-    return (*numbers, (root / "test" / "1st_manual").is_dir())
+    if before is None:
+        console = Console(stderr=True)
+        with Progress(transient=True, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("drawing", total=num_train + num_test)
+            phantom_layouts.write(out, request, lambda done: bar.update(task, completed=done))
+    drawn = f"{num_train} training and {num_test} test phantoms of {width}x{height} in {out}"
+    there = "" if before is None else "already drawn: "
+    click.echo(f"{there}{drawn}; use as {phantom_layouts.name_of(out, layout)}")
 
 
 @data.command()
 @click.argument("dataset", metavar="NAME:DIR")
 @group_pattern_option
-def check(dataset: str, group_pattern: str | None) -> None:
+@click.option("--figure", type=click.Path(path_type=Path), help="Write a PNG of all images with their labels drawn in.")
+def check(dataset: str, group_pattern: str | None, figure: Path | None) -> None:
     """Open every file of a data set; print sizes, shares, patients and digests, and every problem.
 
     Exit code 2 if there is an error; warnings are only printed.
     """
+    from segkit.core import images
     from segkit.core.errors import DatasetError
-    from segkit.core.files import sha256_file
-    from segkit.core.wording import counted, counted_images
-    from segkit.data import readers
+    from segkit.core.outputs import check_file
+    from segkit.core.wording import counted
+    from segkit.data import check_report, readers
+    from segkit.data.contact_sheet import contact_sheet
 
+    if figure is not None:
+        check_file(figure, "--figure", (".png",))
     opened = readers.read(dataset, group_pattern)
     checked = readers.check(opened)
-    rows = {row.name: row for row in opened.rows}
-    grouped = opened.num_groups < len(rows)
-    for report in checked.reports:
-        row = rows[report.name]
-        whole = "image" if report.region_share is None else "fov"
-        shares = ", ".join(f"{name} {share:6.2%}" for name, share in report.class_shares.items())
-        labels = f"{shares} of {whole}" if shares else "no labels"
-        fov = "no fov mask" if report.region_share is None else f"fov {report.region_share:6.2%}"
-        size = f"{report.width}x{report.height}"
-        digest = sha256_file(row.image.path)[:12]
-        patient = f"  patient {row.group}" if grouped else ""
-        click.echo(f"{report.name:<16} {report.part:<9} {size}  {labels}  {fov}  {digest}{patient}")
+    for line in (*check_report.image_lines(opened, checked), *check_report.summary_lines(opened, checked)):
+        click.echo(line)
     for finding in checked.findings:
         click.echo(f"{finding.severity}: {finding.message}", err=True)
-    labelled = sum(row.reference is not None for row in opened.rows)
+    if figure is not None:
+        images.write_image(figure, contact_sheet(opened.rows, opened.classes))
+        click.echo(f"figure: {figure}")
     num_errors = sum(finding.severity == "error" for finding in checked.findings)
-    counts = f"{opened.name}: {counted_images(len(rows), opened.num_groups)}, {labelled} labelled"
     if num_errors:
-        click.echo(counts)
+        click.echo(check_report.counts(opened))
         raise DatasetError(f"{dataset} has {counted(num_errors, 'problem')}, listed above; correct them first")
-    click.echo(f"{counts}, all files readable; digest {opened.digest}")
+    click.echo(f"{check_report.counts(opened)}, all files readable; digest {opened.digest}")

@@ -226,8 +226,8 @@ def write_probs(path: Path, probs: npt.NDArray[np.floating]) -> None:
     write_bytes(path, _encode(Image.fromarray(levels), "PNG"))
 
 
-def write_pages(path: Path, pages: npt.NDArray[np.uint16]) -> None:
-    """Write uint16 (pages, h, w) as a multi-page TIFF.
+def write_pages(path: Path, pages: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
+    """Write uint8 or uint16 (pages, h, w) as a multi-page TIFF.
 
     Raises:
         SegkitError: as `write_image`.

@@ -24,6 +24,7 @@ from segkit.core.errors import DatasetError, ImageError
 from segkit.core.manifest import Row, Source, Split
 from segkit.core.wording import counted
 from segkit.data import groups
+from segkit.data.fov import estimate_fov
 from segkit.data.labels import Labels, read_labels, target_maps
 
 T = TypeVar("T")
@@ -47,6 +48,9 @@ READERS: dict[str, str] = {
 
 PACKED = ".gz"
 """Suffix of packed image files."""
+
+MIN_REGION_SHARE = 0.3
+"""An estimated field of view that covers less of the image is reported."""
 
 PHANTOM_MARKER = "phantom.json"
 """In the root of a data set that `segkit.data.phantom_layouts` has drawn: what it was drawn with."""
@@ -120,9 +124,9 @@ class RowReport:
     height: int
     width: int
     class_shares: dict[str, float]
-    """Share of each class in the pixels of the region, or in all pixels without one; empty without labels."""
+    """Share of each class in the pixels of the region; empty without labels."""
     region_share: float | None
-    """Share of the image's pixels inside the region; None without one."""
+    """Share of the image's pixels inside the region, given or estimated; None where all pixels count."""
     pixels_sha256: str
     """Digest of the decoded pixels, independent of file name and lossless format."""
 
@@ -224,6 +228,7 @@ def check(dataset: Dataset) -> CheckResult:
             findings += [Finding("error", str(error)) for error in errors.exceptions]
     findings += _identical_pictures(dataset.rows, reports)
     findings += _unlike_published(dataset, reports)
+    findings += _small_regions(dataset.rows, reports)
     return CheckResult(tuple(reports), tuple(sorted(findings, key=lambda finding: finding.severity)))
 
 
@@ -284,6 +289,22 @@ def _unlike_published(dataset: Dataset, reports: Sequence[RowReport]) -> Iterato
             "warning",
             f"{groups.listed([report.name for report in others])} of another size than published"
             f" ({others[0].width}x{others[0].height}, not {size[1]}x{size[0]}); resized copies score differently",
+        )
+
+
+def _small_regions(rows: Sequence[Row], reports: Sequence[RowReport]) -> Iterator[Finding]:
+    """Images whose estimated field of view is probably wrong."""
+    estimated = {row.name for row in rows if row.region is None}
+    small = [
+        report.name
+        for report in reports
+        if report.name in estimated and report.region_share is not None and report.region_share < MIN_REGION_SHARE
+    ]
+    if small:
+        yield Finding(
+            "warning",
+            f"the estimated field of view is less than {MIN_REGION_SHARE:.0%} of {groups.listed(small)}; give maps of"
+            " it, or `field_of_view: false` in classes.yaml if the images are no fundus photographs",
         )
 
 
@@ -416,9 +437,13 @@ def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None 
         problems.add(
             f"{row.image} is {shape[1]}x{shape[0]} pixels, expected {size[1]}x{size[0]}; put the original file back"
         )
-    region = None if row.region is None else problems.catch(partial(images.read_mask, *row.region))
-    if row.region is not None and region is not None:
-        problems.catch(partial(_check_map, row, row.region, region, shape))
+    region = None
+    if row.region is not None:
+        region = problems.catch(partial(images.read_mask, *row.region))
+        if region is not None:
+            problems.catch(partial(_check_map, row, row.region, region, shape))
+    elif image is not None and classes.field_of_view:
+        region = estimate_fov(image)
     shares: dict[str, float] = {}
     for role, source in row.labels.items():
         labels = problems.catch(partial(read_labels, source, classes))
