@@ -119,8 +119,9 @@ class TeacherFeatures(FeatureExtractor):
     """Features from the encoder of a segmentation network, and the vessels that the network segments.
 
     Features are the mean and the standard deviation of every channel of every encoder level over the whole image,
-    including the black border. The mean measures how much of a channel's pattern there is, the deviation how unevenly
-    it is spread. Positions are not kept, so mirroring and shifting change little.
+    including the black border; of a network that sees only patches, the mean over them. The mean measures how much of a
+    channel's pattern there is, the deviation how unevenly it is spread. Positions are not kept, so mirroring and
+    shifting change little.
 
     Vessels of a network for several classes are its class `vessel`, or everything but the background if it has none.
     """
@@ -131,21 +132,25 @@ class TeacherFeatures(FeatureExtractor):
         self.classes = read_card(folder).classes
         self.height, self.width, self.fit = height, width, gan.fit
         self.name = _model_name(folder)
-        levels = _encoder_levels(self.predictor.network, 8 * self.predictor.stride)
+        preprocessing = self.predictor.preprocessing
+        side = preprocessing.patch_size or 8 * self.predictor.stride
+        levels = _encoder_levels(self.predictor.network, preprocessing.num_channels, side)
         self.level_sizes = [2 * num_channels for _, num_channels in levels]
-        self._levels: dict[int, Tensor] = {}
-        for number, (module, _) in enumerate(levels):
-            module.register_forward_hook(lambda _, __, output, number=number: self._levels.update({number: output}))
+        self._levels: list[list[Tensor]] = [[] for _ in levels]  # of each level, its maps of every batch of tiles
+        for maps, (module, _) in zip(self._levels, levels, strict=True):
+            module.register_forward_hook(lambda _, __, output, maps=maps: maps.append(output))
 
     def forward(self, square: Pixels) -> tuple[Vector, VesselStatistics]:
         image = undo_fit(square, self.height, self.width, self.fit).copy()  # Pillow's memory is read-only
         with deterministic(next(self.parameters()).device), torch.inference_mode():
-            probs = self.predictor(image, InferenceSettings())
-            levels = [self._levels.pop(number) for number in range(len(self.level_sizes))]
-            pooled = [torch.cat([level.mean((2, 3)), level.std((2, 3), correction=0)], dim=1)[0] for level in levels]
+            fov = estimate_fov(image)
+            probs = self.predictor(image, InferenceSettings(), fov)
+            features = torch.cat([_pool(torch.cat(maps)) for maps in self._levels])
+            for maps in self._levels:
+                maps.clear()
         labels = labels_from_probs(probs, self.classes, self.predictor.threshold)
-        vessels = vessel_statistics(self._vessels(labels), estimate_fov(image))
-        return torch.cat(pooled).float().cpu().numpy(), vessels
+        vessels = vessel_statistics(self._vessels(labels), fov)
+        return features.float().cpu().numpy(), vessels
 
     def _vessels(self, labels: Labels) -> npt.NDArray[np.bool_]:
         if self.classes.kind == "binary":
@@ -166,7 +171,12 @@ class TeacherFeatures(FeatureExtractor):
         return np.concatenate(parts, axis=1)
 
 
-def _encoder_levels(network: nn.Module, side: int) -> list[tuple[nn.Module, int]]:
+def _pool(level: Tensor) -> Tensor:
+    """Mean and standard deviation of each channel, averaged over images: feature maps (n, c, h, w) to (2c)."""
+    return torch.cat([level.mean((2, 3)), level.std((2, 3), correction=0)], dim=1).mean(dim=0)
+
+
+def _encoder_levels(network: nn.Module, num_channels: int, side: int) -> list[tuple[nn.Module, int]]:
     """The modules whose outputs `network.features` returns, and their numbers of channels; tried on a blank square."""
     outputs: dict[nn.Module, Tensor] = {}
     hooks = [
@@ -174,7 +184,7 @@ def _encoder_levels(network: nn.Module, side: int) -> list[tuple[nn.Module, int]
         for module in network.modules()
     ]
     with torch.inference_mode():
-        levels: list[Tensor] = network.features(torch.zeros(1, 3, side, side))  # type: ignore[operator]
+        levels: list[Tensor] = network.features(torch.zeros(1, num_channels, side, side))  # type: ignore[operator]
     for hook in hooks:
         hook.remove()
     return [(next(module for module, output in outputs.items() if output is level), level.shape[1]) for level in levels]

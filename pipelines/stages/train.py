@@ -16,8 +16,8 @@ from segkit.core.seeding import derive_seed
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.metrics.measure import pooled_value
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut, threshold_of
-from segkit.models import build_model
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
+from segkit.tasks.network import build_network
 from segkit.tasks.pretrained import first_weights
 from segkit.tasks.resuming import fit, read_weights
 from segkit.tasks.scaling import diameters
@@ -48,7 +48,7 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
     finished = context.work / f"phase-{number}.pt"
     data = _data(context, phase, context.runtime.seed + settings.seed_offset)
     if finished.exists():
-        return read_weights(finished, build_model(settings.model, data.classes.num_channels))
+        return read_weights(finished, build_network(settings.model, settings.preprocessing, data.classes.num_channels))
     seed = context.runtime.seed + settings.seed_offset
     # Student and control begin alike, so that their difference is not one of initial weights.
     L.seed_everything(derive_seed(seed, "init", number) % 2**32, verbose=False)
@@ -95,6 +95,7 @@ def _data(context: Context[TrainSettings], phase: PhaseSettings, seed: int) -> S
         seed=seed,
         synthetic_replaced=settings.synthetic_replaced,
         num_workers=context.runtime.num_workers,
+        preprocessing=settings.preprocessing,
     )
 
 
@@ -105,7 +106,14 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
     data = read_manifest(context.inputs["data"])
     val = data.split("val").labelled()
     if context.first_rank:
-        save_network(folder, weights, settings.model, settings.geometry, classes=data.classes)
+        save_network(
+            folder,
+            weights,
+            settings.model,
+            settings.geometry,
+            classes=data.classes,
+            preprocessing=settings.preprocessing,
+        )
     probs_dir = context.work / "val"
     predict(context, folder, val, probs_dir, InferenceSettings(), classes=data.classes)
     if not context.first_rank:
@@ -126,6 +134,7 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
         source,
         val_dice,
         data.classes,
+        settings.preprocessing,
         trained_by=name,
         images=image_digests(data),
         fov_diameters=diameters(data.split("train").rows, data.classes),

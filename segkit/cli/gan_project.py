@@ -78,12 +78,16 @@ def project(
 def _load_features(path: Path, device: "torch.device") -> "FeatureSource":
     """A teacher's encoder, or the network of a TorchScript file."""
     from gan.drawing.distances import FeatureSource, script_features
+    from segkit.core.errors import RequestError
     from segkit.core.files import sha256_file, sha256_json
+    from segkit.data.settings import NO_PREPROCESSING
     from segkit.tasks.weights import DESCRIPTION, TENSORS, load_encoder
 
     if not path.is_dir():
         features = script_features(path, device)
         return FeatureSource(path, sha256_file(path), features)
     encoder = load_encoder(path).to(device).requires_grad_(False)
+    if encoder.preprocessing != NO_PREPROCESSING:
+        raise RequestError(f"{path} was trained on preprocessed images; give a model without preprocessing")
     digest = sha256_json([sha256_file(path / name) for name in (DESCRIPTION, TENSORS)])
     return FeatureSource(path, digest, cast("Features", encoder.network.features))

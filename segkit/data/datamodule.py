@@ -16,11 +16,13 @@ from segkit.core.manifest import Manifest, Row
 from segkit.data import labels as labels_of
 from segkit.data import transforms
 from segkit.data.batch import Batch
+from segkit.data.crops import Crops
 from segkit.data.fov import read_region
 from segkit.data.geometry import Geometry
 from segkit.data.mixing import build_pools
+from segkit.data.preprocessing import preprocess
 from segkit.data.sampling import BatchSampler, Draw
-from segkit.data.settings import GeometrySettings, TrainingDataSettings
+from segkit.data.settings import NO_PREPROCESSING, GeometrySettings, PreprocessingSettings, TrainingDataSettings
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class LabelledImage:
     """A labelled image in memory, at the network's size."""
 
     image: npt.NDArray[np.uint8]
-    """(h, w, 3)."""
+    """(h, w, c), preprocessed."""
     target: npt.NDArray[np.float32]
     """(k, h, w) in [0, 1]."""
     region: npt.NDArray[np.bool_]
@@ -40,9 +42,14 @@ class LabelledImage:
 
 
 def read_labelled_image(
-    row: Row, geometry: GeometrySettings, stride: int, settings: TrainingDataSettings, classes: Classes = VESSEL
+    row: Row,
+    geometry: GeometrySettings,
+    stride: int,
+    settings: TrainingDataSettings,
+    classes: Classes = VESSEL,
+    preprocessing: PreprocessingSettings = NO_PREPROCESSING,
 ) -> LabelledImage:
-    """Decode one row and convert it to the network's size.
+    """Decode one row, convert it to the network's size and preprocess it there.
 
     Raises:
         DatasetError: the label map has another size than the image.
@@ -52,6 +59,7 @@ def read_labelled_image(
     image = images.read_image(*row.image)
     plan = Geometry.plan(geometry, image.shape[0], image.shape[1], stride)
     region = read_region(row, classes, image)
+    seen = preprocess(plan.image(image), plan.region(region), preprocessing)
     confidence = None
     if row.reference is not None:
         labels = labels_of.read_labels(row.reference, classes)
@@ -68,7 +76,7 @@ def read_labelled_image(
         if settings.pseudo_labels == "confidence":
             confidence = plan.probs(_margin(probs))
     weight = row.weight * (settings.synthetic_weight if row.origin == "synthetic" else 1.0)
-    return LabelledImage(plan.image(image), target, plan.region(region), confidence, weight)
+    return LabelledImage(seen, target, plan.region(region), confidence, weight)
 
 
 def _hard_target(labels: labels_of.Labels, plan: Geometry, classes: Classes) -> npt.NDArray[np.float32]:
@@ -111,9 +119,9 @@ def to_batch(images: Sequence[LabelledImage]) -> Batch:
 class TrainingImages(Dataset[Batch]):
     """Augmented batches; a batch is a function of the images and its draws."""
 
-    def __init__(self, images: Sequence[LabelledImage], augmentation: str, crop_size: int | None) -> None:
+    def __init__(self, images: Sequence[LabelledImage], augmentation: str, crops: Crops | None) -> None:
         self.images = images
-        self.transform = transforms.build(augmentation, crop_size)
+        self.transform = transforms.build(augmentation, crops)
 
     def __getitem__(self, draws: Sequence[Draw]) -> Batch:
         return to_batch([self._augmented(self.images[draw.index], draw.seed) for draw in draws])
@@ -159,6 +167,7 @@ class SegmentationDataModule(L.LightningDataModule):
         seed: int,
         synthetic_replaced: bool = False,
         num_workers: int = 0,
+        preprocessing: PreprocessingSettings = NO_PREPROCESSING,
     ) -> None:
         """Check the settings against the manifests.
 
@@ -181,6 +190,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.stride = stride
         self.geometry = geometry
+        self.preprocessing = preprocessing
         self.classes = real.classes
         self.train_rows = real.split("train").labelled().rows
         self.val_rows = real.split("val").labelled().rows
@@ -203,7 +213,9 @@ class SegmentationDataModule(L.LightningDataModule):
         self.train_images = [self._read(row) for row in (*self.train_rows, *self.synthetic_rows)]
         self.val_images = [self._read(row) for row in self.val_rows]
         drawn = [self.train_images[index] for pool in self.pools for index in pool.indices]
-        sizes = sorted({image.region.shape for image in drawn})
+        shapes = {image.region.shape for image in drawn}
+        turned = {shape[::-1] for shape in shapes} if self.settings.augmentation == "symmetries" else set()
+        sizes = sorted(shapes | turned)
         if len(sizes) > 1 and self.settings.crop_size is None and self.settings.batch_size > 1:
             listed = ", ".join(f"{height}x{width}" for height, width in sizes)
             raise ConfigError(
@@ -212,14 +224,23 @@ class SegmentationDataModule(L.LightningDataModule):
             )
 
     def _read(self, row: Row) -> LabelledImage:
-        return read_labelled_image(row, self.geometry, self.stride, self.settings, self.classes)
+        return read_labelled_image(row, self.geometry, self.stride, self.settings, self.classes, self.preprocessing)
+
+    @property
+    def images_to_fit(self) -> list[LabelledImage]:
+        """The images that a normalisation is fitted on: real training images, or synthetic ones without real ones."""
+        return self.train_images[: len(self.train_rows)] or self.train_images
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, world_size = self._rank_and_world_size()
-        if self.settings.batch_size % world_size:
-            raise ConfigError(f"batch_size {self.settings.batch_size} cannot be shared evenly by {world_size} devices")
-        dataset = TrainingImages(self.train_images, self.settings.augmentation, self.settings.crop_size)
-        sampler = BatchSampler(self.pools, self.settings.batch_size, self.seed, rank, world_size)
+        settings = self.settings
+        if settings.batch_size % world_size:
+            raise ConfigError(f"batch_size {settings.batch_size} cannot be shared evenly by {world_size} devices")
+        crops = None
+        if settings.crop_size is not None:
+            crops = Crops(settings.crop_size, settings.crop_positive_prob, settings.crop_region_share)
+        dataset = TrainingImages(self.train_images, settings.augmentation, crops)
+        sampler = BatchSampler(self.pools, settings.batch_size, self.seed, rank, world_size)
         # The sampler returns whole batches, so the loader does not batch.
         return self._loader(dataset, sampler)
 

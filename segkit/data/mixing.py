@@ -29,6 +29,8 @@ def build_pools(
         raise ConfigError(f"data: {settings.data} needs real training images, and there are none")
     real = num_real if settings.data != "synthetic" else 0
     synthetic = _synthetic_per_epoch(settings, num_real, available)
+    if settings.crops_per_image is not None:
+        real, synthetic = real * settings.crops_per_image, synthetic * settings.crops_per_image
     if settings.images_per_epoch is not None:
         total = real + synthetic
         synthetic = settings.images_per_epoch * synthetic // total

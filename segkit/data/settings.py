@@ -124,7 +124,7 @@ class DataSettings(Settings):
         return {name: split for name, split in given.items() if split != "val"} | dict.fromkeys(named, "val")
 
 
-Augmentation = Literal["none", "flips", "paper", "strong", "photo"]
+Augmentation = Literal["none", "flips", "symmetries", "rotations", "paper", "strong", "photo"]
 
 
 class TrainingDataSettings(Settings):
@@ -143,10 +143,25 @@ class TrainingDataSettings(Settings):
     augmentation: Augmentation = "flips"
     crop_size: int | None = Field(None, ge=16)
     """Train on random squares of this many pixels; whole images by default."""
+    crop_positive_prob: float = Field(0.0, ge=0, le=1)
+    """Chance that a crop's centre is drawn among the pixels of a class other than the background, such as vessels.
+    Otherwise every place in the region is as likely as any other."""
+    crop_region_share: float = Field(0.5, ge=0, le=1)
+    """Smallest share of a crop that lies inside the region: 0 allows every place of the image, 1 only whole crops."""
+    crops_per_image: int | None = Field(None, ge=1)
+    """Crops that an epoch takes from each image; 1 by default."""
     images_per_epoch: int | None = Field(None, ge=1)
-    """Images per epoch; an image is repeated only after all others. By default each image once."""
+    """Images or crops per epoch; an image is repeated only after all others. By default each image once."""
     batch_size: int = Field(2, ge=1)
     """Global batch, over all devices."""
+
+    @model_validator(mode="after")
+    def _crops_have_a_size(self) -> "TrainingDataSettings":
+        if self.crop_size is None and (self.crop_positive_prob > 0 or self.crops_per_image is not None):
+            raise ValueError("crop_positive_prob and crops_per_image are for random crops; set crop_size too")
+        if self.crops_per_image is not None and self.images_per_epoch is not None:
+            raise ValueError("crops_per_image and images_per_epoch both give the length of an epoch; set one of them")
+        return self
 
 
 class GeometrySettings(Settings):
@@ -162,3 +177,55 @@ class GeometrySettings(Settings):
         if (self.mode == "resize") != (self.size is not None):
             raise ValueError("`size` belongs to mode `resize`, and `resize` needs it")
         return self
+
+
+MAX_ZCA_VALUES = 64 * 64
+"""Values of the largest patch that can be whitened: the matrix holds the square of it."""
+
+
+class PreprocessingSettings(Settings):
+    """What is done to an image before the network, in this order. Part of the model: prediction repeats it."""
+
+    channels: Literal["rgb", "green", "grey"] = "rgb"
+    """Colour, the green channel alone, or 0.299 R + 0.587 G + 0.114 B. It sets the network's `image_channels`."""
+    clahe_clip_limit: float | None = Field(None, gt=0)
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) with this limit, as OpenCV counts it: 2 is
+    common. Of a colour image only the lightness (CIELAB) is equalised. None by default."""
+    clahe_grid: int = Field(8, ge=1)
+    """Histograms of CLAHE along each side of the image."""
+    gamma: float = Field(1.0, gt=0)
+    """Values from 0 to 1 are raised to this power; below 1 brightens."""
+    normalization: Literal["none", "image", "patch", "dataset", "zca"] = "none"
+    """`image`, `patch` and `dataset` give each channel mean 0 and standard deviation 1: inside the region of each
+    image, in each patch, or inside the regions of all real training images together. `zca` decorrelates all values of
+    a patch, also by the real training images (Krizhevsky 2009)."""
+    patch_size: int | None = Field(None, ge=16)
+    """The network sees only patches of this side: it is trained on crops of this size, validated and used on
+    overlapping tiles of it. `patch` and `zca` need it."""
+    zca_num_patches: int = Field(10_000, ge=2)
+    """Random patches that the whitening is computed from."""
+    zca_epsilon: float = Field(1e-3, gt=0)
+    """Added to the variances that `zca` divides by, in squared image values from 0 to 1; more whitens less of the fine
+    detail, which is mostly noise."""
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the image that the network sees."""
+        return 3 if self.channels == "rgb" else 1
+
+    @model_validator(mode="after")
+    def _patches_have_a_size(self) -> "PreprocessingSettings":
+        if self.normalization in ("patch", "zca") and self.patch_size is None:
+            raise ValueError(f"normalization: {self.normalization} needs patch_size, which is also the crops' size")
+        if self.normalization == "zca":
+            assert self.patch_size is not None
+            if (values := self.num_channels * self.patch_size**2) > MAX_ZCA_VALUES:
+                raise ValueError(
+                    f"patch_size {self.patch_size} gives zca {values} values, more than {MAX_ZCA_VALUES}; "
+                    "use smaller patches, or channels: green"
+                )
+        return self
+
+
+NO_PREPROCESSING = PreprocessingSettings()
+"""The image as it is, in colour."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
 from segkit.core.errors import ConfigError
+from segkit.data.crops import Crops, T, cut
 from segkit.data.settings import Augmentation
 
 if TYPE_CHECKING:
@@ -26,20 +27,23 @@ Bools = npt.NDArray[np.bool_]
 
 PRESETS: tuple[str, ...] = get_args(Augmentation)
 
-MIN_REGION_SHARE = 0.5
-"""Minimum share of a random crop inside the region; crops with less are drawn again."""
-MAX_DRAWS = 20
-"""Maximum number of draws; afterwards the best crop is used."""
-
 # Side of the window around a crop, relative to the crop, that covers it after rotation, shrinking and shear.
-_WINDOW = {"none": 1.0, "flips": 1.0, "paper": math.sqrt(2), "strong": 2.0, "photo": 2.0}
+_WINDOW = {
+    "none": 1.0,
+    "flips": 1.0,
+    "symmetries": 1.0,
+    "rotations": math.sqrt(2),
+    "paper": math.sqrt(2),
+    "strong": 2.0,
+    "photo": 2.0,
+}
 
 
 class Augmented(NamedTuple):
     """An image and its maps after the same transformation."""
 
     image: npt.NDArray[np.uint8]
-    """(h, w, 3)"""
+    """(h, w, c)"""
     target: Floats
     """(k, h, w) in [0, 1]; only 0 and 1 if the input has no other values."""
     region: Bools
@@ -53,7 +57,7 @@ class Transform:
     """A preset, optionally with a random crop."""
 
     preset: str
-    crop_size: int | None
+    crops: Crops | None
 
     def __call__(
         self,
@@ -66,20 +70,21 @@ class Transform:
         """Transform an image and its maps by the transformation of the seed.
 
         Args:
-            image: (h, w, 3).
-            target: (k, h, w) in [0, 1]; resampled by nearest neighbour if it has only 0 and 1, else linearly.
+            image: (h, w, c), of 3 channels or 1.
+            target: (k, h, w) in [0, 1]; resampled by nearest neighbour if the crop has only 0 and 1, else linearly.
             region: (h, w).
             confidence: (h, w) in [0, 1]; resampled like the target.
             seed: not negative.
         """
-        soft = bool(((target > 0) & (target < 1)).any())
-        layers = [*target, region] if confidence is None else [*target, region, confidence]
-        maps = np.stack(layers, axis=2).astype(np.float32)
         num_channels = len(target)
-        if self.crop_size is not None:
-            image, maps = self._window(image, maps, num_channels, np.random.default_rng([seed, 0xC209]))
+        layers = [*target, region] if confidence is None else [*target, region, confidence]
+        if self.crops is not None:
+            top, left = self.crops.corner(target, region, np.random.default_rng([seed, 0xC209]))
+            image, layers = self._window(image, top, left), [self._window(layer, top, left) for layer in layers]
+        maps = np.stack(layers, axis=2).astype(np.float32)
+        soft = bool(((maps[..., :num_channels] > 0) & (maps[..., :num_channels] < 1)).any())
         if self.preset != "none":
-            compose = _compose(self.preset, self.crop_size, soft)
+            compose = _compose(self.preset, self.crops and self.crops.size, soft, image.shape[2] == 3)
             # set_random_seed would give every step the same seed, so both flips would always coincide.
             compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
             moved = compose(image=image, mask=maps)
@@ -93,60 +98,34 @@ class Transform:
             confidence=None if confidence is None else np.ascontiguousarray(maps[..., num_channels + 1]),
         )
 
-    def _window(
-        self, image: npt.NDArray[np.uint8], maps: Floats, region_layer: int, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.uint8], Floats]:
-        """Cut the window around a random crop that the preset needs; transforming the whole image is slower."""
-        assert self.crop_size is not None
-        height, width = image.shape[:2]
-        top, left = crop_corner(maps[..., region_layer] > 0, self.crop_size, rng)
-        side = self.crop_size + 2 * math.ceil((_WINDOW[self.preset] - 1) * self.crop_size / 2)
-        top, left = top - (side - self.crop_size) // 2, left - (side - self.crop_size) // 2
-        rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
-        around = (
-            (rows.start - top, top + side - rows.stop),
-            (columns.start - left, left + side - columns.stop),
-            (0, 0),
-        )
-        image, maps = image[rows, columns], maps[rows, columns]
-        return (np.pad(image, around), np.pad(maps, around)) if any(map(any, around)) else (image, maps)
+    def _window(self, array: npt.NDArray[T], top: int, left: int) -> npt.NDArray[T]:
+        """Cut the window around a crop that the preset needs; transforming the whole image is slower."""
+        assert self.crops is not None
+        margin = math.ceil((_WINDOW[self.preset] - 1) * self.crops.size / 2)
+        return cut(array, top - margin, left - margin, self.crops.size + 2 * margin)
 
 
-def build(preset: str, crop_size: int | None = None) -> Transform:
+def build(preset: str, crops: Crops | None = None) -> Transform:
     """The transform of a preset.
 
     Args:
-        preset: `none`; `flips` (both, each with probability 0.5); `paper` (flips and the offline operations of the
-            paper: rotation, colour or neither, each in a third of the draws); `strong` (flips, any rotation, scale,
-            shear, elastic bending, light, colour, blur, noise); `photo` (flips, rotation with scale and shift in half
-            of the draws, light, colour, a little blur).
-        crop_size: side of the random square crop; the whole image if None.
+        preset: `none`; `flips` (both, each with probability 0.5); `symmetries` (flips and quarter turns, the eight of
+            a square); `rotations` (by any angle, in four of five draws); `paper` (flips and the offline operations of
+            the paper: rotation, colour or neither, each in a third of the draws); `strong` (flips, any rotation,
+            scale, shear, elastic bending, light, colour, blur, noise); `photo` (flips, rotation with scale and shift
+            in half of the draws, light, colour, a little blur).
+        crops: the random square crop; the whole image if None.
 
     Raises:
         ConfigError: no preset has this name.
     """
     if preset not in PRESETS:
         raise ConfigError(f"no augmentation is called {preset!r}; there are: {', '.join(PRESETS)}")
-    return Transform(preset, crop_size)
-
-
-def crop_corner(region: Bools, size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Top and left of a random square that is mostly inside the region; negative if the image is smaller."""
-    best, best_share = (0, 0), -1.0
-    for _ in range(MAX_DRAWS):
-        top, left = (
-            int(rng.integers(0, side - size + 1)) if side >= size else (side - size) // 2 for side in region.shape
-        )
-        share = float(region[max(top, 0) : top + size, max(left, 0) : left + size].sum()) / size**2
-        if share > best_share:
-            best, best_share = (top, left), share
-        if share >= MIN_REGION_SHARE or max(region.shape) < size:
-            break
-    return best
+    return Transform(preset, crops)
 
 
 @functools.cache
-def _compose(preset: str, crop_size: int | None, soft: bool) -> "A.Compose":
+def _compose(preset: str, crop_size: int | None, soft: bool, colour: bool) -> "A.Compose":
     """The albumentations pipeline; cached, because building it takes longer than running it."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it looks up its newest version online
     import albumentations as A
@@ -156,8 +135,10 @@ def _compose(preset: str, crop_size: int | None, soft: bool) -> "A.Compose":
     flips = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
     steps = {
         "flips": lambda: [*flips, *crop],
+        "symmetries": lambda: [A.SquareSymmetry(p=1), *crop],
+        "rotations": lambda: [A.Affine(rotate=(0, 360), p=0.8), *crop],
         "paper": lambda: _paper(flips, crop),
-        "strong": lambda: _strong(flips, crop),
+        "strong": lambda: _strong(flips, crop, colour),
         "photo": lambda: _photo(flips, crop),
     }
     linear = cv2.INTER_LINEAR if soft else cv2.INTER_NEAREST
@@ -181,20 +162,21 @@ def _paper(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> "
             return {"factors": [self.py_random.randint(*limits) / 10 for limits in ranges]}
 
         def apply(self, img: npt.NDArray[np.uint8], factors: list[float], **params: object) -> npt.NDArray[np.uint8]:
-            picture = Image.fromarray(img)
+            picture = Image.fromarray(img if img.shape[2] == 3 else img[..., 0])
             kinds = (ImageEnhance.Color, ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Sharpness)
             for kind, factor in zip(kinds, factors, strict=True):
                 picture = kind(picture).enhance(factor)
-            return np.array(picture)
+            return np.array(picture).reshape(img.shape)
 
     rotation = A.Affine(rotate=(1, 359), interpolation=cv2.INTER_CUBIC, p=1)
     choices = [[rotation, *crop], [*crop, Enhance(p=1)], [*crop, A.NoOp(p=1)]]
     return [*flips, A.OneOf([A.Sequential(steps, p=1) for steps in choices], p=1)]
 
 
-def _strong(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> "list[A.BasicTransform]":
+def _strong(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]", colour: bool) -> "list[A.BasicTransform]":
     import albumentations as A
 
+    hue, saturation = (8, 25) if colour else (0, 0)
     return [
         *flips,
         A.Affine(rotate=(-180, 180), scale=(0.85, 1.2), shear=(-6, 6), p=0.8),
@@ -202,7 +184,7 @@ def _strong(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> 
         *crop,
         A.RandomBrightnessContrast(brightness_limit=0.12, contrast_limit=0.25, p=0.7),
         A.RandomGamma(gamma_limit=(70, 140), p=0.4),
-        A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=25, val_shift_limit=15, p=0.5),
+        A.HueSaturationValue(hue_shift_limit=hue, sat_shift_limit=saturation, val_shift_limit=15, p=0.5),
         A.Illumination(intensity_range=(0.02, 0.2), p=0.3),
         A.OneOf([A.GaussianBlur(sigma_limit=(0.4, 1.2)), A.GaussNoise(std_range=(0.01, 0.04))], p=0.3),
     ]

@@ -19,9 +19,10 @@ from segkit.core.errors import ImageError
 from segkit.core.manifest import Row
 from segkit.core.wording import counted
 from segkit.data import labels
-from segkit.data.fov import read_region
+from segkit.data.fov import estimate_fov, read_region
 from segkit.data.geometry import Geometry
-from segkit.data.settings import GeometrySettings
+from segkit.data.preprocessing import preprocess
+from segkit.data.settings import NO_PREPROCESSING, GeometrySettings, PreprocessingSettings
 from segkit.metrics.curves import first_positive_level, quantise
 from segkit.models import channels_last
 from segkit.models.heads import as_outputs
@@ -31,6 +32,7 @@ from segkit.tasks.settings import InferenceSettings
 
 Image = npt.NDArray[np.uint8]
 Probs = npt.NDArray[np.float32]
+Region = npt.NDArray[np.bool_]
 
 
 class Predictor(nn.Module, ABC):
@@ -42,26 +44,47 @@ class Predictor(nn.Module, ABC):
     """Smallest and largest diameter of the training images' fields of view, in pixels; None if unknown."""
 
     @abstractmethod
-    def forward(self, image: Image, inference: InferenceSettings) -> Probs:
-        """Probabilities (k, h, w) of a uint8 image (h, w, 3)."""
+    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+        """Probabilities (k, h, w) of a uint8 image (h, w, 3).
+
+        Args:
+            image: as decoded; preprocessing is part of the model.
+            inference: test-time augmentation and tiles.
+            region: (h, w), the field of view; by default it is estimated where the preprocessing depends on it.
+        """
 
 
 class NetworkPredictor(Predictor):
-    """One network with its training geometry."""
+    """One network with its training geometry and preprocessing."""
 
-    def __init__(self, network: nn.Module, geometry: GeometrySettings, stride: int, threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        geometry: GeometrySettings,
+        stride: int,
+        threshold: float = 0.5,
+        preprocessing: PreprocessingSettings = NO_PREPROCESSING,
+    ) -> None:
         super().__init__()
         self.network = channels_last(network).eval()
         self.geometry = geometry
         self.stride = stride
         self.threshold = threshold
+        self.preprocessing = preprocessing
 
-    def forward(self, image: Image, inference: InferenceSettings) -> Probs:
+    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
         plan = Geometry.plan(self.geometry, image.shape[0], image.shape[1], self.stride)
         device = next(self.network.parameters()).device
-        batch = torch.from_numpy(plan.image(image)).to(device).permute(2, 0, 1)[None].float() / 255
-        probs = probabilities(self._logits, batch, self._whole_tiles(inference))
+        seen = self._preprocessed(image, region, plan)
+        batch = torch.from_numpy(seen).to(device).permute(2, 0, 1)[None].float() / 255
+        probs = probabilities(self._logits, batch, self._whole_tiles(inference), self.preprocessing.patch_size)
         return plan.restore_probs(probs[0].cpu().numpy())
+
+    def _preprocessed(self, image: Image, region: Region | None, plan: Geometry) -> Image:
+        if region is None:
+            needed = self.preprocessing.normalization == "image"
+            region = estimate_fov(image) if needed else np.ones(image.shape[:2], np.bool_)
+        return preprocess(plan.image(image), plan.region(region), self.preprocessing)
 
     def _whole_tiles(self, inference: InferenceSettings) -> InferenceSettings:
         """The settings with the tile's side rounded up to a multiple of the network's stride."""
@@ -91,8 +114,8 @@ class EnsemblePredictor(Predictor):
         self.thresholds = list(thresholds)
         self.threshold = threshold
 
-    def forward(self, image: Image, inference: InferenceSettings) -> Probs:
-        maps = np.stack([member(image, inference) for member in self.members])
+    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+        maps = np.stack([member(image, inference, region) for member in self.members])
         return combine(maps, self.rule, self.weights, self.thresholds)
 
 
@@ -109,7 +132,7 @@ class InferenceImage(TypedDict):
     name: str
     image: Image
     """(h, w, 3)"""
-    region: npt.NDArray[np.bool_]
+    region: Region
     """(h, w); pixels outside are not predicted."""
 
 

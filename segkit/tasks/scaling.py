@@ -54,6 +54,7 @@ def predict_image(
     height, width = image.shape[:2]
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
     if size == (height, width):
-        return inside_region(predictor(image, inference), region)
+        return inside_region(predictor(image, inference, region), region)
     plan = Geometry.resize(height, width, *size)
-    return inside_region(plan.restore_probs(predictor(plan.image(image), inference)), region)
+    probs = predictor(plan.image(image), inference, plan.region(region))
+    return inside_region(plan.restore_probs(probs), region)

@@ -13,12 +13,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.seeding import derive_seed
 from segkit.data.batch import Batch
+from segkit.data.datamodule import SegmentationDataModule
 from segkit.metrics.epoch import SegmentationMetrics
-from segkit.models import build_model, channels_last
-from segkit.models.heads import as_outputs, probabilities
+from segkit.models import channels_last
+from segkit.models.heads import as_outputs
 from segkit.models.losses import build_loss
+from segkit.tasks.inference import probabilities
+from segkit.tasks.network import build_network, fit_normalization
 from segkit.tasks.schedules import learning_rate_factor
-from segkit.tasks.settings import PhaseSettings, TrainSettings
+from segkit.tasks.settings import InferenceSettings, PhaseSettings, TrainSettings
 
 
 class SegmentationTask(L.LightningModule):
@@ -29,7 +32,7 @@ class SegmentationTask(L.LightningModule):
         self.settings = settings
         self.phase = phase
         self.seed = seed
-        self.model = channels_last(build_model(settings.model, classes.num_channels))
+        self.model = channels_last(build_network(settings.model, settings.preprocessing, classes.num_channels))
         self.averaged = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(phase.ema_decay), use_buffers=False)
             if phase.ema_decay
@@ -44,6 +47,13 @@ class SegmentationTask(L.LightningModule):
     def best_model(self) -> torch.nn.Module:
         """The network that is validated and saved: the averaged one if there is one."""
         return self.averaged.module if self.averaged is not None else self.model
+
+    def setup(self, stage: str) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set where the Trainer is given one
+        if stage == "fit" and isinstance(data, SegmentationDataModule):
+            # the same in every phase, whatever its images: the weights of the phase before belong to it
+            networks = [self.model] if self.averaged is None else [self.model, self.averaged.module]
+            fit_normalization(networks, self.settings.preprocessing, data.images_to_fit)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Load all weights of a network."""
@@ -79,7 +89,9 @@ class SegmentationTask(L.LightningModule):
             self.averaged.update_parameters(self.model)  # copies buffers such as batch norm means
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.val_metrics.update(probabilities(self(batch["image"])), batch["target"], batch["region"])
+        patch_size = self.settings.preprocessing.patch_size
+        probs = probabilities(self, batch["image"], InferenceSettings(), patch_size)
+        self.val_metrics.update(probs, batch["target"], batch["region"])
 
     def on_validation_epoch_end(self) -> None:
         values = self.val_metrics.compute()

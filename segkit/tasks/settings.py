@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
-from segkit.data.settings import GeometrySettings, TrainingDataSettings
+from segkit.data.settings import GeometrySettings, PreprocessingSettings, TrainingDataSettings
 from segkit.models.loss_settings import NAMED_LOSSES, LossSettings
 from segkit.models.settings import ModelSettings, SAUNetSettings
 
@@ -108,6 +108,7 @@ class TrainSettings(Settings):
     """Start from the weights of a file: torchvision's `.pth` of DeepLabV3 or ResNet for `deeplabv3`, or those of a
     trained model with the same network (its folder or `model.safetensors`). Heads for other classes start anew."""
     geometry: GeometrySettings = GeometrySettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
     loss: LossSettings = NAMED_LOSSES["bce-dice"]
     """A term by its name (`ce`, `focal`, `dice`, `tversky`, `mcc`, `lovasz`, `cldice`), a named sum (`bce-dice`, the
     average of cross-entropy and soft Dice; `bce-mcc` of SA-UNetv2; `focal-tversky`; `dice-cldice`), or a list of terms,
@@ -140,6 +141,30 @@ class TrainSettings(Settings):
             raise ValueError("early_stop_epochs goes with keep: best; keep: last trains all epochs")
         return self
 
+    @model_validator(mode="after")
+    def _network_takes_these_channels(self) -> "TrainSettings":
+        channels = self.preprocessing.num_channels
+        if self.model.image_channels == channels:
+            return self
+        if "image_channels" in self.model.model_fields_set:
+            raise ValueError(
+                f"preprocessing.channels: {self.preprocessing.channels} gives {channels}, not the network's "
+                f"image_channels {self.model.image_channels}; leave image_channels out, it is set automatically"
+            )
+        object.__setattr__(self, "model", self.model.model_copy(update={"image_channels": channels}))
+        return self
+
+    @model_validator(mode="after")
+    def _patches_are_crops(self) -> "TrainSettings":
+        size = self.preprocessing.patch_size
+        for number, phase in enumerate(self.phases):
+            if size is not None and phase.crop_size != size:
+                raise ValueError(
+                    f"preprocessing.patch_size is {size} and phases.{number}.crop_size {phase.crop_size}; "
+                    f"set crop_size: {size}, because the network is to be used on patches like those of its training"
+                )
+        return self
+
 
 class InferenceSettings(Settings):
     """How a trained network predicts an image."""
@@ -147,7 +172,12 @@ class InferenceSettings(Settings):
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) views."""
     tile: int | None = Field(None, ge=64)
-    """Side of overlapping tiles for images too large for memory; whole images by default."""
+    """Side of overlapping tiles for images too large for memory; whole images by default. A model with a
+    preprocessing.patch_size always uses tiles of that size."""
+    tile_overlap: float = Field(0.5, ge=0, lt=1)
+    """Share of a tile's side that it has in common with the next."""
+    tile_weights: Literal["gaussian", "uniform"] = "gaussian"
+    """Where tiles overlap, pixels near a tile's middle count more, or all alike."""
     scale: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Factor on each image's size before it is predicted; the prediction is scaled back. `auto` brings the field of
     view's diameter into the range of the training images, so that vessels have the calibre that the network has seen;

@@ -18,11 +18,11 @@ from segkit.core.config import Settings, validate
 from segkit.core.errors import ConfigError, WeightsError
 from segkit.core.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from segkit.core.outputs import FINISHED
-from segkit.data.settings import GeometrySettings
+from segkit.data.settings import NO_PREPROCESSING, GeometrySettings, PreprocessingSettings
 from segkit.metrics.score import ARGMAX, Cut
-from segkit.models import build_model
 from segkit.models.settings import ModelSettings
 from segkit.tasks.combine import Rule
+from segkit.tasks.network import build_network
 from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor, Predictor
 
 DESCRIPTION, TENSORS, MEMBERS = "model.json", "model.safetensors", "members"
@@ -62,6 +62,7 @@ class NetworkDetails(Settings):
     fov_diameters: tuple[int, int] | None = None
     """Smallest and largest diameter of the training images' fields of view, in pixels; None if they show no border. An
     image of another camera is scaled to this range."""
+    preprocessing: PreprocessingSettings = NO_PREPROCESSING
 
 
 class EnsembleDetails(Settings):
@@ -90,13 +91,18 @@ def save_network(
     threshold_source: str = "fixed-0.5",
     val_dice: float | None = None,
     classes: Classes = VESSEL,
+    preprocessing: PreprocessingSettings = NO_PREPROCESSING,
     **record: Any,
 ) -> None:
     """Write a network's folder; `record` is added to `model.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / TENSORS) as temporary:
         save_file({name: value.contiguous().cpu() for name, value in state.items()}, temporary)
-    details = {"model": model.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json"), **record}
+    sections = {"model": model, "geometry": geometry, "preprocessing": preprocessing}
+    details = {name: section.model_dump(mode="json") for name, section in sections.items()} | record
+    if preprocessing.normalization == "dataset":
+        fitted = ("normalization.mean", "normalization.deviation")
+        details["channel_mean"], details["channel_deviation"] = (state[name].tolist() for name in fitted)
     _write_card(folder, "network", classes, threshold, threshold_source, val_dice, details)
 
 
@@ -265,9 +271,10 @@ def load_predictor(folder: Path) -> Predictor:
             combined.fov_diameters = min(low for low, _ in known), max(high for _, high in known)
         return combined
     details = _described(NetworkDetails, card.details, folder)
-    network = build_model(details.model, card.classes.num_channels)
+    network = build_network(details.model, details.preprocessing, card.classes.num_channels)
     load_tensors(network, folder / TENSORS)
-    predictor = NetworkPredictor(network, details.geometry, details.model.stride, card.threshold)
+    stride, preprocessing = details.model.stride, details.preprocessing
+    predictor = NetworkPredictor(network, details.geometry, stride, card.threshold, preprocessing)
     predictor.fov_diameters = details.fov_diameters
     return predictor
 

@@ -8,8 +8,9 @@ import pytest
 
 from segkit.core.errors import ConfigError
 from segkit.data import transforms
+from segkit.data.crops import Crops
 
-PRESETS = ("none", "flips", "paper", "strong", "photo")
+PRESETS = ("none", "flips", "symmetries", "rotations", "paper", "strong", "photo")
 
 
 def _sample(height: int = 60, width: int = 50) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -24,6 +25,7 @@ def _digest_program(seeds: str) -> str:
     return f"""
 import hashlib, sys, numpy as np
 from segkit.data import transforms
+from segkit.data.crops import Crops
 rng = np.random.default_rng(0)
 image = rng.integers(0, 256, (60, 50, 3), dtype=np.uint8)
 probs = rng.random((60, 50), dtype=np.float32)
@@ -33,7 +35,7 @@ for seed in {seeds}:
     total = hashlib.sha256()
     for preset in ("flips", "paper", "strong", "photo"):
         for crop in (None, 24):
-            for array in transforms.build(preset, crop)(image, probs[None], fov, probs, seed):
+            for array in transforms.build(preset, crop and Crops(crop))(image, probs[None], fov, probs, seed):
                 total.update(np.ascontiguousarray(array).tobytes())
     found[seed] = total.hexdigest()
 sys.stdout.write(repr(sorted(found.items())))
@@ -58,7 +60,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_process_and_order() -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_calls_in_between_and_global_random_states_change_nothing(preset: str) -> None:
     image, target, fov = _sample()
-    transform = transforms.build(preset, 32)
+    transform = transforms.build(preset, Crops(32))
     first = transform(image, target, fov, None, 5)
     np.random.seed(1)
     transform(image, target, fov, None, 6)
@@ -95,7 +97,7 @@ def test_both_flips_are_drawn_independently_and_move_everything_alike() -> None:
     assert len(set(seen)) == 4
 
 
-@pytest.mark.parametrize("preset", ["paper", "strong", "photo"])
+@pytest.mark.parametrize("preset", ["rotations", "paper", "strong", "photo"])
 @pytest.mark.parametrize("crop_size", [None, 32])
 def test_image_and_maps_move_together(preset: str, crop_size: int | None) -> None:
     """A picture that shows its own label must go on showing it."""
@@ -105,7 +107,7 @@ def test_image_and_maps_move_together(preset: str, crop_size: int | None) -> Non
     fov = np.ones(shape.shape, dtype=bool)
     target = shape[None].astype(np.float32)
     for seed in range(12):
-        moved = transforms.build(preset, crop_size)(image, target, fov, target[0], seed)
+        moved = transforms.build(preset, crop_size and Crops(crop_size))(image, target, fov, target[0], seed)
         np.testing.assert_array_equal(moved.target[0], moved.confidence)
         inside = moved.region
         gray = moved.image.mean(axis=2)
@@ -119,9 +121,9 @@ def test_hard_labels_stay_hard_and_soft_ones_stay_in_range(preset: str) -> None:
     image, target, fov = _sample()
     probs = np.random.default_rng(2).random(fov.shape, dtype=np.float32)
     for seed in range(8):
-        hard = transforms.build(preset, 32)(image, target, fov, None, seed)
+        hard = transforms.build(preset, Crops(32))(image, target, fov, None, seed)
         assert set(np.unique(hard.target)) <= {0, 1}
-        soft = transforms.build(preset, 32)(image, probs[None], fov, probs, seed)
+        soft = transforms.build(preset, Crops(32))(image, probs[None], fov, probs, seed)
         assert soft.target.min() >= 0
         assert soft.target.max() <= 1
         assert soft.target.dtype == hard.target.dtype == np.float32
@@ -131,7 +133,7 @@ def test_hard_labels_stay_hard_and_soft_ones_stay_in_range(preset: str) -> None:
 
 
 @pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("preset", ["paper", "strong", "photo"])
+@pytest.mark.parametrize("preset", ["rotations", "paper", "strong", "photo"])
 def test_pixels_from_outside_the_picture_are_no_field_of_view(preset: str, soft: bool) -> None:
     image = np.full((40, 40, 3), 255, dtype=np.uint8)
     everywhere = np.ones((1, 40, 40), dtype=np.float32) * (0.5 if soft else 1)
@@ -162,7 +164,7 @@ def test_paper_rotates_recolours_or_leaves_each_a_third_of_the_time() -> None:
 def test_crops_have_their_size_even_where_the_picture_is_smaller(preset: str, height: int, width: int) -> None:
     image, target, fov = _sample(height, width)
     for seed in range(4):
-        moved = transforms.build(preset, 32)(image, target, fov, None, seed)
+        moved = transforms.build(preset, Crops(32))(image, target, fov, None, seed)
         assert moved.image.shape == (32, 32, 3)
         assert moved.target.shape == (1, 32, 32)
         assert moved.region.shape == (32, 32)
@@ -170,41 +172,43 @@ def test_crops_have_their_size_even_where_the_picture_is_smaller(preset: str, he
 
 def test_a_padded_picture_is_whole_and_its_surround_is_no_field_of_view() -> None:
     image, target, fov = _sample(20, 18)
-    moved = transforms.build("none", 32)(image, target, np.ones_like(fov), None, 0)
+    moved = transforms.build("none", Crops(32))(image, target, np.ones_like(fov), None, 0)
     assert moved.region.sum() == 20 * 18
     np.testing.assert_array_equal(moved.image[moved.region].reshape(20, 18, 3), image)
 
 
 def test_a_turned_crop_shows_what_the_picture_has_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far from the border a crop has no blank corners, whatever its angle, scale and shear."""
-    monkeypatch.setattr(transforms, "crop_corner", lambda fov, size, rng: (100, 120))
+    monkeypatch.setattr(Crops, "corner", lambda *_: (100, 120))
     image = np.full((260, 280, 3), 100, dtype=np.uint8)
     whole = np.ones((260, 280), dtype=bool)
-    for preset in ("paper", "strong", "photo"):
+    for preset in ("rotations", "paper", "strong", "photo"):
         for seed in range(60):
-            assert transforms.build(preset, 64)(image, whole[None].astype(np.float32), whole, None, seed).region.all()
+            assert transforms.build(preset, Crops(64))(
+                image, whole[None].astype(np.float32), whole, None, seed
+            ).region.all()
 
 
 def test_crops_lie_in_the_field_of_view_and_anywhere_in_it() -> None:
     image, target, fov = _sample(120, 100)
     shares, corners = [], set()
     for seed in range(60):
-        shares.append(transforms.build("none", 40)(image, target, fov, None, seed).region.mean())
-        corners.add(transforms.crop_corner(fov, 40, np.random.default_rng(seed)))
+        shares.append(transforms.build("none", Crops(40))(image, target, fov, None, seed).region.mean())
+        corners.add(Crops(40).corner(target, fov, np.random.default_rng(seed)))
     assert min(shares) >= 0.5
     assert len(corners) > 50
 
 
 def test_a_transform_can_be_sent_to_a_worker() -> None:
     image, target, fov = _sample()
-    transform = transforms.build("strong", 32)
+    transform = transforms.build("strong", Crops(32))
     transform(image, target, fov, None, 1)
     sent = pickle.loads(pickle.dumps(transform))
     np.testing.assert_array_equal(sent(image, target, fov, None, 2).image, transform(image, target, fov, None, 2).image)
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(ConfigError, match="there are: none, flips, paper, strong"):
+    with pytest.raises(ConfigError, match="there are: none, flips, symmetries"):
         transforms.build("heavy")
 
 
@@ -218,7 +222,7 @@ def _one_hot(seed: int = 3) -> np.ndarray:
 def test_each_class_moves_as_if_it_were_the_only_one(preset: str, crop_size: int | None) -> None:
     image, _, fov = _sample()
     target, confidence = _one_hot(), np.random.default_rng(4).random(fov.shape, dtype=np.float32)
-    transform = transforms.build(preset, crop_size)
+    transform = transforms.build(preset, crop_size and Crops(crop_size))
     for seed in range(6):
         together = transform(image, target, fov, confidence, seed)
         for index in range(3):
@@ -234,7 +238,7 @@ def test_a_pixel_inside_the_region_belongs_to_one_class_before_and_after(preset:
     image, _, fov = _sample()
     everywhere = np.ones_like(fov)
     for seed in range(8):
-        moved = transforms.build(preset, 32)(image, _one_hot(), everywhere, None, seed)
+        moved = transforms.build(preset, Crops(32))(image, _one_hot(), everywhere, None, seed)
         assert moved.target.shape == (3, 32, 32)
         assert set(np.unique(moved.target)) == {0, 1}
         assert (moved.target.sum(axis=0)[moved.region] == 1).all()

@@ -118,7 +118,14 @@ def fit(
         check_val_every_n_epoch=phase.val_interval_epochs,
     )
     data = SegmentationDataModule(
-        manifest, Manifest(()), phase, wanted.geometry, wanted.model.stride, seed, num_workers=runtime.num_workers
+        manifest,
+        Manifest(()),
+        phase,
+        wanted.geometry,
+        wanted.model.stride,
+        seed,
+        num_workers=runtime.num_workers,
+        preprocessing=wanted.preprocessing,
     )
     if stop_after is not None:
         trainer.callbacks.append(_StopAfter(stop_after))

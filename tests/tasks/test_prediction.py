@@ -123,7 +123,7 @@ def test_each_image_is_written_under_its_name_and_nothing_else_is(tmp_path, rows
 
 def test_on_a_gpu_a_prediction_is_not_rounded_to_tf32(monkeypatch):
     class Watched(NetworkPredictor):
-        def forward(self, image, inference):
+        def forward(self, image, inference, region=None):
             unrounded.append(not torch.backends.cudnn.allow_tf32)
             return np.zeros((1, *image.shape[:2]), np.float32)
 
