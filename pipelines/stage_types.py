@@ -222,12 +222,17 @@ class EnsembleSettings(Settings):
 ENSEMBLE = StageType("ensemble", EnsembleSettings, "pipelines.stages.ensemble", version=2)
 
 
+FurtherMetric = Literal["v_rand", "v_info", "isbi_v_rand", "isbi_v_info", "hd95", "assd"]
+
+
 class EvaluateSettings(Settings):
     """Predictions of every model on all images it was not trained on, and scores of the labelled ones."""
 
     inference: InferenceSettings = InferenceSettings()
     num_resamples: int = Field(2000, ge=100)
     """Bootstrap resamples per interval."""
+    metrics: tuple[FurtherMetric, ...] = ()
+    """Further metrics, beside those that are always measured (docs/metrics.md); all but v_rand and v_info are slow."""
 
 
 EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=3)

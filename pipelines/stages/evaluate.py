@@ -13,7 +13,7 @@ from segkit.core.manifest import Manifest, Split, read_manifest
 from segkit.data.fov import read_region
 from segkit.data.labels import read_labels
 from segkit.metrics.measure import Measurement, measure, to_json
-from segkit.metrics.metrics import METRICS
+from segkit.metrics.metrics import METRICS, reductions_for, with_default
 from segkit.metrics.score import ScoredImage, binary_probs, save_scores, score_images
 from segkit.metrics.tables import MAX_WIDTH, render, tabulate
 from segkit.tasks.prediction_folder import RECORD, prediction_record
@@ -61,13 +61,13 @@ def _measure(
 ) -> list[Measurement]:
     settings = context.settings
     folder = context.out / "predictions" / name / "probs"
-    scores = scored(part, folder, sorted({0.5, card.threshold}))
+    metrics = with_default(settings.metrics)
+    scores = scored(part, folder, sorted({0.5, card.threshold}), reductions_for(metrics))
     path = context.out / "scores" / f"{split}-{name}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_scores(scores, path)
-    return measure(
-        scores, card.cut, card.threshold_source, num_resamples=settings.num_resamples, seed=context.runtime.seed
-    )
+    num_resamples, seed = settings.num_resamples, context.runtime.seed
+    return measure(scores, card.cut, card.threshold_source, metrics=metrics, num_resamples=num_resamples, seed=seed)
 
 
 def measure_observer(context: Context[EvaluateSettings], part: Manifest, split: Split) -> dict[str, list[Measurement]]:
@@ -86,10 +86,11 @@ def measure_observer(context: Context[EvaluateSettings], part: Manifest, split: 
         )
         for row in rows
     )
-    scores = score_images(observed, [0.5])
+    metrics = with_default(settings.metrics)
+    scores = score_images(observed, [0.5], reductions_for(metrics))
     save_scores(scores, context.out / "scores" / f"{split}-{OBSERVER.replace(' ', '-')}.npz")
-    seed = context.runtime.seed
-    return {OBSERVER: measure(scores, 0.5, "fixed-0.5", num_resamples=settings.num_resamples, seed=seed)}
+    num_resamples, seed = settings.num_resamples, context.runtime.seed
+    return {OBSERVER: measure(scores, 0.5, "fixed-0.5", metrics=metrics, num_resamples=num_resamples, seed=seed)}
 
 
 def _text(

@@ -9,6 +9,7 @@ from pipelines.worker import Context
 from segkit.core.classes import Classes
 from segkit.core.manifest import Manifest
 from segkit.data.labels import probs_path
+from segkit.metrics.reductions import FAST_REDUCTIONS
 from segkit.metrics.score import Cut, ImageScore, score_images
 from segkit.tasks.ensemble import predict as predict_missing
 from segkit.tasks.evaluation import scored_row
@@ -53,8 +54,10 @@ def cut_text(cut: Cut) -> str:
     return f"threshold {cut:.3f}" if isinstance(cut, float) else "most probable class"
 
 
-def scored(rows: Manifest, folder: Path, thresholds: Sequence[float] = ()) -> list[ImageScore]:
+def scored(
+    rows: Manifest, folder: Path, thresholds: Sequence[float] = (), reductions: Sequence[str] = FAST_REDUCTIONS
+) -> list[ImageScore]:
     """Scores of the labelled rows' predictions in `folder`."""
     classes = rows.classes
     images = (scored_row(row, probs_path(folder, row.name, classes), classes) for row in rows.rows if row.reference)
-    return score_images(images, thresholds)
+    return score_images(images, thresholds, reductions)

@@ -24,6 +24,12 @@ from segkit.cli.options import group_pattern_option, json_option
     help="Probability from which a pixel is vessel; by default that of predictions.json, else 0.5. "
     "Not to be tuned on these images.",
 )
+@click.option(
+    "--metrics",
+    metavar="NAME,...",
+    default="",
+    help="Further metrics, some of them slow: v_rand, v_info, isbi_v_rand, isbi_v_info, hd95, assd.",
+)
 @click.option("--per-image", type=click.Path(path_type=Path), help="Write every number of each image here, as CSV.")
 @group_pattern_option
 @json_option("every number")
@@ -32,6 +38,7 @@ def evaluate(
     data: str,
     split: str,
     threshold: float | None,
+    metrics: str,
     per_image: Path | None,
     group_pattern: str | None,
     json_path: Path | None,
@@ -46,7 +53,8 @@ def evaluate(
 
     if per_image is not None:
         check_file(per_image, "--per-image", (".csv",))
-    evaluation = evaluate_maps(predictions, data, split, threshold, group_pattern)
+    further = [name.strip() for name in metrics.split(",") if name.strip()]
+    evaluation = evaluate_maps(predictions, data, split, threshold, group_pattern, further)
     if evaluation.missing:
         click.echo(f"not predicted and left out: {', '.join(evaluation.missing)}", err=True)
     if evaluation.unrecorded:

@@ -58,12 +58,6 @@ def iou(tp: Counts, fp: Counts, fn: Counts) -> Counts:
     return _ratio(tp, tp + fp + fn)
 
 
-def mean_iou(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
-    """Mean of the intersections over union of the class and of the rest; nan if either is absent."""
-    mean: Counts = (iou(tp, fp, fn) + iou(tn, fn, fp)) / 2
-    return mean
-
-
 def accuracy(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
     """Share of pixels predicted right: (TP + TN) / all."""
     return _ratio(tp + tn, tp + fp + fn + tn)
@@ -84,7 +78,6 @@ FROM_CONFUSION: dict[str, Callable[[Confusion], Any]] = {
     "accuracy": lambda c: accuracy(c.tp, c.fp, c.fn, c.tn),
     "mcc": lambda c: mcc(c.tp, c.fp, c.fn, c.tn),
     "iou": lambda c: iou(c.tp, c.fp, c.fn),
-    "mean_iou": lambda c: mean_iou(c.tp, c.fp, c.fn, c.tn),
 }
 """Every rate by its reported name."""
 

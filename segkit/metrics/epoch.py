@@ -14,11 +14,11 @@ from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import ResultError
 from segkit.metrics.curves import MAX_LEVEL, NUM_LEVELS, best_dice_threshold
 from segkit.metrics.measure import ALL, pooled_statistic
-from segkit.metrics.metrics import METRICS
+from segkit.metrics.metrics import DEFAULT_METRICS, METRICS
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, Key
 from segkit.metrics.significance import point_estimate
 
-EPOCH_METRICS = tuple(name for name, metric in METRICS.items() if metric.reduction in ("confusion", "levels"))
+EPOCH_METRICS = tuple(name for name in DEFAULT_METRICS if METRICS[name].reduction in ("confusion", "joint", "levels"))
 """Metrics that need no shapes, which are slow to reduce."""
 
 
@@ -36,9 +36,9 @@ class SegmentationMetrics(Metric):
     """Pooled metrics of all pixels inside the region, over all images of all ranks.
 
     The state is integer counts summed over ranks (pixels per 16-bit level and class; of several classes also their
-    confusion), so that uneven numbers of images per rank, batch sizes and their order cannot change a digit. `compute`
-    returns `EPOCH_METRICS`; in a binary task at `threshold`, and with best_dice_threshold; of several classes those of
-    all, and `<metric>/<class>` of each.
+    confusion matrix), so that uneven numbers of images per rank, batch sizes and their order cannot change a digit.
+    `compute` returns `EPOCH_METRICS`; in a binary task at `threshold`, and with best_dice_threshold; of several classes
+    those of all, and `<metric>/<class>` of each.
     """
 
     full_state_update = False
@@ -46,14 +46,14 @@ class SegmentationMetrics(Metric):
     higher_is_better = None
 
     levels: Tensor
-    confusion: Tensor
+    joint: Tensor
 
     def __init__(self, classes: Classes = VESSEL, threshold: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.classes, self.threshold = classes, threshold
         num_classes = len(classes.names)
         self.add_state("levels", torch.zeros(num_classes, 2, NUM_LEVELS, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("confusion", torch.zeros(num_classes, 4, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("joint", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self, probs: Float[Tensor, "n k h w"], target: Float[Tensor, "n k h w"], region: Bool[Tensor, "n 1 h w"]
@@ -77,10 +77,8 @@ class SegmentationMetrics(Metric):
         for index in range(probs.shape[1]):
             self.levels[index] += count_levels(probs[:, index], truth[:, index], counted)
             if several:
-                predicted = best == index
-                pairs = 2 * truth[:, index][counted].long() + predicted[counted].long()
-                tn, fp, fn, tp = torch.bincount(pairs, minlength=4)
-                self.confusion[index] += torch.stack([tp, fp, fn, tn])
+                predicted = best[counted & truth[:, index]]
+                self.joint[index] += torch.bincount(predicted, minlength=probs.shape[1])
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric as a 0-d float64 tensor on the CPU; nan where it has no meaning."""
@@ -89,7 +87,10 @@ class SegmentationMetrics(Metric):
         values = {name: _value(pooled, name, cut, ALL if several else None) for name in EPOCH_METRICS}
         if several:
             values |= {
-                f"{name}/{c}": _value(pooled, name, cut, c) for c in self.classes.names for name in EPOCH_METRICS
+                f"{name}/{class_name}": _value(pooled, name, cut, class_name)
+                for class_name in self.classes.names
+                for name in EPOCH_METRICS
+                if not METRICS[name].of_the_map
             }
         else:
             values["best_dice_threshold"] = best_dice_threshold(pooled.levels(self.classes.names[0], "fov"))
@@ -97,13 +98,17 @@ class SegmentationMetrics(Metric):
 
     def _pooled(self) -> tuple[ImageScore, Cut]:
         """All pixels as one image, and where its prediction is cut."""
-        levels, confusion = self.levels.cpu().numpy(), self.confusion.cpu().numpy()
+        levels, joint = self.levels.cpu().numpy(), self.joint.cpu().numpy()
+        tp = np.diagonal(joint)
+        fp, fn = joint.sum(axis=0) - tp, joint.sum(axis=1) - tp
+        confusion = np.stack([tp, fp, fn, joint.sum() - tp - fp - fn], axis=1)
         arrays: dict[Key, np.ndarray] = {}
         several = len(self.classes.names) > 1
         for index, name in enumerate(self.classes.names):
             arrays[Key(name, "fov", "levels", None)] = levels[index]
             if several:
                 arrays[Key(name, "fov", "confusion", ARGMAX)] = confusion[index]
+                arrays[Key(name, "fov", "joint", ARGMAX)] = joint[index]
         return ImageScore("epoch", "epoch", arrays), ARGMAX if several else self.threshold
 
 

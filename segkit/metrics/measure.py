@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.core.errors import RequestError
-from segkit.metrics.metrics import METRICS
+from segkit.metrics.metrics import DEFAULT_METRICS, METRICS
 from segkit.metrics.region import AVERAGINGS, REGIONS, Averaging, Region
 from segkit.metrics.score import Cut, ImageScore
 from segkit.metrics.significance import (
@@ -72,13 +72,14 @@ def measure(
     *,
     regions: Sequence[Region] = REGIONS,
     averagings: Sequence[Averaging] = AVERAGINGS,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] = DEFAULT_METRICS,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> list[Measurement]:
-    """Every metric, class by class, with 95 % bootstrap intervals over patients; of several, first all together.
+    """The metrics, class by class, with 95 % bootstrap intervals over patients; of several, first all together.
 
-    A metric whose reduction the images were not scored for at `cut` is left out.
+    A metric whose reduction the images were not scored for at `cut` is left out. One of the whole label map has no
+    values of single classes, and one of single images no pooled value.
     """
     if not scores:
         raise RequestError("there is no image to score")
@@ -90,9 +91,13 @@ def measure(
             for metric in metrics:
                 if not all(score.has(METRICS[metric].reduction, cut) for score in scores):
                     continue
+                if METRICS[metric].of_the_map and class_name != ALL and len(names) > 1:
+                    continue
                 pooled = pooled_statistic(scores, metric, region, cut, class_name)
                 per_image = pooled(np.eye(len(scores), dtype=np.int64))
                 for averaging in averagings:
+                    if averaging == "pooled" and METRICS[metric].per_image_only:
+                        continue
                     statistic = pooled if averaging == "pooled" else mean_of(per_image)
                     counted = np.isfinite(per_image) | (averaging == "pooled")
                     measurements.append(
@@ -170,6 +175,10 @@ def pooled_statistic(
         raise RequestError(f"unknown metric {metric!r}; there are {', '.join(METRICS)}")
     chosen = METRICS[metric]
     names = scores[0].class_names
+    if chosen.of_the_map:
+        if class_name not in (None, ALL) and len(names) > 1:
+            raise RequestError(f"{metric} is one number of all classes; {class_name} by itself has none")
+        return chosen.statistic(np.stack([score.confusion_matrix(region, cut) for score in scores]))
     chosen_names = names if class_name == ALL else [class_name or names[0]]
     arrays = [np.stack([score.array(name, region, chosen.reduction, cut) for score in scores]) for name in chosen_names]
     if class_name != ALL:

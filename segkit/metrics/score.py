@@ -18,7 +18,7 @@ from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import RequestError
 from segkit.core.names import check_unique
 from segkit.metrics.curves import MAX_LEVEL, LevelCounts, best_dice_threshold, confusion_at, first_positive_level
-from segkit.metrics.reductions import REDUCTIONS, ClassMaps, Counts, as_level_counts
+from segkit.metrics.reductions import FAST_REDUCTIONS, REDUCTIONS, ClassMaps, Counts, Sums, as_level_counts
 from segkit.metrics.region import REGIONS, Region, region_pixels
 
 Cut = float | Literal["argmax", "own"]
@@ -62,14 +62,14 @@ class ImageScore:
     name: str
     group: str
     """The patient. Intervals and tests never treat images of one patient as independent."""
-    arrays: dict[Key, Counts]
+    arrays: dict[Key, Counts | Sums]
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """In the order of the classes."""
         return tuple(dict.fromkeys(key.class_name for key in self.arrays))
 
-    def array(self, class_name: str, region: Region, reduction: str, cut: Cut) -> Counts:
+    def array(self, class_name: str, region: Region, reduction: str, cut: Cut) -> Counts | Sums:
         """The array of a reduction. A confusion at any threshold follows from the level counts.
 
         Raises:
@@ -82,8 +82,21 @@ class ImageScore:
             raise RequestError(f"{self.name} was not scored for {reduction} at {cut}; score the run again with it")
         return self.arrays[key]
 
+    def confusion_matrix(self, region: Region, cut: Cut) -> Counts:
+        """Pixels by true class (row) and predicted class (column); a binary task has two, the rest first.
+
+        Raises:
+            RequestError: the image was not scored at this cut.
+        """
+        if len(self.class_names) > 1:
+            return np.stack([self.array(name, region, "joint", cut) for name in self.class_names])
+        tp, fp, fn, tn = self.array(self.class_names[0], region, "confusion", cut)
+        return np.array([[tn, fp], [fn, tp]])
+
     def has(self, reduction: str, cut: Cut) -> bool:
-        """Whether `array` can return the reduction's array at this cut."""
+        """Whether the reduction's array at this cut is known."""
+        if reduction == "joint" and len(self.class_names) == 1:
+            reduction = "confusion"
         derived = reduction == "confusion" and isinstance(cut, float)
         return derived or any(key.reduction == reduction and key.cut in (cut, None) for key in self.arrays)
 
@@ -93,7 +106,7 @@ class ImageScore:
 
 
 def score_image(
-    image: ScoredImage, thresholds: Sequence[float] = (0.5,), reductions: Sequence[str] = tuple(REDUCTIONS)
+    image: ScoredImage, thresholds: Sequence[float] = (0.5,), reductions: Sequence[str] = FAST_REDUCTIONS
 ) -> ImageScore:
     """Reduce one image to arrays.
 
@@ -107,7 +120,8 @@ def score_image(
     """
     _check_arrays(image)
     binary = image.classes.kind == "binary"
-    arrays: dict[Key, Counts] = {}
+    arrays: dict[Key, Counts | Sums] = {}
+    best = None if binary else image.probs.argmax(axis=0)
     for region in REGIONS:
         pixels = region_pixels(region, image.region)
         if not binary:
@@ -115,14 +129,14 @@ def score_image(
         for class_name, levels, truth, predictions in _classes(image, thresholds):
             for name in reductions:
                 reduction = REDUCTIONS[name]
-                if binary and name == "confusion":
-                    continue  # it follows from the levels, at any threshold
+                if binary and name in ("confusion", "joint"):
+                    continue  # they follow from the levels, at any threshold
                 if not reduction.needs_prediction:
                     maps = ClassMaps(levels, truth, truth, pixels)
                     arrays[Key(class_name, region, name, None)] = reduction.reduce(maps)
                     continue
                 for cut, prediction in predictions.items():
-                    maps = ClassMaps(levels, prediction, truth, pixels)
+                    maps = ClassMaps(levels, prediction, truth, pixels, best, image.classes.num_channels)
                     arrays[Key(class_name, region, name, cut)] = reduction.reduce(maps)
     return ImageScore(image.name, image.group or image.name, arrays)
 
@@ -156,9 +170,11 @@ def _check_arrays(image: ScoredImage) -> None:
         raise RequestError(f"{image.name}: probabilities are {image.probs.dtype}, not 16 bit; write them as 16 bit")
 
 
-def score_images(images: Iterable[ScoredImage], thresholds: Sequence[float] = (0.5,)) -> list[ImageScore]:
+def score_images(
+    images: Iterable[ScoredImage], thresholds: Sequence[float] = (0.5,), reductions: Sequence[str] = FAST_REDUCTIONS
+) -> list[ImageScore]:
     """Reduce the images one after the other, so that an iterator need not hold them all; names must differ."""
-    scores = [score_image(image, thresholds) for image in images]
+    scores = [score_image(image, thresholds, reductions) for image in images]
     check_unique((score.name for score in scores), RequestError, "scored images")
     return scores
 
@@ -228,7 +244,7 @@ def save_scores(scores: Sequence[ImageScore], path: Path) -> None:
     arrays["keys"] = [[str(part) for part in key] for key in keys]
     for number, key in enumerate(keys):
         stacked = np.stack([score.arrays[key] for score in scores])
-        arrays[f"array{number}"] = stacked.astype(np.uint32 if key.reduction == "levels" else np.int64)
+        arrays[f"array{number}"] = stacked.astype(np.uint32) if key.reduction == "levels" else stacked
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -238,7 +254,8 @@ def load_scores(path: Path) -> list[ImageScore]:
     with np.load(path, allow_pickle=False) as file:
         stored = dict(file)
     keys = [Key(name, region, reduction, _read_cut(cut)) for name, region, reduction, cut in stored["keys"].tolist()]
-    per_key = [stored[f"array{number}"].astype(np.int64) for number in range(len(keys))]
+    per_key = [stored[f"array{number}"] for number in range(len(keys))]
+    per_key = [array if array.dtype == np.float64 else array.astype(np.int64) for array in per_key]
     return [
         ImageScore(str(name), str(group), {key: array[index] for key, array in zip(keys, per_key, strict=True)})
         for index, (name, group) in enumerate(zip(stored["names"], stored["groups"], strict=True))

@@ -159,3 +159,14 @@ def _intervals_over(measurements: Sequence[Measurement]) -> str:
 
 def _has_interval(measurement: Measurement) -> bool:
     return not math.isnan(measurement.low)
+
+
+def metric_reference() -> str:
+    """The table of docs/metrics.md: every metric with its formula, its source and where it has no value."""
+    rows = [["name", "metric", "formula", "source", "no value where", "averaging"]]
+    rows.append(["---"] * len(rows[0]))
+    for name, metric in METRICS.items():
+        averaging = "per-image" if metric.per_image_only else "pooled, per-image"
+        formula = metric.formula.replace("|", "\\|")
+        rows.append([f"`{name}`", metric.heading, formula, metric.source, metric.undefined, averaging])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"

@@ -19,9 +19,9 @@ from segkit.core.wording import counted, is_nan
 from segkit.data import labels as labels_of
 from segkit.data.fov import read_region
 from segkit.data.readers import Part, image_files, open_dataset, part_of
-from segkit.metrics.measure import Measurement, image_values, measure, to_json
-from segkit.metrics.metrics import METRICS
-from segkit.metrics.region import REGIONS
+from segkit.metrics.measure import ALL, Measurement, image_values, measure, to_json
+from segkit.metrics.metrics import DEFAULT_METRICS, METRICS, reductions_for, with_default
+from segkit.metrics.region import REGIONS, Region
 from segkit.metrics.score import (
     ARGMAX,
     Cut,
@@ -31,6 +31,7 @@ from segkit.metrics.score import (
     is_binary,
     score_images,
 )
+from segkit.metrics.significance import FloatArray
 from segkit.metrics.tables import MAX_WIDTH, metric_tables, render
 from segkit.tasks.prediction_folder import KINDS, Record, find_record, refuse_threshold
 
@@ -93,13 +94,20 @@ class PartScores:
         """Every metric over all images of the part."""
         return measure(self.scores, self.threshold.cut, self.threshold.source, metrics=self.metrics)
 
+    def _values(self, metric: str, region: Region, class_name: str) -> FloatArray:
+        """The metric of each image; nan for a class that has none by itself."""
+        if METRICS[metric].of_the_map and class_name != ALL and len(self.class_names) > 1:
+            return np.full(len(self.scores), np.nan)
+        return image_values(self.scores, metric, region, self.threshold.cut, class_name)
+
     def image_rows(self) -> list[dict[str, Any]]:
-        """Every metric of each image and region; nan where it is undefined."""
+        """Every metric of each image, region and class, of several also of all; nan where it has no meaning."""
+        names = self.class_names if len(self.class_names) == 1 else (ALL, *self.class_names)
         values = {
-            (metric, region, name): image_values(self.scores, metric, region, self.threshold.cut, name)
+            (metric, region, name): self._values(metric, region, name)
             for metric in self.metrics
             for region in REGIONS
-            for name in self.class_names
+            for name in names
         }
         return [
             {"name": row.name, "group": row.group, "part": self.part, "region": region}
@@ -107,7 +115,7 @@ class PartScores:
             | {metric: float(values[metric, region, name][index]) for metric in self.metrics}
             for index, row in enumerate(self.rows)
             for region in REGIONS
-            for name in self.class_names
+            for name in names
         ]
 
     def notes(self) -> list[str]:
@@ -122,6 +130,15 @@ class PartScores:
                 "the maps are 0 outside a field of view that `segkit predict` estimated, not the data set's, for "
                 f"{_some(cut_off, len(self.rows))}; `segkit predict --data` uses the data set's"
             )
+        for metric in self.metrics:
+            if METRICS[metric].on_request:
+                values = {name: self._values(metric, "fov", name) for name in self.class_names}
+                for name, missing in ((name, np.flatnonzero(np.isnan(v))) for name, v in values.items()):
+                    if len(missing) and not (METRICS[metric].of_the_map and len(self.class_names) > 1):
+                        without = _some([self.rows[index].name for index in missing], len(self.rows))
+                        notes.append(
+                            f"{metric} of {name} has no value where {METRICS[metric].undefined}, as in {without}"
+                        )
         splits = {name: entry["model_split"] for name, entry in self.entries.items() if "model_split" in entry}
         for split, use in (("train", "trained on"), ("val", "chosen with")):
             used = [name for name, model_split in splits.items() if model_split == split]
@@ -175,7 +192,7 @@ class Evaluation:
                 f"threshold {self.threshold.value:.4f} ({self.threshold.source}) from {self.threshold.origin}"
             )
         if self.binary:
-            left_out = ", ".join(name for name, metric in METRICS.items() if not metric.uses_prediction)
+            left_out = ", ".join(name for name in DEFAULT_METRICS if not METRICS[name].uses_prediction)
             yield from _wrapped(f"binary maps: {left_out} need probabilities and are left out")
         for part in self.parts:
             yield ""
@@ -229,6 +246,7 @@ def evaluate(
     split: str = "all",
     threshold: float | None = None,
     group_pattern: str | None = None,
+    metrics: Sequence[str] = (),
 ) -> Evaluation:
     """Score the maps of a data set's labelled images.
 
@@ -241,12 +259,14 @@ def evaluate(
         split: "training", "test" or "all".
         threshold: on probabilities; by default that of `predictions.json` in or above the folder, else 0.5.
         group_pattern: finds the patient in an image's name, as `data.group_pattern` does.
+        metrics: further metrics by name, as in docs/metrics.md; some are slow.
 
     Raises:
-        RequestError: there is nothing to score.
+        RequestError: there is nothing to score, or there is no such metric.
         DatasetError: the data set cannot be read, two maps have one name, or a map has the wrong size.
         ImageError: a file cannot be read.
     """
+    chosen = with_default(metrics)
     dataset = open_dataset(data, group_pattern)
     predictions = Path(predictions)
     if not predictions.is_dir():
@@ -267,17 +287,18 @@ def evaluate(
     scores = score_images(
         (scored_row(row, maps[row.name], dataset.classes) for row in predicted),
         [] if cut.value is None else [cut.value],
+        reductions_for(chosen),
     )
     rankable = not is_binary(scores)
-    metrics = tuple(name for name, metric in METRICS.items() if metric.uses_prediction or rankable)
+    measured = tuple(name for name in chosen if METRICS[name].uses_prediction or rankable)
     entries = _entries(record, predicted)
     parts = []
     for part in PARTS:
-        chosen = [(row, score) for row, score in zip(predicted, scores, strict=True) if part_of(row) == part]
-        if chosen:
-            rows, part_scores = zip(*chosen, strict=True)
+        members = [(row, score) for row, score in zip(predicted, scores, strict=True) if part_of(row) == part]
+        if members:
+            rows, part_scores = zip(*members, strict=True)
             part_entries = {row.name: entries[row.name] for row in rows}
-            parts.append(PartScores(part, rows, part_scores, cut, metrics, part_entries))
+            parts.append(PartScores(part, rows, part_scores, cut, measured, part_entries))
     missing = tuple(row.name for row in labelled if row.name not in maps)
     unrecorded = tuple(name for name, entry in entries.items() if record is not None and not entry)
     return Evaluation(data, dataset.digest, maps_dir, cut, record, parts, missing, unrecorded)

@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 
 from segkit.core.errors import RequestError
 from segkit.metrics.measure import compare, find_measurement, from_json, image_values, measure, to_json
-from segkit.metrics.metrics import METRICS
+from segkit.metrics.metrics import DEFAULT_METRICS
 from segkit.metrics.score import (
     ScoredImage,
     binary_probs,
@@ -47,7 +47,7 @@ def measured(scores):
 
 def test_every_metric_is_measured_in_both_regions_and_both_averagings(measured):
     keys = {(m.metric, m.region, m.averaging) for m in measured}
-    assert len(keys) == len(measured) == len(METRICS) * 2 * 2
+    assert len(keys) == len(measured) == len(DEFAULT_METRICS) * 2 * 2
     for m in measured:
         assert m.class_name == "vessel"
         assert m.n == 4
@@ -193,7 +193,7 @@ def test_a_small_lift_is_seen_by_pairing_and_missed_by_two_intervals():
     assert (paired.n, paired.metric, paired.region, paired.threshold_a) == (12, "dice", "fov", 0.5)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", DEFAULT_METRICS)
 def test_comparison_is_by_name_whatever_the_order(metric):
     plain, lifted = score_images(images(32)), score_images(images(32, better=900))
     forward = compare(lifted, plain, 0.5, 0.5, metric, averaging="per-image", num_resamples=50)
