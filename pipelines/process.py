@@ -1,12 +1,15 @@
 """The process of a stage: start, termination, exit codes, and the message for each."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal
 
 from pipelines.stage import Preflight
 from segkit.core.errors import RequestError, SegkitError
@@ -104,6 +107,81 @@ def launch_local(command: Sequence[str]) -> int:
     except BaseException:
         _terminate(process, 0)
         raise
+
+
+class SideBySideLauncher:
+    """Runs up to `slots` commands at a time, each with its share of the GPUs and cores.
+
+    The output of a stage is printed line by line, after the stage's name.
+
+    Args:
+        slots: commands at a time.
+        devices: GPUs of a stage, or `auto` for an equal share. With fewer GPUs than needed, stages share them.
+    """
+
+    def __init__(self, slots: int, devices: int | Literal["auto"] = 1) -> None:
+        gpus = visible_gpus()
+        size = max(1, len(gpus) // slots) if devices == "auto" else devices
+        self._environments: SimpleQueue[dict[str, str]] = SimpleQueue()
+        for slot in range(slots):
+            self._environments.put(_share(gpus, slot, size, slots))
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def __call__(self, command: Sequence[str]) -> int:
+        """Run a command in a free slot and return its exit status, negative after a signal."""
+        share = self._environments.get()
+        process = subprocess.Popen(
+            command,
+            env=_environment() | share,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._processes.add(process)
+        if self._stopped:  # between the interrupt and this line
+            process.kill()
+        try:
+            _print_lines(process, command)
+            return process.wait()
+        finally:
+            self._processes.discard(process)
+            self._environments.put(share)
+
+    def stop(self) -> None:
+        """Terminate the commands that run."""
+        self._stopped = True
+        for process in list(self._processes):
+            _terminate(process, GRACE_S)
+
+
+def _print_lines(process: subprocess.Popen[bytes], command: Sequence[str]) -> None:
+    name = command[command.index("stage") + 1] if "stage" in command else command[0]
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            print(f"{name} | {line.decode(errors='replace').rstrip()}", flush=True)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that a process started here can use, as CUDA_VISIBLE_DEVICES names them; found without torch."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return [str(number) for number, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
+
+
+def _share(gpus: Sequence[str], slot: int, size: int, slots: int) -> dict[str, str]:
+    """The variables that give a slot its part of the GPUs and cores."""
+    threads = max(1, len(os.sched_getaffinity(0)) // slots) if hasattr(os, "sched_getaffinity") else 1
+    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+    if gpus:
+        chosen = [gpus[(slot * size + number) % len(gpus)] for number in range(min(size, len(gpus)))]
+        share["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    return share
 
 
 def _terminate(process: subprocess.Popen[bytes], grace_s: float) -> None:

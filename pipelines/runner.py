@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.graph import Graph
-from pipelines.process import ExitCode, exit_message, launch_local, run_preflight, stage_command
+from pipelines.process import ExitCode, SideBySideLauncher, exit_message, launch_local, run_preflight, stage_command
 from pipelines.stage import AnyStage, StageRecord, read_record
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text
@@ -127,30 +128,119 @@ def _check_device_count(stage: AnyStage) -> None:
         raise RequestError(f"{stage.name}: {error}")
 
 
-def run(planned: Sequence[Planned], log: Log, launch: Launch = launch_local) -> list[str]:
+def run(planned: Sequence[Planned], log: Log, launch: Launch | None = None, parallel: int = 1) -> list[str]:
     """Run the stages that are not done, and return their names.
 
+    Args:
+        planned: in an order in which each stage comes after those it needs.
+        log: of one line for each event.
+        launch: runs a command and returns its exit status; by default a process on this machine.
+        parallel: stages that run at the same time at most. Each starts when the stages it needs are done.
+
     Raises:
-        StageFailedError: a stage failed; the results of the others are kept.
+        StageFailedError: a stage failed; the results of the others are kept. No further stage is started, and those
+            that run are completed first.
     """
+    if parallel == 1:
+        return _run_in_order(planned, log, launch or launch_local)
+    launcher = SideBySideLauncher(parallel, planned[0].stage.runtime.devices)
+    return _SideBySide(planned, log, launch or launcher, launcher.stop, parallel).run()
+
+
+def _run_in_order(planned: Sequence[Planned], log: Log, launch: Launch) -> list[str]:
     launched = []
     for number, item in enumerate(planned, start=1):
-        name = item.stage.name
-        label = f"[{number}/{len(planned)}] {name}"
-        if item.done:
-            remove_work(item.folder)  # in case of a kill after `done.json` was written
-            log(f"{label}: done ({item.folder.name})")
+        label = f"[{number}/{len(planned)}] {item.stage.name}"
+        if _skip(item, label, log):
             continue
-        log(f"{label}: {'resuming' if item.started else 'running'} ({item.folder.name})")
-        start = time.monotonic()
-        status = launch(_command(item))
-        launched.append(name)
-        if status != 0:
-            raise _failure(name, status)
-        if item.done is None:
-            raise StageFailedError(f"stage {name} exited with 0 but left no complete result in {item.folder}")
-        log(f"{label}: finished in {time.monotonic() - start:.0f} s")
+        launched.append(item.stage.name)
+        _run_stage(item, label, log, launch)
     return launched
+
+
+def _skip(item: Planned, label: str, log: Log) -> bool:
+    """Whether the stage is done, or else write to the log that it starts."""
+    if item.done:
+        remove_work(item.folder)  # in case of a kill after `done.json` was written
+        log(f"{label}: done ({item.folder.name})")
+        return True
+    log(f"{label}: {'resuming' if item.started else 'running'} ({item.folder.name})")
+    return False
+
+
+def _run_stage(item: Planned, label: str, log: Log, launch: Launch) -> None:
+    name, start = item.stage.name, time.monotonic()
+    status = launch(_command(item))
+    if status != 0:
+        raise _failure(name, status)
+    if item.done is None:
+        raise StageFailedError(f"stage {name} exited with 0 but left no complete result in {item.folder}")
+    log(f"{label}: finished in {time.monotonic() - start:.0f} s")
+
+
+class _SideBySide:
+    """Several stages at a time, each in a thread that waits for its process."""
+
+    def __init__(
+        self, planned: Sequence[Planned], log: Log, launch: Launch, stop: Callable[[], None], parallel: int
+    ) -> None:
+        self.log, self.launch, self.stop, self.parallel = log, launch, stop, parallel
+        total = len(planned)
+        self.waiting = {f"[{number}/{total}] {item.stage.name}": item for number, item in enumerate(planned, start=1)}
+        self.running: dict[Future[None], Planned] = {}
+        self.unfinished = {item.stage.name for item in planned}
+        self.launched: list[str] = []
+        self.failures: list[StageFailedError] = []
+
+    def run(self) -> list[str]:
+        """Run all stages, or those before the first failure.
+
+        Raises:
+            StageFailedError: the first failure.
+        """
+        with ThreadPoolExecutor(self.parallel) as pool:
+            try:
+                while self._start_ready(pool) or self.running:
+                    finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        self._end(future)
+            except BaseException:  # an interrupt; the pool would wait for the stages
+                self.stop()
+                raise
+        if self.failures:
+            raise self.failures[0]
+        return self.launched
+
+    def _start_ready(self, pool: Executor) -> bool:
+        """Start the stages that can start; whether any did."""
+        before = len(self.running)
+        for label, item in list(self.waiting.items()):
+            if self.failures or len(self.running) == self.parallel:
+                break
+            if not self._is_ready(item):
+                continue
+            del self.waiting[label]
+            if _skip(item, label, self.log):
+                self.unfinished.remove(item.stage.name)
+                continue
+            self.launched.append(item.stage.name)
+            self.running[pool.submit(_run_stage, item, label, self.log, self.launch)] = item
+        return len(self.running) > before
+
+    def _is_ready(self, item: Planned) -> bool:
+        needed = {*item.stage.inputs.values(), *item.stage.after}
+        return not needed & self.unfinished and item.folder not in {other.folder for other in self.running.values()}
+
+    def _end(self, future: "Future[None]") -> None:
+        item = self.running.pop(future)
+        try:
+            future.result()
+        except StageFailedError as error:
+            self.failures.append(error)
+            others = ", ".join(other.stage.name for other in self.running.values())
+            self.log(f"{error}" + (f"; waiting for {others}" if others else ""))
+        else:
+            self.unfinished.remove(item.stage.name)
 
 
 def _command(item: Planned) -> list[str]:

@@ -89,7 +89,7 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
     title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
     complete = len(planned) == len(resolved.graph)
     with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, complete, click.echo) as launched:
-        launched += run_stages(planned, log=lambda line: click.echo(line))
+        launched += run_stages(planned, log=lambda line: click.echo(line), parallel=resolved.settings.runtime.parallel)
     last = planned[-1].folder
     report = last / "report.html"
     click.echo(f"report: {report}" if report.exists() else f"result: {last}")

@@ -20,6 +20,8 @@ class RuntimeSettings(Settings):
     """Processes on this node: GPUs, or CPU processes that share the cores."""
     num_nodes: int = Field(1, ge=1)
     """Machines; each starts the same command (SLURM or torchrun sets the ranks)."""
+    parallel: int = Field(1, ge=1)
+    """Stages that run at the same time, such as folds of a cross-validation. GPUs and cores are divided among them."""
     strategy: Literal["auto", "ddp"] = "auto"
     """`auto` is plain training on one device and DDP on several."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
