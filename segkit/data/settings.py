@@ -45,6 +45,8 @@ class DataSettings(Settings):
     num_holdout: int = Field(4, ge=0)
     """Training images set aside for scoring only, whole patients as well. If test images have no labels, only these
     give unbiased scores."""
+    holdout_names: tuple[str, ...] = ()
+    """Names of the held-out images, instead of `num_holdout` images by `split_seed`."""
     split_seed: int = Field(0, ge=0)
     """Seed of the split."""
     num_folds: int | None = Field(None, ge=2)
@@ -102,26 +104,29 @@ class DataSettings(Settings):
         return splits.cut(rest, num_val, num_holdout, self.split_seed) | kept
 
     def _fixed_splits(self, groups: Mapping[str, str], given: "Mapping[str, Split]") -> "dict[str, Split]":
-        """The splits that are fixed by name: those of the data set, or `val_names` instead of its validation images."""
+        """The splits fixed by name: the data set's own, replaced by `val_names` and `holdout_names` where given."""
         from segkit.core.errors import DatasetError
 
-        if not self.val_names:
-            return dict(given)
-        named = dict.fromkeys(self.val_names)
-        if unknown := [name for name in named if name not in groups]:
-            raise DatasetError(
-                f"data.val_names: no training image is called {unknown[0]!r}; give names such as {min(groups)}, as "
-                "`segkit data check` prints them"
-            )
-        patients = {groups[name] for name in named}
-        if divided := [name for name, group in groups.items() if group in patients and name not in named]:
-            raise DatasetError(
-                f"data.val_names leaves out {divided[0]}, an image of a patient that it names; add it, since a split "
-                "never divides a patient"
-            )
-        if len(named) == len(groups):
-            raise DatasetError("data.val_names names every training image; leave some to train on")
-        return {name: split for name, split in given.items() if split != "val"} | dict.fromkeys(named, "val")
+        named: dict[Split, tuple[str, ...]] = {"val": self.val_names, "holdout": self.holdout_names}
+        replaced = {split for split, names in named.items() if names}
+        fixed = {name: split for name, split in given.items() if split not in replaced}
+        for split, names in named.items():
+            for name in names:
+                if name not in groups:
+                    raise DatasetError(
+                        f"data.{split}_names: no training image is called {name!r}; give names such as "
+                        f"{min(groups)}, as `segkit data check` prints them"
+                    )
+                fixed[name] = split
+            patients = {groups[name] for name in names}
+            if divided := [name for name, group in groups.items() if group in patients and name not in names]:
+                raise DatasetError(
+                    f"data.{split}_names leaves out {divided[0]}, an image of a patient that it names; add it, since "
+                    "a split never divides a patient"
+                )
+        if replaced and len(fixed) == len(groups):
+            raise DatasetError("data.val_names and data.holdout_names leave no image to train on; name fewer")
+        return fixed
 
 
 Augmentation = Literal["none", "flips", "symmetries", "rotations", "paper", "strong", "photo"]

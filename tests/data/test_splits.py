@@ -99,6 +99,12 @@ def test_validation_images_can_be_named() -> None:
     assert list(chosen.values()).count("train") == 16
 
 
+def test_held_out_images_can_be_named_beside_validation_images_by_number() -> None:
+    chosen = DataSettings(num_val=3, holdout_names=("21_training", "22_training")).cut(SINGLE)
+    assert [name for name, split in chosen.items() if split == "holdout"] == ["21_training", "22_training"]
+    assert list(chosen.values()).count("val") == 3
+
+
 def test_named_validation_images_replace_those_of_the_data_set() -> None:
     chosen = DataSettings(num_holdout=0, val_names=("37_training",)).cut(SINGLE, {"21_training": "val"})
     assert [name for name, split in chosen.items() if split == "val"] == ["37_training"]
