@@ -16,6 +16,7 @@ from segkit.core.seeding import derive_seed
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.metrics.measure import pooled_value
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut, threshold_of
+from segkit.models.normalization import behind_normalization, without_normalization
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.network import build_network
 from segkit.tasks.pretrained import first_weights
@@ -54,7 +55,9 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
     L.seed_everything(derive_seed(seed, "init", number) % 2**32, verbose=False)
     task = SegmentationTask(settings, phase, derive_seed(seed, "phase", number), data.classes)
     if start is None and settings.init_path is not None:
-        start, *_ = pretrained = first_weights(settings.model, task.model.state_dict(), settings.init_path)
+        own = task.model.state_dict()
+        pretrained = first_weights(settings.model, without_normalization(own), settings.init_path)
+        start = behind_normalization(pretrained.weights, own)
         if context.first_rank:
             print(f"{context.name}: starts from {settings.init_path.name}: {pretrained}")
     if start is not None:

@@ -4,7 +4,7 @@ It works on what the network gets, a crop in training and a tile in prediction. 
 buffers, which are saved and averaged with the weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -57,6 +57,10 @@ class ZCAWhitening(nn.Module):
         return whitened.reshape(image.shape)
 
 
+NETWORK, NORMALIZATION = "network.", "normalization."
+"""Begin the names of the tensors of a `NormalizedNetwork`."""
+
+
 class NormalizedNetwork(nn.Module):
     """A network behind its normalisation."""
 
@@ -74,3 +78,16 @@ class NormalizedNetwork(nn.Module):
         """The feature maps of the network's encoder, finest first; no attribute where the network has none."""
         encoder: Callable[[Tensor], list[Tensor]] = self.network.features  # type: ignore[assignment]  # Tensor | Module
         return lambda image: encoder(self.normalization(image))
+
+
+def without_normalization(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the network alone, by their names in the network."""
+    if not all(name.startswith((NETWORK, NORMALIZATION)) for name in weights):
+        return dict(weights)
+    return {name.removeprefix(NETWORK): value for name, value in weights.items() if name.startswith(NETWORK)}
+
+
+def behind_normalization(weights: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict `whole` with the tensors of its network replaced by `weights`."""
+    prefix = "" if weights.keys() <= whole.keys() else NETWORK
+    return dict(whole) | {prefix + name: value for name, value in weights.items()}

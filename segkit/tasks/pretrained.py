@@ -17,6 +17,7 @@ from torch import Tensor
 
 from segkit.core.errors import SegkitError, WeightsError
 from segkit.models import build_model
+from segkit.models.normalization import without_normalization
 from segkit.models.settings import ModelSettings
 from segkit.tasks.settings import TrainSettings
 
@@ -50,13 +51,13 @@ def first_weights(model: ModelSettings, own: Mapping[str, Tensor], path: Path) -
 
     Args:
         model: settings of the network.
-        own: state dict of the new network; on the meta device it is enough for a check.
+        own: state dict of the new network without a normalisation; on the meta device it is enough for a check.
         path: a `.pth` or `.safetensors` file.
 
     Raises:
         WeightsError: the file is missing, damaged or holds code, or its tensors do not fit.
     """
-    given = read_tensors(path)
+    given = without_normalization(read_tensors(path))
     alone = not any(name in own for name in given) and any(BACKBONE + name in own for name in given)
     if alone:
         given = {BACKBONE + name: value for name, value in given.items()}

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from segkit.models import build_model
-from segkit.models.normalization import ChannelNormalization, NormalizedNetwork, PatchNormalization, ZCAWhitening
+from segkit.models.normalization import (
+    ChannelNormalization,
+    NormalizedNetwork,
+    PatchNormalization,
+    ZCAWhitening,
+    behind_normalization,
+    without_normalization,
+)
 from segkit.models.settings import SAUNetSettings
 
 
@@ -63,3 +70,16 @@ def test_a_normalised_network_sees_the_normalised_image(normalization):
 
 def test_a_network_without_an_encoder_has_none_behind_a_normalisation():
     assert not hasattr(NormalizedNetwork(PatchNormalization(), nn.Conv2d(3, 1, 3)), "features")
+
+
+@pytest.mark.parametrize("normalization", [None, ChannelNormalization(3), PatchNormalization()], ids=str)
+def test_first_weights_replace_the_network_and_leave_its_normalisation(normalization):
+    network = build_model(SAUNetSettings(widths=(4, 8)))
+    whole = network if normalization is None else NormalizedNetwork(normalization, network)
+    before = whole.state_dict()
+    bare = without_normalization(before)
+    assert bare.keys() == network.state_dict().keys()
+    changed = {name: value + 1 for name, value in bare.items()}
+    whole.load_state_dict(behind_normalization(changed, before))
+    assert all(torch.equal(value, changed[name]) for name, value in network.state_dict().items())
+    assert without_normalization(bare).keys() == bare.keys()
