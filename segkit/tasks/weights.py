@@ -290,7 +290,7 @@ def load_encoder(folder: Path) -> NetworkPredictor:
         raise WeightsError(f"{folder} is an ensemble; features come from one network, such as a member or a teacher")
     if not hasattr(predictor.network, "features"):
         kind = read_card(folder).details["model"]["name"]
-        raise WeightsError(f"{folder} is a {kind}, which has no encoder to look through; give a sa-unet or a unet")
+        raise WeightsError(f"{folder} is a {kind}, which has no encoder (features); give another network")
     return predictor
 
 
