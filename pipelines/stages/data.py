@@ -1,14 +1,13 @@
 """`data`: read a data set, check every file of it, cut the splits, and keep a copy that nothing can change any more."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from pipelines.worker import Context
-from segkit.core.errors import DatasetError
 from segkit.core.files import atomic_path, write_json
 from segkit.core.manifest import Row, Source, Split, write_manifest
-from segkit.core.names import check_unique
 from segkit.core.wording import counted_images
 from segkit.data import phantom, readers
 from segkit.data.readers import Dataset
@@ -25,9 +24,9 @@ def run(context: Context[DataSettings]) -> None:
     readers.raise_first_error(checked.findings)
     for warning in checked.findings:
         print(f"warning: {warning.message}")
-    _check_file_names(dataset)
+    shared = _shared_names(dataset)
     chosen = settings.cut(dataset.training_groups, dataset.given_splits)
-    rows = [_row(row, chosen, dataset, context.out) for row in dataset.rows]
+    rows = [_row(row, chosen, dataset, shared, context.out) for row in dataset.rows]
     write_json(context.out / "checks.json", [report.__dict__ for report in checked.reports])
     write_manifest(rows, context.out, dataset.classes)
     counts = {split: sum(row.split == split for row in rows) for split in ("train", "val", "holdout", "test")}
@@ -53,30 +52,34 @@ def _dataset(settings: DataSettings, work: Path) -> Dataset:
     return readers.open_dataset(f"drive:{root}", settings.group_pattern)
 
 
-def _check_file_names(dataset: Dataset) -> None:
-    """Raise DatasetError if two files of one kind have one name: their copies lie in one folder."""
+def _shared_names(dataset: Dataset) -> set[str]:
+    """File names that two files of one kind have, as the slices train/image/0.png and test/image/0.png."""
     kinds: dict[str, set[Path]] = {}
     for row in dataset.rows:
         for kind, source in (("image", row.image), *row.labels.items(), ("region", row.region)):
             if source is not None:
                 kinds.setdefault(kind, set()).add(source.path)
-    for kind, paths in kinds.items():
-        check_unique((path.name for path in paths), DatasetError, f"{kind} files")
+    counts = [Counter(path.name for path in paths) for paths in kinds.values()]
+    return {name for names in counts for name, number in names.items() if number > 1}
 
 
-def _row(row: Row, chosen: dict[str, Split], dataset: Dataset, out: Path) -> Row:
+def _row(row: Row, chosen: dict[str, Split], dataset: Dataset, shared: set[str], out: Path) -> Row:
+    def copy(source: Source, folder: str) -> Source:
+        path = source.path
+        parts = path.relative_to(dataset.root).parts if path.name in shared else (path.name,)
+        return _copy(source, out / folder / "-".join(parts))
+
     return replace(
         row,
         split="test" if row.split == "test" else chosen[row.name],
-        image=_copy(row.image, out / "images"),
-        labels={role: _copy(source, out / role) for role, source in row.labels.items()},
-        region=row.region and _copy(row.region, out / "region"),
+        image=copy(row.image, "images"),
+        labels={role: copy(source, role) for role, source in row.labels.items()},
+        region=row.region and copy(row.region, "region"),
         origin="phantom" if dataset.phantom else "real",
     )
 
 
-def _copy(source: Source, folder: Path) -> Source:
-    target = folder / source.path.name
+def _copy(source: Source, target: Path) -> Source:
     if source.frame == 0 or not target.exists():  # the pages of a file share its copy
         with atomic_path(target) as temporary:
             shutil.copyfile(source.path, temporary)

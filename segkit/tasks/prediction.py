@@ -34,6 +34,10 @@ Image = npt.NDArray[np.uint8]
 Probs = npt.NDArray[np.float32]
 Region = npt.NDArray[np.bool_]
 
+MAX_WHOLE_PIXELS = 12_000_000
+"""A larger image is predicted in tiles where no tile is given, so that memory stays bounded; HRF's 8 million fit."""
+AUTOMATIC_TILE = 1024
+
 
 class Predictor(nn.Module, ABC):
     """A trained model: an image of any size to class probabilities of that size."""
@@ -77,7 +81,8 @@ class NetworkPredictor(Predictor):
         device = next(self.network.parameters()).device
         seen = self._preprocessed(image, region, plan)
         batch = torch.from_numpy(seen).to(device).permute(2, 0, 1)[None].float() / 255
-        probs = probabilities(self._logits, batch, self._whole_tiles(inference), self.preprocessing.patch_size)
+        tiles = self._tiles(inference, batch.shape[-2] * batch.shape[-1])
+        probs = probabilities(self._logits, batch, tiles, self.preprocessing.patch_size)
         return plan.restore_probs(probs[0].cpu().numpy())
 
     def _preprocessed(self, image: Image, region: Region | None, plan: Geometry) -> Image:
@@ -86,11 +91,12 @@ class NetworkPredictor(Predictor):
             region = estimate_fov(image) if needed else np.ones(image.shape[:2], np.bool_)
         return preprocess(plan.image(image), plan.region(region), self.preprocessing)
 
-    def _whole_tiles(self, inference: InferenceSettings) -> InferenceSettings:
+    def _tiles(self, inference: InferenceSettings, num_pixels: int) -> InferenceSettings:
         """The settings with the tile's side rounded up to a multiple of the network's stride."""
-        if inference.tile is None:
+        tile = AUTOMATIC_TILE if inference.tile is None and num_pixels > MAX_WHOLE_PIXELS else inference.tile
+        if tile is None:
             return inference
-        return inference.model_copy(update={"tile": -(-inference.tile // self.stride) * self.stride})
+        return inference.model_copy(update={"tile": -(-tile // self.stride) * self.stride})
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
         return as_outputs(self.network(batch.contiguous(memory_format=torch.channels_last))).logits
@@ -162,6 +168,9 @@ def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> 
             warnings.append(f"only {counted(levels, 'gray level')}, as in a label map")
         elif classes.field_of_view:
             warnings.append("gray, not in colour")
+    if height * width > MAX_WHOLE_PIXELS:
+        millions = round(height * width / 1e6)
+        warnings.append(f"{millions} million pixels; at this size it is predicted in tiles of {AUTOMATIC_TILE} pixels")
     if 0 < image.max() < 32:
         warnings.append(f"nearly black, its brightest level is {image.max()} of 255")
     if num_pages == 1 and (frames := images.num_frames(row.image.path)) > 1:

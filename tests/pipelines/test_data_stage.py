@@ -114,9 +114,12 @@ def test_the_pages_of_a_file_are_images_that_share_its_copy(tmp_path: Path, monk
 
 
 @pytest.mark.usefixtures("stages_here")
-def test_files_of_one_name_in_several_folders_are_refused_rather_than_copied_over_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_files_of_one_name_in_several_folders_are_copied_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_stacks(tmp_path / "stacks", "")
-    assert stacks_stage(tmp_path, monkeypatch) == (2, [])
-    assert "two image files have the name 'stack.tif'" in capsys.readouterr().err
+    code, [folder] = stacks_stage(tmp_path, monkeypatch)
+    assert code == 0
+    assert sorted(path.name for path in (folder / "images").iterdir()) == [f"{p}-stack.tif" for p in "abc"]
+    for row, original in zip(read_manifest(folder).rows, read(tmp_path / "stacks").rows, strict=True):
+        np.testing.assert_array_equal(images.read_image(*row.image), images.read_image(*original.image))

@@ -12,6 +12,7 @@ from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.heads import Outputs
 from segkit.models.settings import SAUNetSettings, UNetSettings
+from segkit.tasks import prediction
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
 from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor
@@ -262,3 +263,29 @@ def test_ranks_share_the_images_among_them(rows, world_size):
     parts = [own_part(rows.rows, rank, world_size) for rank in range(world_size)]
     assert sorted(row.name for part in parts for row in part) == [row.name for row in rows.rows]
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_an_image_of_very_many_pixels_is_predicted_in_tiles_and_a_smaller_one_whole(monkeypatch):
+    sizes = []
+
+    class Recorder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Conv2d(3, 1, 1)
+
+        def forward(self, image):
+            sizes.append(tuple(image.shape[-2:]))
+            return self.head(image)
+
+    monkeypatch.setattr(prediction, "MAX_WHOLE_PIXELS", 64 * 500)
+    monkeypatch.setattr(prediction, "AUTOMATIC_TILE", 64)
+    predictor = NetworkPredictor(Recorder(), GeometrySettings(), stride=8)
+    wide = np.random.default_rng(0).integers(0, 256, (72, 2000, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        tiled = predictor(wide, InferenceSettings())
+        assert set(sizes) == {(64, 64)}
+        sizes.clear()
+        whole = predictor(wide[:, :400], InferenceSettings())
+        assert sizes == [(72, 400)]
+    assert tiled.shape == (1, 72, 2000)
+    np.testing.assert_allclose(tiled[:, :, :400], whole, atol=1e-5)  # a 1x1 convolution has no context
