@@ -7,8 +7,9 @@ import pytest
 
 from segkit.cli.recipes import CONFIGS, resolve
 from segkit.core.files import read_json
+from segkit.data import phantom, phantom_layouts
+from segkit.data.phantom_layouts import Request
 from segkit.tasks.schedules import learning_rate_factor
-from tests.configs.layouts import LAYOUTS
 from tests.pipelines.shared import stages_here
 from tests.pipelines.tiny import segkit_here
 
@@ -20,9 +21,14 @@ SHORT = (
     *("evaluate.num_resamples=100", "evaluate.inference.tta=none", "report.num_overlays=1"),
 )
 NARROW = "model.model.widths=[4, 8]"
+PATCHES = ("model.preprocessing.patch_size=32", "model.phases.0.crop_size=32", "model.phases.0.crops_per_image=1")
+IMAGES = {"drive-article": (5, 2), "hrf": (45, 0), "isbi2012": (8, 2)}
+"""Training and test images by layout."""
 PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lwnet-drive": ("drive", (NARROW, "model.geometry.size=64")),
     "drive-deeplab": ("drive-article", ("model.model.width=4", "model.geometry.size=64")),
+    "drive-patches": ("drive", (NARROW, *PATCHES)),
+    "hrf-patches": ("hrf", (NARROW, *PATCHES)),
     "em-unet": ("isbi2012", (NARROW,)),
     "em-attention-unet": ("isbi2012", (NARROW,)),
     "em-unetpp": ("isbi2012", (NARROW,)),
@@ -35,7 +41,11 @@ def test_a_protocol_trains_and_scores_on_phantoms_in_its_data_set_s_layout(
     name: str, tmp_path: Path, stages_here: None
 ) -> None:
     layout, shorter = PROTOCOLS[name]
-    LAYOUTS[layout](tmp_path / "data")
+    if layout == "drive":
+        phantom.write_dataset(tmp_path / "data", num_train=20, num_test=2, height=64, width=64)
+    else:
+        num_train, num_test = IMAGES[layout]
+        phantom_layouts.write(tmp_path / "data", Request(layout, num_train, num_test, 64, 64))
     options = [part for override in (*SHORT, *shorter) for part in ("--set", override)]
     data = ["--data", f"{layout}:{tmp_path / 'data'}", "--runs", str(tmp_path / "runs")]
     assert segkit_here("pipeline", "run", "train", "-c", name, *data, *options) == 0
