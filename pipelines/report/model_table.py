@@ -9,7 +9,7 @@ from pipelines.report.verdict import LEVEL, PHANTOM_NOTE, Basis, Outcome, can_de
 from pipelines.stage import StageRecord
 from pipelines.stage_types import Roles
 from segkit.core.manifest import Split
-from segkit.core.wording import counted
+from segkit.core.wording import counted, is_nan
 from segkit.metrics.measure import Comparison, Measurement, find_measurement, to_json
 from segkit.metrics.significance import holm
 from segkit.metrics.tables import HEADINGS, Table, cell
@@ -103,8 +103,11 @@ def model_rows(
     rows = []
     for name in names:
         settings = TrainSettings.model_validate(records[name]["settings"]).model
+        measurements = ((metric, find_measurement(measured[name], metric)) for metric in METRICS)
         scores = {
-            metric: score for metric in METRICS if (score := find_measurement(measured[name], metric)) is not None
+            metric: score
+            for metric, score in measurements
+            if score is not None and (metric == "dice" or not is_nan(score.value))
         }
         parameters, multiply_adds = cost.of_network(settings, num_classes)
         rows.append(

@@ -41,6 +41,8 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     return {
         "splits": [_split(split, runs) for split, runs in evidence.measured.items()],
         "cut": any(m.threshold is not None for runs in evidence.measured.values() for ms in runs.values() for m in ms),
+        "folds": "out-of-fold" in evidence.measured,
+        "binary": evidence.manifest.classes.kind == "binary",
         "observer": any(OBSERVER in runs for runs in evidence.measured.values()),
         "ensemble": _combination(evidence),
         "comparisons": _comparisons(evidence),
