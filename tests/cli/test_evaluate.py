@@ -278,7 +278,7 @@ def test_where_nothing_is_known_of_the_model_nothing_is_claimed(
         assert [note[:20] for note in notes["training"]] == ["if the model was tra"]
     write_record(gray, phantoms, {}, images={"01_test": {"sha256": "0", "fov": "given", "model_split": None}})
     assert evaluate(gray, phantoms, "--split", "test") == 0
-    assert "no prediction of the data set's files of 01_test, 02_test" in capsys.readouterr().err
+    assert "no entry for these files: 01_test, 02_test" in capsys.readouterr().err
 
 
 def test_an_estimated_field_of_view_is_told(gray: Path, phantoms: Path, tmp_path: Path) -> None:
