@@ -301,6 +301,8 @@ class ReportRequest(Settings):
     """All stages before the report."""
     roles: Roles
     """Models to compare."""
+    recipe: str = ""
+    """Name of the recipe; empty in reports of versions that did not record it."""
 
 
 REPORT = StageType("report", ReportRequest, "pipelines.stages.report", version=2)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from pydantic import JsonValue
+
 from pipelines.graph import Graph
 from pipelines.stage import AnyStage, Stage
 from pipelines.stage_types import REPORT, GraphNode, ReportRequest, ReportSettings, Roles
@@ -45,24 +47,31 @@ def same_names(stages: Iterable[str]) -> dict[str, str]:
     return {stage: stage for stage in stages}
 
 
+def recorded_settings(settings: RecipeSettings) -> dict[str, JsonValue]:
+    """The settings that a report records: without the place of the data and what cannot change a result."""
+    resolved = settings.model_dump(mode="json")
+    resolved["runtime"] = settings.runtime.identity()
+    resolved["data"].pop("source")
+    return resolved
+
+
 def report_stage(
-    report: ReportSettings, settings: RecipeSettings, stages: Sequence[AnyStage], roles: Roles
+    recipe: str, report: ReportSettings, settings: RecipeSettings, stages: Sequence[AnyStage], roles: Roles
 ) -> Stage[ReportRequest]:
     """The last stage of a recipe, which reads all others.
 
     Args:
+        recipe: its name.
         report: the report's own settings.
         settings: of the whole recipe.
         stages: all stages before it.
         roles: names of stages.
     """
-    resolved = settings.model_dump(mode="json")
-    resolved["runtime"] = settings.runtime.identity()
-    resolved["data"].pop("source")
     request = ReportRequest(
         report=report,
-        pipeline=resolved,
+        pipeline=recorded_settings(settings),
         graph=tuple(GraphNode(name=stage.name, type=stage.type.name, inputs=dict(stage.inputs)) for stage in stages),
         roles=roles,
+        recipe=recipe,
     )
     return Stage("report", REPORT, request, same_names(stage.name for stage in stages))

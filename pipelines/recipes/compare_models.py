@@ -9,6 +9,7 @@ from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings, Repor
 from segkit.models.settings import LittleWNetSettings, SAUNetSettings
 from segkit.tasks.settings import TrainSettings
 
+NAME = "compare-models"
 RESERVED = ("data", "evaluate", "report")
 
 
@@ -45,7 +46,7 @@ def build(settings: CompareModelsSettings) -> Graph:
         Stage("evaluate", EVALUATE, settings.evaluate, {"data": "data", **same_names(settings.models)}),
     ]
     roles = Roles(baseline=baseline, compared=tuple(others))
-    return Graph([*stages, report_stage(settings.report, settings, stages, roles)])
+    return Graph([*stages, report_stage(NAME, settings.report, settings, stages, roles)])
 
 
-RECIPE = Recipe("compare-models", "several networks on one cut, one table, paired tests", CompareModelsSettings, build)
+RECIPE = Recipe(NAME, "several networks on one cut, one table, paired tests", CompareModelsSettings, build)

@@ -17,6 +17,8 @@ from pipelines.stage_types import (
 )
 from segkit.tasks.settings import TrainSettings
 
+NAME = "cross-validate"
+
 
 class CrossValidateSettings(RecipeSettings):
     """Everything `segkit pipeline run cross-validate` reads.
@@ -55,7 +57,7 @@ def build(settings: CrossValidateSettings) -> Graph:
         stages += [Stage(fold, FOLD, cut, {"data": "data"}), Stage(model, TRAIN, settings.model, {"data": fold})]
         inputs |= {fold: fold, model: model}
     stages.append(Stage("evaluate", EVALUATE_FOLDS, settings.evaluate, inputs))
-    return Graph([*stages, report_stage(settings.report, settings, stages, Roles(baseline="model"))])
+    return Graph([*stages, report_stage(NAME, settings.report, settings, stages, Roles(baseline="model"))])
 
 
-RECIPE = Recipe("cross-validate", "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build)
+RECIPE = Recipe(NAME, "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build)

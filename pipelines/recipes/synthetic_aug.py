@@ -30,6 +30,8 @@ from segkit.core.config import Settings
 from segkit.core.errors import ConfigError
 from segkit.tasks.settings import PhaseSettings, TrainSettings
 
+NAME = "synthetic-aug"
+
 
 class ControlSettings(Settings):
     """The student's training without synthetic images: same steps, augmentation and schedule."""
@@ -122,7 +124,7 @@ def build(settings: SyntheticAugSettings) -> Graph:
     scored = same_names([*models, *controls.values(), "ensemble"])
     stages.append(Stage("evaluate", EVALUATE, settings.evaluate, {"data": "data", **scored}))
     roles = Roles(baseline="teacher", treated=tuple(treated), controls=controls, ensemble="ensemble")
-    stages.append(report_stage(settings.report, settings, stages, roles))
+    stages.append(report_stage(NAME, settings.report, settings, stages, roles))
     _check_names([stage.name for stage in stages])
     return Graph(stages)
 
@@ -160,7 +162,7 @@ def _resolved(student: TrainSettings, num_images: int) -> TrainSettings:
 
 
 RECIPE = Recipe(
-    "synthetic-aug",
+    NAME,
     "teacher, GAN, samples and their fidelity, pseudo-labels, students and controls, ensemble, evaluation, report",
     SyntheticAugSettings,
     build,

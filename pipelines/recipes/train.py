@@ -8,6 +8,8 @@ from pipelines.stage import AnyStage, Stage
 from pipelines.stage_types import DATA, EVALUATE, TRAIN, EvaluateSettings, ReportSettings, Roles
 from segkit.tasks.settings import TrainSettings
 
+NAME = "train"
+
 
 class TrainRecipeSettings(RecipeSettings):
     """Everything `segkit pipeline run train` reads."""
@@ -29,7 +31,7 @@ def build(settings: TrainRecipeSettings) -> Graph:
         Stage("model", TRAIN, settings.model, {"data": "data"}),
         Stage("evaluate", EVALUATE, settings.evaluate, {"data": "data", "model": "model"}),
     ]
-    return Graph([*stages, report_stage(settings.report, settings, stages, Roles(baseline="model"))])
+    return Graph([*stages, report_stage(NAME, settings.report, settings, stages, Roles(baseline="model"))])
 
 
-RECIPE = Recipe("train", "one network on real images, evaluation, report", TrainRecipeSettings, build)
+RECIPE = Recipe(NAME, "one network on real images, evaluation, report", TrainRecipeSettings, build)

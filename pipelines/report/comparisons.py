@@ -2,17 +2,26 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segkit.core.groups import group_numbers
 from segkit.core.manifest import Split
-from segkit.metrics.confusion import Confusion, dice
-from segkit.metrics.measure import Comparison, compare, image_values, summary_class, to_json
+from segkit.metrics.measure import (
+    Comparison,
+    Measurement,
+    compare,
+    find_measurement,
+    image_values,
+    pooled_statistic,
+    summary_class,
+    to_json,
+)
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import Averaging
-from segkit.metrics.score import Cut, ImageScore
+from segkit.metrics.score import ARGMAX, OWN, Cut, ImageScore, at_own_threshold, load_scores
+from segkit.metrics.significance import mean_of
 
 COMPARED: tuple[tuple[str, Averaging], ...] = (
     ("dice", "pooled"),
@@ -46,7 +55,7 @@ class Paired:
     run_b: str
     comparison: Comparison
     num_better: int
-    """Images on which a is above b."""
+    """Images on which a is better than b."""
 
 
 def compare_runs(
@@ -60,49 +69,64 @@ def compare_runs(
     """Every pair in every compared metric, inside the field of view; a pair not scored on this split is left out."""
     scored = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
     return [
-        _paired(split, a, b, metric, averaging, num_resamples, seed)
+        paired_difference(split, a, b, metric, averaging, num_resamples, seed)
         for a, b in scored
         for metric, averaging in COMPARED
-        if _measured(metric, a) and _measured(metric, b)
+        if measured(metric, a) and measured(metric, b)
     ]
 
 
-def sign_flip_p(a: Run, b: Run, seed: int = 0) -> float:
-    """Two-sided p of the difference in pooled Dice inside the field of view, if the runs were interchangeable.
+def load_run(name: str, evaluation: Path, split: Split, measurements: Iterable[Measurement]) -> Run:
+    """The scores of a model in the folder of an evaluation, with the cut of its measurements."""
+    dice = find_measurement(measurements, "dice")
+    cut: Cut = 0.5
+    if dice is not None:
+        without = ARGMAX if dice.threshold_source == ARGMAX else OWN
+        cut = without if dice.threshold is None else dice.threshold
+    return Run(name, load_scores(evaluation / "scores" / f"{split}-{name.replace(' ', '-')}.npz"), cut)
+
+
+def sign_flip_p(
+    a: Run,
+    b: Run,
+    seed: int = 0,
+    metric: str = "dice",
+    averaging: Averaging = "pooled",
+    class_name: str | None = None,
+) -> float:
+    """Two-sided p of the difference in a metric inside the field of view, if the runs were interchangeable.
 
     Swapping the maps of a patient between interchangeable runs changes nothing; p is the share of all swaps whose
     difference is at least the observed one (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many
     drawn by `seed`.
     """
-    classes = a.scores[0].class_names
-    by_name = [
-        {
-            score.name: np.stack([score.array(name, "fov", "confusion", run.cut) for name in classes])
-            for score in run.scores
-        }
-        for run in (a, b)
-    ]
-    group_of = {score.name: score.group for score in a.scores}
-    names = sorted(by_name[0])
-    numbers = group_numbers([group_of[name] for name in names])
+    n = len(a.scores)
+    scores = [*_at_common_cut(a), *_at_common_cut(b)]
+    cut = ARGMAX if a.cut == ARGMAX else OWN
+    statistic = pooled_statistic(scores, metric, "fov", cut, class_name or summary_class(a.scores))
+    if averaging == "per-image":
+        values = statistic(np.eye(2 * n, dtype=np.int64)).reshape(2, n)
+        statistic = mean_of(np.where(np.isfinite(values).all(axis=0), values, np.nan).ravel())
+    numbers = group_numbers([score.group for score in scores[:n]])
     num_groups = int(numbers.max()) + 1
-    counts_a, counts_b = np.zeros((2, num_groups, len(classes), len(Confusion._fields)))
-    for counts, pooled in zip(by_name, (counts_a, counts_b), strict=True):
-        np.add.at(pooled, numbers, np.array([counts[name] for name in names], dtype=np.float64))
     if num_groups <= MAX_EXACT:
         swaps = (np.arange(2**num_groups)[:, None] >> np.arange(num_groups)) & 1
     else:
         swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, num_groups))
         swaps[0] = 0  # the observed assignment is one of them
-    moved = np.tensordot(swaps, counts_b - counts_a, axes=1)
-    differences = np.abs(_dice(counts_a.sum(axis=0) + moved) - _dice(counts_b.sum(axis=0) - moved))
-    return float(np.mean(differences >= differences[0] - 1e-12))
+    swapped = swaps[:, numbers]
+    chosen = np.hstack([1 - swapped, swapped])  # of all scores, those of the first run after the swap
+    differences = np.abs(statistic(chosen) - statistic(1 - chosen))
+    if np.isnan(differences[0]):
+        return float("nan")
+    return float(np.mean(~(differences < differences[0] - 1e-12)))  # nan counts as at least the observed one
 
 
-def _dice(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Dice of pooled counts (..., classes, 4), the mean over classes; that of a class that is nowhere is 0."""
-    counts = Confusion(*np.moveaxis(pooled, -1, 0))
-    return np.asarray(np.mean(np.nan_to_num(dice(counts.tp, counts.fp, counts.fn)), axis=-1))
+def _at_common_cut(run: Run) -> list[ImageScore]:
+    """The scores by name, with the arrays at the run's threshold under the cut `OWN`."""
+    scores = sorted(run.scores, key=lambda score: score.name)
+    cut = run.cut
+    return [at_own_threshold(score, cut) for score in scores] if isinstance(cut, float) else scores
 
 
 def main_comparison(paired: Iterable[Paired], split: Split, run_a: str, run_b: str) -> Comparison | None:
@@ -120,28 +144,40 @@ def as_json(paired: Paired) -> dict[str, object]:
     return record | to_json(paired.comparison)
 
 
-def _paired(split: Split, a: Run, b: Run, metric: str, averaging: Averaging, num_resamples: int, seed: int) -> Paired:
+def paired_difference(
+    split: Split,
+    a: Run,
+    b: Run,
+    metric: str,
+    averaging: Averaging,
+    num_resamples: int,
+    seed: int,
+    class_name: str | None = None,
+) -> Paired:
+    """Run a against run b in one metric inside the field of view; by default of the only class, or of all together."""
     difference = compare(
         a.scores,
         b.scores,
         a.cut,
         b.cut,
         metric,
+        class_name=class_name,
         averaging=averaging,
         num_resamples=num_resamples,
         seed=seed,
     )
-    values_a, values_b = (values_by_image(run, metric) for run in (a, b))
-    num_better = sum(bool(np.greater(value, values_b[name])) for name, value in values_a.items())
+    values_a, values_b = (values_by_image(run, metric, class_name) for run in (a, b))
+    better = np.greater if METRICS[metric].larger_is_better else np.less
+    num_better = sum(bool(better(value, values_b[name])) for name, value in values_a.items())
     return Paired(split, a.name, b.name, difference, num_better)
 
 
-def values_by_image(run: Run, metric: str) -> dict[str, float]:
+def values_by_image(run: Run, metric: str, class_name: str | None = None) -> dict[str, float]:
     """A metric of each image by name, inside the field of view."""
-    values = image_values(run.scores, metric, "fov", run.cut, summary_class(run.scores))
+    values = image_values(run.scores, metric, "fov", run.cut, class_name or summary_class(run.scores))
     return {score.name: float(value) for score, value in zip(run.scores, values, strict=True)}
 
 
-def _measured(metric: str, run: Run) -> bool:
+def measured(metric: str, run: Run) -> bool:
     """Whether the saved scores hold what the metric needs."""
     return all(score.has(METRICS[metric].reduction, run.cut) for score in run.scores)

@@ -14,8 +14,7 @@ from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_meas
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import FILE_NAME, Manifest, read_manifest
-from segkit.metrics.measure import Comparison, Measurement, find_measurement
-from segkit.metrics.score import ARGMAX, OWN, Cut, load_scores
+from segkit.metrics.measure import Comparison, find_measurement
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,9 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     runs: Mapping[str, Run] = {}
     paired: list[Paired] = []
     for split, scored in measured.items():
-        loaded = {name: _load(inputs["evaluate"], split, name, numbers) for name, numbers in scored.items()}
+        loaded = {
+            name: comparisons.load_run(name, inputs["evaluate"], split, numbers) for name, numbers in scored.items()
+        }
         paired += comparisons.compare_runs(split, loaded, _pairs(request.roles), num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
             runs = loaded
@@ -163,12 +164,3 @@ def _copy_caveats(names: list[str], inputs: Mapping[str, Path]) -> list[str]:
                 "model could have learnt from the photographs what it learns from these."
             )
     return caveats
-
-
-def _load(folder: Path, split: str, name: str, measurements: list[Measurement]) -> Run:
-    dice = find_measurement(measurements, "dice")
-    cut: Cut = 0.5
-    if dice is not None:
-        without = ARGMAX if dice.threshold_source == ARGMAX else OWN
-        cut = without if dice.threshold is None else dice.threshold
-    return Run(name, load_scores(folder / "scores" / f"{split}-{name.replace(' ', '-')}.npz"), cut)

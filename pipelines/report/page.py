@@ -39,29 +39,34 @@ def render(evidence: Evidence) -> str:
     """The whole report as one HTML text."""
     album = Album()
     variables = {name: view(name, evidence, album) for name in ("verdict", *SECTIONS)}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    templates = environment(Path(__file__).parent)
+    templates.globals |= {"pictures": album.encode()}
+    bodies = {
+        name: Markup(templates.get_template(f"sections/{name}.html.j2").render(given))
+        for name, given in variables.items()
+        if given is not None
+    }
+
+    return templates.get_template("page.html.j2").render(
+        title=evidence.request.report.title,
+        head=bodies.pop("verdict"),
+        sections=[(name, SECTIONS[name], body) for name, body in bodies.items()],
+    )
+
+
+def environment(*folders: Path) -> jinja2.Environment:
+    """Jinja2 with the page's filters; templates are read from the first folder that has them."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"pictures": album.encode()}
-    environment.filters |= {"tied": tied, "fixed": fixed, "digits": digits, "signed": signed, "duration": duration}
-    environment.tests["finite"] = math.isfinite
-
-    bodies = {
-        name: Markup(environment.get_template(f"sections/{name}.html.j2").render(given))
-        for name, given in variables.items()
-        if given is not None
-    }
-
-    return environment.get_template("page.html.j2").render(
-        title=evidence.request.report.title,
-        head=bodies.pop("verdict"),
-        sections=[(name, SECTIONS[name], body) for name, body in bodies.items()],
-    )
+    made.filters |= {"tied": tied, "fixed": fixed, "digits": digits, "signed": signed, "duration": duration}
+    made.tests["finite"] = math.isfinite
+    return made
 
 
 def tied(text: str) -> str:

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("segkit.cli.evaluate:evaluate", "Score predictions against a data set's labels."),
     "export": ("segkit.cli.export:export", "Copy a trained model with a card, to give it away."),
     "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),
+    "runs": ("segkit.cli.runs:runs", "List, show and compare finished pipelines."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),
     "bench": ("segkit.cli.bench:bench", "Measure images per second here."),

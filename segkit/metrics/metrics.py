@@ -246,6 +246,7 @@ class Metric(NamedTuple):
     """Whether it is measured only where it is asked for."""
     per_image_only: bool = False
     """Whether several images have no pooled value."""
+    larger_is_better: bool = True
 
     @property
     def uses_prediction(self) -> bool:
@@ -309,7 +310,12 @@ METRICS: dict[str, Metric] = {
         undefined=_NO_CLASS,
     ),
     "log_loss": Metric(
-        "Log loss", "levels", log_loss, categorical_log_loss, formula="mean of -ln p of the true class, in nats"
+        "Log loss",
+        "levels",
+        log_loss,
+        categorical_log_loss,
+        formula="mean of -ln p of the true class, in nats",
+        larger_is_better=False,
     ),
     "ece": Metric(
         "ECE",
@@ -317,6 +323,7 @@ METRICS: dict[str, Metric] = {
         ece,
         formula="mean of |mean p - share of the class| over 15 bins of p; several classes: the mean",
         source="Guo 2017, Eq. 5; Nixon 2019",
+        larger_is_better=False,
     ),
     "v_rand": Metric(
         "V_rand (classes)",
@@ -362,6 +369,7 @@ METRICS: dict[str, Metric] = {
         undefined="a map lacks the class",
         on_request=True,
         per_image_only=True,
+        larger_is_better=False,
     ),
     "assd": Metric(
         "Surface distance, px",
@@ -371,6 +379,7 @@ METRICS: dict[str, Metric] = {
         source="Heimann 2009, Eq. 6",
         undefined="a map lacks the class",
         on_request=True,
+        larger_is_better=False,
     ),
 }
 """Every metric by its reported name, in the order of a table."""

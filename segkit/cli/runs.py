@@ -1,0 +1,96 @@
+"""`segkit runs`: list, show and compare finished pipelines."""
+
+from pathlib import Path
+
+import click
+
+from segkit.cli.options import json_option
+from segkit.cli.recipes import runs_option
+
+NAMES = "RUN is `latest`, `best` (by Dice), the first digits of an id, or the folder of a report."
+
+
+@click.group()
+def runs() -> None:
+    """List, show and compare finished pipelines."""
+
+
+@runs.command("list")
+@runs_option
+@json_option("the list")
+def list_(runs: Path, json_path: Path | None) -> None:
+    """List the finished pipelines, the newest first, with Dice and AUROC of their main model."""
+    from pipelines.run_comparison import finished, text
+    from segkit.core.files import write_json
+    from segkit.metrics.tables import render
+
+    listing = finished.list_runs(runs)
+    if listing.runs:
+        click.echo(render(text.run_table(listing)))
+    else:
+        click.echo(f"{runs} holds no finished run")
+    for note in text.listing_notes(listing):
+        click.echo(note)
+    if json_path is not None:
+        write_json(json_path, text.listing_json(listing))
+
+
+@runs.command(epilog=NAMES)
+@click.argument("run")
+@runs_option
+def show(run: str, runs: Path) -> None:
+    """Print stages, changed settings, scores and report of a finished pipeline."""
+    from pipelines.run_comparison import finished, text
+    from segkit.metrics.tables import MAX_WIDTH, render
+
+    shown = finished.find_run(run, runs)
+    click.echo(f"{text.summary(shown)}\n")
+    for table in text.run_tables(shown):
+        click.echo(render(table, MAX_WIDTH if table.columns[0] == "Metric" else None))
+    click.echo(f"report: {shown.report}")
+
+
+@runs.command(epilog=NAMES)
+@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@runs_option
+@click.option("--baseline", metavar="RUN", help="The run that the others are compared with; by default the first.")
+@click.option("--model", metavar="NAME", help="Model of every run; by default the ensemble, else the baseline.")
+@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Metric to test, as in auroc; repeatable.")
+@click.option("--per-class", is_flag=True, help="Also show and test each class.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the comparison here as a page.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write every number here, as CSV.")
+@json_option("every number")
+def compare(
+    names: tuple[str, ...],
+    runs: Path,
+    baseline: str | None,
+    model: str | None,
+    metrics: tuple[str, ...],
+    per_class: bool,
+    html: Path | None,
+    csv_path: Path | None,
+    json_path: Path | None,
+) -> None:
+    """Compare finished pipelines on the same images: settings, scores, paired differences from a baseline."""
+    from pipelines.run_comparison import page, text
+    from pipelines.run_comparison.compare import compare_runs
+    from pipelines.run_comparison.finished import find_runs
+    from segkit.core.files import write_json, write_text
+    from segkit.core.outputs import check_file
+    from segkit.metrics.tables import MAX_WIDTH, render
+
+    for path, option in ((html, "--html"), (csv_path, "--csv")):
+        if path is not None:
+            check_file(path, option)
+    chosen = find_runs(names if baseline is None else (baseline, *names), runs)
+    comparison = compare_runs(chosen, model=model, metrics=metrics or ("dice",), per_class=per_class)
+    for table in text.comparison_tables(comparison):
+        click.echo(render(table, MAX_WIDTH))
+    for item in comparison.differences:
+        click.echo(text.sentence(item, comparison.baseline.id))
+    if html is not None:
+        write_text(html, page.render(comparison))
+    if csv_path is not None:
+        write_text(csv_path, text.comparison_csv(comparison))
+    if json_path is not None:
+        write_json(json_path, text.comparison_json(comparison))
