@@ -17,6 +17,7 @@ from segkit.data.datamodule import SegmentationDataModule
 from segkit.metrics.measure import pooled_value
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut, threshold_of
 from segkit.models.normalization import behind_normalization, without_normalization
+from segkit.tasks.adversarial import AdversarialSegmentationTask
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.network import build_network
 from segkit.tasks.pretrained import first_weights
@@ -31,10 +32,18 @@ Weights = dict[str, torch.Tensor]
 
 
 def run(context: Context[TrainSettings]) -> None:
-    """Write `model.json` and `model.safetensors`, and a CSV of curves for each phase."""
+    """Write `model.json` and `model.safetensors`, and a CSV of curves for each phase.
+
+    For a model without weights to train only the threshold is chosen.
+    """
     settings = context.settings
     if settings.keep == "best" and not read_manifest(context.inputs["data"]).split("val").labelled().rows:
         raise ConfigError("there is no labelled validation image; raise data.num_val, or set keep: last for the model")
+    if not settings.model.trainable:
+        classes = read_manifest(context.inputs["data"]).classes
+        network = build_network(settings.model, settings.preprocessing, classes.num_channels)
+        _save_with_threshold(context, network.state_dict())
+        return
     weights: Weights | None = None
     for number, phase in enumerate(settings.phases):
         start = weights if phase.init_from == "previous" else None
@@ -53,7 +62,8 @@ def _phase(context: Context[TrainSettings], number: int, phase: PhaseSettings, s
     seed = context.runtime.seed + settings.seed_offset
     # Student and control begin alike, so that their difference is not one of initial weights.
     L.seed_everything(derive_seed(seed, "init", number) % 2**32, verbose=False)
-    task = SegmentationTask(settings, phase, derive_seed(seed, "phase", number), data.classes)
+    kind = SegmentationTask if settings.adversarial is None else AdversarialSegmentationTask
+    task = kind(settings, phase, derive_seed(seed, "phase", number), data.classes)
     if start is None and settings.init_path is not None:
         own = task.model.state_dict()
         pretrained = first_weights(settings.model, without_normalization(own), settings.init_path)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 from segkit.models.settings import Attention
 
@@ -33,6 +34,29 @@ class CrossScaleAttention(nn.Module):
         means = torch.cat([skip.mean(1, keepdim=True), up.mean(1, keepdim=True)], 1)
         gate: Tensor = self.conv(means).sigmoid()
         return skip * gate
+
+
+class SelfAttention(nn.Module):
+    """Adds to each position a weighted mean over all positions (Zhang 2019, SAGAN, Eq. 1 to 3).
+
+    The products of queries and keys are not scaled. `gamma`, the weight of the sum, starts at 0: the layer begins as
+    the identity. Time grows with the square of the number of positions.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 8)
+        self.query, self.key, self.value = (spectral_norm(nn.Conv2d(channels, inner, 1, bias=False)) for _ in range(3))
+        self.out = spectral_norm(nn.Conv2d(inner, channels, 1, bias=False))
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        query, key, value = (
+            layer(features).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value)
+        )
+        mean = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        attended: Tensor = self.out(mean[:, 0].transpose(1, 2).unflatten(2, features.shape[2:]))
+        return features + self.gamma * attended
 
 
 class AdditiveGate(nn.Module):

@@ -10,13 +10,15 @@ SIDE = 512
 def of_network(settings: ModelSettings, num_classes: int = 1, side: int = SIDE) -> tuple[int, int]:
     """Trainable parameters, and multiply-adds for one image of `side` x `side` pixels; nothing is computed.
 
-    Counted are the multiply-adds of convolutions and matrix products.
+    Counted are the multiply-adds of convolutions and matrix products. A filter without weights has none of both.
 
     Args:
         settings: of the network.
         num_classes: channels of its logits.
         side: a multiple of the network's stride.
     """
+    if not settings.trainable:
+        return 0, 0
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

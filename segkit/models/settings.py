@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from segkit.core.config import Settings
 from segkit.core.errors import RequestError
@@ -28,6 +28,9 @@ class NetworkSettings(Settings):
     """Where the authors published their code. The code here is written from the paper."""
     licence: ClassVar[str] = ""
     """Licence of the authors' code."""
+
+    trainable: ClassVar[bool] = True
+    """Whether it has weights to train."""
 
     name: str
     image_channels: int = Field(3, ge=1)
@@ -213,10 +216,78 @@ class DeepLabV3Settings(NetworkSettings):
         return self.output_stride
 
 
+class SAGANUNetSettings(NetworkSettings):
+    """A residual U-Net with spectral norm and self-attention: the generator of adversarial segmentation."""
+
+    paper = "Zhang 2019, Self-Attention Generative Adversarial Networks, applied to a U-Net"
+    authors_code = "brain-research/self-attention-gan, Apache-2.0"
+    name: Literal["sagan-unet"] = "sagan-unet"
+    widths: Widths = (32, 64, 128, 256, 256, 512, 512)
+    """Channels of each level, finest first; the last is the bottleneck."""
+    norm: Norm = "batch"
+    """Of the decoder. `group` does not mix the images of a batch."""
+    attention_level: int | None = Field(2, ge=1)
+    """Level of the self-attention, the finest being 0: 2 is 64x64 positions of a 256x256 image. None has none."""
+
+    @model_validator(mode="after")
+    def _attention_exists(self) -> "SAGANUNetSettings":
+        check_attention_level(self.attention_level, self.widths)
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Image sides must be multiples of this."""
+        return int(2 ** (len(self.widths) - 1))
+
+
+class DiscriminatorSettings(Settings):
+    """The discriminator of adversarial segmentation."""
+
+    widths: Widths = (32, 64, 128, 256, 256, 512, 512)
+    """Channels of each level, finest first."""
+    attention_level: int | None = Field(2, ge=1)
+    """Level of the self-attention, the finest being 0. None has none."""
+    slope: float = Field(0.2, ge=0, lt=1)
+    """Slope of the activations below 0."""
+
+    @model_validator(mode="after")
+    def _attention_exists(self) -> "DiscriminatorSettings":
+        check_attention_level(self.attention_level, self.widths)
+        return self
+
+
+def check_attention_level(level: int | None, widths: tuple[int, ...]) -> None:
+    """Raise ValueError unless a network of these widths has this level."""
+    if level is not None and level >= len(widths):
+        raise ValueError(f"attention_level {level} is not among the {len(widths)} levels of widths, counted from 0")
+
+
+class RidgeFilterSettings(NetworkSettings):
+    """A ridge filter on the green channel, without training: the floor that networks are compared with."""
+
+    paper = "Frangi 1998, Multiscale vessel enhancement filtering; Sato 1998, Three-dimensional multi-scale line filter"
+    authors_code = "scikit-image, BSD-3-Clause"
+    trainable = False
+    name: Literal["ridge-filter"] = "ridge-filter"
+    filter: Literal["frangi", "sato"] = "sato"
+    """Measure of dark ridges, from the eigenvalues of the image's second derivatives."""
+    sigmas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.5, 2.5, 3.5)
+    """Scales in pixels, about half the widths of the vessels; the largest response counts."""
+    clip_limit: float | None = Field(0.01, gt=0, le=1)
+    """Limit of the contrast equalisation (CLAHE) of the green channel; none without."""
+
+    @property
+    def stride(self) -> int:
+        """Image sides must be multiples of this."""
+        return 1
+
+
 MODELS: dict[type[NetworkSettings], str] = {
     DeepLabV3Settings: "segkit.models.deeplab:DeepLabV3",
     IterNetSettings: "segkit.models.iternet:IterNet",
     LittleWNetSettings: "segkit.models.little_wnet:LittleWNet",
+    RidgeFilterSettings: "segkit.models.ridge_filter:RidgeFilter",
+    SAGANUNetSettings: "segkit.models.sagan:SAGANUNet",
     SAUNetSettings: "segkit.models.sa_unet:SAUNet",
     SAUNetV2Settings: "segkit.models.sa_unet_v2:SAUNetV2",
     UNetPlusPlusSettings: "segkit.models.unet_plus_plus:UNetPlusPlus",

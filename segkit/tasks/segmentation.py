@@ -71,6 +71,11 @@ class SegmentationTask(L.LightningModule):
         torch.manual_seed(derive_seed(self.seed, "step", self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        _, loss = self.segmentation_loss(batch)
+        return loss
+
+    def segmentation_loss(self, batch: Batch) -> tuple[Float[Tensor, "n k h w"], Float[Tensor, ""]]:
+        """Logits of the main output, and the mean loss of all outputs, which is logged."""
         result = as_outputs(self.model(batch["image"].contiguous(memory_format=torch.channels_last)))
         weights = self.settings.model.output_weights(len(result.auxiliary))
         all_logits = (result.logits, *result.auxiliary)
@@ -82,7 +87,7 @@ class SegmentationTask(L.LightningModule):
         loss = (per_image * batch["weight"]).mean()
         num = len(per_image)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=num)
-        return loss
+        return result.logits, loss
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         if self.averaged is not None:
@@ -98,6 +103,10 @@ class SegmentationTask(L.LightningModule):
         self.log_dict({f"val/{name}": torch.as_tensor(float(value)) for name, value in values.items()})
         self.val_metrics.reset()
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimiser trains, as groups of torch; options that a group does not set are the phase's."""
+        return [{"params": list(self.model.parameters())}]
+
     def configure_optimizers(self) -> Any:
         chosen = self.phase.optimizer
         kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -106,7 +115,7 @@ class SegmentationTask(L.LightningModule):
             "sgd": partial(torch.optim.SGD, momentum=chosen.momentum),
         }
         optimizer = kinds[chosen.name](
-            self.model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
+            self.parameter_groups(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
         )
         steps_per_epoch = int(self.trainer.estimated_stepping_batches) / self.phase.epochs
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from segkit.core.config import Settings
 from segkit.data.settings import GeometrySettings, PreprocessingSettings, TrainingDataSettings
 from segkit.models.loss_settings import NAMED_LOSSES, LossSettings
-from segkit.models.settings import ModelSettings, SAUNetSettings
+from segkit.models.settings import DiscriminatorSettings, ModelSettings, SAUNetSettings
 
 
 class RuntimeSettings(Settings):
@@ -102,6 +102,19 @@ class PhaseSettings(TrainingDataSettings):
     or from random weights."""
 
 
+class AdversarialSettings(DiscriminatorSettings):
+    """A discriminator that is trained with the network, and the loss it adds (Goodfellow 2014; Zhang 2019)."""
+
+    weight: float = Field(1.0, gt=0)
+    """Factor on the network's adversarial loss, beside its segmentation loss."""
+    loss: Literal["hinge", "bce"] = "hinge"
+    """`hinge` (Lim 2017, as in SAGAN), or `bce`, binary cross-entropy with the non-saturating loss of the network."""
+    learning_rate: float = Field(4e-4, gt=0)
+    """Of the discriminator; the phase's schedule multiplies it too. The network's is the phase's."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.9)
+    """Of the discriminator's Adam."""
+
+
 class TrainSettings(Settings):
     """A segmentation network and the phases that train it."""
 
@@ -115,6 +128,9 @@ class TrainSettings(Settings):
     """A term by its name (`ce`, `focal`, `dice`, `tversky`, `mcc`, `lovasz`, `cldice`), a named sum (`bce-dice`, the
     average of cross-entropy and soft Dice; `bce-mcc` of SA-UNetv2; `focal-tversky`; `dice-cldice`), or a list of terms,
     each with its name, weight and settings."""
+    adversarial: AdversarialSettings | None = None
+    """Train a discriminator against the network, which adds an adversarial loss to its own. Each phase begins with a
+    new discriminator. By default there is none."""
     monitor: Literal["val/dice", "val/auroc", "val/auprc", "val/mcc"] = "val/dice"
     """The validation metric that chooses the weights to keep."""
     keep: Literal["best", "last"] = "best"
@@ -165,6 +181,14 @@ class TrainSettings(Settings):
                     f"preprocessing.patch_size is {size} and phases.{number}.crop_size {phase.crop_size}; "
                     f"set crop_size: {size}, because the network is to be used on patches like those of its training"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _adversarial_training_needs_adam(self) -> "TrainSettings":
+        if self.adversarial is not None and any(phase.optimizer.name == "sgd" for phase in self.phases):
+            raise ValueError("adversarial training steps both networks by adam or adamw; set the phases' optimizer")
+        if self.adversarial is not None and not self.model.trainable:
+            raise ValueError(f"{self.model.name} has no weights to train; remove the section adversarial")
         return self
 
 

@@ -75,6 +75,9 @@ def test_prediction_is_deterministic_and_independent_of_the_batch(settings):
 def test_every_parameter_receives_a_gradient(settings):
     torch.manual_seed(0)
     network = build_model(settings, 2).train()
+    for name, parameter in network.named_parameters():
+        if name.endswith("gamma"):
+            parameter.data.fill_(0.5)  # self-attention begins as the identity, with gamma 0
     result = as_outputs(network(torch.rand(2, 3, 8 * settings.stride, 8 * settings.stride)))
     sum(logits.square().mean() for logits in (result.logits, *result.auxiliary)).backward()
     # A ReLU may by chance be off everywhere for one of the few channels; no gradient at all is a layer left out.
@@ -101,6 +104,10 @@ def test_the_same_seed_gives_the_same_first_weights(settings):
 
     again = first_weights()
     assert all(torch.equal(value, again[name]) for name, value in first_weights().items())
+
+
+def test_every_network_that_is_trained_is_tested_here():
+    assert {type(settings) for settings in TINY.values()} == {kind for kind in MODELS if kind.trainable}
 
 
 @pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.model_fields["name"].default)

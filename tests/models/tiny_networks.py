@@ -3,11 +3,11 @@
 from typing import Any
 
 from segkit.models.settings import (
-    MODELS,
     DeepLabV3Settings,
     IterNetSettings,
     LittleWNetSettings,
     NetworkSettings,
+    SAGANUNetSettings,
     SAUNetSettings,
     SAUNetV2Settings,
     UNetPlusPlusSettings,
@@ -18,6 +18,7 @@ SMALL: dict[type[NetworkSettings], dict[str, Any]] = {
     DeepLabV3Settings: {"width": 2},
     IterNetSettings: {"widths": (3, 4, 6)},
     LittleWNetSettings: {"widths": (3, 4, 6)},
+    SAGANUNetSettings: {"widths": (3, 4, 6), "attention_level": 1},
     SAUNetSettings: {"widths": (3, 4, 6)},
     SAUNetV2Settings: {"widths": (3, 4, 6)},
     UNetPlusPlusSettings: {"widths": (3, 4, 6)},
@@ -31,5 +32,5 @@ def tiny(kind: type[NetworkSettings], **changes: Any) -> NetworkSettings:
     return kind(**({"name": kind.model_fields["name"].default} | SMALL[kind] | changes))
 
 
-TINY = {settings.name: settings for settings in map(tiny, MODELS)}
-"""Small settings of every network, by its name."""
+TINY = {settings.name: settings for settings in map(tiny, SMALL)}
+"""Small settings of every network that is trained, by its name."""
