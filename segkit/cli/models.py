@@ -17,7 +17,8 @@ def models(names: tuple[str, ...], json_path: Path | None) -> None:
     project's licence.
     """
     from segkit.core.files import write_json
-    from segkit.models.catalogue import SIDE, describe
+    from segkit.models.catalogue import describe
+    from segkit.models.cost import SIDE
     from segkit.models.settings import MODELS, default_settings
 
     names_of_all = [kind.model_fields["name"].default for kind in MODELS]

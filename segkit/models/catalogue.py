@@ -3,14 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from segkit.models import build_model
+from segkit.models import cost
 from segkit.models.settings import MODELS, NetworkSettings
-
-SIDE = 512
-"""Side in pixels of the image that multiply-adds are counted for."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,7 @@ class Entry:
     description: str
     parameters: int
     multiply_adds: int
-    """Of its convolutions, in prediction, for one image of `SIDE` x `SIDE` pixels."""
+    """Of convolutions and matrix products, in prediction, for one image of `cost.SIDE` x `cost.SIDE` pixels."""
     stride: int
     implementation: str
     paper: str
@@ -48,7 +42,7 @@ class Entry:
 def describe(settings: NetworkSettings) -> Entry:
     """The entry of a network. Nothing is computed but shapes (on torch's meta device)."""
     kind = type(settings)
-    parameters, multiply_adds = measure(settings)
+    parameters, multiply_adds = cost.of_network(settings)
     values = settings.model_dump(mode="json")
     return Entry(
         name=settings.name,
@@ -65,13 +59,3 @@ def describe(settings: NetworkSettings) -> Entry:
             for name, field in kind.model_fields.items()
         ),
     )
-
-
-def measure(settings: NetworkSettings) -> tuple[int, int]:
-    """Number of parameters and of multiply-adds of a network for one class."""
-    with torch.device("meta"):
-        network = build_model(settings).eval()
-        image = torch.empty(1, settings.image_channels, SIDE, SIDE)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(image)
-    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2

@@ -53,7 +53,7 @@ class RidgeFilter(nn.Module):
         inside = binary_erosion(channels.max(0) >= DARK, iterations=int(np.ceil(max(sigmas))))
         if self.settings.clip_limit is not None:
             green = equalize_adapthist(green.clip(0, 1), clip_limit=self.settings.clip_limit)
-        ridges = {"frangi": frangi, "sato": sato}[self.settings.filter]
+        ridges = frangi if self.settings.filter == "frangi" else sato
         response = np.where(inside, ridges(green, sigmas=sigmas, black_ridges=True, mode="reflect"), 0)
         scale = np.percentile(response[inside], 99.5) if inside.any() else 0.0
         return (response / scale if scale > 0 else response).clip(0, 1).astype(np.float32)

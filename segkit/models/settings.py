@@ -220,7 +220,8 @@ class SAGANUNetSettings(NetworkSettings):
     """A residual U-Net with spectral norm and self-attention: the generator of adversarial segmentation."""
 
     paper = "Zhang 2019, Self-Attention Generative Adversarial Networks, applied to a U-Net"
-    authors_code = "brain-research/self-attention-gan, Apache-2.0"
+    authors_code = "brain-research/self-attention-gan"
+    licence = "Apache-2.0"
     name: Literal["sagan-unet"] = "sagan-unet"
     widths: Widths = (32, 64, 128, 256, 256, 512, 512)
     """Channels of each level, finest first; the last is the bottleneck."""
@@ -266,7 +267,8 @@ class RidgeFilterSettings(NetworkSettings):
     """A ridge filter on the green channel, without training: the floor that networks are compared with."""
 
     paper = "Frangi 1998, Multiscale vessel enhancement filtering; Sato 1998, Three-dimensional multi-scale line filter"
-    authors_code = "scikit-image, BSD-3-Clause"
+    authors_code = "none; computed by scikit-image"
+    licence = "none given; scikit-image: BSD-3-Clause"
     trainable = False
     name: Literal["ridge-filter"] = "ridge-filter"
     filter: Literal["frangi", "sato"] = "sato"

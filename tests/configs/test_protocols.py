@@ -22,7 +22,7 @@ SHORT = (
 )
 NARROW = "model.model.widths=[4, 8]"
 PATCHES = ("model.preprocessing.patch_size=32", "model.phases.0.crop_size=32", "model.phases.0.crops_per_image=1")
-IMAGES = {"drive-article": (5, 2), "hrf": (45, 0), "isbi2012": (8, 2)}
+IMAGES = {"drive-article": (5, 2), "hrf": (45, 0), "isbi2012": (8, 2), "histology": (8, 0)}
 """Training and test images by layout."""
 PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lwnet-drive": ("drive", (NARROW, "model.geometry.size=64")),
@@ -32,6 +32,13 @@ PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "em-unet": ("isbi2012", (NARROW,)),
     "em-attention-unet": ("isbi2012", (NARROW,)),
     "em-unetpp": ("isbi2012", (NARROW,)),
+    "wsi-sagan": (
+        "histology",
+        (
+            *("data.num_val=2", "data.num_holdout=2", "model.model.widths=[4, 8, 8]"),
+            *("model.adversarial.widths=[4, 8, 8]", "model.phases.0.images_per_epoch=8"),
+        ),
+    ),
 }
 """By settings file: the data set's reader, and what shortens the training."""
 

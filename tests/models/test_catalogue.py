@@ -1,11 +1,12 @@
 import pytest
 
-from segkit.models.catalogue import SIDE, describe, measure
+from segkit.models.catalogue import describe
+from segkit.models.cost import SIDE, of_network
 from segkit.models.settings import DeepLabV3Settings, IterNetSettings, LittleWNetSettings, SAUNetSettings, UNetSettings
 
 
 def test_multiply_adds_are_those_of_the_convolutions():
-    parameters, multiply_adds = measure(UNetSettings(widths=(4, 6), image_channels=2, norm="none"))
+    parameters, multiply_adds = of_network(UNetSettings(widths=(4, 6), image_channels=2, norm="none"))
     fine, coarse = SIDE**2, (SIDE // 2) ** 2
     # per pixel of the output; a 2x2 transposed convolution of stride 2 has one tap for each
     encoder = fine * 9 * (2 * 4 + 4 * 4) + coarse * 9 * (4 * 6 + 6 * 6)
@@ -26,7 +27,7 @@ def test_multiply_adds_are_those_of_the_convolutions():
 )
 def test_costs_agree_with_published_ones(settings, published):
     """Given in 10^9 operations, two per multiply-add, for an image of 584 x 565 pixels."""
-    _, multiply_adds = measure(settings)
+    _, multiply_adds = of_network(settings)
     assert 2 * multiply_adds / 1e9 * (584 * 565) / SIDE**2 == pytest.approx(published, rel=0.06)
 
 
