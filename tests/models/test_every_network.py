@@ -57,7 +57,7 @@ def test_features_are_maps_of_modules_that_never_grow_from_level_to_level(settin
     sides = [level.shape[2] for level in maps]
     assert sides == sorted(sides, reverse=True)
     # the fidelity stage reads these maps by hooks on the modules that return them
-    levels = _encoder_levels(network, side)
+    levels = _encoder_levels(network, settings.image_channels, side)
     assert [channels for _, channels in levels] == [level.shape[1] for level in maps]
 
 
