@@ -102,6 +102,8 @@ def test_probabilities_carry_the_discriminators_gradient_to_the_generator(num_ch
 
 
 def test_an_argmax_before_the_discriminator_kills_the_adversarial_gradient():
+    """Notebook on adversarial segmentation: the discriminator received the most probable class."""
+
     def most_probable(probs):
         return nn.functional.one_hot(probs.argmax(1), 4).movedim(-1, 1).float()
 

@@ -13,6 +13,7 @@ from segkit.metrics.score import load_scores
 from segkit.metrics.significance import holm
 from segkit.models import build_model, cost
 from segkit.models.settings import LittleWNetSettings, UNetSettings
+from segkit.tasks.weights import read_card
 from tests.pipelines.tiny import TINY, segkit_here
 
 PHASES = [{"data": "real", "epochs": 1, "batch_size": 2}]
@@ -116,3 +117,18 @@ def test_multiply_adds_of_a_convolution_are_pixels_times_weights() -> None:
             module.register_forward_hook(count)
     network.eval()(torch.zeros(1, 3, 32, 32))
     assert cost.of_network(settings, side=32) == (34_201, sum(pixels.values()))
+
+
+def test_a_filter_without_weights_is_compared_with_networks_and_its_threshold_is_chosen_on_validation(
+    tmp_path: Path, stages_here: None
+) -> None:
+    models = {"ridge-filter": {"model": {"name": "ridge-filter", "sigmas": [1.0]}}, "unet": MODELS["unet"]}
+    config, runs = write(tmp_path / "compare.yaml", models=models), tmp_path / "runs"
+    assert segkit_here("pipeline", "run", "compare-models", "-c", str(config), "--runs", str(runs)) == 0
+    [report], [folder] = runs.glob("report-*"), runs.glob("ridge-filter-*/model.json")
+    rows = {row["name"]: row for row in read_json(report / "models.json")["models"]}
+    assert rows["ridge-filter"]["num_parameters"] == 0
+    assert rows["ridge-filter"]["scores"]["auroc"]["value"] > 0.7
+    assert rows["unet"]["against_baseline"]["p"] > 0
+    assert read_card(folder.parent).threshold_source == "val-best-dice"
+    assert not list(folder.parent.glob("curves-*.csv"))
