@@ -1,16 +1,21 @@
 """Finished runs and their comparison as tables for a terminal, as JSON and as CSV."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipelines.report.verdict import NOUNS, has_interval, signed
-from pipelines.run_comparison.compare import Difference, RunComparison, ScoredRun
 from pipelines.run_comparison.finished import FinishedRun, Listing, short_ids
 from segkit.core.wording import counted, of_patients
 from segkit.metrics.measure import to_json
 from segkit.metrics.tables import HEADINGS, Table, cell, metric_tables
+
+if TYPE_CHECKING:
+    from pipelines.run_comparison.compare import Difference, RunComparison, ScoredRun  # loads torch
 
 NONE = "–"
 
@@ -217,8 +222,8 @@ def threshold_text(run: ScoredRun) -> str:
 
 
 def value_text(value: object) -> str:
-    """A setting as in YAML; a dash for None."""
-    if value is None:
+    """A setting as in YAML; a dash for None and empty text."""
+    if value is None or value == "":
         return NONE
     return value if isinstance(value, str) else json.dumps(value)
 

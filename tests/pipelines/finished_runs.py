@@ -8,10 +8,11 @@ import numpy as np
 from pipelines.recipes import train
 from pipelines.recipes.train import TrainRecipeSettings
 from pipelines.stage_types import ReportRequest
+from segkit.core.classes import Classes
 from segkit.core.files import sha256_json, write_json, write_text
 from segkit.core.run_folder import describe_outputs, write_done
 from segkit.metrics.measure import measure, to_json
-from segkit.metrics.score import ImageScore, ScoredImage, save_scores, score_images
+from segkit.metrics.score import ARGMAX, Cut, ImageScore, ScoredImage, save_scores, score_images
 
 THRESHOLD = 0.4
 HEIGHT, WIDTH = 24, 20
@@ -27,6 +28,21 @@ def scores(noise: float, noise_seed: int = 0, num_images: int = 8, truth_seed: i
         levels = np.rint(65535 * probs).astype(np.uint16)
         pictures.append(ScoredImage(f"{number:02d}_test", levels, truth, np.ones_like(truth)))
     return score_images(pictures, [THRESHOLD])
+
+
+def multiclass_scores(noise: float, noise_seed: int = 0, num_images: int = 8) -> list[ImageScore]:
+    """As `scores`, of three classes."""
+    classes = Classes(kind="multiclass", names=("background", "disc", "cup"))
+    rng, noise_rng = np.random.default_rng(0), np.random.default_rng(noise_seed)
+    pictures = []
+    for number in range(num_images):
+        truth = rng.integers(0, 3, (HEIGHT, WIDTH))
+        logits = np.eye(3)[truth].transpose(2, 0, 1) + noise * noise_rng.normal(0, 1, (3, HEIGHT, WIDTH))
+        probs = np.exp(logits) / np.exp(logits).sum(axis=0)
+        levels = np.rint(65535 * probs).astype(np.uint16)
+        region = np.ones(truth.shape, dtype=bool)
+        pictures.append(ScoredImage(f"{number:02d}_test", levels, truth, region, classes=classes))
+    return score_images(pictures)
 
 
 def write_run(
@@ -60,7 +76,9 @@ def write_run(
         if stage.name == "evaluate":
             (folder / "scores").mkdir(parents=True)
             save_scores(scored, folder / "scores" / f"{split}-model.npz")
-            numbers = measure(scored, THRESHOLD, "val-best-dice", num_resamples=100)
+            binary = len(scored[0].class_names) == 1
+            cut: tuple[Cut, str] = (THRESHOLD, "val-best-dice") if binary else (ARGMAX, ARGMAX)
+            numbers = measure(scored, *cut, num_resamples=100)
             write_json(folder / "measurements.json", {split: {"model": [to_json(number) for number in numbers]}})
         if isinstance(stage.settings, ReportRequest):
             write_text(folder / "report.html", "<!doctype html>\n")

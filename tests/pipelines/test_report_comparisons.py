@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from pipelines.report import comparisons
 from pipelines.report.comparisons import COMPARED, Run
@@ -96,6 +97,30 @@ def test_the_sign_flip_test_swaps_all_images_of_a_patient(groups: str) -> None:
     p = comparisons.sign_flip_p(run("a", groups=groups), run("b", [3, 1, 4, 0, 2], groups=groups))
     assert p == pytest.approx(sign_flip_p(groups, difference))
     assert p >= 2 / 2 ** len(set(groups))
+
+
+def test_the_sign_flip_test_of_another_metric_computes_it_for_every_swap() -> None:
+    def plain_auroc(swapped: list[bool]) -> float:
+        chosen = ["b" if swap else "a" for swap in swapped]
+        truth = np.concatenate([VESSELS[index][FOV[index]] for index in range(NUM_IMAGES)])
+        levels = np.concatenate([LEVELS[name][index][FOV[index]] for index, name in enumerate(chosen)])
+        return float(roc_auc_score(truth, levels))
+
+    def difference(swapped: list[bool]) -> float:
+        return plain_auroc(swapped) - plain_auroc([not swap for swap in swapped])
+
+    p = comparisons.sign_flip_p(run("a"), run("b"), metric="auroc")
+    assert p == pytest.approx(sign_flip_p("abcde", difference))
+
+
+def test_the_sign_flip_test_of_a_mean_over_images_swaps_the_values_of_images() -> None:
+    values_a, values_b = (np.array([*comparisons.values_by_image(run(name), "dice").values()]) for name in ("a", "b"))
+
+    def difference(swapped: list[bool]) -> float:
+        return float(np.mean(np.where(swapped, values_b - values_a, values_a - values_b)))
+
+    p = comparisons.sign_flip_p(run("a"), run("b"), averaging="per-image")
+    assert p == pytest.approx(sign_flip_p("abcde", difference))
 
 
 def test_a_run_does_not_differ_from_itself() -> None:

@@ -11,7 +11,7 @@ from pipelines.run_comparison.finished import find_run, find_runs, list_runs, re
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, write_json, write_text
 from segkit.metrics.metrics import METRICS
-from tests.pipelines.finished_runs import scores, write_run
+from tests.pipelines.finished_runs import multiclass_scores, scores, write_run
 
 
 def pair(runs: Path, noise_a: float, noise_b: float) -> list[Path]:
@@ -58,6 +58,25 @@ def test_less_log_loss_is_better(tmp_path: Path) -> None:
     assert item.paired.comparison.high < 0
     assert item.outcome == "better"
     assert item.paired.num_better == 8
+
+
+def test_each_of_several_classes_is_compared_on_request(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path, multiclass_scores(noise, noise_seed=minute), minute=minute)
+        for minute, noise in enumerate([1.0, 0.6])
+    ]
+    metrics = ("dice", "mean_iou")
+    assert [item.class_name for item in compared(folders, metrics=metrics).differences] == ["all classes"] * 2
+    comparison = compared(folders, metrics=metrics, per_class=True)
+    tested = [(item.class_name, item.metric) for item in comparison.differences]
+    # mean IoU is one number of all classes
+    assert tested == [
+        *(("all classes", "dice"), ("all classes", "mean_iou")),
+        *(("background", "dice"), ("disc", "dice"), ("cup", "dice")),
+    ]
+    assert {item.outcome for item in comparison.differences} == {"better"}
+    assert len(text.comparison_tables(comparison)) == 4 + 1
+    assert page.render(comparison).count("<caption>") == 4
 
 
 def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
