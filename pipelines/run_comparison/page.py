@@ -15,11 +15,11 @@ from segkit.metrics.tables import HEADINGS
 def render(comparison: RunComparison) -> str:
     """The page as HTML text."""
     templates = page.environment(Path(__file__).parent, Path(page.__file__).parent)
-    outcomes = tuple(dict.fromkeys(item.outcome for item in comparison.differences))
+    outcomes = {item.outcome for item in comparison.differences}
     return templates.get_template("comparison.html.j2").render(
         comparison=comparison,
         sentences=[text.sentence(item, comparison.baseline.id) for item in comparison.differences],
-        style={("better",): "helped", ("worse",): "worse"}.get(outcomes, ""),
+        style="helped" if outcomes == {"better"} else "worse" if outcomes == {"worse"} else "",
         images=text.images_text(comparison),
         method=text.method_text(comparison),
         plots=_forest_plots(comparison),
