@@ -24,8 +24,8 @@ class CrossValidateSettings(RecipeSettings):
     """Everything `segkit pipeline run cross-validate` reads.
 
     All labelled images but the data set's own test images are cut into folds by patient, in the order of
-    `data.split_seed`. `data.num_val` images of the other folds choose a fold's checkpoint; `data.num_holdout` is not
-    used.
+    `data.split_seed`. `data.num_val` images of the other folds choose a fold's checkpoint; `data.num_holdout`
+    and images by name are not used.
     """
 
     num_folds: int = Field(5, ge=2)
@@ -44,7 +44,9 @@ class CrossValidateSettings(RecipeSettings):
 
 def build(settings: CrossValidateSettings) -> Graph:
     """Data; a cut and a network for each fold; evaluate; report."""
-    stages: list[AnyStage] = [Stage("data", DATA, settings.data)]
+    # The folds alone divide the images.
+    uncut = settings.data.model_copy(update={"num_val": 0, "val_names": (), "num_holdout": 0, "holdout_names": ()})
+    stages: list[AnyStage] = [Stage("data", DATA, uncut)]
     inputs: dict[str, str] = {}
     for number in range(settings.num_folds):
         fold, model = f"fold-{number}", f"model-{number}"

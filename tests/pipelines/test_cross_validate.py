@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.recipes.cross_validate import CrossValidateSettings, build
 from pipelines.results.measurements import OUT_OF_FOLD
 from pipelines.stages.evaluate_folds import MODEL
 from segkit.core import images
@@ -13,6 +14,7 @@ from segkit.core.classes import VESSEL
 from segkit.core.files import read_json
 from segkit.core.manifest import read_manifest
 from segkit.data.fov import read_region
+from segkit.data.settings import DataSettings
 from tests.pipelines.tiny import TINY, segkit_here
 
 NUM_FOLDS = 3
@@ -96,6 +98,13 @@ def test_no_fold_s_network_trains_or_validates_with_the_images_it_is_scored_on(
 )
 def test_settings_that_make_no_cross_validation_are_refused(section: dict[str, object], tmp_path: Path) -> None:
     assert segkit_here("pipeline", "show", "cross-validate", "-c", str(write(tmp_path / "cv.yaml", **section))) == 2
+
+
+def test_small_data_sets_are_cut_by_the_folds_alone() -> None:
+    settings = CrossValidateSettings(data=DataSettings(num_val=1, num_holdout=4, holdout_names=("a",)))
+    data = build(settings)["data"].settings
+    assert isinstance(data, DataSettings)
+    assert set(data.cut({"a": "1", "b": "2", "c": "3"}).values()) == {"train"}
 
 
 def test_more_folds_than_images_are_refused(tmp_path: Path, stages_here: None) -> None:
