@@ -16,6 +16,10 @@ from segkit.tasks.settings import InferenceSettings
 TOLERANCE = 0.1
 """An image whose field of view differs by less than this from the training images' is not resampled."""
 
+MIN_SHARE = 0.125
+"""Share of an image's longer side. A lit spot of a smaller diameter is no fundus: an image is not enlarged for it,
+because a spot of a few pixels would make it too large for any memory."""
+
 Diameters = tuple[int, int]
 """Smallest and largest diameter of the training images' fields of view, in pixels."""
 
@@ -42,7 +46,7 @@ def scale_factor(scale: Literal["auto"] | float, trained: Diameters | None, regi
         return 1.0
     low, high = trained
     if diameter < low * (1 - TOLERANCE):
-        return low / diameter
+        return low / diameter if diameter >= MIN_SHARE * max(region.shape) else 1.0
     return high / diameter if diameter > high * (1 + TOLERANCE) else 1.0
 
 

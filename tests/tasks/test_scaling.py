@@ -48,6 +48,10 @@ def test_only_a_clearly_other_diameter_changes_the_scale(
     assert scale_factor(0.7, trained, region) == 0.7
 
 
+def test_an_image_is_not_enlarged_for_a_small_lit_spot() -> None:
+    assert scale_factor("auto", (40, 50), disc(100, 2000, 4)) == 1
+
+
 class Brightness(Predictor):
     """Probability = red level; keeps the sizes of the images that it is given."""
 
