@@ -88,14 +88,16 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
         raise RequestError(f"there is no pipeline {name!r}; there are {', '.join(RECIPES)}")
     recipe = RECIPES[name]
     path = config_path(config or CONFIGS / f"{name}.yaml")
-    raw = read_yaml(path) if config is not None or path.is_file() else {}
+    has_file = config is not None or path.is_file()
+    raw = read_yaml(path) if has_file else {}
     _check_named_entries(recipe.settings, raw, overrides)
     if overrides:
         raw = apply_overrides(raw, overrides, recipe.settings)
     if data is not None:
         raw = apply_overrides(raw, [f"data.source={json.dumps(data)}"])
-    settings = validate(recipe.settings, raw, str(path), overrides)
-    return Resolved(name, str(path), settings, recipe.build(settings), tuple(overrides))
+    source = str(path) if has_file else name
+    settings = validate(recipe.settings, raw, source, overrides)
+    return Resolved(name, source, settings, recipe.build(settings), tuple(overrides))
 
 
 def _check_named_entries(cls: type[RecipeSettings], raw: Mapping[str, Any], overrides: Sequence[str]) -> None:

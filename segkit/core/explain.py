@@ -1,6 +1,7 @@
 """Validation errors of pydantic as lines that a user can act on."""
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Sequence
 from typing import Annotated, TypeGuard, Union, get_args, get_origin
@@ -42,6 +43,8 @@ def explain(cls: type[BaseModel], error: ValidationError, source: str, overrides
 
 def _mistake(cls: type[BaseModel], place: Location, items: list[ErrorDetails]) -> str:
     key, first = _dotted(place), items[0]
+    if first["type"] == "union_tag_invalid":
+        return _unknown_kind(key, first)
     if first["type"] == "missing":
         return f"key {key!r} is missing"
     if first["type"] == "extra_forbidden":
@@ -55,6 +58,15 @@ def _mistake(cls: type[BaseModel], place: Location, items: list[ErrorDetails]) -
     if first["loc"][-1:] == ("[key]",):
         return f"key {key!r}: {reason}"
     return f"{f'{key} = ' if key else ''}{_short(first['input'])}: {reason}"
+
+
+def _unknown_kind(key: str, item: ErrorDetails) -> str:
+    """Of a section whose `name` is none of those allowed."""
+    tag, field = str(item["ctx"]["tag"]), item["ctx"]["discriminator"].strip("'")
+    known = item["ctx"]["expected_tags"]
+    close = difflib.get_close_matches(tag, re.findall("'([^']*)'", known), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{f'{key}.' if key else ''}{field} = {tag!r}: input should be one of {known}{hint}"
 
 
 def _message(item: ErrorDetails) -> str:

@@ -112,6 +112,8 @@ NAMED_LOSSES: dict[str, tuple[LossTerm, ...]] = {
 
 
 def _by_name(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise ValueError("input should be a name or a list of terms; put brackets around a single term: [{name: ce}]")
     if not isinstance(value, str):
         return value
     if value not in NAMED_LOSSES:
