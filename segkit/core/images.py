@@ -318,7 +318,10 @@ def _reading_error(path: Path, error: Exception) -> ImageError:
     if path.stat().st_size == 0:
         return ImageError(f"{path} is empty (0 bytes); copy it again")
     if isinstance(error, UnidentifiedImageError) and _has_known_signature(path):
-        return ImageError(f"{path} is truncated or damaged (its end or directory is missing); copy it again")
+        return ImageError(
+            f"{path} is truncated or damaged, or stored in a form that is not read, such as colours of 32 bits; copy it"
+            " again, or save it with 8 bits"
+        )
     if isinstance(error, UnidentifiedImageError):
         return ImageError(
             f"{path} is not a TIFF, GIF, PNG, JPEG, PPM, WebP or BMP image, whatever its name says; "
