@@ -205,7 +205,7 @@ class InferenceSettings(Settings):
     """Share of a tile's side that it has in common with the next."""
     tile_weights: Literal["gaussian", "uniform"] = "gaussian"
     """Where tiles overlap, pixels near a tile's middle count more, or all alike."""
-    scale: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    scale: Literal["auto"] | Annotated[float, Field(gt=0, le=16)] = "auto"
     """Factor on each image's size before it is predicted; the prediction is scaled back. `auto` brings the field of
     view's diameter into the range of the training images, so that vessels have the calibre that the network has seen;
     1 scales nothing."""
