@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint gpu clean
+.PHONY: setup demo test lint weights gpu clean
 
 # torch first and by its exact version, so that nothing pulls another build in.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -28,6 +28,12 @@ lint: setup
 # One thread a worker: two workers share two cores without fighting.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# Train the shipped model and put it, with its card, into the package: `make weights DRIVE=/data/DRIVE`.
+weights: setup
+	$(BIN)/segkit pipeline run train -c drive-best --data drive:$(DRIVE) --runs runs/weights
+	$(BIN)/segkit export --weights runs/weights/model-* --evaluation runs/weights/evaluate-* \
+	  --out segkit/weights/vessels --notes "$$(cat segkit/weights/vessels.txt)"
 
 # Figures and pictures of one CUDA device into GPU_OUT. Nothing is installed: where there is no .venv, python3 runs it.
 # `make gpu DRIVE=/data/DRIVE MINUTES=8`; STEPS="tests gan" runs some of the steps.

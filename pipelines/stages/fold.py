@@ -21,7 +21,7 @@ def run(context: Context[FoldSettings]) -> None:
     data = read_manifest(context.inputs["data"])
     rows = [row for row in data.labelled().rows if row.split != "test"]
     if not rows:
-        raise DatasetError("the data set has no labelled training image to cross-validate; give one that has")
+        raise DatasetError("the data set has no labelled training image to cut into folds; give one that has")
     groups = {row.name: row.group for row in rows}
     chosen = splits.leave_fold_out(groups, settings.num_folds, settings.fold, settings.num_val, settings.split_seed)
     write_manifest([replace(row, split=chosen[row.name]) for row in rows], context.out, data.classes)

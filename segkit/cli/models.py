@@ -11,7 +11,7 @@ from segkit.cli.options import json_option
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @json_option("the list, settings included,")
 def models(names: tuple[str, ...], json_path: Path | None) -> None:
-    """List the networks: size, cost, the paper, and the licence of its authors' code.
+    """List the shipped models, and the networks: size, cost, the paper, and the licence of its authors' code.
 
     Networks that are named are listed with their settings. The code here is written from the papers and has this
     project's licence.
@@ -20,6 +20,8 @@ def models(names: tuple[str, ...], json_path: Path | None) -> None:
     from segkit.models.catalogue import describe
     from segkit.models.cost import SIDE
     from segkit.models.settings import MODELS, default_settings
+    from segkit.tasks.weights import read_card
+    from segkit.weights import shipped_models
 
     names_of_all = [kind.model_fields["name"].default for kind in MODELS]
     entries = [describe(default_settings(name)) for name in names or names_of_all]
@@ -32,6 +34,8 @@ def models(names: tuple[str, ...], json_path: Path | None) -> None:
         for setting in entry.settings if names else ():
             click.echo(f"  {setting.name} = {setting.default!r}  {setting.description}".rstrip())
     if not names:
+        for name, folder in shipped_models().items():
+            click.echo(f"\nshipped model: {name}, a {read_card(folder).details['model']['name']}; card in {folder}")
         click.echo("\nSettings of a network: segkit models NAME")
     if json_path is not None:
         write_json(json_path, [entry.to_json() for entry in entries])

@@ -3,7 +3,7 @@
     Image_01L.jpg   Image_01L_1stHO.png   Image_01L_2ndHO.png      in one folder or in sub-folders
 
 The left and the right eye of a child are one group. There are no fields of view; they are estimated. The data set has
-no test part: hold images out with `data.num_holdout`, or cross-validate.
+no test part: hold images out with `data.num_holdout`, or use cross-validation.
 """
 
 from pathlib import Path

@@ -3,7 +3,7 @@
     images/01_h.jpg   manual1/01_h.tif   mask/01_h_mask.tif      also 01_dr and 01_g
 
 The number counts the patients of a disease: 01_h, 01_dr and 01_g are three patients. The data set has no test part:
-hold images out with `data.num_holdout`, or cross-validate.
+hold images out with `data.num_holdout`, or use cross-validation.
 """
 
 from pathlib import Path

@@ -4,7 +4,7 @@
 
 A. Hoover's map is the reference, V. Kouznetsova's the second observer's. There are no fields of view; they are
 estimated. The names state no patients, so each image is its own group. The data set has no test part: hold images out
-with `data.num_holdout`, or cross-validate.
+with `data.num_holdout`, or use cross-validation.
 """
 
 from pathlib import Path
