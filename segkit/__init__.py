@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segkit.api import Model, Prediction, load
@@ -18,7 +18,7 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import the Python API at its first use; the command line starts without torch."""
     if name not in _PLACES:
         raise AttributeError(f"module 'segkit' has no attribute {name!r}")

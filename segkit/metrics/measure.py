@@ -191,7 +191,7 @@ def pooled_statistic(
 def _mean_over(statistics: Sequence[Statistic]) -> Statistic:
     """The mean over the classes that have a value."""
 
-    def mean(multiplicities: NDArray[Any]) -> FloatArray:
+    def mean(multiplicities: NDArray[np.int64]) -> FloatArray:
         values = np.stack([statistic(multiplicities) for statistic in statistics])
         known = np.isfinite(values)
         count = known.sum(axis=0)

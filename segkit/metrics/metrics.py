@@ -52,7 +52,7 @@ def mean_iou(matrices: Arrays) -> Statistic:
     """
     pooled = _pooled(matrices)
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         matrix = pooled(multiplicities)
         overlap = np.diagonal(matrix, axis1=1, axis2=2)
         union = matrix.sum(axis=1) + matrix.sum(axis=2) - overlap
@@ -70,7 +70,7 @@ def v_rand(matrices: Arrays) -> Statistic:
     """
     pooled = _pooled(matrices)
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         matrix = pooled(multiplicities)
         squares = ((matrix**2).sum(axis=(1, 2)), (matrix.sum(axis=1) ** 2).sum(1), (matrix.sum(axis=2) ** 2).sum(1))
         return _share_of_mean(*squares)
@@ -82,7 +82,7 @@ def v_info(matrices: Arrays) -> Statistic:
     """V_info over classes: I(S; T) / (H(S) / 2 + H(T) / 2), from confusion matrices (n, k, k)."""
     pooled = _pooled(matrices)
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         matrix = pooled(multiplicities)
         sums = (_n_log_n(matrix).sum(1), _n_log_n(matrix.sum(axis=1)), _n_log_n(matrix.sum(axis=2)))
         return _information(matrix.sum(axis=(1, 2)), *(values.sum(axis=1) for values in sums))
@@ -98,7 +98,7 @@ def segment_v_rand(segments: Arrays) -> Statistic:
 def segment_v_info(segments: Arrays) -> Statistic:
     """Foreground-restricted V_Info of segments (Arganda-Carreras 2015, Eq. 6), from the sums (n, 7) of each image."""
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         sums = (multiplicities @ segments).T
         return _information(sums[0], *sums[4:7])
 
@@ -115,7 +115,7 @@ def hausdorff_95(surfaces: Arrays) -> Statistic:
     return mean_of(surfaces[:, 2])
 
 
-def _pooled(matrices: Arrays) -> Callable[[NDArray[Any]], FloatArray]:
+def _pooled(matrices: Arrays) -> Callable[[NDArray[np.int64]], FloatArray]:
     """Multiplicities (b, n) to the confusion matrices (b, k, k) of the drawn images together."""
     return lambda multiplicities: np.tensordot(multiplicities.astype(np.float64), matrices, axes=1)
 
@@ -192,7 +192,7 @@ def auroc(levels: Arrays) -> Statistic:
     concordant = positive @ (np.cumsum(negative, axis=1) - negative / 2).T
     num_positive, num_negative = positive.sum(axis=1), negative.sum(axis=1)
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         pairs = (multiplicities @ num_positive) * (multiplicities @ num_negative)
         ranked = ((multiplicities @ concordant) * multiplicities).sum(axis=1)
         return np.where(pairs > 0, ranked / np.maximum(pairs, 1), np.nan)
@@ -206,7 +206,7 @@ def auprc(levels: Arrays) -> Statistic:
     tp = from_top(positive)
     predicted = tp + from_top(negative)
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         parts = []
         for first in range(0, len(multiplicities), RESAMPLES_AT_ONCE):
             some = multiplicities[first : first + RESAMPLES_AT_ONCE].astype(np.float64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 MIN_GROUPS = 3
 """Fewer patients than this have no interval."""
 
-Statistic = Callable[[NDArray[Any]], FloatArray]
+Statistic = Callable[[NDArray[np.int64]], FloatArray]
 """Multiplicities (b, n) of n images in b resamples -> value of each resample (b,); nan where it has none."""
 
 
@@ -70,7 +70,7 @@ def mean_of(values: FloatArray) -> Statistic:
     """Mean over the drawn images of `values` (n,); images whose value is nan are left out."""
     known = np.isfinite(values)
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         drawn = multiplicities[:, known]
         count = drawn.sum(axis=1)
         return np.where(count > 0, drawn @ values[known] / np.maximum(count, 1), np.nan)
@@ -81,7 +81,7 @@ def mean_of(values: FloatArray) -> Statistic:
 def ratio_of(numerators: FloatArray, denominators: FloatArray) -> Statistic:
     """Pooled ratio: sum of `numerators` (n,) over sum of `denominators` (n,) of the drawn images."""
 
-    def statistic(multiplicities: NDArray[Any]) -> FloatArray:
+    def statistic(multiplicities: NDArray[np.int64]) -> FloatArray:
         whole = multiplicities @ denominators
         return np.where(whole != 0, multiplicities @ numerators / np.where(whole == 0, 1, whole), np.nan)
 

@@ -1,7 +1,8 @@
 """A model's folder made ready to be given away: its card says how it was trained and how it scored."""
 
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, sha256_file, write_json
@@ -26,21 +27,21 @@ def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes:
     """
     card = read_card(folder)
     done = _finished(folder)
-    record: dict[str, Any] = {
+    record: dict[str, JsonValue] = {
         "notes": notes,
         "sha256": {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(folder.rglob(TENSORS))},
         "training": {
             key: done.get(key)
             for key in ("stage", "type", "version", "fingerprint", "settings", "git_commit", "versions", "seconds")
         },
-        "scores": [] if evaluation is None else _scores(evaluation, str(done["stage"])),
+        "scores": [] if evaluation is None else [*_scores(evaluation, str(done["stage"]))],
     }
     copy_model(folder, out)
     raw = card.model_dump(mode="json")
     write_json(out / DESCRIPTION, raw | {"details": raw["details"] | {"card": record}})
 
 
-def _scores(evaluation: Path, name: str) -> list[dict[str, Any]]:
+def _scores(evaluation: Path, name: str) -> list[dict[str, JsonValue]]:
     path = evaluation / "measurements.json"
     splits = read_json(path) if path.is_file() else {}
     scores = [
@@ -54,8 +55,8 @@ def _scores(evaluation: Path, name: str) -> list[dict[str, Any]]:
     return scores
 
 
-def _finished(folder: Path) -> dict[str, Any]:
+def _finished(folder: Path) -> dict[str, JsonValue]:
     if not (folder / FINISHED).is_file():
         raise RequestError(f"{folder} is not a finished stage ({FINISHED} is missing); give a folder such as runs/...")
-    done: dict[str, Any] = read_json(folder / FINISHED)
+    done: dict[str, JsonValue] = read_json(folder / FINISHED)
     return done
