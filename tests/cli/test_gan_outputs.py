@@ -33,7 +33,8 @@ def test_what_cannot_be_written_is_refused_before_the_weights_are_read(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gan.drawing.sampling.read_generator", lambda source: pytest.fail("weights were read"))
+    for module in ("gan.drawing.projection_run", "gan.drawing.sampling"):
+        monkeypatch.setattr(f"{module}.read_generator", lambda source: pytest.fail("weights were read"))
     images.write_image(Path("photo.png"), np.zeros((4, 4, 3), np.uint8))
     Path("file").touch()
     for folder in ("weights", "folder.png", "taken"):

@@ -115,7 +115,7 @@ def test_a_file_of_the_user_s_comes_before_a_shipped_one(tmp_path: Path, monkeyp
     ("given", "hint"),
     [
         ("dmo", "did you mean 'demo'"),
-        ("zzz", "demo, drive-cpu, "),
+        ("zzz", "demo, drive-best, "),
         ("demo.yaml", "`-c demo`"),
         ("configs/demo.yaml", "`-c demo`"),
         ("mine.yaml", "cannot read settings file mine.yaml"),
