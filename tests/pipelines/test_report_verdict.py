@@ -187,7 +187,7 @@ def test_without_labels_there_is_no_verdict() -> None:
 
 
 def test_test_images_come_before_held_out_before_validation_images() -> None:
-    assert SCORED == ("test", "holdout", "val")
+    assert SCORED == ("test", "out-of-fold", "holdout", "val")
     sizes = {"test": SplitSize(20, 20, 20), "holdout": SplitSize(4, 4, 4), "val": SplitSize(4, 4, 4)}
     for scored in (["val", "holdout", "test"], ["val", "holdout"], ["val"]):
         chosen = verdict.choose_basis(scored, sizes)
