@@ -327,7 +327,7 @@ def test_a_wandb_that_fails_costs_a_warning_and_no_pipeline(
     shutil.rmtree(private.runs / report)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wandb_runs, "start_run", fail)
-        patch.setattr(pipeline_run, "begin", fail)
+        patch.setattr(pipeline_run, "start_run", fail)
         capsys.readouterr()
         assert private.run(f"samples.truncation_psi={psi}") == 0
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
