@@ -23,7 +23,7 @@ def empty() -> curves.LevelCounts:
 
 def value(name: str, counts: curves.LevelCounts) -> float:
     """A metric of one image."""
-    return METRICS[name].statistic(np.stack([counts.positive, counts.negative])[None])(np.ones((1, 1)))[0]
+    return METRICS[name].statistic(np.stack([counts.positive, counts.negative])[None])(np.ones((1, 1), np.int64))[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
