@@ -15,9 +15,9 @@ from segkit.core.determinism import deterministic
 from segkit.core.errors import RequestError
 from segkit.data import labels
 from segkit.data.fov import default_region
-from segkit.metrics.curves import LEVEL_PROBS, first_positive_level, quantise
+from segkit.metrics.curves import LEVEL_PROBS, quantise
 from segkit.tasks.overlay import draw_classes
-from segkit.tasks.prediction import Predictor
+from segkit.tasks.prediction import Predictor, predicted_labels
 from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.weights import ModelCard, load_predictor, read_card
@@ -138,7 +138,7 @@ class Model:
         with torch.inference_mode(), deterministic(self.device):
             levels = quantise(predict_image(self._predictor, pixels, inside, inference))
         probs = LEVEL_PROBS[levels].astype(np.float32)
-        mask = levels[0] >= first_positive_level(cut) if binary else levels.argmax(0).astype(np.uint8)
+        mask = predicted_labels(levels, self.classes, cut)
         return Prediction(pixels, probs[0] if binary else probs, mask, inside, cut, self.classes)
 
 

@@ -12,6 +12,7 @@ from gan.networks.generator import Generator
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core.config import validate
 from segkit.core.errors import RequestError
+from segkit.core.seeding import LARGEST_SEED
 
 
 class Gan:
@@ -54,9 +55,9 @@ class Gan:
         """
         given = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff, "noise_mode": noise_mode}
         how = validate(SamplingSettings, given, "sample()")
-        wrong = [seed for seed in seeds if not 0 <= seed < 2**32]
+        wrong = [seed for seed in seeds if not 0 <= seed <= LARGEST_SEED]
         if wrong or not len(seeds):
-            raise RequestError(f"seeds are {list(seeds)!r}; give at least one whole number, from 0 to 2**32 - 1")
+            raise RequestError(f"seeds are {list(seeds)!r}; give at least one whole number, from 0 to {LARGEST_SEED}")
         drawn = [
             generate(self.generator, int(seed), how.truncation_psi, how.truncation_cutoff, how.noise_mode)
             for seed in seeds

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from segkit.core.images import encode_image
+from segkit.tasks.overlay import dimmed
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -36,7 +37,7 @@ def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixe
     Returns:
         (h, w, 3); true negatives keep the photograph's grey.
     """
-    shown = _dimmed(image)
+    shown = dimmed(image)
     for where, colour in (
         (prediction & labels, TRUE_POSITIVE),
         (prediction & ~labels, FALSE_POSITIVE),
@@ -44,11 +45,6 @@ def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixe
     ):
         shown[where & region] = colour
     return shown
-
-
-def _dimmed(image: Pixels) -> Pixels:
-    luma = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.repeat((0.5 * luma)[..., None], 3, axis=2).astype(np.uint8)
 
 
 def grey(probs: npt.NDArray[np.floating]) -> Pixels:

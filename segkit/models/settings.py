@@ -48,21 +48,26 @@ class NetworkSettings(Settings):
         return (1.0, *[self.auxiliary_weight] * num_auxiliary)
 
 
-class UShapedSettings(NetworkSettings):
+class LevelledSettings(NetworkSettings):
     """A network of resolution levels, each half as large as the one above."""
 
     widths: Widths
+
+    @property
+    def stride(self) -> int:
+        """Image sides must be multiples of this."""
+        return int(2 ** (len(self.widths) - 1))
+
+
+class UShapedSettings(LevelledSettings):
+    """A network of levels made of the shared convolution unit."""
+
     norm: Norm = "batch"
     """`group` does not mix the images of a batch."""
     drop_prob: float = Field(0.0, ge=0, lt=1)
     """Chance of a feature-map pixel to be removed in training (DropBlock); 0 removes none."""
     drop_block_size: int = Field(7, ge=1)
     """Side of the square that DropBlock removes, in feature-map pixels; 1 is plain dropout."""
-
-    @property
-    def stride(self) -> int:
-        """Image sides must be multiples of this."""
-        return int(2 ** (len(self.widths) - 1))
 
 
 class SAUNetSettings(UShapedSettings):
@@ -170,7 +175,7 @@ class IterNetSettings(UShapedSettings):
     """Weight of the loss of each earlier head beside the last; the paper adds all in full."""
 
 
-class LittleWNetSettings(NetworkSettings):
+class LittleWNetSettings(LevelledSettings):
     """Little W-Net: two very small U-Nets in a row."""
 
     paper = "Galdran 2022, State-of-the-art retinal vessel segmentation with minimalistic models"
@@ -183,11 +188,6 @@ class LittleWNetSettings(NetworkSettings):
     """Networks in a row; 1 is the little U-Net, 2 the W-Net of the paper."""
     auxiliary_weight: float = Field(1.0, ge=0)
     """Weight of the loss of each earlier stage beside the last; the paper adds both in full."""
-
-    @property
-    def stride(self) -> int:
-        """Image sides must be multiples of this."""
-        return int(2 ** (len(self.widths) - 1))
 
 
 class DeepLabV3Settings(NetworkSettings):
@@ -216,7 +216,7 @@ class DeepLabV3Settings(NetworkSettings):
         return self.output_stride
 
 
-class SAGANUNetSettings(NetworkSettings):
+class SAGANUNetSettings(LevelledSettings):
     """A residual U-Net with spectral norm and self-attention: the generator of adversarial segmentation."""
 
     paper = "Zhang 2019, Self-Attention Generative Adversarial Networks, applied to a U-Net"
@@ -234,11 +234,6 @@ class SAGANUNetSettings(NetworkSettings):
     def _attention_exists(self) -> "SAGANUNetSettings":
         check_attention_level(self.attention_level, self.widths)
         return self
-
-    @property
-    def stride(self) -> int:
-        """Image sides must be multiples of this."""
-        return int(2 ** (len(self.widths) - 1))
 
 
 class DiscriminatorSettings(Settings):

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, sha256_file, write_json
-from segkit.core.outputs import FINISHED
+from segkit.core.run_folder import read_done
 from segkit.tasks.weights import DESCRIPTION, TENSORS, copy_model, read_card
 
 CARD_METRICS = ("dice", "auroc", "mcc", "cldice", "sensitivity", "specificity", "accuracy")
@@ -26,7 +26,9 @@ def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes:
         RequestError: `folder` or `evaluation` is not a finished stage, or the model was not scored there.
     """
     card = read_card(folder)
-    done = _finished(folder)
+    done = read_done(folder)
+    if done is None:
+        raise RequestError(f"{folder} is not a finished stage; give a folder such as runs/teacher-0123456789ab")
     record: dict[str, JsonValue] = {
         "notes": notes,
         "sha256": {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(folder.rglob(TENSORS))},
@@ -34,7 +36,7 @@ def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes:
             key: done.get(key)
             for key in ("stage", "type", "version", "fingerprint", "settings", "git_commit", "versions", "seconds")
         },
-        "scores": [] if evaluation is None else [*_scores(evaluation, str(done["stage"]))],
+        "scores": [] if evaluation is None else [*_scores(evaluation, done["stage"])],
     }
     copy_model(folder, out)
     raw = card.model_dump(mode="json")
@@ -53,10 +55,3 @@ def _scores(evaluation: Path, name: str) -> list[dict[str, JsonValue]]:
     if not scores:
         raise RequestError(f"{evaluation} holds no score of {name}; give the stage `evaluate` of the same run")
     return scores
-
-
-def _finished(folder: Path) -> dict[str, JsonValue]:
-    if not (folder / FINISHED).is_file():
-        raise RequestError(f"{folder} is not a finished stage ({FINISHED} is missing); give a folder such as runs/...")
-    done: dict[str, JsonValue] = read_json(folder / FINISHED)
-    return done

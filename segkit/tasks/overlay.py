@@ -16,11 +16,16 @@ def draw_classes(
         labels: (h, w), bool in a binary task, else class indices.
         classes: names and colours.
     """
-    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    picture = np.repeat((0.5 * grey)[..., None], 3, axis=2).astype(np.uint8)
+    picture = dimmed(image)
     if classes.kind == "binary":
         picture[labels.astype(bool)] = classes.palette[0]
         return picture
     for index, color in list(enumerate(classes.palette))[1:]:
         picture[labels == index] = color
     return picture
+
+
+def dimmed(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The image (h, w, 3) in grey at half its luma, as a ground for colours."""
+    luma = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.repeat((0.5 * luma)[..., None], 3, axis=2).astype(np.uint8)

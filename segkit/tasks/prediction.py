@@ -132,6 +132,13 @@ def inside_region(probs: Probs, region: npt.NDArray[np.bool_]) -> Probs:
     return np.where(region, probs, outside)
 
 
+def predicted_labels(levels: npt.NDArray[np.uint16], classes: Classes, threshold: float) -> labels.Labels:
+    """The prediction (h, w) of probabilities as stored (k, h, w): bool in a binary task, else class indices."""
+    if classes.kind == "binary":
+        return np.asarray(levels[0] >= first_positive_level(threshold))
+    return np.asarray(levels.argmax(0), dtype=np.uint8)
+
+
 class InferenceImage(TypedDict):
     """One image to predict."""
 
@@ -248,7 +255,6 @@ class MapWriter(BasePredictionWriter):
         probs, *others = self.paths(batch["name"])
         labels.write_probs(probs, prediction)
         for path in others:
-            stored = quantise(prediction)
-            binary = self.classes.kind == "binary"
-            cut = stored[0] >= first_positive_level(self.threshold) if binary else stored.argmax(0).astype(np.uint8)
-            labels.write_labels(path, cut, self.classes)
+            labels.write_labels(
+                path, predicted_labels(quantise(prediction), self.classes, self.threshold), self.classes
+            )
