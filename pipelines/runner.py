@@ -11,7 +11,7 @@ from pipelines.process import ExitCode, SideBySideLauncher, exit_message, launch
 from pipelines.stage import AnyStage, StageRecord, read_record
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text
-from segkit.core.run_folder import STARTED, WORK, remove_work
+from segkit.core.run_folder import STARTED, WORK, input_fingerprint, remove_work
 from segkit.tasks.settings import RuntimeSettings
 
 Launch = Callable[[Sequence[str]], int]
@@ -72,7 +72,8 @@ def plan(
     fingerprints: dict[str, str] = {}
     planned: dict[str, Planned] = {}
     for stage in graph if upto is None else graph.upto(upto):
-        stage = replace(stage, runtime=runtime, tags=tags)
+        own = runtime if stage.seed is None else runtime.model_copy(update={"seed": stage.seed})
+        stage = replace(stage, runtime=own, tags=tags)
         fingerprint = stage.fingerprint({key: fingerprints[name] for key, name in stage.inputs.items()})
         fingerprints[stage.name] = fingerprint
         folder = _folder(runs, stage.name, fingerprint)
@@ -139,7 +140,8 @@ def run(planned: Sequence[Planned], log: Log, launch: Launch | None = None, para
 
     Raises:
         StageFailedError: a stage failed; the results of the others are kept. No further stage is started, and those
-            that run are completed first.
+            that run are completed first. With a stage that skips failed inputs, only stages that need the failed one
+            are not started.
     """
     if parallel == 1:
         return _run_in_order(planned, log, launch or launch_local)
@@ -147,14 +149,59 @@ def run(planned: Sequence[Planned], log: Log, launch: Launch | None = None, para
     return _SideBySide(planned, log, launch or launcher, launcher.stop, parallel).run()
 
 
+class _Failures:
+    """The stages that failed, and those that cannot run because they need them."""
+
+    def __init__(self, planned: Sequence[Planned], log: Log) -> None:
+        self.log = log
+        self.goes_on = any(item.stage.skips_failed_inputs for item in planned)
+        self.errors: list[StageFailedError] = []
+        self.missing: set[str] = set()
+        """Names of these stages."""
+
+    def add(self, item: Planned, error: StageFailedError) -> None:
+        self.errors.append(error)
+        self.missing.add(item.stage.name)
+
+    def without_missing(self, item: Planned, label: str) -> Planned | None:
+        """The stage without failed inputs; None if it cannot run."""
+        needed = {*item.stage.inputs.values(), *item.stage.after}
+        if not needed & self.missing:
+            return item
+        inputs = {key: name for key, name in item.stage.inputs.items() if name not in self.missing}
+        if not item.stage.skips_failed_inputs or not inputs:
+            self.missing.add(item.stage.name)
+            self.log(f"{label}: skipped, because it needs {min(needed & self.missing)}")
+            return None
+        stage = replace(item.stage, inputs=inputs)
+        folders = {key: item.inputs[key] for key in inputs}
+        fingerprint = stage.fingerprint({key: input_fingerprint(folder) for key, folder in folders.items()})
+        return Planned(stage, fingerprint, _folder(item.folder.parent, stage.name, fingerprint), folders)
+
+    def raise_first(self) -> None:
+        """Raise the error of the first stage that failed, if any."""
+        if len(self.errors) > 1:
+            self.log(f"{len(self.errors)} stages failed; the same command runs only what is missing")
+        if self.errors:
+            raise self.errors[0]
+
+
 def _run_in_order(planned: Sequence[Planned], log: Log, launch: Launch) -> list[str]:
-    launched = []
+    launched, failures = [], _Failures(planned, log)
     for number, item in enumerate(planned, start=1):
         label = f"[{number}/{len(planned)}] {item.stage.name}"
-        if _skip(item, label, log):
+        ready = failures.without_missing(item, label)
+        if ready is None or _skip(ready, label, log):
             continue
         launched.append(item.stage.name)
-        _run_stage(item, label, log, launch)
+        try:
+            _run_stage(ready, label, log, launch)
+        except StageFailedError as error:
+            if not failures.goes_on:
+                raise
+            log(str(error))
+            failures.add(item, error)
+    failures.raise_first()
     return launched
 
 
@@ -190,10 +237,10 @@ class _SideBySide:
         self.running: dict[Future[None], Planned] = {}
         self.unfinished = {item.stage.name for item in planned}
         self.launched: list[str] = []
-        self.failures: list[StageFailedError] = []
+        self.failures = _Failures(planned, log)
 
     def run(self) -> list[str]:
-        """Run all stages, or those before the first failure.
+        """Run all stages, or those before the first failure, or those that need no failed one.
 
         Raises:
             StageFailedError: the first failure.
@@ -207,24 +254,24 @@ class _SideBySide:
             except BaseException:  # an interrupt; the pool would wait for the stages
                 self.stop()
                 raise
-        if self.failures:
-            raise self.failures[0]
+        self.failures.raise_first()
         return self.launched
 
     def _start_ready(self, pool: Executor) -> bool:
         """Start the stages that can start; whether any did."""
         before = len(self.running)
         for label, item in list(self.waiting.items()):
-            if self.failures or len(self.running) == self.parallel:
+            if (self.failures.errors and not self.failures.goes_on) or len(self.running) == self.parallel:
                 break
             if not self._is_ready(item):
                 continue
             del self.waiting[label]
-            if _skip(item, label, self.log):
+            ready = self.failures.without_missing(item, label)
+            if ready is None or _skip(ready, label, self.log):
                 self.unfinished.remove(item.stage.name)
                 continue
             self.launched.append(item.stage.name)
-            self.running[pool.submit(_run_stage, item, label, self.log, self.launch)] = item
+            self.running[pool.submit(_run_stage, ready, label, self.log, self.launch)] = ready
         return len(self.running) > before
 
     def _is_ready(self, item: Planned) -> bool:
@@ -236,7 +283,9 @@ class _SideBySide:
         try:
             future.result()
         except StageFailedError as error:
-            self.failures.append(error)
+            self.failures.add(item, error)
+            if self.failures.goes_on:
+                self.unfinished.remove(item.stage.name)
             others = ", ".join(other.stage.name for other in self.running.values())
             self.log(f"{error}" + (f"; waiting for {others}" if others else ""))
         else:

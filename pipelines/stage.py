@@ -76,6 +76,10 @@ class Stage(Generic[S]):
     """Names of the stages that it reads, by input name of the stage type."""
     after: tuple[str, ...] = ()
     """Stages that must have finished before, but are not read, so they do not change the result."""
+    seed: int | None = None
+    """Seed of this stage in place of the runtime's."""
+    skips_failed_inputs: bool = False
+    """If stages that it reads fail, it reads the others. Stages that need none of the failed ones run as well."""
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     group: str | None = None
     """The pipeline run it belongs to, for the tracker."""

@@ -307,6 +307,42 @@ class ReportRequest(Settings):
 
 REPORT = StageType("report", ReportRequest, "pipelines.stages.report", version=2)
 
+
+class PoolSettings(Settings):
+    """The pooled verdict over all cells of a repeated experiment."""
+
+    title: str = "Repeated experiment"
+    num_resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples per interval, each of seeds and of patients."""
+    published: Literal["potesman-2023"] | None = None
+    """Published tables shown beside the results."""
+
+
+class CellRecord(Settings):
+    """One run of the repeated recipe."""
+
+    name: str
+    seed: int
+    fold: int | None
+    values: dict[str, str]
+    """Its choice on each axis of the grid."""
+    stages: dict[str, str]
+    """Its stages: names of the inputs by name in the recipe."""
+
+
+class PoolRequest(Settings):
+    """Input of the pooled report in addition to the folders of the cells' stages."""
+
+    pool: PoolSettings
+    pipeline: dict[str, JsonValue]
+    """The resolved settings, for the record."""
+    cells: tuple[CellRecord, ...]
+    roles: Roles
+    """Of the models in each cell."""
+
+
+POOL = StageType("pool", PoolRequest, "pipelines.stages.pool")
+
 STAGE_TYPES: Mapping[str, AnyStageType] = {
     stage_type.name: stage_type
     for stage_type in (
@@ -322,5 +358,6 @@ STAGE_TYPES: Mapping[str, AnyStageType] = {
         EVALUATE,
         EVALUATE_FOLDS,
         REPORT,
+        POOL,
     )
 }

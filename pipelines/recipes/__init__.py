@@ -9,6 +9,7 @@ MODULES = (
     "train",
     "compare_models",
     "cross_validate",
+    "repeat",
 )
 
 _LOADED: list[Recipe[RecipeSettings]] = [import_module(f"{__name__}.{module}").RECIPE for module in MODULES]

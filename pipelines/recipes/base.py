@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from pipelines.graph import Graph
 from pipelines.stage import AnyStage, Stage
-from pipelines.stage_types import REPORT, GraphNode, ReportRequest, ReportSettings, Roles
+from pipelines.stage_types import FOLD, REPORT, FoldSettings, GraphNode, ReportRequest, ReportSettings, Roles
 from segkit.core.config import Settings
 from segkit.data.settings import DataSettings
 from segkit.tasks.settings import RuntimeSettings, TrainSettings
@@ -40,6 +40,17 @@ def real_images_only(training: TrainSettings, section: str) -> None:
     """Raise ValueError if a phase draws synthetic images, which the recipe does not make."""
     if any(phase.data != "real" for phase in training.phases):
         raise ValueError(f"the recipe makes no synthetic images; set data: real in the phases of {section}")
+
+
+def uncut(data: DataSettings) -> DataSettings:
+    """The settings of a data set that folds alone divide."""
+    return data.model_copy(update={"num_val": 0, "val_names": (), "num_holdout": 0, "holdout_names": ()})
+
+
+def fold_stage(data: DataSettings, num_folds: int, number: int) -> Stage[FoldSettings]:
+    """The stage `fold-<number>`, which cuts the images of the stage `data` for one fold."""
+    cut = FoldSettings(num_folds=num_folds, fold=number, num_val=data.num_val, split_seed=data.split_seed)
+    return Stage(f"fold-{number}", FOLD, cut, {"data": "data"})
 
 
 def same_names(stages: Iterable[str]) -> dict[str, str]:

@@ -3,18 +3,17 @@
 from pydantic import Field, model_validator
 
 from pipelines.graph import Graph
-from pipelines.recipes.base import Recipe, RecipeSettings, real_images_only, report_stage
-from pipelines.stage import AnyStage, Stage
-from pipelines.stage_types import (
-    DATA,
-    EVALUATE_FOLDS,
-    FOLD,
-    TRAIN,
-    EvaluateSettings,
-    FoldSettings,
-    ReportSettings,
-    Roles,
+from pipelines.recipes.base import (
+    Recipe,
+    RecipeSettings,
+    fold_stage,
+    real_images_only,
+    report_stage,
+    same_names,
+    uncut,
 )
+from pipelines.stage import AnyStage, Stage
+from pipelines.stage_types import DATA, EVALUATE_FOLDS, TRAIN, EvaluateSettings, ReportSettings, Roles
 from segkit.tasks.settings import TrainSettings
 
 NAME = "cross-validate"
@@ -44,20 +43,12 @@ class CrossValidateSettings(RecipeSettings):
 
 def build(settings: CrossValidateSettings) -> Graph:
     """Data; a cut and a network for each fold; evaluate; report."""
-    # The folds alone divide the images.
-    uncut = settings.data.model_copy(update={"num_val": 0, "val_names": (), "num_holdout": 0, "holdout_names": ()})
-    stages: list[AnyStage] = [Stage("data", DATA, uncut)]
+    stages: list[AnyStage] = [Stage("data", DATA, uncut(settings.data))]
     inputs: dict[str, str] = {}
     for number in range(settings.num_folds):
-        fold, model = f"fold-{number}", f"model-{number}"
-        cut = FoldSettings(
-            num_folds=settings.num_folds,
-            fold=number,
-            num_val=settings.data.num_val,
-            split_seed=settings.data.split_seed,
-        )
-        stages += [Stage(fold, FOLD, cut, {"data": "data"}), Stage(model, TRAIN, settings.model, {"data": fold})]
-        inputs |= {fold: fold, model: model}
+        fold, model = fold_stage(settings.data, settings.num_folds, number), f"model-{number}"
+        stages += [fold, Stage(model, TRAIN, settings.model, {"data": fold.name})]
+        inputs |= same_names((fold.name, model))
     stages.append(Stage("evaluate", EVALUATE_FOLDS, settings.evaluate, inputs))
     return Graph([*stages, report_stage(NAME, settings.report, settings, stages, Roles(baseline="model"))])
 

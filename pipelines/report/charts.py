@@ -108,6 +108,8 @@ class Plotted:
     marker: bool = False
     marks: Sequence[float] = ()
     """Positions on the x axis that are marked on the line."""
+    band: tuple[Sequence[float], Sequence[float]] | None = None
+    """Lower and upper ends of an area around the line."""
 
 
 def lines(
@@ -193,6 +195,8 @@ def _draw(axes: Axes, plotted: Plotted) -> None:
     if plotted.marker:
         axes.plot(x, y, "D", color=colour, markersize=5)
         return
+    if plotted.band is not None:
+        axes.fill_between(x, *plotted.band, color=colour, alpha=0.2, linewidth=0)
     width = min(style.width, 0.9) if len(x) > 250 else style.width
     marker = "o" if len(x) < 8 else None
     (line,) = axes.plot(x, y, color=colour, label=plotted.label, linewidth=width, marker=marker, markersize=2.5)

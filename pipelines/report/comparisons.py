@@ -21,7 +21,7 @@ from segkit.metrics.measure import (
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import Averaging
 from segkit.metrics.score import ARGMAX, OWN, Cut, ImageScore, at_own_threshold, load_scores
-from segkit.metrics.significance import mean_of
+from segkit.metrics.significance import FloatArray, mean_of
 
 COMPARED: tuple[tuple[str, Averaging], ...] = (
     ("dice", "pooled"),
@@ -100,8 +100,30 @@ def sign_flip_p(
     difference is at least the observed one (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many
     drawn by `seed`.
     """
+    return sign_flip_p_over_seeds([(a, b)], seed, metric, averaging, class_name)
+
+
+def sign_flip_p_over_seeds(
+    pairs: Sequence[tuple[Run, Run]],
+    seed: int = 0,
+    metric: str = "dice",
+    averaging: Averaging = "pooled",
+    class_name: str | None = None,
+) -> float:
+    """As `sign_flip_p`, of the mean difference over several seeds; a patient is swapped in all of them together."""
+    differences = np.mean([_swap_differences(a, b, seed, metric, averaging, class_name) for a, b in pairs], axis=0)
+    if np.isnan(differences[0]):
+        return float("nan")
+    # nan counts as at least the observed one
+    return float(np.mean(~(np.abs(differences) < abs(differences[0]) - 1e-12)))
+
+
+def _swap_differences(
+    a: Run, b: Run, seed: int, metric: str, averaging: Averaging, class_name: str | None
+) -> FloatArray:
+    """The difference under each swap of patients, the observed one first."""
     n = len(a.scores)
-    scores = [*_at_common_cut(a), *_at_common_cut(b)]
+    scores = [*at_common_cut(a), *at_common_cut(b)]
     cut = ARGMAX if a.cut == ARGMAX else OWN
     statistic = pooled_statistic(scores, metric, "fov", cut, class_name or summary_class(a.scores))
     if averaging == "per-image":
@@ -116,13 +138,10 @@ def sign_flip_p(
         swaps[0] = 0  # the observed assignment is one of them
     swapped = swaps[:, numbers]
     chosen = np.hstack([1 - swapped, swapped])  # of all scores, those of the first run after the swap
-    differences = np.abs(statistic(chosen) - statistic(1 - chosen))
-    if np.isnan(differences[0]):
-        return float("nan")
-    return float(np.mean(~(differences < differences[0] - 1e-12)))  # nan counts as at least the observed one
+    return statistic(chosen) - statistic(1 - chosen)
 
 
-def _at_common_cut(run: Run) -> list[ImageScore]:
+def at_common_cut(run: Run) -> list[ImageScore]:
     """The scores by name, with the arrays at the run's threshold under the cut `OWN`."""
     scores = sorted(run.scores, key=lambda score: score.name)
     cut = run.cut

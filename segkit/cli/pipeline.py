@@ -8,6 +8,9 @@ import click
 from pipelines.recipes import RECIPES
 from segkit.cli.recipes import CONFIGS, Resolved, resolve, runs_option, settings_options, shipped_configs
 
+MAX_LISTED = 3
+"""A stage that reads all stages before it, and more than this number, has them summed up in the printed graph."""
+
 
 @click.group()
 def pipeline() -> None:
@@ -49,9 +52,12 @@ def show(name: str, config: Path | None, overrides: tuple[str, ...], data: str |
 def _graph_lines(resolved: Resolved) -> list[str]:
     stages = list(resolved.graph)
     width = max(len(stage.name) for stage in stages)
-    return [
-        f"{stage.name:<{width}}  {stage.type.name:<12}  {', '.join(stage.inputs.values())}".rstrip() for stage in stages
-    ]
+    lines = []
+    for number, stage in enumerate(stages):
+        read = list(stage.inputs.values())
+        listed = "all stages above" if len(read) == number > MAX_LISTED else ", ".join(read)
+        lines.append(f"{stage.name:<{width}}  {stage.type.name:<12}  {listed}".rstrip())
+    return lines
 
 
 @pipeline.command()

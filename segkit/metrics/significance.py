@@ -137,6 +137,62 @@ def paired_bootstrap(
     return PairedDifference(difference, *_percentiles(differences, level), n, num_groups, share)
 
 
+@dataclass(frozen=True)
+class SeedMean:
+    """A number averaged over training seeds."""
+
+    value: float
+    low: float
+    """Ends of the interval over resampled seeds and patients; nan for fewer than three patients."""
+    high: float
+    by_seed: tuple[float, ...]
+    share_above_zero: float
+    """Share of resamples with a positive value."""
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over seeds; nan for a single one."""
+        return float(np.std(self.by_seed, ddof=1)) if len(self.by_seed) > 1 else float("nan")
+
+
+def seed_bootstrap(
+    statistics: Sequence[Statistic],
+    n: int,
+    *,
+    groups: Sequence[str] | None = None,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> SeedMean:
+    """Mean of a number over training seeds, with an interval over resampled seeds and patients.
+
+    All seeds are scored on the same n images. So each resample draws seeds with replacement, then patients, and all
+    drawn seeds share the drawn patients (Owen 2007, "The pigeonhole bootstrap"). Patients drawn anew for each seed
+    would average out, and the interval would be too narrow. With one seed it is `bootstrap_interval`.
+
+    Args:
+        statistics: of each seed, on its n images in one order.
+        n: images.
+        groups: patient of each image, by default one for each.
+        num_resamples: draws.
+        level: coverage.
+        seed: of the draws.
+    """
+    by_seed = tuple(point_estimate(statistic, n) for statistic in statistics)
+    value, num_seeds = float(np.mean(by_seed)), len(statistics)
+    if (n if groups is None else len(set(groups))) < MIN_GROUPS:
+        return SeedMean(value, np.nan, np.nan, by_seed, np.nan)
+    multiplicities = resample_multiplicities(n, num_resamples, seed, groups)
+    values = np.stack([statistic(multiplicities) for statistic in statistics], axis=1)
+    drawn = np.random.default_rng([seed, num_seeds]).multinomial(
+        num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples
+    )
+    means = np.where(drawn > 0, drawn * values, 0).sum(axis=1) / num_seeds
+    known = means[np.isfinite(means)]
+    share = float((known > 0).mean()) if known.size else float("nan")
+    return SeedMean(value, *_percentiles(means, level), by_seed, share)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Each p corrected for the number of tests (Holm 1979): below 0.05 with at most 5 % chance of any false claim.
 

@@ -35,15 +35,15 @@ def test_there_are_a_demo_a_recipe_for_cpus_and_the_paper_s() -> None:
 def test_it_makes_a_pipeline_from_data_to_scores(path: Path) -> None:
     names = [stage.name for stage in resolved(path).graph]
     assert names[0] == "data"
-    assert "evaluate" in names
+    assert any(name.split("-")[0] == "evaluate" for name in names)
 
 
 @each
 def test_one_that_tests_synthetic_images_has_controls_and_a_report(path: Path) -> None:
     names = [stage.name for stage in resolved(path).graph]
-    if "samples" in names:
+    if any(name.split("-")[0] == "samples" for name in names):
         assert names[-1] == "report"
-        assert any(name.endswith("-control") for name in names)
+        assert any("-control" in name for name in names)
 
 
 @each
