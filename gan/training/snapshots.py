@@ -1,7 +1,7 @@
 """Snapshots during training: sample grids, always of the same seeds, and the averaged generator."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -26,6 +26,11 @@ def snapshot_name(num_images_seen: int) -> str:
     return f"kimg{num_images_seen / 1000:010.3f}"
 
 
+def kimg_of(path: Path) -> float:
+    """Thousands of images seen, from the name of a grid."""
+    return float(path.stem.removeprefix("kimg"))
+
+
 class Snapshots(L.Callback):
     """Write grids and generators into the folders `grids` and `snapshots` of `folder`; rank 0 only.
 
@@ -37,15 +42,17 @@ class Snapshots(L.Callback):
     resumed run rewrites incomplete snapshots, since Lightning saves checkpoints after all other callbacks.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_grid: Callable[[Path], None] | None = None) -> None:
+        """`on_grid` is called with the path of each grid that was written."""
         self.folder = folder
+        self.on_grid = on_grid
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, StyleGAN2Task)
         if trainer.is_global_zero and pl_module.num_images_seen == 0:
             images: Tensor = trainer.datamodule.images  # type: ignore[attr-defined]
             reals = images[: pl_module.settings.num_sample_grid].permute(0, 2, 3, 1)
-            _write_grid(self.folder / GRIDS / REALS, list(reals.numpy()))
+            self._write(REALS, list(reals.numpy()))
             self._draw(pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object) -> None:
@@ -58,7 +65,13 @@ class Snapshots(L.Callback):
 
     def _draw(self, task: StyleGAN2Task) -> None:
         images = [generate(task.generator_ema, seed) for seed in range(task.settings.num_sample_grid)]
-        _write_grid(self.folder / GRIDS / f"{snapshot_name(task.num_images_seen)}.png", images)
+        self._write(f"{snapshot_name(task.num_images_seen)}.png", images)
+
+    def _write(self, name: str, images: Sequence[npt.NDArray[np.uint8]]) -> None:
+        path = self.folder / GRIDS / name
+        _write_grid(path, images)
+        if self.on_grid is not None:
+            self.on_grid(path)
 
 
 def find_snapshots(folder: Path, settings: GanSettings) -> dict[float, Path]:

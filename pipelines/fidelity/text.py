@@ -151,6 +151,27 @@ def copy_sentences(assessment: Assessment) -> list[str]:
     ]
 
 
+def quality_sentences(assessment: Assessment) -> list[str]:
+    """Whether the images of each generated set resemble the reference photographs: KID, precision and recall.
+
+    They differ if the whole interval of KID lies above that of the held-out photographs, or above zero without these.
+    """
+    heldout = assessment.sets.get(HELDOUT)
+    known = _number(heldout.number("kid")) if heldout else Number(None)
+    limit = known.high if known.has_interval and known.high is not None else 0.0
+    sentences = []
+    for images in assessment.generated:
+        kid, precision, recall = (_number(images.number(name)) for name in ("kid", "precision", "recall"))
+        if kid.value is None or kid.low is None:
+            continue
+        differ = f"differ clearly from {'held-out' if known.has_interval else 'the reference'} photographs"
+        claim = differ if kid.low > max(0.0, limit) else "do not differ from photographs by KID"
+        against = f" ({digits(known.value)} for held-out photographs)" if known.value is not None else ""
+        shares = f"precision {digits(precision.value)}, recall {digits(recall.value)}"
+        sentences.append(f"The generated images ({images.title}) {claim}: KID {digits(kid.value)}{against}, {shares}.")
+    return sentences
+
+
 def copy_criterion(assessment: Assessment) -> list[str]:
     """The reference photographs, the definition of a copy, and the rate of false alarms."""
     reference = f"The {_reference(assessment)} ({assessment.reference})"

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.report import comparisons
-from pipelines.report.comparisons import COMPARED, Run
+from pipelines.report.comparisons import COMPARED
 from pipelines.report.model_table import Tested
 from pipelines.report.verdict import Basis, SplitSize, choose_basis
 from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
+from pipelines.results.scored_runs import Run, load_run
+from pipelines.results.scored_runs import measured as is_measured
 from pipelines.stage_types import CellRecord, PoolRequest, Roles
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Split, read_manifest
@@ -162,7 +164,7 @@ def _settings(cells: Sequence[Cell], measured: Mapping[str, Measured], split: Sp
 
 def _runs(cell: Cell, measured: Measured, split: Split) -> dict[str, Run]:
     evaluation = cell.folders["evaluate"]
-    return {name: comparisons.load_run(name, evaluation, split, numbers) for name, numbers in measured[split].items()}
+    return {name: load_run(name, evaluation, split, numbers) for name, numbers in measured[split].items()}
 
 
 def _joined(folds: Sequence[Mapping[str, Run]]) -> dict[str, Run]:
@@ -215,7 +217,7 @@ def _scores(setting: Setting, num_resamples: int, seed: int) -> list[Score]:
         own = [run[model] for run in runs]
         groups = _groups(own[0])
         for metric in METRICS:
-            if not all(comparisons.measured(metric, run) for run in own):
+            if not all(is_measured(metric, run) for run in own):
                 continue
             for region in REGIONS:
                 mean = seed_bootstrap(
@@ -246,7 +248,7 @@ def _differences(setting: Setting, roles: Roles, num_resamples: int, seed: int) 
             continue
         groups = _groups(runs[0][a])
         for metric in DIFFERENCES:
-            if not all(comparisons.measured(metric, run[name]) for run in runs for name in (a, b)):
+            if not all(is_measured(metric, run[name]) for run in runs for name in (a, b)):
                 continue
             mean = seed_bootstrap(
                 [_minus(_statistic(run[a], metric), _statistic(run[b], metric)) for run in runs],

@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 MAX_SIDE = 600
 """Largest side of a picture in pixels; DRIVE's images fit at full size."""
 
-BUDGET_BYTES = 6_000_000
+BUDGET_BYTES = 5_000_000
 """Encoded bytes of all pictures together; base64 adds a third, so a page has less than 10 MB."""
 
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), (58, 122, 255)

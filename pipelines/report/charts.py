@@ -122,6 +122,7 @@ def lines(
     description: str,
     diagonal: bool = False,
     unit_square: bool = False,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Markup:
     """A chart of lines over one axis.
 
@@ -134,9 +135,10 @@ def lines(
         description: for screen readers.
         diagonal: draw y = x, the line of calibrated probabilities.
         unit_square: both axes reach from 0 to 1 and are equally long.
+        limits: ends of the x axis and of the y axis, for a part of the unit square.
     """
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure, axes = _figure(3.3, 3.1) if unit_square else _figure(4.2, 2.7)
+        figure, axes = _figure(3.3, 3.1) if unit_square or limits else _figure(4.2, 2.7)
         if diagonal:
             axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, dashes=(2, 2))
         for line in plotted:
@@ -147,30 +149,36 @@ def lines(
         if unit_square:
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set_aspect("equal", adjustable="box")
+        if limits:
+            axes.set(xlim=limits[0], ylim=limits[1])
         return _inline(figure, name, f"{title}. {description}")
 
 
-def intervals(name: str, differences: Mapping[str, PairedDifference], x_label: str) -> Markup:
-    """A forest plot: differences with their intervals below each other, and a line at zero."""
+def intervals(
+    name: str, differences: Mapping[str, PairedDifference], x_label: str, p_values: Mapping[str, float] | None = None
+) -> Markup:
+    """A forest plot: differences with their intervals, values, n and p below each other, and a line at zero."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure, axes = _figure(4.0, 0.55 + 0.42 * len(differences))
+        figure, axes = _figure(4.0, 0.55 + 0.6 * len(differences))
         axes.axvline(0, color=_INK, linewidth=0.8)
         for row, (label, paired) in enumerate(reversed([*differences.items()])):
             axes.plot([paired.low, paired.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
             axes.plot([paired.difference], [row], "o", color=_SERIES[0], markersize=5)
-            axes.annotate(
-                label,
-                (0, row),
-                (0, 7),
-                ("axes fraction", "data"),
-                "offset points",
-                annotation_clip=False,
-                bbox={"facecolor": _PAPER, "edgecolor": "none", "pad": 1},
-            )
+            p = "" if p_values is None else f", p = {p_values[label]:.2g}"
+            for text, offset in ((label, 6), (f"{_with_interval(paired)}, n = {paired.n}{p}", -13)):
+                axes.annotate(
+                    text,
+                    (0, row),
+                    (0, offset),
+                    ("axes fraction", "data"),
+                    "offset points",
+                    annotation_clip=False,
+                    bbox={"facecolor": _PAPER, "edgecolor": "none", "pad": 1},
+                )
         ends = [end for paired in differences.values() for end in (paired.low, paired.high, paired.difference)]
         reach = max((abs(end) for end in ends if not math.isnan(end)), default=0.0)
         axes.set_xlim(-1.15 * reach or -1, 1.15 * reach or 1)
-        axes.set_ylim(-0.5, len(differences) - 0.2)
+        axes.set_ylim(-0.6, len(differences) - 0.4)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.grid(visible=True, axis="x")
@@ -181,6 +189,11 @@ def intervals(name: str, differences: Mapping[str, PairedDifference], x_label: s
             for label, paired in differences.items()
         )
         return _inline(figure, name, f"{x_label}, with 95 % intervals. {listed}.")
+
+
+def _with_interval(paired: PairedDifference) -> str:
+    interval = "" if math.isnan(paired.low) else f" [{signed(paired.low)}, {signed(paired.high)}]"
+    return signed(paired.difference) + interval
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

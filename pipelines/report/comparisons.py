@@ -2,25 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from pipelines.results.scored_runs import Run, measured, values_by_image
 from segkit.core.groups import group_numbers
 from segkit.core.manifest import Split
 from segkit.metrics.measure import (
     Comparison,
-    Measurement,
     compare,
-    find_measurement,
-    image_values,
     pooled_statistic,
     summary_class,
     to_json,
 )
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import Averaging
-from segkit.metrics.score import ARGMAX, OWN, Cut, ImageScore, at_own_threshold, load_scores
+from segkit.metrics.score import ARGMAX, OWN, ImageScore, at_own_threshold
 from segkit.metrics.significance import FloatArray, mean_of
 
 COMPARED: tuple[tuple[str, Averaging], ...] = (
@@ -35,15 +32,6 @@ COMPARED: tuple[tuple[str, Averaging], ...] = (
 
 MAX_EXACT = 16
 """Largest number of patients for which all swaps are enumerated."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """The scores of a run on one split, and the cut that turns its probabilities into a prediction."""
-
-    name: str
-    scores: Sequence[ImageScore]
-    cut: Cut
 
 
 @dataclass(frozen=True)
@@ -74,16 +62,6 @@ def compare_runs(
         for metric, averaging in COMPARED
         if measured(metric, a) and measured(metric, b)
     ]
-
-
-def load_run(name: str, evaluation: Path, split: Split, measurements: Iterable[Measurement]) -> Run:
-    """The scores of a model in the folder of an evaluation, with the cut of its measurements."""
-    dice = find_measurement(measurements, "dice")
-    cut: Cut = 0.5
-    if dice is not None:
-        without = ARGMAX if dice.threshold_source == ARGMAX else OWN
-        cut = without if dice.threshold is None else dice.threshold
-    return Run(name, load_scores(evaluation / "scores" / f"{split}-{name.replace(' ', '-')}.npz"), cut)
 
 
 def sign_flip_p(
@@ -189,14 +167,3 @@ def paired_difference(
     better = np.greater if METRICS[metric].larger_is_better else np.less
     num_better = sum(bool(better(value, values_b[name])) for name, value in values_a.items())
     return Paired(split, a.name, b.name, difference, num_better)
-
-
-def values_by_image(run: Run, metric: str, class_name: str | None = None) -> dict[str, float]:
-    """A metric of each image by name, inside the field of view."""
-    values = image_values(run.scores, metric, "fov", run.cut, class_name or summary_class(run.scores))
-    return {score.name: float(value) for score, value in zip(run.scores, values, strict=True)}
-
-
-def measured(metric: str, run: Run) -> bool:
-    """Whether the saved scores hold what the metric needs."""
-    return all(score.has(METRICS[metric].reduction, run.cut) for score in run.scores)

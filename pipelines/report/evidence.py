@@ -7,10 +7,11 @@ from pathlib import Path
 from pipelines.fidelity import files
 from pipelines.fidelity.assess import SAMPLES
 from pipelines.report import comparisons, model_table, verdict
-from pipelines.report.comparisons import Paired, Run
+from pipelines.report.comparisons import Paired
 from pipelines.report.model_table import ModelRow
 from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
+from pipelines.results.scored_runs import Run, load_run
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import FILE_NAME, Manifest, read_manifest
@@ -88,9 +89,7 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     runs: Mapping[str, Run] = {}
     paired: list[Paired] = []
     for split, scored in measured.items():
-        loaded = {
-            name: comparisons.load_run(name, inputs["evaluate"], split, numbers) for name, numbers in scored.items()
-        }
+        loaded = {name: load_run(name, inputs["evaluate"], split, numbers) for name, numbers in scored.items()}
         paired += comparisons.compare_runs(split, loaded, _pairs(request.roles), num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
             runs = loaded

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.report import comparisons
-from pipelines.report.comparisons import Paired, Run
+from pipelines.report.comparisons import Paired
 from pipelines.report.verdict import LEVEL, PHANTOM_NOTE, Basis, Outcome, can_decide, has_interval, signed
+from pipelines.results.scored_runs import Run
 from pipelines.stage import StageRecord
 from pipelines.stage_types import Roles
 from segkit.core.manifest import Split

@@ -19,10 +19,12 @@ from pipelines.report.verdict import signed
 SECTIONS = {
     "models": "Networks",
     "results": "Results",
+    "images": "Every image",
     "training": "Training",
     "gan": "Synthetic images",
     "fidelity": "Fidelity of the GAN",
     "pictures": "Predictions",
+    "inspector": "Inspector: thresholds and two models",
     "probabilities": "Probabilities",
     "provenance": "Settings and provenance",
 }

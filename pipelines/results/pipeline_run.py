@@ -19,7 +19,7 @@ from pipelines.stage_types import EVALUATE, EVALUATE_FOLDS, FIDELITY, REPORT
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
 from segkit.tasks.settings import RuntimeSettings, TrainSettings
-from segkit.tasks.wandb_runs import RunLabel, may_track, offline_if_unreachable, start_run
+from segkit.tasks.wandb_runs import RunLabel, finish_run, may_track, offline_if_unreachable, start_run
 
 if TYPE_CHECKING:
     from pipelines.runner import Planned
@@ -123,9 +123,10 @@ def _write(
         config = configuration(recipe, settings, planned, launched)
         run, online = start_run(settings.runtime.wandb_project, label, folder, config)
         run.summary.update(final_numbers(planned))
-        run.finish()
-        write_json(folder / RECORD, {"wandb_run": label.run_id, "name": name, "online": online})
-        log(f"W&B: {run.url}" if online else f"W&B: upload with `wandb sync {folder.parent}/*/wandb/offline-run-*`")
+        run.log(tables(planned, settings.runtime.share_images))
+        finish_run(run, folder)
+        write_json(folder / RECORD, {"wandb_run": run.id, "name": name, "online": online})
+        log(f"W&B: {run.url}" if online else f"W&B: send it with `segkit wandb sync --runs {folder.parent}`")
     except Exception as error:  # the results do not depend on it
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         log(f"warning: the pipeline's W&B run was not written ({reason}); the same command tries it again")
@@ -172,3 +173,16 @@ def final_numbers(planned: Sequence["Planned"]) -> Numbers:
             measured = fidelity_numbers(item.folder / "fidelity.csv")
             numbers |= {f"{item.stage.name}/{key}": value for key, value in measured.items()}
     return numbers
+
+
+def tables(planned: Sequence["Planned"], share_images: bool) -> dict[str, object]:
+    """The table of images, the curves, and with `share_images` the report, which holds pictures."""
+    from pipelines.results.wandb_tables import evaluation_tables, report_page  # loads numpy
+
+    shown: dict[str, object] = {}
+    for item in planned:
+        if item.stage.type in (EVALUATE, EVALUATE_FOLDS):
+            shown |= evaluation_tables(item.folder, share_images)
+        elif item.stage.type is REPORT and share_images:
+            shown |= report_page(item.folder)
+    return shown

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.report.comparisons import Paired, Run, load_run, measured, paired_difference, sign_flip_p
+from pipelines.report.comparisons import Paired, paired_difference, sign_flip_p
 from pipelines.report.model_table import Tested
 from pipelines.report.sections.results import MAIN_METRICS
 from pipelines.results.measurements import SCORED
+from pipelines.results.scored_runs import Run, load_run, measured
 from pipelines.run_comparison.finished import FinishedRun, model_names, short_ids
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Split

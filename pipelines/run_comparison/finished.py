@@ -3,16 +3,15 @@
 A finished pipeline is a finished stage of the type `report`. Its record names the stages that it read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pipelines.recipes import RECIPES
-from pipelines.recipes.base import recorded_settings
 from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
+from pipelines.results.settings_diff import changed_settings, flatten
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import DATA, EVALUATE, EVALUATE_FOLDS, REPORT, TRAIN, ReportRequest
 from segkit.core.config import read_yaml, validate
@@ -159,17 +158,8 @@ class FinishedRun:
 
     @property
     def changed_settings(self) -> dict[str, tuple[object, object]]:
-        """Settings that differ from the defaults of the recipe: default and value, None if absent, by dotted key.
-
-        Without a known recipe the default is None for all settings.
-        """
-        recipe = RECIPES.get(self.recipe)
-        defaults = {} if recipe is None else flatten(recorded_settings(recipe.settings()))
-        return {
-            key: (defaults.get(key), value)
-            for key, value in self.settings.items()
-            if key not in defaults or defaults[key] != value
-        }
+        """As `changed_settings`."""
+        return changed_settings(self.recipe, self.request.pipeline)
 
     def _first(self, *types: str) -> StageResult:
         stage = next((stage for stage in self.stages if stage.type in types), None)
@@ -188,25 +178,6 @@ class Listing:
     """Pipelines that stopped early: after a failure, a kill or at `--upto`."""
     unreadable: tuple[Path, ...]
     """Finished reports whose record this version cannot read."""
-
-
-def flatten(value: object, key: str = "") -> dict[str, object]:
-    """Nested settings by dotted key; a list of plain values is one value.
-
-    >>> flatten({"model": {"widths": [8, 16]}, "phases": [{"epochs": 3}]})
-    {'model.widths': [8, 16], 'phases.0.epochs': 3}
-    """
-    items: Iterable[tuple[object, object]] | None = None
-    if isinstance(value, Mapping) and (value or not key):
-        items = value.items()
-    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        items = enumerate(value)
-    if items is None:
-        return {key: value}
-    flat: dict[str, object] = {}
-    for name, item in items:
-        flat |= flatten(item, f"{key}.{name}" if key else str(name))
-    return flat
 
 
 def read_run(folder: Path) -> FinishedRun:

@@ -1,12 +1,14 @@
 """`gan`: train StyleGAN2-ADA on the training images alone, so that nothing held out can reach a student."""
 
+from pathlib import Path
+
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan.checkpoints import weights
 from gan.settings import max_steps
 from gan.training.batch_split import device_count_error
 from gan.training.data import GanImages, load_images
-from gan.training.snapshots import GRIDS, Snapshots
+from gan.training.snapshots import REALS, Snapshots, kimg_of
 from gan.training.task import StyleGAN2Task
 from pipelines.stage_types import GanStageSettings
 from pipelines.worker import Context
@@ -35,6 +37,16 @@ def run(context: Context[GanStageSettings]) -> None:
         every_n_train_steps=max(1, round(stage.checkpoint_kimg * 1000 / settings.batch_size)),
         enable_version_counter=False,
     )
+
+    def log_grid(path: Path) -> None:
+        """Log a grid while the GAN trains."""
+        if not context.tracker.share_images:
+            return
+        if path.name == REALS:
+            context.tracker.images("gan/real-images", {"training images": images.read_image(path)})
+        else:
+            context.tracker.images("gan/samples", {path.stem: images.read_image(path)}, kimg=kimg_of(path))
+
     trainer = build_trainer(
         context.runtime,
         context.work,
@@ -43,7 +55,7 @@ def run(context: Context[GanStageSettings]) -> None:
         precision="32-true",  # the settings choose low precision, resolution by resolution
         log_interval_steps=log_steps,
         logger=context.tracker.logger,
-        callbacks=[Curves(context.out / "curves.csv", log_steps), Snapshots(context.out), checkpoint],
+        callbacks=[Curves(context.out / "curves.csv", log_steps), Snapshots(context.out, log_grid), checkpoint],
         # shapes hardly vary, so that cuDNN's search for the fastest kernels pays
         benchmark=None if context.runtime.deterministic else True,
         max_steps=steps,
@@ -53,6 +65,4 @@ def run(context: Context[GanStageSettings]) -> None:
     fit(trainer, task, data, context.work / "last.ckpt")
     if context.first_rank:
         weights.save(context.out, task.networks, settings)
-        grids = {path.stem: images.read_image(path) for path in sorted((context.out / GRIDS).glob("*.png"))}
-        context.tracker.images("gan/samples", grids)
     trainer.strategy.barrier()

@@ -8,12 +8,14 @@ import torch
 
 from pipelines.stages.predictions import cut_text, predict, scored
 from pipelines.worker import Context
+from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.errors import ConfigError
 from segkit.core.files import atomic_path, sha256_file
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.core.seeding import derive_seed
 from segkit.data.datamodule import SegmentationDataModule
+from segkit.data.labels import labels_from_probs, probs_path, read_labels, read_probs
 from segkit.metrics.measure import pooled_value
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, choose_cut, threshold_of
 from segkit.models.normalization import behind_normalization, without_normalization
@@ -25,10 +27,14 @@ from segkit.tasks.resuming import fit, read_weights
 from segkit.tasks.scaling import diameters
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.tasks.settings import InferenceSettings, PhaseSettings, TrainSettings
+from segkit.tasks.tracking import Overlay
 from segkit.tasks.trainer import build_trainer
 from segkit.tasks.weights import load_predictor, save_network
 
 Weights = dict[str, torch.Tensor]
+
+NUM_OVERLAYS = 4
+"""Validation images that W&B shows with their maps, if pictures may be shared."""
 
 
 def run(context: Context[TrainSettings]) -> None:
@@ -154,10 +160,27 @@ def _save_with_threshold(context: Context[TrainSettings], weights: Weights) -> N
         **origin,
     )
     load_predictor(context.out)  # what was written can be read
+    _log_overlays(context, val, probs_dir, threshold)
     numbers = {} if val_dice is None else {"val/best-dice": val_dice}
     context.tracker.summary({**numbers, "threshold": threshold})
     scored_as = "no validation images" if val_dice is None else f"validation Dice {val_dice:.4f} inside the region"
     print(f"{name}: {scored_as}, {cut_text(cut)}")
+
+
+def _log_overlays(context: Context[TrainSettings], val: Manifest, probs_dir: Path, threshold: float) -> None:
+    """Log some validation images with prediction and labels, if pictures may be shared."""
+    if not context.tracker.share_images:
+        return
+    overlays = []
+    for row in val.rows[:NUM_OVERLAYS]:
+        assert row.reference is not None
+        probs = read_probs(probs_path(probs_dir, row.name, val.classes), val.classes)
+        maps = {
+            "prediction": labels_from_probs(probs, val.classes, threshold),
+            "labels": read_labels(row.reference, val.classes),
+        }
+        overlays.append(Overlay(row.name, images.read_image(*row.image), maps))
+    context.tracker.overlays("val/overlays", overlays, val.classes)
 
 
 def _cut(settings: TrainSettings, scores: Sequence[ImageScore], classes: Classes) -> tuple[Cut, str]:

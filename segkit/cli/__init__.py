@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("segkit.cli.export:export", "Copy a trained model with a card, to give it away."),
     "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),
     "runs": ("segkit.cli.runs:runs", "List, show and compare finished pipelines."),
+    "wandb": ("segkit.cli.wandb:wandb", "Send W&B runs that were written offline."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),
     "bench": ("segkit.cli.bench:bench", "Measure images per second here."),

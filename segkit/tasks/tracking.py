@@ -5,6 +5,7 @@ itself. A tracker that fails prints one warning and stops tracking; the stage co
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,26 @@ import numpy.typing as npt
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from segkit.core.classes import Classes
 from segkit.core.files import sha256_json, write_json
+from segkit.metrics.epoch import EPOCH_METRICS
+from segkit.metrics.metrics import METRICS
 from segkit.tasks import wandb_runs
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.wandb_runs import RunLabel
 
 STEP, KIMG = "trainer/global_step", "gan/kimg"
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """An image with label maps."""
+
+    name: str
+    image: npt.NDArray[np.uint8]
+    """(h, w, 3)."""
+    maps: Mapping[str, npt.NDArray[np.bool_] | npt.NDArray[np.integer]]
+    """(h, w) by name: bool in a binary task, else indices of classes."""
 
 
 class Tracker:
@@ -28,8 +43,14 @@ class Tracker:
     run_id: str | None = None
     """Of the W&B run, if there is one."""
 
-    def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
-        """Log pictures (h, w, 3), by caption, under one key, if `share_images` is set."""
+    share_images = False
+    """Whether pictures may be logged."""
+
+    def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]], kimg: float | None = None) -> None:
+        """Log pictures (h, w, 3), by caption, under one key, if `share_images` is set; `kimg` is the clock of a GAN."""
+
+    def overlays(self, key: str, overlays: Sequence["Overlay"], classes: Classes) -> None:
+        """Log images with their label maps as masks that can be switched, if `share_images` is set."""
 
     def summary(self, values: Mapping[str, object]) -> None:
         """Final numbers of the run."""
@@ -59,22 +80,49 @@ class WandbTracker(Tracker):
         self.name = label.name
         self.run_id = label.run_id
         self.share_images = runtime.share_images
+        self.out, self.project = out, runtime.wandb_project
         self.run, self.online = wandb_runs.start_run(runtime.wandb_project, label, out, config)
         # The x axis is kimg for a GAN and optimizer steps for a segmentation network.
         for clock, metrics in ((KIMG, ("gan/*",)), (STEP, ("train/*", "val/*", "lr", "epoch"))):
             self.run.define_metric(clock)
             for metric in metrics:
                 self.run.define_metric(metric, step_metric=clock, step_sync=True)
+        for name in EPOCH_METRICS:  # the summary has the best value, not the last one
+            best = "max" if METRICS[name].larger_is_better else "min"
+            self.run.define_metric(f"val/{name}", step_metric=STEP, step_sync=True, summary=best)
+        self.run.define_metric("train/loss", step_metric=STEP, step_sync=True, summary="min")
         self.logger = UnfailingLogger(experiment=self.run, save_dir=out)
 
-    def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+    def images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]], kimg: float | None = None) -> None:
         if self.share_images:
-            self._attempt(lambda: self._log_images(key, pictures))
+            self._attempt(lambda: self._log_images(key, pictures, kimg))
 
-    def _log_images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+    def _log_images(self, key: str, pictures: Mapping[str, npt.NDArray[np.uint8]], kimg: float | None) -> None:
         import wandb
 
-        self.run.log({key: [wandb.Image(picture, caption=caption) for caption, picture in pictures.items()]})
+        clock = {} if kimg is None else {KIMG: kimg}
+        self.run.log(clock | {key: [wandb.Image(picture, caption=caption) for caption, picture in pictures.items()]})
+
+    def overlays(self, key: str, overlays: Sequence[Overlay], classes: Classes) -> None:
+        if self.share_images:
+            self._attempt(lambda: self._log_overlays(key, overlays, classes))
+
+    def _log_overlays(self, key: str, overlays: Sequence[Overlay], classes: Classes) -> None:
+        import wandb
+
+        names = classes.names if classes.kind == "multiclass" else ("background", *classes.names)
+        shown = [
+            wandb.Image(
+                overlay.image,
+                caption=overlay.name,
+                masks={
+                    name: {"mask_data": labels.astype(np.uint8), "class_labels": dict(enumerate(names))}
+                    for name, labels in overlay.maps.items()
+                },
+            )
+            for overlay in overlays
+        ]
+        self.run.log({key: shown})
 
     def summary(self, values: Mapping[str, object]) -> None:
         self._attempt(lambda: self.run.summary.update(dict(values)))
@@ -98,22 +146,25 @@ class WandbTracker(Tracker):
                 continue
             if path.stat().st_size <= wandb_runs.MAX_ARTIFACT_BYTES:
                 artifact.add_file(str(path), name=inside, policy="immutable")
-        if self.online:  # offline, W&B cannot look up artifacts
-            for other in used:
+        inputs = [input_artifact(other) for other in used]
+        if self.online:
+            for other in inputs:
                 self._use(other)
+        else:  # W&B cannot look up artifacts offline; `segkit wandb sync` declares these
+            lineage = {"project": self.project, "run": self.run_id, "inputs": inputs}
+            write_json(folder / "wandb" / wandb_runs.LINEAGE, lineage)
         self.run.log_artifact(artifact, aliases=["latest", _alias(str(record["fingerprint"]))])
 
     def _use(self, other: str) -> None:
         import wandb
 
-        name, _, fingerprint = other.partition(":")
         try:
-            self.run.use_artifact(f"{name}:{_alias(fingerprint)}")
+            self.run.use_artifact(other)
         except (wandb.Error, ValueError):
             return  # that stage ran without W&B, or offline; the record holds its fingerprint all the same
 
     def close(self) -> None:
-        self._attempt(self.run.finish)
+        self._attempt(lambda: wandb_runs.finish_run(self.run, self.out))
 
     def _attempt(self, action: Callable[[], object]) -> None:
         """Call `action` unless W&B has failed before; print the first failure."""
@@ -130,6 +181,12 @@ def warn(name: str, error: Exception) -> None:
     """Print that W&B has failed in the run `name`."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     print(f"warning: W&B failed in {name} ({reason}); the stage's own files are complete without it", flush=True)
+
+
+def input_artifact(used: str) -> str:
+    """The artifact of a result `name:fingerprint`."""
+    name, _, fingerprint = used.partition(":")
+    return f"{name}:{_alias(fingerprint)}"
 
 
 def _alias(fingerprint: str) -> str:

@@ -6,6 +6,8 @@ import http.client
 import netrc
 import os
 import ssl
+import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from segkit.core.files import write_text
 from segkit.tasks.settings import RuntimeSettings
 
 MAX_ARTIFACT_BYTES = 64 * 2**20
@@ -36,9 +39,19 @@ SHARED_FILES = (
 networks. Every other file stays here, also one that a later version of segkit adds: pictures, reports with pictures in
 them, weights of a GAN, which can memorise its photographs, and lists of file names, which may name patients."""
 
-INIT_TIMEOUT_S, PROBE_TIMEOUT_S = 20, 5
-FINISH_TIMEOUT_S = 60
-"""How long a finished stage waits for its upload; the rest stays on disk for `wandb sync`."""
+PROBE_TIMEOUT_S = 4
+MAX_WAIT_S = 10
+"""How long all processes of a pipeline together wait in vain for the server: to answer, to start a run, and to take the
+rest of an upload. After that runs are written offline; what was not sent stays on disk for `segkit wandb sync`."""
+
+WAITED = "SEGKIT_WANDB_WAITED"
+"""Environment variable: path of a file with the seconds that the processes of a pipeline have waited in vain."""
+
+LINEAGE = "lineage.json"
+"""File in a `wandb` folder: the artifacts that an offline run was made from."""
+
+UNSENT = "unsent"
+"""File in a `wandb` folder: its online run was not sent completely."""
 
 
 @dataclass(frozen=True)
@@ -71,27 +84,58 @@ def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, 
         "dir": str(folder),
         "config": without_folders(config),
     }
-    settings = wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        x_disable_meta=True,
-        init_timeout=INIT_TIMEOUT_S,
-        finish_timeout=FINISH_TIMEOUT_S,
-        finish_timeout_raises=True,
-    )
-    if logged_in():
+    settings = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_meta=True)
+    remaining_s = MAX_WAIT_S - waited_s()
+    if logged_in() and remaining_s >= 1:
+        limits = {"init_timeout": remaining_s, "finish_timeout": remaining_s, "finish_timeout_raises": True}
+        begin = time.monotonic()
         try:
-            return wandb.init(**arguments, mode="online", resume="allow", settings=settings), True
+            online = settings.model_copy(update=limits)
+            return wandb.init(**arguments, mode="online", resume="allow", settings=online), True
         except wandb.Error as error:
+            add_waited(time.monotonic() - begin)
             print(offline_notice(" ".join(str(error).split())), flush=True)
             wandb.teardown()  # otherwise its service keeps the run's name reserved
     return wandb.init(**arguments, mode="offline", settings=settings), False
 
 
+def finish_run(run: Any, folder: Path) -> None:
+    """End a run that `start_run` began in `folder`; mark it as unsent if the server does not take it in time."""
+    begin = time.monotonic()
+    try:
+        run.finish()
+    except Exception:
+        add_waited(time.monotonic() - begin)
+        (folder / "wandb" / UNSENT).touch()
+        raise
+
+
+def waited_s() -> float:
+    """Seconds that the processes of this pipeline have waited for the server in vain."""
+    try:
+        return float(Path(os.environ[WAITED]).read_text())
+    except (KeyError, OSError, ValueError):
+        return 0.0
+
+
+def add_waited(seconds: float) -> None:
+    """Add to `waited_s`; a process outside a pipeline has no file for it."""
+    if WAITED in os.environ:
+        write_text(Path(os.environ[WAITED]), f"{waited_s() + seconds:.3f}")
+
+
+def unsent_runs(runs: Path) -> list[Path]:
+    """Folders of W&B runs below a runs folder that were not sent: offline ones, and those cut off; in their order."""
+    offline = [path for path in runs.glob("*/wandb/offline-run-*") if not any(path.glob("*.synced"))]
+    cut_off = [path for mark in runs.glob(f"*/wandb/{UNSENT}") for path in mark.parent.glob("run-*")]
+    return sorted(
+        (path for path in {*offline, *cut_off} if any(path.glob("*.wandb"))), key=lambda path: path.name[-40:]
+    )
+
+
 def offline_notice(reason: str) -> str:
     """Message for a run that is written offline although it should be online."""
-    return f"W&B: {reason}; runs are written offline, to be uploaded with `wandb sync RUNS/*/wandb/offline-run-*`"
+    return f"W&B: {reason}; runs are written offline, to be sent later with `segkit wandb sync`"
 
 
 def may_upload(path: str, share_images: bool) -> bool:
@@ -163,22 +207,32 @@ def server() -> str:
 def offline_if_unreachable(log: Callable[[str], None]) -> Iterator[None]:
     """Set WANDB_MODE=offline for the processes started inside if W&B's server does not answer.
 
-    Otherwise each stage of a pipeline would wait for the timeout.
+    The processes share one file of the seconds that they have waited in vain, so that a pipeline waits `MAX_WAIT_S`.
     """
-    reason = connection_error(server()) if logged_in() else None
-    if reason is None:
-        yield
-        return
-    log(offline_notice(f"{server()} does not answer ({reason})"))
-    before = os.environ.get("WANDB_MODE")
-    os.environ["WANDB_MODE"] = "offline"
+    with tempfile.TemporaryDirectory() as folder, environment(WAITED, str(Path(folder) / "seconds")):
+        begin = time.monotonic()
+        reason = connection_error(server()) if logged_in() else None
+        if reason is None:
+            yield
+            return
+        add_waited(time.monotonic() - begin)
+        log(offline_notice(f"{server()} does not answer ({reason})"))
+        with environment("WANDB_MODE", "offline"):
+            yield
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable in the block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ["WANDB_MODE"]
+            del os.environ[name]
         else:
-            os.environ["WANDB_MODE"] = before
+            os.environ[name] = before
 
 
 def connection_error(url: str, timeout_s: float = PROBE_TIMEOUT_S) -> str | None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.report.comparisons import Run, sign_flip_p
+from pipelines.report.comparisons import sign_flip_p
 from pipelines.results.measurements import read_measurements
+from pipelines.results.scored_runs import Run
 from segkit.core.files import read_json
 from segkit.metrics.measure import find_measurement
 from segkit.metrics.score import load_scores

@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipelines.report import comparisons
-from pipelines.report.comparisons import COMPARED, Run
+from pipelines.report.comparisons import COMPARED
+from pipelines.results.scored_runs import Run, values_by_image
 from segkit.metrics.score import ScoredImage, score_images
 from tests.reference.metrics_patients import sign_flip_p
 
@@ -114,7 +115,7 @@ def test_the_sign_flip_test_of_another_metric_computes_it_for_every_swap() -> No
 
 
 def test_the_sign_flip_test_of_a_mean_over_images_swaps_the_values_of_images() -> None:
-    values_a, values_b = (np.array([*comparisons.values_by_image(run(name), "dice").values()]) for name in ("a", "b"))
+    values_a, values_b = (np.array([*values_by_image(run(name), "dice").values()]) for name in ("a", "b"))
 
     def difference(swapped: list[bool]) -> float:
         return float(np.mean(np.where(swapped, values_b - values_a, values_a - values_b)))

@@ -1,5 +1,6 @@
 """The whole page, made from folders such as a run leaves."""
 
+import csv
 import html
 import itertools
 import json
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.report import page
-from pipelines.report.sections import pictures
+from pipelines.report import page, shown_images
+from pipelines.results.measurements import read_measurements
+from pipelines.results.scored_runs import Run, load_run, values_by_image
 from pipelines.stages import report
 from pipelines.worker import Context
 from segkit.core.manifest import read_manifest
@@ -23,7 +25,7 @@ SECTIONS = list(page.SECTIONS)
 ABSENT = {
     "labelled": {"models"},  # it compares no networks
     "official": {"models", "training"},  # it has no curves
-    "bare": {"models", "pictures"},  # none are requested
+    "bare": {"models", "pictures", "inspector"},  # none are requested
     "single": {"models", "gan", "fidelity"},
 }
 """Sections without content, by run."""
@@ -84,7 +86,7 @@ def made(request: pytest.FixtureRequest) -> Made:
 class Elements(HTMLParser):
     """Every element with its attributes; what is left open at the end."""
 
-    VOID = frozenset({"meta", "img", "br", "link", "line", "rect", "path", "use"})
+    VOID = frozenset({"meta", "img", "br", "link", "line", "rect", "path", "use", "input"})
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -266,10 +268,11 @@ def test_an_overlay_shows_the_map_whose_dice_stands_below_it(
         shown.append(f"{2 * (found & truth).sum() / (found.sum() + truth.sum()):.4f}")
         return image
 
-    monkeypatch.setattr(pictures, "overlay", overlay)
+    monkeypatch.setattr(shown_images, "overlay", overlay)
     report_again(labelled, tmp_path)
-    assert shown == re.findall(r'overlay of [^"]+, Dice ([\d.]+)"', labelled.page)
-    assert len(shown) == 3 * 4  # images times models
+    captions = re.findall(r'overlay of [^"]+, Dice ([\d.]+)"', labelled.page)
+    assert len(captions) == 3 * 4  # images times models
+    assert shown == captions * 2  # also as thumbnails
 
 
 def test_samples_stand_beside_their_pseudo_labels(labelled: Made) -> None:
@@ -353,34 +356,132 @@ def chromium() -> str:
     pytest.skip("no Chromium or Chrome on the path")
 
 
+def browse(chromium: str, page: Path, tmp_path: Path) -> str:
+    """Open a file without a window; the text that its script leaves in `#found`. Console messages are errors."""
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-quic",
+        "--no-first-run",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=10000",
+        "--window-size=1300,900",
+        "--dump-dom",
+    ]
+    done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None
+    return html.unescape(found.group(1))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1200])
 def test_a_browser_shows_it_whole_and_loads_nothing(made: Made, chromium: str, tmp_path: Path, width: int) -> None:
     page = json.dumps(made.page).replace("</", "<\\/")
     probe = tmp_path / "probe.html"
     probe.write_text(PROBE.replace("WIDTH", str(width)).replace("PAGE", page, 1), encoding="utf-8")
-    command = [
-        chromium,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--enable-logging=stderr",
-        "--virtual-time-budget=5000",
-        "--window-size=1300,900",
-        "--dump-dom",
-        probe.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
-    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found is not None
-    assert json.loads(html.unescape(found.group(1))) == {
+    assert json.loads(browse(chromium, probe, tmp_path)) == {
         "overflow": 0,
         "loaded": [],
         "broken": 0,
         "enlarged": 'class="zoom"' in made.page,
         "unset": False,
+    }
+
+
+INTERACTION = """
+<script>
+(async () => {
+  const found = {}, one = (selector) => document.querySelector(selector), sheet = one("#image-table");
+  const visible = () => [...sheet.tBodies[0].rows].filter((row) => !row.hidden);
+  const column = (name) => [...sheet.tHead.rows[0].cells].findIndex((cell) => cell.textContent.startsWith(name));
+  const values = () => visible().map((row) => row.cells[column("Dice")].textContent);
+  const set = (element, value, event) => { element.value = value; element.dispatchEvent(new Event(event)); };
+  const settled = (image) => new Promise((done) => { const wait = () =>
+    one(".inspector").dataset.ready === image ? setTimeout(done, 50) : setTimeout(wait, 10); wait(); });
+  const sides = () => ["left", "right"].map((side) => one(`[data-side=${side}]`).textContent);
+  const inked = () => {
+    const c = one(".inspector canvas"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+    let sum = 0; for (let i = 0; i < d.length; i += 4) sum += d[i] === 255 ? 1 : 0; return sum; };
+
+  found.models = [...new Set(visible().map((row) => row.cells[1].textContent))];
+  const button = sheet.tHead.rows[0].cells[column("Dice")].querySelector("button");
+  button.click(); found.ascending = values();
+  button.click(); found.descending = values();
+  set(one("[data-filter]"), "", "change"); found.all = visible().length;
+  let saved;
+  URL.createObjectURL = (blob) => { saved = blob; return "#"; };
+  one("[data-csv]").click(); found.csv = await saved.text();
+
+  const image = one("[name=image]").value;
+  await settled(image);
+  found.own = sides();
+  set(one("[name=show]"), "prediction", "change"); await new Promise((done) => setTimeout(done, 100));
+  found.positive = [];
+  for (const threshold of [0, 0.5, 1]) {
+    set(one("[name=threshold]"), threshold, "input"); await new Promise((done) => setTimeout(done, 100));
+    found.positive.push(inked());
+  }
+  found.at_one = sides();
+  set(one("[name=left]"), "the labels", "change"); set(one("[name=boundary]"), 0, "input");
+  await new Promise((done) => setTimeout(done, 100)); const right = inked();
+  set(one("[name=boundary]"), 100, "input"); found.wiped = [right, inked()];
+  const other = [...document.querySelectorAll("button.inspect")].find((each) => each.dataset.image !== image);
+  other.click(); await settled(other.dataset.image);
+  found.opened = sides()[1].startsWith("Right: " + other.dataset.model);
+
+  const zooms = document.querySelectorAll(".zoom"), dialog = one("dialog"), key = (name) =>
+    dialog.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+  zooms[0].click(); const first = dialog.querySelector("p").textContent;
+  key("ArrowRight"); const second = dialog.querySelector("p").textContent;
+  key("ArrowLeft"); found.zoom = [dialog.open, first !== second, dialog.querySelector("p").textContent === first];
+  dialog.querySelector("form button").click(); found.closed = !dialog.open;
+  const pre = document.createElement("pre"); pre.id = "found"; pre.textContent = JSON.stringify(found);
+  document.body.append(pre);
+})();
+</script></body>
+"""
+"""Works through the page as a user would, and leaves the results in it."""
+
+
+@pytest.mark.slow
+def test_from_disk_tables_sort_and_the_sliders_and_the_zoom_work(labelled: Made, chromium: str, tmp_path: Path) -> None:
+    probe = tmp_path / "report.html"
+    probe.write_text(labelled.page.replace("</body>", INTERACTION), encoding="utf-8")
+    found = json.loads(browse(chromium, probe, tmp_path))
+    measured = {name: values_by_image(run, "dice") for name, run in runs_of(labelled).items()}
+    dice = [f"{value:.4f}" for value in measured["ensemble"].values()]
+    assert found["models"] == ["ensemble"]
+    assert found["ascending"] == sorted(dice)
+    assert found["descending"] == sorted(dice, reverse=True)
+    rows = list(csv.DictReader(found["csv"].splitlines()))
+    assert found["all"] == len(rows) == 7 * 5
+    assert {(row["Model"], row["Image"]): float(row["Dice (F1)"]) for row in rows} == pytest.approx(
+        {(model, image): value for model, values in measured.items() for image, value in values.items()}
+    )
+    worst = min(measured["ensemble"], key=lambda name: measured["ensemble"][name])
+    for text, model in zip(found["own"], ("teacher", "ensemble"), strict=True):
+        shown = re.search(rf"{model} at threshold 0.400: Dice ([\d.]+)", text)
+        assert shown is not None, text
+        assert float(shown.group(1)) == pytest.approx(measured[model][worst], abs=0.01)  # 256 levels
+    most, some, none = found["positive"]
+    assert most > some > none
+    assert all("at threshold 1.000" in text for text in found["at_one"])
+    assert found["wiped"][0] == none
+    assert found["wiped"][1] > 0  # the labels
+    assert found["opened"]
+    assert found["zoom"] == [True, True, True]
+    assert found["closed"]
+
+
+def runs_of(made: Made) -> dict[str, Run]:
+    evaluation = made.folders["evaluate"]
+    return {
+        name: load_run(name, evaluation, "test", measurements)
+        for name, measurements in read_measurements(evaluation)["test"].items()
     }

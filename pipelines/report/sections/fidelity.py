@@ -24,7 +24,7 @@ def _results(evidence: Evidence, name: str, album: Album) -> dict[str, object]:
         return {"name": name, "reason": assessment}
     return {
         "name": name,
-        "verdict": text.copy_sentences(assessment),
+        "verdict": [*text.quality_sentences(assessment), *text.copy_sentences(assessment)],
         "alarming": any(images.copies.count for images in assessment.generated),
         "criterion": " ".join(text.copy_criterion(assessment)),
         "tables": text.tables(assessment),

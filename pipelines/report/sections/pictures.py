@@ -1,10 +1,6 @@
 """Predictions on images: overlays of scored ones, probabilities of those without labels."""
 
 from collections.abc import Mapping
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from pipelines.report.album import (
     FALSE_NEGATIVE,
@@ -13,18 +9,15 @@ from pipelines.report.album import (
     Album,
     Picture,
     Pixels,
-    evenly_spaced,
     grey,
-    overlay,
 )
-from pipelines.report.comparisons import values_by_image
 from pipelines.report.evidence import Evidence
+from pipelines.report.shown_images import ShownImage, dice_by_image, model_probs, ranking, shown_images
 from segkit.core import images
 from segkit.core.classes import Classes
-from segkit.core.manifest import Row, Source
+from segkit.core.manifest import Row
 from segkit.data.fov import read_region
-from segkit.data.labels import labels_from_probs, probs_path, read_labels, read_probs
-from segkit.metrics.score import OWN, threshold_of
+from segkit.data.labels import labels_from_probs
 from segkit.tasks.overlay import draw_classes
 
 
@@ -57,42 +50,27 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
 
 def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """Some scored images with the overlay of each model, from the worst to the best by one model's Dice."""
-    basis = evidence.verdict.basis
-    if basis is None:
+    shown = shown_images(evidence)
+    if not shown or evidence.verdict.basis is None:
         return None
-    dice = {name: values_by_image(evidence.runs[name], "dice") for name in evidence.models if name in evidence.runs}
-    ranking = dict(sorted(dice[evidence.shown_model].items(), key=lambda item: (item[1], item[0])))
-    rows = {row.name: row for row in evidence.manifest.split(basis.split).labelled().rows}
-    shown = evenly_spaced(list(ranking), evidence.request.report.num_overlays)
     return {
-        "noun": basis.noun,
-        "ranking": list(ranking.items()),
-        "images": {image: _overlay_row(evidence, rows[image], dice, album) for image in shown},
+        "noun": evidence.verdict.basis.noun,
+        "ranking": list(ranking(evidence).items()),
+        "images": {image.name: _overlay_row(image, dice_by_image(evidence), album) for image in shown},
     }
 
 
-def _overlay_row(evidence: Evidence, row: Row, dice: Mapping[str, Mapping[str, float]], album: Album) -> list[Picture]:
+def _overlay_row(shown: ShownImage, dice: Mapping[str, Mapping[str, float]], album: Album) -> list[Picture]:
     """The image, of several classes also the labels, and each model's prediction."""
-    assert row.reference is not None
-    classes = evidence.manifest.classes
-    image, labels = images.read_image(*row.image), read_labels(row.reference, classes)
-    region = read_region(row, classes, image)
-    shown = [album.add(image, f"Image {row.name}", "the image")]
-    if classes.kind == "multiclass":
-        shown.append(album.add(draw_classes(image, labels, classes), f"Labels of image {row.name}", "the labels"))
-    for name, values in dice.items():
-        cut = evidence.runs[name].cut
-        prediction = (
-            read_labels(Source(_folder(evidence, name) / "binary" / f"{row.name}.png"), classes)
-            if cut == OWN
-            else labels_from_probs(_probs(evidence, name, row), classes, threshold_of(cut))
-        )
-        score = f"Dice {values[row.name]:.4f}"
-        alt = f"Image {row.name}, overlay of {name}, {score}"
-        binary = classes.kind == "binary"
-        drawn = overlay(image, prediction, labels, region) if binary else draw_classes(image, prediction, classes)
-        shown.append(album.add(drawn, alt, name, score))
-    return shown
+    pictures = [album.add(shown.image, f"Image {shown.name}", "the image")]
+    if shown.classes.kind == "multiclass":
+        labels = draw_classes(shown.image, shown.labels, shown.classes)
+        pictures.append(album.add(labels, f"Labels of image {shown.name}", "the labels"))
+    for name in shown.predictions:
+        score = f"Dice {dice[name][shown.name]:.4f}"
+        alt = f"Image {shown.name}, overlay of {name}, {score}"
+        pictures.append(album.add(shown.errors(name), alt, name, score))
+    return pictures
 
 
 def _unlabelled(evidence: Evidence, album: Album) -> dict[str, object] | None:
@@ -109,16 +87,6 @@ def _unlabelled(evidence: Evidence, album: Album) -> dict[str, object] | None:
 def _predicted(evidence: Evidence, model: str, row: Row) -> Pixels:
     classes = evidence.manifest.classes
     if classes.kind == "binary":
-        return grey(_probs(evidence, model, row)[0] * read_region(row, classes))
-    labels = labels_from_probs(_probs(evidence, model, row), classes, threshold=0.5)
+        return grey(model_probs(evidence, model, row)[0] * read_region(row, classes))
+    labels = labels_from_probs(model_probs(evidence, model, row), classes, threshold=0.5)
     return draw_classes(images.read_image(*row.image), labels, classes)
-
-
-def _probs(evidence: Evidence, model: str, row: Row) -> npt.NDArray[np.float32]:
-    """The model's probabilities (k, h, w) of an image."""
-    classes = evidence.manifest.classes
-    return read_probs(probs_path(_folder(evidence, model) / "probs", row.name, classes), classes)
-
-
-def _folder(evidence: Evidence, model: str) -> Path:
-    return evidence.inputs["evaluate"] / "predictions" / model

@@ -1,5 +1,8 @@
 """Reliability, ROC and precision-recall of all scored pixels inside the field of view."""
 
+import math
+from collections.abc import Iterable
+
 from pipelines.report import charts
 from pipelines.report.album import Album
 from pipelines.report.charts import LineStyle, Plotted, run_styles
@@ -23,19 +26,23 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     if basis is None or not key or evidence.manifest.classes.kind == "multiclass":
         return None
     plotted: dict[str, list[Plotted]] = {"reliability": [], "roc": [], "pr": []}
+    points: dict[str, list[tuple[float, float]]] = {"roc": [], "pr": []}
     for name, style in key.items():
         counts = pool(evidence.runs[name].scores, "fov")
         plotted["reliability"].append(_reliability(name, counts, style))
+        cut = evidence.runs[name].cut
+        if isinstance(cut, float):
+            for chart, point in operating_point(counts, cut).items():
+                plotted[chart].append(Plotted(name, [point[0]], [point[1]], style, marker=True))
+                points[chart].append(point)
         for chart, curve in (("roc", roc_curve(counts)), ("pr", precision_recall_curve(counts))):
             thinned = thin(curve, NUM_POINTS)
             plotted[chart].append(Plotted(name, thinned.x.tolist(), thinned.y.tolist(), style))
     if OBSERVER in evidence.runs:
-        observer = evidence.runs[OBSERVER]
-        at = confusion_at(pool(observer.scores, "fov"), 0.5)
-        sensitivity, false_alarms = at.tp / max(at.tp + at.fn, 1), at.fp / max(at.fp + at.tn, 1)
-        precision = at.tp / max(at.tp + at.fp, 1)
-        for chart, x, y in (("roc", false_alarms, sensitivity), ("pr", sensitivity, precision)):
-            plotted[chart].append(Plotted(OBSERVER, [x], [y], styles[OBSERVER], marker=True))
+        for chart, point in operating_point(pool(evidence.runs[OBSERVER].scores, "fov"), 0.5).items():
+            plotted[chart].append(Plotted(OBSERVER, [point[0]], [point[1]], styles[OBSERVER], marker=True))
+            points[chart].append(point)
+    limits = {"roc": _roc_limits(points["roc"]), "pr": _pr_limits(points["pr"])}
     axes = {
         "reliability": ("Reliability", "mean probability given", "share that is positive", "ece"),
         "roc": ("ROC", "1 − specificity", "sensitivity", "auroc"),
@@ -49,12 +56,45 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
             x_label,
             y_label,
             description=_values(evidence, basis.split, metric),
-            unit_square=True,
+            unit_square=name not in limits,
+            limits=limits.get(name),
             diagonal=name == "reliability",
         )
         for name, (title, x_label, y_label, metric) in axes.items()
     ]
-    return {"charts": drawn, "key": key, "noun": basis.noun, "n": basis.n, "observer": OBSERVER in evidence.runs}
+    return {
+        "charts": drawn,
+        "key": key,
+        "noun": basis.noun,
+        "n": basis.n,
+        "observer": OBSERVER in evidence.runs,
+        "points": bool(points["roc"]),
+    }
+
+
+def operating_point(counts: LevelCounts, threshold: float) -> dict[str, tuple[float, float]]:
+    """The point of a threshold on each curve: (1 - specificity, sensitivity) and (sensitivity, precision)."""
+    at = confusion_at(counts, threshold)
+    sensitivity, false_alarms = at.tp / max(at.tp + at.fn, 1), at.fp / max(at.fp + at.tn, 1)
+    return {"roc": (false_alarms, sensitivity), "pr": (sensitivity, at.tp / max(at.tp + at.fp, 1))}
+
+
+Limits = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _roc_limits(points: list[tuple[float, float]]) -> Limits:
+    """The corner around the operating points: four times their false alarms, and what lies above their sensitivity."""
+    right = min(1.0, max([0.05, *(4 * x for x, _ in points)])) if points else 1.0
+    return (-0.02 * right, right), (_floor(y for _, y in points), 1.01)
+
+
+def _pr_limits(points: list[tuple[float, float]]) -> Limits:
+    return (_floor(x for x, _ in points), 1.01), (_floor(y for _, y in points), 1.01)
+
+
+def _floor(values: Iterable[float]) -> float:
+    """A round number at least 0.2 below the smallest value; 0 without any."""
+    return max(0.0, math.floor(10 * min(values, default=0.0) - 2) / 10)
 
 
 def _reliability(name: str, counts: LevelCounts, style: LineStyle) -> Plotted:

@@ -1,13 +1,14 @@
 """How the numbers were made: stages, seeds, data, software, machine, settings."""
 
+import json
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 from typing import get_args
 
-import yaml
-
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence, StageInfo
+from pipelines.report.recommendation import repeat_command, settings_yaml
+from pipelines.results.settings_diff import changed_settings
 from pipelines.stage import StageRecord
 from segkit.core.files import sha256_json
 from segkit.core.manifest import Split
@@ -23,8 +24,21 @@ def view(evidence: Evidence, album: Album) -> dict[str, object]:
         "stages": stages.values(),
         "facts": _facts(evidence),
         "software": _software(stages.values()),
-        "settings": yaml.safe_dump(evidence.request.pipeline, sort_keys=False, allow_unicode=True, width=100),
+        "settings": settings_yaml(evidence),
+        "changed": _changed(evidence),
+        "repeat": repeat_command(evidence),
+        "seconds": sum(stage.record.get("seconds", 0.0) for stage in stages.values()),
     }
+
+
+def _changed(evidence: Evidence) -> list[tuple[str, str, str]]:
+    """Key, default and value of each setting that differs from the default of the recipe."""
+    changed = changed_settings(evidence.request.recipe, evidence.request.pipeline) if evidence.request.recipe else {}
+    return [(key, _shown(default), _shown(value)) for key, (default, value) in changed.items()]
+
+
+def _shown(value: object) -> str:
+    return "–" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def layers(inputs: Mapping[str, Iterable[str]]) -> list[list[str]]:

@@ -9,6 +9,7 @@ from pipelines.report.comparisons import Paired
 from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import NOUNS
 from pipelines.results.measurements import OBSERVER, SPLIT_NOTES
+from pipelines.results.scored_runs import IMAGE_METRICS
 from segkit.core.files import read_json
 from segkit.core.manifest import Split
 from segkit.core.wording import of_patients
@@ -16,7 +17,7 @@ from segkit.metrics.measure import Measurement, find_measurement
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.tables import HEADINGS, tabulate
 
-MAIN_METRICS = ("dice", "sensitivity", "specificity", "precision", "cldice", "auroc", "auprc")
+MAIN_METRICS = IMAGE_METRICS
 """Columns of the tables that are not folded away."""
 
 Runs = Mapping[str, Sequence[Measurement]]

@@ -1,8 +1,10 @@
 """The head of the page: data, verdict, differences, caveats."""
 
+from pipelines.fidelity import files, text
 from pipelines.report import charts
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence
+from pipelines.report.recommendation import recommend
 from pipelines.report.verdict import has_interval
 from segkit.core import images
 from segkit.core.manifest import Split
@@ -26,11 +28,28 @@ def view(evidence: Evidence, album: Album) -> dict[str, object]:
         "summary": _summary(evidence),
         "heading": "Verdict" if evidence.roles.treated else "Result",
         "verdict": verdict,
-        "forest": charts.intervals("forest", compared, "Difference in Dice (right of zero: better)")
+        "generated": _generated(evidence),
+        "recommended": recommend(evidence),
+        "forest": charts.intervals(
+            "forest",
+            compared,
+            "Difference in Dice (left of zero: worse, right: better)",
+            {f"{f.run} − {f.reference}": f.p for f in verdict.all_findings},
+        )
         if any(map(has_interval, compared.values()))
         else None,
         "sentences": [f.sentence for f in verdict.all_findings if not verdict.headline.startswith(f.sentence)],
     }
+
+
+def _generated(evidence: Evidence) -> list[str]:
+    """Quality of the images of each measured GAN."""
+    sentences = []
+    for name in evidence.of_type("fidelity"):
+        assessment = files.read(evidence.inputs[name] / files.NUMBERS)
+        if not isinstance(assessment, str):
+            sentences += text.quality_sentences(assessment)
+    return sentences
 
 
 def _summary(evidence: Evidence) -> str:
