@@ -59,9 +59,9 @@ class Evidence:
 
     @property
     def models(self) -> list[str]:
-        """Names of the models and ensembles that were scored."""
+        """Names of the models and ensembles that were scored; the baseline where nothing was."""
         names = dict.fromkeys(name for runs in self.measured.values() for name in runs)
-        return [name for name in names if name != OBSERVER]
+        return [name for name in names if name != OBSERVER] or [self.roles.baseline]
 
     @property
     def shown_model(self) -> str:

@@ -47,13 +47,16 @@ def run(context: Context[EvaluateSettings]) -> None:
 
 
 def write_measured(context: Context[EvaluateSettings], measured: Measured) -> None:
-    """Write and print the measurements, by split and run; the first split is the main one."""
+    """Write and print the measurements, by split and run; the first split is the main one. There may be none."""
     raw = {split: {name: [to_json(m) for m in ms] for name, ms in runs.items()} for split, runs in measured.items()}
     write_json(context.out / "measurements.json", raw)
     write_text(context.out / "tables.txt", "\n\n".join(_text(split, runs) for split, runs in measured.items()) + "\n")
-    main = next(iter(measured))
     context.tracker.summary(evaluation_numbers(measured))
-    print(_text(main, measured[main], BRIEF, "pooled"))
+    main = next(iter(measured), None)
+    if main is None:
+        print("nothing to score: no labelled image was left out of training")
+    else:
+        print(_text(main, measured[main], BRIEF, "pooled"))
 
 
 def _measure(

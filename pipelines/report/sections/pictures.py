@@ -35,7 +35,7 @@ def _colours(classes: Classes) -> dict[str, tuple[int, int, int]]:
 
 def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """Overlays and probabilities; None if there are none or `report.num_overlays` is 0."""
-    if evidence.request.report.num_overlays == 0 or not evidence.models:
+    if evidence.request.report.num_overlays == 0:
         return None
     overlays, unlabelled = _overlays(evidence, album), _unlabelled(evidence, album)
     if not overlays and not unlabelled:
