@@ -146,7 +146,7 @@ def load(model: str | Path = DEFAULT, device: str | torch.device = "cpu") -> Mod
     """Load a trained model.
 
     Args:
-        model: name of a shipped model, or folder of a model such as a finished stage's or an ensemble's.
+        model: name of a shipped model, folder of a model such as a finished stage's or an ensemble's, or ONNX file.
         device: where to compute, for example "cuda".
 
     Raises:

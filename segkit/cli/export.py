@@ -1,4 +1,4 @@
-"""`segkit export`: a trained model as a folder to give away."""
+"""`segkit export`: a trained model as a folder to give away, or as an ONNX file."""
 
 from pathlib import Path
 
@@ -6,22 +6,37 @@ import click
 
 
 @click.command()
-@click.option("--weights", type=click.Path(path_type=Path), required=True, help="Folder of the stage that trained it.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new folder.")
+@click.option("--weights", required=True, metavar="MODEL", help="Folder of the stage that trained it.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new folder, or the .onnx file.")
+@click.option(
+    "--onnx", is_flag=True, help="Write one ONNX file instead; --weights may then be any folder or shipped model."
+)
 @click.option(
     "--evaluation",
     type=click.Path(path_type=Path),
     help="Folder of the stage `evaluate` whose scores go into the card.",
 )
 @click.option("--notes", default="", help="Text for the card: data, terms of use, limits.")
-def export(weights: Path, out: Path, evaluation: Path | None, notes: str) -> None:
+def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, notes: str) -> None:
     """Copy a model with its settings, commit, digests and scores in model.json.
 
-    The folder works with --weights and `segkit.load` anywhere.
+    The folder works with --weights and `segkit.load` anywhere, and so does an ONNX file. Its input `image` is
+    (n, c, h, w) in [0, 1], of any batch size and of sides that are multiples of the stride; its output `probs` is
+    (n, k, h, w). Its metadata hold the card, the classes, the threshold, the stride and the preprocessing.
     """
-    from segkit.core.outputs import check_folder
-    from segkit.tasks.export import export_model
+    from segkit.core.outputs import check_file, check_folder
 
-    check_folder(out, "--out")
-    export_model(weights, out, evaluation, notes)
+    if onnx and (evaluation is not None or notes):
+        raise click.UsageError("--evaluation and --notes are for a folder; export one, then --onnx from that folder")
+    if onnx:
+        check_file(out, "--out", (".onnx",))
+        from segkit.tasks.export import export_onnx
+        from segkit.weights import model_folder
+
+        export_onnx(model_folder(weights), out)
+    else:
+        check_folder(out, "--out")
+        from segkit.tasks.export import export_model
+
+        export_model(Path(weights), out, evaluation, notes)
     click.echo(f"model in {out}")

@@ -14,7 +14,7 @@ from segkit.cli.options import devices_option
     default="vessels",
     show_default=True,
     metavar="MODEL",
-    help="A shipped model, or a model's folder: teacher, student, ensemble.",
+    help="A shipped model, a model's folder (teacher, student, ensemble), or an ONNX file.",
 )
 @click.option(
     "--out",

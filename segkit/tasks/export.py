@@ -1,13 +1,16 @@
-"""A model's folder made ready to be given away: its card says how it was trained and how it scored."""
+"""A model made ready to be given away: a folder whose card says how it was trained and scored, or an ONNX file."""
 
 from pathlib import Path
 
+import torch
 from pydantic import JsonValue
 
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, sha256_file, write_json
 from segkit.core.run_folder import read_done
-from segkit.tasks.weights import DESCRIPTION, TENSORS, copy_model, read_card
+from segkit.tasks.onnx_file import write_onnx
+from segkit.tasks.prediction import NetworkPredictor
+from segkit.tasks.weights import DESCRIPTION, TENSORS, copy_model, load_predictor, read_card
 
 CARD_METRICS = ("dice", "auroc", "mcc", "cldice", "sensitivity", "specificity", "accuracy")
 
@@ -41,6 +44,29 @@ def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes:
     copy_model(folder, out)
     raw = card.model_dump(mode="json")
     write_json(out / DESCRIPTION, raw | {"details": raw["details"] | {"card": record}})
+
+
+def export_onnx(folder: Path, path: Path) -> None:
+    """Write the network of a model's folder as an ONNX file, `segkit.tasks.onnx_file.write_onnx`.
+
+    Raises:
+        WeightsError: `folder` holds no model.
+        RequestError: the model is an ensemble or has no weights, or a package is missing.
+    """
+    card, predictor = read_card(folder), load_predictor(folder)
+    if not isinstance(predictor, NetworkPredictor):
+        raise RequestError(f"{folder} is an ensemble; an ONNX file holds one network, such as one in {folder}/members")
+    if not next(predictor.parameters(), torch.empty(0)).numel():
+        raise RequestError(f"{folder} has no weights to export; give the folder of a trained network")
+    preprocessing = predictor.preprocessing
+    write_onnx(
+        path,
+        predictor.network,
+        preprocessing.num_channels,
+        predictor.stride,
+        preprocessing.patch_size,
+        card.model_dump(mode="json"),
+    )
 
 
 def _scores(evaluation: Path, name: str) -> list[dict[str, JsonValue]]:

@@ -1,6 +1,7 @@
 """A trained model as a folder: `model.json` describes it, safetensors files hold its weights; it contains no code.
 
-A network's folder holds `model.safetensors`. An ensemble's holds its members' folders under `members/`.
+A network's folder holds `model.safetensors`. An ensemble's holds its members' folders under `members/`. An ONNX file of
+a network is read like its folder.
 """
 
 import math
@@ -23,6 +24,7 @@ from segkit.metrics.score import ARGMAX, Cut
 from segkit.models.settings import ModelSettings
 from segkit.tasks.combine import Rule
 from segkit.tasks.network import build_network
+from segkit.tasks.onnx_file import SUFFIX, OnnxNetwork, read_onnx_card
 from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor, Predictor
 
 DESCRIPTION, TENSORS, MEMBERS = "model.json", "model.safetensors", "members"
@@ -173,6 +175,8 @@ def read_card(folder: Path) -> ModelCard:
     Raises:
         WeightsError: there is none, or its description is damaged.
     """
+    if folder.suffix == SUFFIX and folder.is_file():
+        return _described(ModelCard, read_onnx_card(folder), folder)
     try:
         raw = read_json(folder / DESCRIPTION)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -207,7 +211,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
     for path in _files(folder):
         if not path.is_file():
             raise WeightsError(f"{path} does not exist")
-        digests[path.relative_to(folder).as_posix()] = sha256_file(path)
+        digests[path.name if path == folder else path.relative_to(folder).as_posix()] = sha256_file(path)
     finished = folder / FINISHED
     stage = read_json(finished) if finished.is_file() else {}
     return {
@@ -233,6 +237,8 @@ def _members(folder: Path, card: ModelCard) -> list[Path]:
 
 def _files(folder: Path) -> list[Path]:
     """The files of a model's folder, its members' among them."""
+    if folder.is_file():
+        return [folder]
     card = read_card(folder)
     own = [folder / DESCRIPTION] + ([folder / TENSORS] if card.kind == "network" else [])
     return own + [path for member in _members(folder, card) for path in _files(member)]
@@ -271,8 +277,11 @@ def load_predictor(folder: Path) -> Predictor:
             combined.fov_diameters = min(low for low, _ in known), max(high for _, high in known)
         return combined
     details = _described(NetworkDetails, card.details, folder)
-    network = build_network(details.model, details.preprocessing, card.classes.num_channels)
-    load_tensors(network, folder / TENSORS)
+    if folder.is_file():
+        network: nn.Module = OnnxNetwork(folder)
+    else:
+        network = build_network(details.model, details.preprocessing, card.classes.num_channels)
+        load_tensors(network, folder / TENSORS)
     stride, preprocessing = details.model.stride, details.preprocessing
     predictor = NetworkPredictor(network, details.geometry, stride, card.threshold, preprocessing)
     predictor.fov_diameters = details.fov_diameters

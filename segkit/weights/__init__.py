@@ -14,7 +14,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a shipped model's name, or the folder itself; `./vessels` is always a folder.
+    """The folder of a shipped model's name, or the folder or ONNX file itself; `./vessels` is always a folder.
 
     Raises:
         WeightsError: there is neither.
@@ -23,5 +23,7 @@ def model_folder(model: str | Path) -> Path:
     if str(model) in shipped:
         return shipped[str(model)]
     if not Path(model).exists():
-        raise WeightsError(f"there is no folder {model}; shipped models: {', '.join(shipped) or 'none'}")
+        raise WeightsError(
+            f"there is no model {model}, neither a folder nor an .onnx file; shipped models: {', '.join(shipped) or 'none'}"
+        )
     return Path(model)
