@@ -14,7 +14,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a shipped model's name, or the folder or ONNX file itself; `./vessels` is always a folder.
+    """The folder of a shipped model, or the folder or ONNX file itself; `./vessels` is always a folder.
 
     Raises:
         WeightsError: there is neither.
