@@ -1,13 +1,14 @@
 """The W&B run of a pipeline: its configuration, final numbers and verdict, and the state of its stages.
 
-Users sort, filter and plot these runs. Only a finished pipeline has one. A pipeline that stopped early, at `--upto` or
-after a failure, has no final numbers; the runs of its stages show its progress. The id of the run contains the
-fingerprint of the last stage, so the same pipeline always has the same run.
+Users sort, filter and plot these runs. Only a finished pipeline has one; a repeated one has one for each cell. A
+pipeline that stopped early, at `--upto` or after a failure, has no final numbers; the runs of its stages show its
+progress. The id of the run contains the fingerprint of the last stage, so the same pipeline always has the same run.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from pipelines.graph import Graph
 from pipelines.recipes.base import RecipeSettings
 from pipelines.results.final_numbers import Numbers, evaluation_numbers, fidelity_numbers, verdict_numbers
 from pipelines.stage import StageRecord
-from pipelines.stage_types import EVALUATE, EVALUATE_FOLDS, FIDELITY, REPORT
+from pipelines.stage_types import EVALUATE, EVALUATE_FOLDS, FIDELITY, REPORT, ReportRequest
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
 from segkit.tasks.settings import RuntimeSettings, TrainSettings
@@ -89,13 +90,42 @@ def tracked(
         log: takes a line for the user.
     """
     launched: list[str] = []
-    if not may_track(settings.runtime) or (all(item.done for item in planned) and not (complete and _missing(planned))):
+    cells = _cells(planned)
+    missing = complete and any(_missing(cell) for cell in cells)
+    if not may_track(settings.runtime) or (all(item.done for item in planned) and not missing):
         yield launched
         return
     with offline_if_unreachable(log):
         yield launched
-        if complete and (launched or _missing(planned)):
-            _write(recipe, title, settings, planned, launched, log)
+        folders = {item.folder for item in planned if item.stage.name in launched}
+        for cell in cells if complete else []:
+            ran = [item.stage.name for item in cell if item.folder in folders]
+            if not ran and not _missing(cell):
+                continue
+            request = cell[-1].stage.settings
+            if len(cells) > 1 and isinstance(request, ReportRequest):
+                _write(request.recipe, title, settings.runtime, request.pipeline, cell, ran, log)
+            else:
+                _write(recipe, title, settings.runtime, settings.model_dump(mode="json"), cell, ran, log)
+
+
+def _cells(planned: Sequence["Planned"]) -> list[Sequence["Planned"]]:
+    """The parts of a plan that have a run each: all stages; of several reports, each with the stages that it reads.
+
+    In such a part the stages have the names that the report knows them by, the same in all parts.
+    """
+    reports = [item for item in planned if item.stage.type is REPORT]
+    if len(reports) < 2:
+        return [planned]
+    by_name = {item.stage.name: item for item in planned}
+    return [
+        [
+            *(replace(by_name[name], stage=replace(by_name[name].stage, name=key)) for key, name in read.items()),
+            replace(report, stage=replace(report.stage, name="report")),
+        ]
+        for report in reports
+        for read in [report.stage.inputs]
+    ]
 
 
 def _folder(planned: Sequence["Planned"]) -> Path:
@@ -110,7 +140,8 @@ def _missing(planned: Sequence["Planned"]) -> bool:
 def _write(
     recipe: str,
     title: str,
-    settings: RecipeSettings,
+    runtime: RuntimeSettings,
+    settings: Mapping[str, object],
     planned: Sequence["Planned"],
     launched: Sequence[str],
     log: Callable[[str], None],
@@ -121,9 +152,9 @@ def _write(
     try:
         shutil.rmtree(folder, ignore_errors=True)  # replaces an offline run of the same id
         config = configuration(recipe, settings, planned, launched)
-        run, online = start_run(settings.runtime.wandb_project, label, folder, config)
+        run, online = start_run(runtime.wandb_project, label, folder, config)
         run.summary.update(final_numbers(planned))
-        run.log(tables(planned, settings.runtime.share_images))
+        run.log(tables(planned, runtime.share_images))
         finish_run(run, folder)
         write_json(folder / RECORD, {"wandb_run": run.id, "name": name, "online": online})
         log(f"W&B: {run.url}" if online else f"W&B: send it with `segkit wandb sync --runs {folder.parent}`")
@@ -133,12 +164,12 @@ def _write(
 
 
 def configuration(
-    recipe: str, settings: RecipeSettings, planned: Sequence["Planned"], launched: Sequence[str]
+    recipe: str, settings: Mapping[str, object], planned: Sequence["Planned"], launched: Sequence[str]
 ) -> dict[str, object]:
     """All settings, the versions of code and data, and for each stage its result and its W&B run."""
     records = {item.stage.name: item.done or StageRecord() for item in planned}
     return {
-        **settings.model_dump(mode="json"),
+        **settings,
         "recipe": recipe,
         "fingerprint": planned[-1].fingerprint,
         "dataset_sha256": records[planned[0].stage.name].get("contents", {}).get("data"),
