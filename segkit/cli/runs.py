@@ -94,3 +94,32 @@ def compare(
         write_text(csv_path, text.comparison_csv(comparison))
     if json_path is not None:
         write_json(json_path, text.comparison_json(comparison))
+
+
+@runs.command(epilog=NAMES)
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@runs_option
+@click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="The study, a CSV file.")
+@click.option("--model", metavar="NAME", help="Model of the added runs; by default the ensemble, else the baseline.")
+@click.option(
+    "--baseline", metavar="RUN", help="First digits of the run that all are tested against; by default the first row."
+)
+def study(names: tuple[str, ...], runs: Path, path: Path, model: str | None, baseline: str | None) -> None:
+    """Add finished runs to a study and print it, with a paired test of each row against one of them.
+
+    A row holds the settings that differ from the defaults, seconds, and scores of the images that were left out of
+    training: out-of-fold, else held-out, else validation images, never the data set's own test images.
+    """
+    from pipelines.run_comparison.finished import find_runs
+    from pipelines.run_comparison.study import read_study, study_row, study_table, with_rows, write_study
+    from segkit.core.outputs import check_file
+    from segkit.metrics.tables import render
+
+    check_file(path, "--file")
+    rows = with_rows(read_study(path), [study_row(run, model) for run in find_runs(names, runs)] if names else [])
+    if not rows:
+        raise click.UsageError(f"{path} holds no row; name runs to add, `segkit runs list` lists them")
+    table = study_table(rows, baseline)
+    if names:
+        write_study(path, rows)
+    click.echo(render(table))

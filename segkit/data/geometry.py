@@ -42,12 +42,12 @@ class Geometry:
         if settings.mode == "resize":
             assert settings.size is not None  # checked by the settings
             return cls.resize(height, width, settings.size, settings.size)
-        return cls.pad(height, width, stride)
+        return cls.pad(height, width, stride, settings.size or 1)
 
     @classmethod
-    def pad(cls, height: int, width: int, stride: int) -> "Geometry":
-        """Pad to the next multiple of `stride`; nothing is scaled."""
-        tall, wide = (-(-side // stride) * stride for side in (height, width))
+    def pad(cls, height: int, width: int, stride: int, size: int = 1) -> "Geometry":
+        """Pad to the next multiple of `stride`, of sides of at least `size`; nothing is scaled."""
+        tall, wide = (-(-max(side, size) // stride) * stride for side in (height, width))
         return cls(height, width, tall, wide, tall, wide)
 
     @classmethod

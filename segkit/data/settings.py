@@ -175,12 +175,12 @@ class GeometrySettings(Settings):
     mode: Literal["pad", "resize"] = "pad"
     """`pad` keeps every pixel and pads to the network's stride; `resize` scales to `size` x `size` (the paper)."""
     size: int | None = Field(None, ge=16)
-    """`resize`: side of the network's input. `pad`: not used."""
+    """`resize`: side of the network's input. `pad`: its smallest side, if any; larger images keep their size."""
 
     @model_validator(mode="after")
     def _size_for_resize(self) -> "GeometrySettings":
-        if (self.mode == "resize") != (self.size is not None):
-            raise ValueError("`size` belongs to mode `resize`, and `resize` needs it")
+        if self.mode == "resize" and self.size is None:
+            raise ValueError("`resize` needs a `size`")
         return self
 
 

@@ -26,6 +26,7 @@ IMAGES = {"drive-article": (5, 2), "hrf": (45, 0), "isbi2012": (8, 2), "histolog
 """Training and test images by layout."""
 PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "drive-best": ("drive", (NARROW, "model.phases.0.crop_size=32", "model.phases.0.images_per_epoch=4")),
+    "sa-unet-paper": ("drive", (NARROW, "model.geometry.size=72", "model.phases.0.images_per_epoch=4")),
     "lwnet-drive": ("drive", (NARROW, "model.geometry.size=64")),
     "drive-deeplab": ("drive-article", ("model.model.width=4", "model.geometry.size=64")),
     "drive-patches": ("drive", (NARROW, *PATCHES)),

@@ -94,6 +94,9 @@ def test_an_image_keeps_its_mean_and_its_gray() -> None:
 def test_the_settings_choose_the_plan() -> None:
     padded = Geometry.plan(GeometrySettings(), 30, 40, stride=8)
     assert padded == Geometry.pad(30, 40, 8)
+    square = Geometry.plan(GeometrySettings(size=592), 584, 565, stride=8)
+    assert (square.size, square.top, square.left, square.scaled) == ((592, 592), 4, 13, False)
+    assert Geometry.plan(GeometrySettings(size=32), 30, 41, stride=8).size == (32, 48)
     assert Geometry.plan(GeometrySettings(mode="resize", size=24), 30, 40, stride=8).size == (24, 24)
 
 
