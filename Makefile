@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint weights gpu clean
+.PHONY: setup demo test lint docs weights gpu clean
 
 # torch first and by its exact version, so that nothing pulls another build in.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -28,6 +28,10 @@ lint: setup
 # One thread a worker: two workers share two cores without fighting.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# The site of the pages in docs/, in build/site.
+docs: setup
+	$(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
 
 # Train the shipped model and put it, with its card, into the package: `make weights DRIVE=/data/DRIVE`.
 weights: setup

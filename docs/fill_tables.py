@@ -1,21 +1,29 @@
-"""Fill the tables about GPUs in these pages from `gpu.json`, which `segkit bench gpu` writes.
+"""Fill the tables of measured figures in these pages and in the README.
 
-    python docs/fill_tables.py runs/gpu/gpu.json    # takes the file over as docs/gpu.json, then fills the tables
-    python docs/fill_tables.py                      # fills them from docs/gpu.json; does nothing if there is none
+    python docs/fill_tables.py runs/gpu/gpu.json    # copies the file to docs/gpu.json, then fills all tables
+    python docs/fill_tables.py                      # fills all tables from the files in the repository
 
-A table stands between the lines `<!-- NAME begin -->` and `<!-- NAME end -->`; what was not measured stays empty.
+`segkit bench gpu` writes `gpu.json`. The README's accuracy table is made from published results, `docs/drive.csv`, and
+from the scores in the card of the shipped model. A table stands between the lines `<!-- NAME begin -->` and
+`<!-- NAME end -->`; what was not measured stays empty.
 """
 
 import argparse
+import csv
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "gpu.json"
+README = DOCS.parent / "README.md"
+PUBLISHED = DOCS / "drive.csv"
+CARD = DOCS.parent / "segkit" / "weights" / "vessels" / "model.json"
+SPLIT_NAMES = {"val": "validation", "holdout": "held-out"}
+THRESHOLD_NAMES = {"val-best-dice": "from validation images", "fixed-0.5": "0.5"}
 Steps = Mapping[str, Mapping[str, Any]]
 
 
@@ -120,15 +128,46 @@ def fill(page: str, text: str, steps: Steps) -> str:
         ValueError: a table's markers are not in the text once each.
     """
     for name, rows in TABLES[page].items():
-        head, *body = rows(steps)
-        lines = [head, ["---"] * len(head), *body]
-        table = "\n".join(f"| {' | '.join(cells)} |".replace("  ", " ") for cells in lines)
-        begin, end = f"<!-- {name} begin -->\n", f"\n<!-- {name} end -->"
-        block = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
-        if len(block.findall(text)) != 1:
-            raise ValueError(f"{page} needs the lines {begin.strip()!r} and {end.strip()!r} once each")
-        text = block.sub(lambda _, table=table: table, text)
+        text = _replace(page, text, name, rows(steps))
     return text
+
+
+def fill_readme(text: str, card: Mapping[str, Any], published: Iterable[Mapping[str, str]]) -> str:
+    """The README's text with its accuracy table made anew.
+
+    Args:
+        text: the README.
+        card: `model.json` of the shipped model.
+        published: the rows of docs/drive.csv.
+    """
+    return _replace("README.md", text, "drive-accuracy", _accuracy(card, published))
+
+
+def _accuracy(card: Mapping[str, Any], published: Iterable[Mapping[str, str]]) -> Iterator[list[str]]:
+    """Published results on DRIVE's test images, then the shipped model's; pooled scores inside the field of view."""
+    columns = ["model", "images", "AUROC", "Dice (F1)", "protocol", "source"]
+    yield columns
+    yield from ([row[column] for column in columns] for row in published)
+    scores = [s for s in card["details"]["card"]["scores"] if (s["region"], s["averaging"]) == ("fov", "pooled")]
+    for split in ("test", *sorted({score["split"] for score in scores} - {"test"})):
+        by_metric = {score["metric"]: score for score in scores if score["split"] == split}
+        cells = [_interval(by_metric[metric], 3) if by_metric else "" for metric in ("auroc", "dice")]
+        images = f"{by_metric['dice']['n']} {SPLIT_NAMES.get(split, split)}" if by_metric else "20 test"
+        source = by_metric["dice"]["threshold_source"] if by_metric else ""
+        protocol = f"FOV, pooled; threshold {THRESHOLD_NAMES.get(source, source)}" if by_metric else "not measured"
+        yield ["**`vessels`, shipped with segkit**", images, *cells, protocol, "its model card"]
+
+
+def _replace(page: str, text: str, name: str, rows: Iterable[list[str]]) -> str:
+    """The text with these rows, the head first, as its table of this name."""
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    table = "\n".join(f"| {' | '.join(cells)} |".replace("  ", " ") for cells in lines)
+    begin, end = f"<!-- {name} begin -->\n", f"\n<!-- {name} end -->"
+    block = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
+    if len(block.findall(text)) != 1:
+        raise ValueError(f"{page} needs the lines {begin.strip()!r} and {end.strip()!r} once each")
+    return block.sub(lambda _: table, text)
 
 
 def take_over(path: Path) -> None:
@@ -144,6 +183,12 @@ def take_over(path: Path) -> None:
     FIGURES.write_text(json.dumps(book | {"steps": done}, indent=1) + "\n", encoding="utf-8")
 
 
+def read_published() -> list[dict[str, str]]:
+    """The rows of docs/drive.csv."""
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def main(arguments: list[str]) -> None:
     """Fill the tables of all pages."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,8 +196,10 @@ def main(arguments: list[str]) -> None:
     path = parser.parse_args(arguments).gpu_json
     if path is not None:
         take_over(path)
+    card = json.loads(CARD.read_text(encoding="utf-8"))
+    README.write_text(fill_readme(README.read_text(encoding="utf-8"), card, read_published()), encoding="utf-8")
     if not FIGURES.is_file():
-        print(f"there is no {FIGURES}; the tables stay as they are")
+        print(f"there is no {FIGURES}; the tables about GPUs stay as they are")
         return
     steps = json.loads(FIGURES.read_text(encoding="utf-8"))["steps"]
     for page in TABLES:

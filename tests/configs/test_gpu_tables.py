@@ -1,4 +1,4 @@
-"""The tables about GPUs in the pages: generated from docs/gpu.json, never typed."""
+"""The tables of measured figures in the pages are generated: from docs/gpu.json and the shipped model's card."""
 
 import importlib.util
 import json
@@ -12,6 +12,8 @@ fill_tables = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fill_tables)
 
 PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in fill_tables.TABLES}
+README = fill_tables.README.read_text(encoding="utf-8")
+CARD = json.loads(fill_tables.CARD.read_text(encoding="utf-8"))
 MACHINE = {"gpu": "H100", "driver": "580.1", "torch": "2.11.0", "cuda": "13.0", "commit": "0123abc"}
 
 
@@ -54,6 +56,8 @@ def docs(tmp_path, monkeypatch, book):
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.setattr(fill_tables, "DOCS", tmp_path)
     monkeypatch.setattr(fill_tables, "FIGURES", tmp_path / "gpu.json")
+    (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    monkeypatch.setattr(fill_tables, "README", tmp_path / "README.md")
     (tmp_path / "measured.json").write_text(json.dumps(book))
     return tmp_path
 
@@ -110,3 +114,29 @@ def test_a_rehearsal_is_not_taken_over(docs, book):
 def test_a_page_without_its_markers_is_refused():
     with pytest.raises(ValueError, match="gpu-drive"):
         fill_tables.fill("gan.md", "no table", {})
+
+
+def test_the_readme_s_accuracy_table_is_made_of_the_committed_card_and_results():
+    assert fill_tables.fill_readme(README, CARD, fill_tables.read_published()) == README
+
+
+def score(split, metric, value, **other):
+    return {
+        **{"split": split, "metric": metric, "value": value, "low": value - 0.01, "high": value + 0.01, "n": 20},
+        **{"region": "fov", "averaging": "pooled", "threshold_source": "val-best-dice"},
+        **other,
+    }
+
+
+def test_the_shipped_model_s_row_shows_pooled_scores_in_the_field_of_view_and_an_empty_cell_where_none_is():
+    scores = [score("val", "dice", 0.75), score("val", "auroc", 0.95), score("val", "dice", 0.5, averaging="per-image")]
+    text = "<!-- drive-accuracy begin -->\n\n<!-- drive-accuracy end -->"
+
+    def rows(scores):
+        card = {"details": {"card": {"scores": scores}}}
+        lines = fill_tables.fill_readme(text, card, []).splitlines()
+        return [[cell.strip() for cell in line.split("|")[2:5]] for line in lines if "vessels" in line]
+
+    assert rows(scores) == [["20 test", "", ""], ["20 validation", "0.95 [0.94, 0.96]", "0.75 [0.74, 0.76]"]]
+    tested = [*scores, score("test", "dice", 0.8), score("test", "auroc", 0.9)]
+    assert rows(tested)[0] == ["20 test", "0.9 [0.89, 0.91]", "0.8 [0.79, 0.81]"]
