@@ -109,7 +109,7 @@ class ProjectionFolder:
         images.write_image(folder / PROJECTED, projected)
         images.write_image(folder / COMPARISON, np.concatenate(panels, axis=1))
         rows = [{"step": float(number), **step._asdict()} for number, step in enumerate(projection.steps)]
-        write_text(folder / DISTANCES, as_csv(rows))
+        write_text(folder / DISTANCES, as_csv(rows, float_format=".10g"))
         tensors = {"w": projection.ws[0], **{f"noise.{key}": value for key, value in projection.noise.items()}}
         on_cpu = {key: value.cpu().contiguous() for key, value in tensors.items()}
         images.write_bytes(folder / LATENT, save(on_cpu, metadata={_TARGET: _digest(target)}))

@@ -1,7 +1,5 @@
 """Files of an assessment: numbers as JSON, CSV and text, each image's nearest photograph as CSV and as a picture."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from gan.fidelity.shares import Share
 from pipelines.fidelity import text
 from pipelines.fidelity.assess import DRAWN, HELDOUT, REFERENCE, Assessment, Pair, SetAssessment
 from pipelines.fidelity.features import Pixels
-from segkit.core.files import atomic_path, read_json, write_json, write_text
+from segkit.core.files import as_csv, atomic_path, read_json, write_json, write_text
 from segkit.core.images import as_rgb, write_image
 from segkit.metrics.vessel_statistics import MeanWithInterval, StatisticComparison
 
@@ -62,9 +60,9 @@ def replaced(out: Path) -> Iterator[None]:
 def write(out: Path, assessment: Assessment) -> None:
     """Write `fidelity.json`, `fidelity.csv`, `fidelity.txt` and `nearest.csv`."""
     write_json(out / NUMBERS, as_json(assessment))
-    write_text(out / TABLE, _csv([row for name in assessment.sets for row in _numbers(assessment, name)]))
+    write_text(out / TABLE, as_csv([row for name in assessment.sets for row in _numbers(assessment, name)]))
     write_text(out / TEXT, text.as_text(assessment) + "\n")
-    write_text(out / NEAREST, _csv(_nearest(assessment)))
+    write_text(out / NEAREST, as_csv(_nearest(assessment)))
 
 
 def as_json(assessment: Assessment) -> dict[str, object]:
@@ -206,16 +204,8 @@ def write_snapshots(out: Path, snapshots: Mapping[float, Assessment]) -> None:
             if estimate.measure == "kid":
                 row |= {"kid_low": estimate.low, "kid_high": estimate.high}
         rows.append(row | {"copy_share": drawn.copies.value, "copies": drawn.copies.count})
-    write_text(out / SNAPSHOTS, _csv(rows))
+    write_text(out / SNAPSHOTS, as_csv(rows))
     write_chart(out / SNAPSHOTS_CHART, snapshots)
-
-
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
 
 
 def write_chart(path: Path, snapshots: Mapping[float, Assessment]) -> None:

@@ -1,10 +1,11 @@
 """Training curves, read from the CSV files of the stages."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from segkit.core.files import read_csv
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def read_phases(folder: Path) -> History | None:
     lines: dict[str, Line] = {}
     starts, done = [], 0.0
     for path in paths:
-        rows = _rows(path)
+        rows = read_csv(path)
         starts.append(done)
         _extend(lines, rows, "step", done)
         done += max((float(row["step"]) for row in rows), default=0.0)
@@ -45,13 +46,8 @@ def read_gan(folder: Path) -> History | None:
     if not path.exists():
         return None
     lines: dict[str, Line] = {}
-    _extend(lines, _rows(path), "gan/kimg", 0.0)
+    _extend(lines, read_csv(path), "gan/kimg", 0.0)
     return History(lines)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _extend(lines: dict[str, Line], rows: Sequence[dict[str, str]], clock: str, offset: float) -> None:

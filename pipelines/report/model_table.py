@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipelines.report import comparisons
 from pipelines.report.comparisons import Paired
-from pipelines.report.verdict import LEVEL, PHANTOM_NOTE, Basis, Outcome, can_decide, has_interval, signed
+from pipelines.report.verdict import PHANTOM_NOTE, Basis, Outcome, difference_text, judge
 from pipelines.results.scored_runs import Run
 from pipelines.stage import StageRecord
 from pipelines.stage_types import Roles
@@ -35,13 +35,7 @@ class Tested:
     @property
     def outcome(self) -> Outcome:
         """`helped` and `worse` need the interval on one side of zero and a corrected p of at most 0.05."""
-        if not can_decide(self.comparison.num_groups):
-            return "too-few-images"
-        if self.corrected_p <= LEVEL and self.comparison.low > 0:
-            return "helped"
-        if self.corrected_p <= LEVEL and self.comparison.high < 0:
-            return "worse"
-        return "no-evidence"
+        return judge(self.comparison, self.corrected_p)
 
 
 @dataclass(frozen=True)
@@ -129,11 +123,10 @@ def headline(rows: Sequence[ModelRow], basis: Basis, phantoms: bool) -> str:
     """The best model by Dice, and how many models differ from the baseline."""
     best = max(rows, key=lambda row: row.scores["dice"].value)
     score = best.scores["dice"]
-    interval = f" [{score.low:.4f}, {score.high:.4f}]" if has_interval(score) else ""
     outcomes = [row.tested.outcome for row in rows if row.tested is not None]
     better, worse = outcomes.count("helped"), outcomes.count("worse")
     return (
-        f"{best.name} has the highest Dice of {counted(len(rows), 'model')}: {score.value:.4f}{interval}. Against "
+        f"{best.name} has the highest Dice of {counted(len(rows), 'model')}: {cell(score)}. Against "
         f"{rows[0].name}, {better} better, {worse} worse, {len(outcomes) - better - worse} undecided "
         f"(n = {basis.n} {basis.noun})." + PHANTOM_NOTE * phantoms
     )
@@ -165,10 +158,8 @@ def _cells(row: ModelRow, metrics: Sequence[str]) -> dict[str, str]:
     }
     if row.tested is None:
         return cells | {"Dice difference": "baseline"}
-    difference = row.tested.comparison
-    interval = f" [{signed(difference.low)}, {signed(difference.high)}]" if has_interval(difference) else ""
     return cells | {
-        "Dice difference": signed(difference.difference) + interval,
+        "Dice difference": difference_text(row.tested.comparison),
         "p": f"{row.tested.p:.2g}",
         "p (Holm)": f"{row.tested.corrected_p:.2g}",
     }

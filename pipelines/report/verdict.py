@@ -19,7 +19,7 @@ from pipelines.results.measurements import SCORED
 from pipelines.stage_types import Roles
 from segkit.core.manifest import Split
 from segkit.core.wording import counted, of_patients
-from segkit.metrics.measure import Comparison, Measurement, to_json
+from segkit.metrics.measure import Comparison, Measurement, has_interval, to_json
 
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
 
@@ -303,9 +303,10 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−") if value else "0"
 
 
-def has_interval(number: Comparison | Measurement) -> bool:
-    """Whether the number has an interval; fewer than three patients give none."""
-    return not math.isnan(number.low)
+def difference_text(comparison: Comparison) -> str:
+    """ "+0.0056 [−0.0012, +0.0123]", without brackets if it has no interval."""
+    interval = f" [{signed(comparison.low)}, {signed(comparison.high)}]" if has_interval(comparison) else ""
+    return signed(comparison.difference) + interval
 
 
 def numbers_text(comparison: Comparison, p: float, noun: str) -> str:

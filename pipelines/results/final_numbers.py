@@ -7,11 +7,12 @@ key holds the summary over all classes, and `<metric>/<class>` one class, for ex
 `verdict/<student>/dice_difference`. A number that is not defined has no key.
 """
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from segkit.core.files import read_csv
 
 if TYPE_CHECKING:
     from segkit.core.manifest import Split
@@ -61,13 +62,12 @@ def fidelity_numbers(path: Path) -> Numbers:
     """The measures of a GAN in a `fidelity.csv`, under its keys; none if there is no such file."""
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            row["key"] + suffix: float(row[column])
-            for row in csv.DictReader(file)
-            for suffix, column in (("", "value"), ("_low", "low"), ("_high", "high"))
-            if row[column]
-        }
+    return {
+        row["key"] + suffix: float(row[column])
+        for row in read_csv(path)
+        for suffix, column in (("", "value"), ("_low", "low"), ("_high", "high"))
+        if row[column]
+    }
 
 
 def _defined(numbers: Iterable[tuple[str, float | str | None]]) -> Numbers:

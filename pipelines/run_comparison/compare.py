@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.report.comparisons import Paired, paired_difference, sign_flip_p
-from pipelines.report.model_table import Tested
 from pipelines.report.sections.results import MAIN_METRICS
+from pipelines.report.verdict import judge
 from pipelines.results.measurements import SCORED
 from pipelines.results.scored_runs import Run, load_run, measured
 from pipelines.run_comparison.finished import FinishedRun, model_names, short_ids
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Split
-from segkit.metrics.measure import Measurement, find_measurement, summary_class
+from segkit.metrics.measure import Comparison, Measurement, find_measurement, summary_class
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import Averaging
 from segkit.metrics.significance import holm
@@ -44,21 +44,26 @@ class Difference:
 
     id: str
     """Of the run."""
-    paired: Paired
-    tested: Tested
+    comparison: Comparison
+    num_better: int
+    """Images on which the run is better."""
+    p: float
+    """Of the sign-flip test."""
+    corrected_p: float
+    """After Holm's correction for all differences."""
 
     @property
     def metric(self) -> str:
-        return self.paired.comparison.metric
+        return self.comparison.metric
 
     @property
     def class_name(self) -> str:
-        return self.paired.comparison.class_name
+        return self.comparison.class_name
 
     @property
     def outcome(self) -> str:
         """`better` and `worse` need the interval on one side of zero and a corrected p of at most 0.05."""
-        outcome = OUTCOMES[self.tested.outcome]
+        outcome = OUTCOMES[judge(self.comparison, self.corrected_p)]
         if METRICS[self.metric].larger_is_better:
             return outcome
         return {"better": "worse", "worse": "better"}.get(outcome, outcome)
@@ -142,7 +147,7 @@ def compare_runs(
         for other, _, metric, name in pairs
     ]
     differences = [
-        Difference(other.id, paired, Tested(paired.comparison, p, corrected))
+        Difference(other.id, paired.comparison, paired.num_better, p, corrected)
         for (other, paired, _, _), p, corrected in zip(pairs, p_values, holm(p_values), strict=True)
     ]
     settings = differing_settings({ids[run.fingerprint]: run for run in distinct})

@@ -36,9 +36,9 @@ def _forest_plots(comparison: RunComparison) -> list[Markup]:
     plots = []
     for metric in dict.fromkeys(item.metric for item in comparison.differences):
         differences = {
-            item.id if len(comparison.classes) == 1 else f"{item.id}, {item.class_name}": item.paired.comparison
+            item.id if len(comparison.classes) == 1 else f"{item.id}, {item.class_name}": item.comparison
             for item in comparison.differences
-            if item.metric == metric and math.isfinite(item.paired.comparison.low)
+            if item.metric == metric and math.isfinite(item.comparison.low)
         }
         if differences:
             label = f"Difference in {HEADINGS[metric]} from {comparison.baseline.id}"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING
 
-from pipelines.report.verdict import NOUNS, has_interval, signed
+from pipelines.report.verdict import NOUNS, difference_text
 from pipelines.run_comparison.finished import FinishedRun, Listing, short_ids
+from segkit.core.files import as_csv
 from segkit.core.wording import counted, of_patients
 from segkit.metrics.measure import to_json
-from segkit.metrics.tables import HEADINGS, Table, cell, metric_tables
+from segkit.metrics.tables import HEADINGS, Table, cell, metric_tables, of_cells
 
 if TYPE_CHECKING:
     from pipelines.run_comparison.compare import Difference, RunComparison, ScoredRun  # loads torch
@@ -27,27 +26,17 @@ def run_table(listing: Listing) -> Table:
     """A row for each finished run."""
     ids = short_ids(listing.runs)
     columns = ("Run", "Finished", "Recipe", "Title", "Data", "Networks", "Scored on", "Dice (F1)", "AUROC", "Minutes")
-    rows = [dict(zip(columns, (ids[run.fingerprint], *_run_cells(run)), strict=True)) for run in listing.runs]
-    return Table("Pooled over images, inside the field of view", columns, rows)
+    cells = [(ids[run.fingerprint], *_run_cells(run)) for run in listing.runs]
+    return of_cells("Pooled over images, inside the field of view", columns, cells)
 
 
 def _run_cells(run: FinishedRun) -> list[str]:
-    score = run.main_score
-    title = run.request.report.title
-    scored = [NONE] * 3
+    score, scored = run.main_score, [NONE] * 3
     if score is not None:
         auroc = NONE if score.auroc is None else f"{score.auroc.value:.4f}"
         scored = [f"{score.split}, {score.model}", f"{score.dice.value:.4f}", auroc]
-    networks = ", ".join(run.networks) or NONE
-    return [
-        f"{run.finished:%F %H:%M}",
-        run.recipe or NONE,
-        title,
-        run.dataset or NONE,
-        networks,
-        *scored,
-        f"{run.minutes:.1f}",
-    ]
+    about = [run.recipe or NONE, run.request.report.title, run.dataset or NONE, ", ".join(run.networks) or NONE]
+    return [f"{run.finished:%F %H:%M}", *about, *scored, f"{run.minutes:.1f}"]
 
 
 def listing_notes(listing: Listing) -> list[str]:
@@ -108,23 +97,19 @@ def run_tables(run: FinishedRun) -> list[Table]:
 
 def _stage_table(run: FinishedRun) -> Table:
     """A row for each stage of a run."""
-    columns = ("Stage", "State", "Seconds", "Folder")
-    rows = []
+    cells = []
     for stage in run.stages:
         seconds = (stage.record or {}).get("seconds")
-        cells = (stage.name, stage.state, NONE if seconds is None else f"{seconds:.1f}", str(stage.folder))
-        rows.append(dict(zip(columns, cells, strict=True)))
-    return Table("Stages", columns, rows)
+        cells.append((stage.name, stage.state, NONE if seconds is None else f"{seconds:.1f}", str(stage.folder)))
+    return of_cells("Stages", ("Stage", "State", "Seconds", "Folder"), cells)
 
 
 def _changed_settings_table(run: FinishedRun) -> Table:
     """The settings of a run that differ from the defaults."""
-    columns = ("Setting", "Value", "Default")
-    rows = [
-        {"Setting": key, "Value": value_text(value), "Default": value_text(default)}
-        for key, (default, value) in run.changed_settings.items()
-    ]
-    return Table(f"Settings that differ from the defaults of {run.recipe or 'an unknown recipe'}", columns, rows)
+    heading = f"Settings that differ from the defaults of {run.recipe or 'an unknown recipe'}"
+    changed = run.changed_settings.items()
+    cells = [(key, value_text(value), value_text(default)) for key, (default, value) in changed]
+    return of_cells(heading, ("Setting", "Value", "Default"), cells)
 
 
 def _main_tables(run: FinishedRun) -> list[Table]:
@@ -147,12 +132,9 @@ def comparison_tables(comparison: RunComparison) -> list[Table]:
 
 def _settings_table(comparison: RunComparison) -> Table:
     """A row for each setting that differs."""
-    columns = ("Setting", *(run.id for run in comparison.runs))
-    rows = [
-        {"Setting": key, **{run.id: value_text(values[run.id]) for run in comparison.runs}}
-        for key, values in comparison.settings.items()
-    ]
-    return Table("Settings that differ", columns, rows)
+    ids = [run.id for run in comparison.runs]
+    cells = [(key, *(value_text(values[run]) for run in ids)) for key, values in comparison.settings.items()]
+    return of_cells("Settings that differ", ("Setting", *ids), cells)
 
 
 def _score_tables(comparison: RunComparison) -> list[Table]:
@@ -160,31 +142,28 @@ def _score_tables(comparison: RunComparison) -> list[Table]:
     columns = ("Run", "Model", "Threshold", *(HEADINGS[metric] for metric in comparison.metrics))
     tables = []
     for class_name in comparison.classes:
-        rows = []
+        cells = []
         for run in comparison.runs:
-            numbers = {metric: run.number(metric, class_name) for metric in comparison.metrics}
-            cells = {HEADINGS[metric]: NONE if number is None else cell(number) for metric, number in numbers.items()}
-            rows.append({"Run": run.id, "Model": run.model, "Threshold": threshold_text(run), **cells})
-        tables.append(Table(f"Scores on {images_text(comparison)}, class {class_name}, pooled", columns, rows))
+            numbers = [run.number(metric, class_name) for metric in comparison.metrics]
+            scores = [NONE if number is None else cell(number) for number in numbers]
+            cells.append((run.id, run.model, threshold_text(run), *scores))
+        tables.append(of_cells(f"Scores on {images_text(comparison)}, class {class_name}, pooled", columns, cells))
     return tables
 
 
 def _difference_table(comparison: RunComparison) -> Table:
     """A row for each paired difference."""
     columns = ("Run", "Class", "Metric", "Difference", "p", "p (Holm)", "Better on", "Outcome")
-    rows = []
-    for item in comparison.differences:
-        difference = item.paired.comparison
-        interval = f" [{signed(difference.low)}, {signed(difference.high)}]" if has_interval(difference) else ""
-        cells = (
-            *(item.id, item.class_name, HEADINGS[item.metric], signed(difference.difference) + interval),
-            *(f"{item.tested.p:.2g}", f"{item.tested.corrected_p:.2g}"),
-            *(f"{item.paired.num_better} of {difference.n}", item.outcome),
+    cells = [
+        (
+            *(item.id, item.class_name, HEADINGS[item.metric], difference_text(item.comparison)),
+            *(f"{item.p:.2g}", f"{item.corrected_p:.2g}"),
+            *(f"{item.num_better} of {item.comparison.n}", item.outcome),
         )
-        rows.append(dict(zip(columns, cells, strict=True)))
-    return Table(
-        f"Paired differences: run minus baseline {comparison.baseline.id}; {method_text(comparison)}", columns, rows
-    )
+        for item in comparison.differences
+    ]
+    heading = f"Paired differences: run minus baseline {comparison.baseline.id}; {method_text(comparison)}"
+    return of_cells(heading, columns, cells)
 
 
 def images_text(comparison: RunComparison) -> str:
@@ -201,8 +180,6 @@ def method_text(comparison: RunComparison) -> str:
 
 def sentence(item: Difference, baseline: str) -> str:
     """The result of a paired difference in one sentence."""
-    difference = item.paired.comparison
-    interval = f" [{signed(difference.low)}, {signed(difference.high)}]" if has_interval(difference) else ""
     verb = {
         "better": "is better than",
         "worse": "is worse than",
@@ -210,8 +187,8 @@ def sentence(item: Difference, baseline: str) -> str:
         "too few patients": "cannot be told from",
     }[item.outcome]
     return (
-        f"{item.id} {verb} {baseline} in {HEADINGS[item.metric]}: {signed(difference.difference)}{interval}, "
-        f"p = {item.tested.p:.2g}, p (Holm) = {item.tested.corrected_p:.2g}"
+        f"{item.id} {verb} {baseline} in {HEADINGS[item.metric]}: {difference_text(item.comparison)}, "
+        f"p = {item.p:.2g}, p (Holm) = {item.corrected_p:.2g}"
     )
 
 
@@ -253,10 +230,10 @@ def comparison_json(comparison: RunComparison) -> dict[str, object]:
         "differences": [
             {
                 "run": item.id,
-                **to_json(item.paired.comparison),
-                "num_better": item.paired.num_better,
-                "p": item.tested.p,
-                "corrected_p": item.tested.corrected_p,
+                **to_json(item.comparison),
+                "num_better": item.num_better,
+                "p": item.p,
+                "corrected_p": item.corrected_p,
                 "outcome": item.outcome,
             }
             for item in comparison.differences
@@ -274,43 +251,18 @@ def comparison_csv(comparison: RunComparison) -> str:
     """A row for each run, class and metric; the columns from `baseline` on are empty where nothing was tested."""
     tested = {(item.id, item.class_name, item.metric): item for item in comparison.differences}
     metrics = dict.fromkeys([*comparison.metrics, *(item.metric for item in comparison.differences)])
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for run in comparison.runs:
-        for class_name in comparison.classes:
-            for metric in metrics:
-                row = _csv_score(comparison, run, class_name, metric)
-                if row is not None:
-                    writer.writerow(row | _csv_difference(comparison, tested.get((run.id, class_name, metric))))
-    return text.getvalue()
+    rows = []
+    for run, class_name, metric in product(comparison.runs, comparison.classes, metrics):
+        number, item = run.number(metric, class_name), tested.get((run.id, class_name, metric))
+        if number is not None:
+            about = {"run": run.id, "recipe": run.run.recipe, "model": run.model, "split": comparison.split}
+            record = {"class": class_name, **to_json(number), **({} if item is None else _csv_difference(item))}
+            rows.append({**about, **record, "baseline": item and comparison.baseline.id})
+    return as_csv(rows, CSV_COLUMNS)
 
 
-def _csv_score(comparison: RunComparison, run: ScoredRun, class_name: str, metric: str) -> dict[str, object] | None:
-    number = run.number(metric, class_name)
-    if number is None:
-        return None
-    record = to_json(number)
-    kept = {key: record[key] for key in ("value", "low", "high", "n", "num_groups", "threshold")}
-    about: Mapping[str, object] = {
-        "run": run.id,
-        "recipe": run.run.recipe,
-        "model": run.model,
-        "split": comparison.split,
-    }
-    return {**about, "class": class_name, "metric": metric, **kept}
-
-
-def _csv_difference(comparison: RunComparison, item: Difference | None) -> dict[str, object]:
-    if item is None:
-        return {}
-    record = to_json(item.paired.comparison)
-    return {
-        "baseline": comparison.baseline.id,
-        "difference": record["difference"],
-        "difference_low": record["low"],
-        "difference_high": record["high"],
-        "p": item.tested.p,
-        "corrected_p": item.tested.corrected_p,
-        "outcome": item.outcome,
-    }
+def _csv_difference(item: Difference) -> dict[str, object]:
+    record = to_json(item.comparison)
+    ends = {"difference_low": record["low"], "difference_high": record["high"]}
+    outcome = {"p": item.p, "corrected_p": item.corrected_p, "outcome": item.outcome}
+    return {"difference": record["difference"], **ends, **outcome}

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,26 @@ def sha256_json(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def as_csv(rows: list[dict[str, float]]) -> str:
-    """Rows as CSV; a cell that was not measured stays empty."""
+def as_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = (), float_format: str = "") -> str:
+    """Rows as CSV; a missing value and None are an empty cell.
+
+    Args:
+        rows: by column.
+        columns: those to write; by default all keys, in the order in which they first occur.
+        float_format: as in ".6g"; by default every digit.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-    )
+    names = columns or list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: f"{value:.10g}" for key, value in row.items()} for row in rows)
+    for row in rows:
+        writer.writerow(
+            {key: format(value, float_format) if isinstance(value, float) else value for key, value in row.items()}
+        )
     return text.getvalue()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file that `as_csv` wrote, by column."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,7 +1,5 @@
 """Phantom data sets in the layout of each reader, to try a reader without its data and to test it."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,18 +178,16 @@ def _folder(root: Path, request: Request) -> Iterator[None]:
 
 
 def _csv(root: Path, request: Request) -> Iterator[None]:
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(("image", "label", "group", "split"))
+    table: list[dict[str, str]] = []
     num_val = max(1, request.training // 5)
     for number, sample in enumerate(request.fundi()):
         image, label = f"photographs/{number + 1:02d}.png", f"maps/{number + 1:02d}.png"
         _write_pair(sample, root / image, root / label, request)
         split = "val" if number < num_val else "train" if number < request.training else "test"
-        lines.writerow((image, label, f"patient{number + 1}", split))
+        table.append({"image": image, "label": label, "group": f"patient{number + 1}", "split": split})
         yield
     _write_classes(root, request)
-    files.write_text(root / "pairs.csv", table.getvalue())
+    files.write_text(root / "pairs.csv", files.as_csv(table))
 
 
 def _write_pair(sample: PhantomSample, image: Path, label: Path, request: Request) -> None:

@@ -237,6 +237,11 @@ def find_measurement(
     return None
 
 
+def has_interval(number: Measurement | Comparison) -> bool:
+    """Whether the number has an interval; fewer than three patients give none."""
+    return not math.isnan(number.low)
+
+
 def to_json(record: Measurement | Comparison | PairedDifference) -> dict[str, Any]:
     """The record as a plain dict; nan, which JSON does not have, becomes None."""
     return {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from segkit.core.wording import counted_images
-from segkit.metrics.measure import Measurement
+from segkit.metrics.measure import Measurement, has_interval
 from segkit.metrics.metrics import METRICS
 
 HEADINGS = {name: metric.heading for name, metric in METRICS.items()}
@@ -32,6 +32,11 @@ class Table:
     """The first one names the rows."""
     rows: list[dict[str, str]]
     """Keyed by column."""
+
+
+def of_cells(heading: str, columns: tuple[str, ...], cells: Iterable[Sequence[str]]) -> Table:
+    """The table with these rows of cells."""
+    return Table(heading, columns, [dict(zip(columns, row, strict=True)) for row in cells])
 
 
 def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] = tuple(METRICS)) -> list[Table]:
@@ -72,7 +77,7 @@ def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
     for class_name, region in dict.fromkeys((m.class_name, m.region) for m in measurements):
         inside = [m for m in measurements if (m.class_name, m.region) == (class_name, region)]
         averagings = dict.fromkeys(m.averaging for m in inside)
-        suffix = " [95 % interval]" if any(_has_interval(m) for m in inside) else ""
+        suffix = " [95 % interval]" if any(has_interval(m) for m in inside) else ""
         columns = {averaging: AVERAGING_HEADINGS[averaging] + suffix for averaging in averagings}
         n, num_groups = max((m.n, m.num_groups) for m in inside)
         cells = {(m.metric, m.averaging): cell(m) + (f" (n = {m.n})" if 0 < m.n < n else "") for m in inside}
@@ -123,7 +128,7 @@ def cell(measurement: Measurement) -> str:
     """ "0.8267 [0.8212, 0.8321]"; empty if the number is nan, without brackets if it has no interval."""
     if math.isnan(measurement.value):
         return ""
-    if not _has_interval(measurement):
+    if not has_interval(measurement):
         return f"{measurement.value:.4f}"
     return f"{measurement.value:.4f} [{measurement.low:.4f}, {measurement.high:.4f}]"
 
@@ -154,11 +159,7 @@ def _table(
 def _intervals_over(measurements: Sequence[Measurement]) -> str:
     """What the intervals resample, as the end of a heading; empty where there are none."""
     over = "patients" if any(m.num_groups < m.n for m in measurements) else "images"
-    return f" | 95 % intervals over {over}" if any(_has_interval(m) for m in measurements) else ""
-
-
-def _has_interval(measurement: Measurement) -> bool:
-    return not math.isnan(measurement.low)
+    return f" | 95 % intervals over {over}" if any(has_interval(m) for m in measurements) else ""
 
 
 def metric_reference() -> str:

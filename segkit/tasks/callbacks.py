@@ -128,7 +128,7 @@ class Curves(Callback):
         self.validated = False
         self.rows.append(row)
         if self.path is not None and trainer.is_global_zero:
-            write_text(self.path, as_csv(self.rows))
+            write_text(self.path, as_csv(self.rows, float_format=".10g"))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

@@ -1,7 +1,5 @@
 """Score maps on disk against a data set's labels: tables, numbers of each image, and notes."""
 
-import csv
-import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import numpy as np
 
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, RequestError
-from segkit.core.files import sha256_file
+from segkit.core.files import as_csv, sha256_file
 from segkit.core.manifest import Row
 from segkit.core.wording import counted, is_nan
 from segkit.data import labels as labels_of
@@ -209,12 +207,9 @@ class Evaluation:
 
     def image_csv(self) -> str:
         """`image_rows` as CSV; nan is an empty cell."""
-        rows = [{key: "" if is_nan(value) else value for key, value in row.items()} for row in self.image_rows()]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return as_csv(
+            [{key: None if is_nan(value) else value for key, value in row.items()} for row in self.image_rows()]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for other programs."""

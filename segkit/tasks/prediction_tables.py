@@ -1,12 +1,10 @@
 """Overlays and a table of vessel measurements beside the maps of a prediction folder."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
 from segkit.core import images
-from segkit.core.files import write_text
+from segkit.core.files import as_csv, write_text
 from segkit.core.manifest import Row, Source
 from segkit.data.fov import read_region
 from segkit.data.labels import read_labels
@@ -28,14 +26,12 @@ def write_overlays(folder: PredictionFolder, rows: Sequence[Row]) -> None:
 
 def write_vessel_table(folder: PredictionFolder, rows: Sequence[Row]) -> None:
     """Write `vessels.csv`: for each predicted image the numbers of `VesselStatistics`; nan is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", *VesselStatistics._fields])
+    table = []
     for row in _predicted(folder, rows):
         vessels = read_labels(Source(folder.maps(row.name)["binary"]), folder.classes)
-        numbers = vessel_statistics(vessels, read_region(row, folder.classes))
-        writer.writerow([row.name, *("" if math.isnan(value) else f"{value:.6g}" for value in numbers)])
-    write_text(folder.folder / TABLE, text.getvalue())
+        numbers = vessel_statistics(vessels, read_region(row, folder.classes))._asdict()
+        table.append({"name": row.name} | {key: None if math.isnan(value) else value for key, value in numbers.items()})
+    write_text(folder.folder / TABLE, as_csv(table, ("name", *VesselStatistics._fields), ".6g"))
 
 
 def _predicted(folder: PredictionFolder, rows: Sequence[Row]) -> list[Row]:

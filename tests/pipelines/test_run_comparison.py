@@ -30,34 +30,34 @@ def test_the_better_of_two_runs_is_recognised(tmp_path: Path) -> None:
     folders = pair(tmp_path, 0.5, 0.3)
     (item,) = compared(folders).differences
     assert item.outcome == "better"
-    assert item.paired.comparison.low > 0
-    assert item.tested.p == pytest.approx(2 / 2**8)
-    assert item.paired.num_better == 8
+    assert item.comparison.low > 0
+    assert item.p == pytest.approx(2 / 2**8)
+    assert item.num_better == 8
     (turned,) = compared(folders[::-1]).differences
     assert turned.outcome == "worse"
-    assert turned.paired.comparison.difference == pytest.approx(-item.paired.comparison.difference)
+    assert turned.comparison.difference == pytest.approx(-item.comparison.difference)
 
 
 def test_two_runs_of_equal_quality_do_not_differ(tmp_path: Path) -> None:
     (item,) = compared(pair(tmp_path, 0.4, 0.4)).differences
     assert item.outcome == "no evidence"
-    assert item.paired.comparison.low < 0 < item.paired.comparison.high
+    assert item.comparison.low < 0 < item.comparison.high
 
 
 def test_p_values_of_all_metrics_and_runs_are_corrected_together(tmp_path: Path) -> None:
     folders = [*pair(tmp_path, 0.5, 0.3), write_run(tmp_path, scores(0.31, 7), minute=9, seed=2)]
     comparison = compared(folders, metrics=("dice", "auroc", "log_loss"))
     assert [item.metric for item in comparison.differences] == ["dice"] * 2 + ["auroc"] * 2 + ["log_loss"] * 2
-    smallest = min(item.tested.p for item in comparison.differences)
-    assert min(item.tested.corrected_p for item in comparison.differences) == pytest.approx(6 * smallest)
+    smallest = min(item.p for item in comparison.differences)
+    assert min(item.corrected_p for item in comparison.differences) == pytest.approx(6 * smallest)
 
 
 def test_less_log_loss_is_better(tmp_path: Path) -> None:
     (item,) = compared(pair(tmp_path, 0.5, 0.3), metrics=("log_loss",)).differences
     assert not METRICS["log_loss"].larger_is_better
-    assert item.paired.comparison.high < 0
+    assert item.comparison.high < 0
     assert item.outcome == "better"
-    assert item.paired.num_better == 8
+    assert item.num_better == 8
 
 
 def test_each_of_several_classes_is_compared_on_request(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_json_and_csv_hold_the_compared_numbers(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(text.comparison_csv(comparison))))
     for item, record in zip(comparison.differences, saved["differences"], strict=True):
         (row,) = [row for row in rows if row["run"] == item.id and row["metric"] == item.metric]
-        expected = item.paired.comparison
+        expected = item.comparison
         assert record["difference"] == float(row["difference"]) == expected.difference
         assert (float(row["difference_low"]), float(row["difference_high"])) == (expected.low, expected.high)
-        assert record["corrected_p"] == float(row["corrected_p"]) == item.tested.corrected_p
+        assert record["corrected_p"] == float(row["corrected_p"]) == item.corrected_p
     dice = comparison.baseline.number("dice", comparison.classes[0])
     assert dice is not None
     (row,) = [row for row in rows if row["run"] == comparison.baseline.id and row["metric"] == "dice"]

@@ -5,10 +5,10 @@ from pipelines.report import charts
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence
 from pipelines.report.recommendation import recommend
-from pipelines.report.verdict import has_interval
 from segkit.core import images
 from segkit.core.manifest import Split
 from segkit.core.wording import of_patients
+from segkit.metrics.measure import has_interval
 
 SPLITS: dict[Split, str] = {
     "train": "for training",
