@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from gan.settings import GanSettings, SamplingSettings
 from gan.training.batch_split import device_count_error as gan_device_count_error
@@ -85,6 +85,9 @@ TRAIN = StageType(
 )
 
 
+GAN_FIELDS = set(GanSettings.model_fields)
+
+
 class GanStageSettings(GanSettings):
     """The GAN as a stage of a pipeline."""
 
@@ -92,11 +95,6 @@ class GanStageSettings(GanSettings):
     """Added to the run's seed, to train the same GAN again."""
     checkpoint_kimg: float = Field(4.0, gt=0)
     """Thousands of images between two checkpoints, from which an interrupted training resumes."""
-
-    @property
-    def gan_settings(self) -> GanSettings:
-        """The GAN's own settings, without those of the stage."""
-        return GanSettings.model_validate(self.model_dump(include=set(GanSettings.model_fields)))
 
     @model_validator(mode="after")
     def _photographs_have_these_channels(self) -> "GanStageSettings":
@@ -126,7 +124,7 @@ def _gan_preflight(settings: GanStageSettings) -> Preflight | None:
     if settings.init_from is None:
         return None
     topic = f"that {settings.init_from} fits the GAN's settings"
-    return Preflight(topic, "gan.checkpoints.first_weights", settings.gan_settings.model_dump_json())
+    return Preflight(topic, "gan.checkpoints.first_weights", settings.model_dump_json(include=GAN_FIELDS))
 
 
 GAN = StageType(
@@ -222,17 +220,23 @@ class EnsembleSettings(Settings):
 ENSEMBLE = StageType("ensemble", EnsembleSettings, "pipelines.stages.ensemble", version=2)
 
 
-FurtherMetric = Literal["v_rand", "v_info", "isbi_v_rand", "isbi_v_info", "hd95", "assd"]
-
-
 class EvaluateSettings(Settings):
     """Predictions of every model on all images it was not trained on, and scores of the labelled ones."""
 
     inference: InferenceSettings = InferenceSettings()
     num_resamples: int = Field(2000, ge=100)
     """Bootstrap resamples per interval."""
-    metrics: tuple[FurtherMetric, ...] = ()
+    metrics: tuple[str, ...] = ()
     """Further metrics, beside those that are always measured (docs/metrics.md); all but v_rand and v_info are slow."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from segkit.metrics.metrics import FURTHER_METRICS
+
+        if unknown := [name for name in names if name not in FURTHER_METRICS]:
+            raise ValueError(f"{unknown[0]!r} is no further metric; there are {', '.join(FURTHER_METRICS)}")
+        return names
 
 
 EVALUATE = StageType("evaluate", EvaluateSettings, "pipelines.stages.evaluate", version=3)

@@ -50,7 +50,8 @@ def write(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], settings: 
     for name, tensors in networks.items():
         with atomic_path(_file(folder, name)) as temporary:
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
-    write_json(folder / SETTINGS_FILE, {FORMAT_KEY: FORMAT, **settings.model_dump(mode="json")})
+    fields = set(GanSettings.model_fields)  # without those that a subclass adds
+    write_json(folder / SETTINGS_FILE, {FORMAT_KEY: FORMAT, **settings.model_dump(mode="json", include=fields)})
 
 
 def read_settings(folder: Path) -> GanSettings:

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from gan.settings import GanSettings, max_steps
+from gan.settings import GanSettings
 from gan.training.draws import mix_seed
 from segkit.core.errors import DatasetError
 from segkit.core.images import as_rgb, read_image
@@ -101,6 +101,7 @@ class BatchStream(Iterable[Tensor]):
     of ranks.
 
     Args:
+        num_batches: of the whole training, including those before `first_position`.
         first_position: real images shown before this stream.
         pin_memory: return batches in page-locked memory, from which a GPU copies them while the host continues.
     """
@@ -110,6 +111,7 @@ class BatchStream(Iterable[Tensor]):
         images: UInt8[Tensor, "n c r r"],
         settings: GanSettings,
         seed: int,
+        num_batches: int,
         first_position: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -118,12 +120,12 @@ class BatchStream(Iterable[Tensor]):
         if settings.batch_size % world:
             raise DatasetError(f"batch_size {settings.batch_size} cannot be shared by {world} devices")
         self.images, self.settings, self.seed = images, settings, seed
-        self.first_position, self.rank, self.world = first_position, rank, world
+        self.num_batches, self.first_position, self.rank, self.world = num_batches, first_position, rank, world
         self.pin_memory = pin_memory
 
     def __len__(self) -> int:
-        """Batches of the whole training, including those before `first_position`, as Lightning expects."""
-        return max_steps(self.settings)
+        """Batches of the whole training, as Lightning expects."""
+        return self.num_batches
 
     def batch_at(self, position: int) -> UInt8[Tensor, "m c r r"]:
         """This rank's images of the batch that begins at a position of the stream."""
@@ -167,6 +169,5 @@ class GanImages(L.LightningDataModule):
         assert trainer is not None
         position = int(trainer.lightning_module.num_images_seen)  # type: ignore[arg-type]
         on_gpu = trainer.strategy.root_device.type == "cuda"
-        return BatchStream(
-            self.images, self.settings, self.seed, position, trainer.global_rank, trainer.world_size, on_gpu
-        )
+        place = (position, trainer.global_rank, trainer.world_size, on_gpu)
+        return BatchStream(self.images, self.settings, self.seed, trainer.max_steps, *place)

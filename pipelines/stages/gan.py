@@ -22,9 +22,8 @@ from segkit.tasks.trainer import build_trainer
 
 def run(context: Context[GanStageSettings]) -> None:
     """Write the networks and the curves; through training, sample grids and the averaged generator."""
-    stage = context.settings
-    settings = stage.gan_settings
-    seed = derive_seed(context.runtime.seed + stage.seed_offset, "gan") % 2**32
+    settings = context.settings
+    seed = derive_seed(context.runtime.seed + settings.seed_offset, "gan") % 2**32
     rows = read_manifest(context.inputs["data"]).split("train").rows
     task = StyleGAN2Task(settings, seed)
     steps = max_steps(settings)
@@ -34,7 +33,7 @@ def run(context: Context[GanStageSettings]) -> None:
         filename="last",
         monitor=None,
         save_top_k=1,
-        every_n_train_steps=max(1, round(stage.checkpoint_kimg * 1000 / settings.batch_size)),
+        every_n_train_steps=max(1, round(settings.checkpoint_kimg * 1000 / settings.batch_size)),
         enable_version_counter=False,
     )
 

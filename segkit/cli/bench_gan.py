@@ -83,8 +83,8 @@ def gan(
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler
     from gan.bench.measure import measure
-    from segkit.cli.progress import tracked
     from segkit.core.files import write_json
+    from segkit.core.progress import tracked
 
     settings = _settings(preset, resolution, batch_size, channel_base, channel_max, augment_p)
     result = measure(

@@ -63,9 +63,9 @@ def project(
     from gan.drawing.projection import ProjectionSettings
     from gan.drawing.projection_run import project_images
     from gan.drawing.sampling import fastest_device
-    from segkit.cli.progress import tracked
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
+    from segkit.core.progress import tracked
 
     check_folder(out, "--out")
     values = {"num_steps": steps, "space": space, "noise": noise, "seed": seed}

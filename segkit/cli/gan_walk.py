@@ -54,10 +54,10 @@ def interpolate(
     """
     from gan.drawing.sampling import fastest_device, read_generator, sample_grid
     from gan.drawing.walks import check_num_images, draw_walk, film_positions, strip_positions
-    from segkit.cli.progress import tracked
     from segkit.core import images, videos
     from segkit.core.errors import RequestError
     from segkit.core.outputs import check_file
+    from segkit.core.progress import tracked
     from segkit.core.wording import counted
 
     check_file(out, "--out", (".png", *videos.SUFFIXES))
@@ -103,9 +103,9 @@ def mix(
     """
     from gan.drawing.sampling import fastest_device, read_generator
     from gan.drawing.walks import check_num_images, draw_mixtures, parse_layers
-    from segkit.cli.progress import tracked
     from segkit.core.images import write_image
     from segkit.core.outputs import check_file
+    from segkit.core.progress import tracked
     from segkit.core.wording import counted
 
     check_file(out, "--out", (".png",))

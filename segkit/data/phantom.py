@@ -7,7 +7,7 @@ rendered from the same geometry at a multiple of the resolution.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from segkit.core import files, images
 from segkit.core.classes import Classes
 from segkit.core.config import dump_yaml
 from segkit.data import drive, vessel_tree
+from segkit.data.labels import write_labels
 from segkit.data.vessel_tree import Floats, VesselTree
 
 RADIUS = 0.478
@@ -124,6 +125,17 @@ def draw(seed: int, height: int = 584, width: int = 565) -> PhantomSample:
     return PhantomSample(_paint(rng, anatomy, view, layers, fov), _vessels(layers, view) & fov, fov, disc & fov)
 
 
+def draw_number(set_seed: int, number: int, height: int, width: int) -> PhantomSample:
+    """Image `number` of the data set of a seed."""
+    return draw(set_seed * 100_003 + number, height, width)
+
+
+def write_pair(sample: PhantomSample, image: Path, label: Path, classes: Literal["binary", "multiclass"]) -> None:
+    """Write the image, and its vessels or its label map of `CLASSES`."""
+    images.write_image(image, sample.image)
+    write_labels(label, sample.vessels if classes == "binary" else sample.labels, CLASSES)
+
+
 def write_dataset(
     root: Path,
     num_train: int,
@@ -180,9 +192,8 @@ def write_multiclass_dataset(
         raise FileExistsError(f"{root} already holds a data set; choose another folder")
     for part, name, sample in _samples(num_train, num_test, height, width, seed, progress):
         folder, file = root / part, f"{name}.png"
-        images.write_image(folder / "images" / file, sample.image)
+        write_pair(sample, folder / "images" / file, folder / "masks" / file, "multiclass")
         images.write_mask(folder / "fov" / file, sample.fov)
-        images.write_indices(folder / "masks" / file, sample.labels, CLASSES.palette)
     files.write_text(root / "classes.yaml", dump_yaml(CLASSES))
 
 
@@ -193,7 +204,7 @@ def _samples(
     first = max(20, num_test) + 1
     numbers = [("test", n) for n in range(1, num_test + 1)] + [("training", first + n) for n in range(num_train)]
     for done, (part, number) in enumerate(numbers, start=1):
-        yield part, f"{number:02d}", draw(seed * 100_003 + number, height, width)
+        yield part, f"{number:02d}", draw_number(seed, number, height, width)
         if progress is not None:
             progress(done, len(numbers))
 

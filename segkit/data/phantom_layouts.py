@@ -11,7 +11,6 @@ from segkit.core import files, images
 from segkit.core.config import dump_yaml
 from segkit.core.errors import RequestError
 from segkit.data import histology, phantom, phantom_tissue, readers
-from segkit.data.labels import write_labels
 from segkit.data.phantom import PhantomSample
 
 DISEASES = ("h", "dr", "g")
@@ -46,7 +45,7 @@ class Request:
     def fundi(self) -> Iterator[PhantomSample]:
         """The training images, then the test images."""
         for number in range(self.training + self.test):
-            yield phantom.draw(self.seed * 100_003 + number, self.height, self.width)
+            yield phantom.draw_number(self.seed, number, self.height, self.width)
 
 
 def write(root: Path, request: Request, progress: Callable[[int], None] = lambda done: None) -> None:
@@ -171,7 +170,7 @@ def _histology(root: Path, request: Request) -> Iterator[None]:
 def _folder(root: Path, request: Request) -> Iterator[None]:
     for number, sample in enumerate(request.fundi()):
         folder, name = root / ("training" if number < request.training else "test"), f"{number + 1:02d}.png"
-        _write_pair(sample, folder / "images" / name, folder / "masks" / name, request)
+        phantom.write_pair(sample, folder / "images" / name, folder / "masks" / name, request.classes)
         images.write_mask(folder / "fov" / name, sample.fov)
         yield
     _write_classes(root, request)
@@ -182,20 +181,12 @@ def _csv(root: Path, request: Request) -> Iterator[None]:
     num_val = max(1, request.training // 5)
     for number, sample in enumerate(request.fundi()):
         image, label = f"photographs/{number + 1:02d}.png", f"maps/{number + 1:02d}.png"
-        _write_pair(sample, root / image, root / label, request)
+        phantom.write_pair(sample, root / image, root / label, request.classes)
         split = "val" if number < num_val else "train" if number < request.training else "test"
         table.append({"image": image, "label": label, "group": f"patient{number + 1}", "split": split})
         yield
     _write_classes(root, request)
     files.write_text(root / "pairs.csv", files.as_csv(table))
-
-
-def _write_pair(sample: PhantomSample, image: Path, label: Path, request: Request) -> None:
-    images.write_image(image, sample.image)
-    if request.classes == "binary":
-        images.write_mask(label, sample.vessels)
-    else:
-        write_labels(label, sample.labels, phantom.CLASSES)
 
 
 def _write_classes(root: Path, request: Request) -> None:

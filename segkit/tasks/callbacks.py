@@ -1,8 +1,6 @@
 """Callbacks of a training phase: best weights, curves and checkpoints, which survive a kill, and progress."""
 
 import math
-import sys
-import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from segkit.core.files import as_csv, atomic_path, write_text
+from segkit.core.progress import ProgressLines, has_terminal
 
 FORMAT_KEY, CHECKPOINT_FORMAT = "segkit_format", 1
 """Raise the number when checkpoints come to hold something else than before beside the networks' tensors, which are
@@ -138,21 +137,19 @@ class Curves(Callback):
 
 
 class PlainProgress(Callback):
-    """Progress as lines in a log: after two seconds, then every `interval_s` seconds, with rate and time left.
+    """Progress of a Trainer as lines in a log.
 
-    The rate excludes the first step or image of the process, which may include minutes of compiling. Metrics are read
-    only when a line is printed, because reading one waits for the GPU.
+    Metrics are read only when a line is printed, because reading one waits for the GPU.
     """
 
     def __init__(self, label: str, interval_s: float = 10.0) -> None:
-        self.label = label
-        self.interval_s = interval_s
+        self.lines = ProgressLines(label, interval_s)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: object) -> None:
-        self._begin()
+        self.lines.begin()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: object, *args: object) -> None:
-        if not self._is_due(trainer, trainer.global_step):
+        if not (self.lines.is_due(trainer.global_step) and trainer.is_global_zero):
             return
         metrics = trainer.callback_metrics
         values = "".join(
@@ -160,10 +157,10 @@ class PlainProgress(Callback):
             for name, key in (("loss", "train/loss"), ("val/dice", "val/dice"))
             if key in metrics
         )
-        self._print(trainer.global_step, int(trainer.estimated_stepping_batches), "step", values)
+        self.lines.print(trainer.global_step, int(trainer.estimated_stepping_batches), "step", values)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: object) -> None:
-        self._begin()
+        self.lines.begin()
 
     def on_predict_batch_end(
         self,
@@ -174,37 +171,8 @@ class PlainProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._is_due(trainer, batch_idx + 1):
-            self._print(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image", "")
-
-    def _begin(self) -> None:
-        self.first: int | None = None
-        self.due = time.monotonic() + min(2.0, self.interval_s)
-
-    def _is_due(self, trainer: L.Trainer, done: int) -> bool:
-        now = time.monotonic()
-        if self.first is None:
-            self.first, self.start = done, now
-        return trainer.is_global_zero and now >= self.due
-
-    def _print(self, done: int, total: int, unit: str, values: str) -> None:
-        assert self.first is not None
-        now = time.monotonic()
-        self.due = now + self.interval_s
-        pace = ""
-        if done > self.first:
-            rate = (done - self.first) / (now - self.start)
-            pace = f", {rate:.2f} {unit}s/s, {_duration((total - done) / rate)} left"
-        print(f"{self.label}: {unit} {done}/{total}{values}{pace}", flush=True)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def has_terminal() -> bool:
-    """Whether the output is a terminal and not a log file."""
-    return sys.stderr.isatty() and sys.stdout.isatty()
+        if self.lines.is_due(batch_idx + 1) and trainer.is_global_zero:
+            self.lines.print(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image")
 
 
 def progress(label: str) -> Callback:

@@ -15,7 +15,8 @@ from lightning.pytorch.loggers import Logger
 
 from segkit.core import rank_processes
 from segkit.core.errors import ConfigError
-from segkit.tasks.callbacks import AtomicCheckpointIO, has_terminal, progress
+from segkit.core.progress import has_terminal
+from segkit.tasks.callbacks import AtomicCheckpointIO, progress
 from segkit.tasks.precision import Precision, resolve_precision
 from segkit.tasks.settings import RuntimeSettings
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from segkit.cli import bench_gpu, gpu_steps
-from segkit.cli.gpu_steps import Request, SkippedError, Step, steps
+from pipelines.gpu_bench import run, steps
+from pipelines.gpu_bench.steps import Request, SkippedError, Step
 from segkit.core.errors import RequestError, SegkitError
 from tests.pipelines.tiny import run_segkit, segkit_here
 
@@ -52,7 +52,7 @@ def test_a_failed_step_is_recorded_and_the_others_run(request_here):
         step("good"),
         Step("none", 9, skipped, dict),
     ]
-    assert not bench_gpu.run(chosen, request_here, FACTS)
+    assert not run.run(chosen, request_here, FACTS)
     book = read(request_here)["steps"]
     assert {name: record["state"] for name, record in book.items()} == {
         "bad": "failed",
@@ -69,9 +69,9 @@ def test_a_failed_step_is_recorded_and_the_others_run(request_here):
 
 def test_figures_that_a_command_did_not_write_fail_the_step(request_here):
     def missing(request):
-        return gpu_steps.read_json(request.out / "none.json")
+        return steps.read_json(request.out / "none.json")
 
-    record = bench_gpu.run_step(step(figures=missing), request_here)
+    record = run.run_step(step(figures=missing), request_here)
     assert record["state"] == "failed"
     assert record["exit_code"] == 0
 
@@ -82,7 +82,7 @@ def test_a_step_is_stopped_at_its_limit_with_all_that_it_started(request_here, t
     child = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     start = time.monotonic()
-    record = bench_gpu.run_step(step(code=code, limit_s=1.5, ends_at_limit=ends_at_limit), request_here)
+    record = run.run_step(step(code=code, limit_s=1.5, ends_at_limit=ends_at_limit), request_here)
     assert time.monotonic() - start < 20
     assert (record["state"], record["exit_code"]) == (state, None)
     status = Path(f"/proc/{pid.read_text()}/stat")
@@ -93,42 +93,42 @@ def test_a_step_is_stopped_at_its_limit_with_all_that_it_started(request_here, t
 
 
 def test_calls_add_to_one_file_and_a_skip_keeps_an_earlier_measurement(request_here):
-    assert bench_gpu.run([step("a"), step("b")], request_here, FACTS)
+    assert run.run([step("a"), step("b")], request_here, FACTS)
     again = [step("b", figures=lambda request: {"n": 2}), Step("a", 9, skipped, dict), Step("c", 9, skipped, dict)]
-    assert bench_gpu.run(again, request_here, FACTS)
+    assert run.run(again, request_here, FACTS)
     book = read(request_here)["steps"]
     assert [book[name].get("figures") for name in "abc"] == [{"n": 1}, {"n": 2}, None]
 
 
 def test_a_rehearsal_and_a_measurement_do_not_share_a_file(request_here):
-    bench_gpu.run([step()], request_here, FACTS)
+    run.run([step()], request_here, FACTS)
     with pytest.raises(RequestError, match="not of a rehearsal"):
-        bench_gpu.run([step()], Request(request_here.out, rehearsal=True), FACTS)
+        run.run([step()], Request(request_here.out, rehearsal=True), FACTS)
 
 
 def test_only_and_skip_choose_steps_and_refuse_unknown_ones(request_here):
-    available = steps(request_here)
-    assert [s.name for s in bench_gpu.choose(available, ("gan", "tests"), ())] == ["tests", "gan"]
-    assert len(bench_gpu.choose(available, (), ("demo",))) == len(available) - 1
+    available = steps.steps(request_here)
+    assert [s.name for s in run.choose(available, ("gan", "tests"), ())] == ["tests", "gan"]
+    assert len(run.choose(available, (), ("demo",))) == len(available) - 1
     with pytest.raises(RequestError, match="no step 'gna'"):
-        bench_gpu.choose(available, (), ("gna",))
+        run.choose(available, (), ("gna",))
 
 
 def test_without_a_device_the_command_ends_with_2_and_writes_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench_gpu, "machine", lambda: FACTS | {"gpu": None})
+    monkeypatch.setattr(run, "machine", lambda: FACTS | {"gpu": None})
     assert segkit_here("bench", "gpu", "--out", str(tmp_path / "out")) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_step_makes_the_exit_code_1(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_gpu, "machine", lambda: FACTS)
-    monkeypatch.setattr(bench_gpu, "steps", lambda request: [step(code="1/0")])
+    monkeypatch.setattr(run, "machine", lambda: FACTS)
+    monkeypatch.setattr(steps, "steps", lambda request: [step(code="1/0")])
     assert segkit_here("bench", "gpu", "--out", str(tmp_path)) == 1
 
 
 def test_what_is_missing_skips_a_step_with_its_reason(request_here, monkeypatch):
-    by_name = {s.name: s for s in steps(request_here)}
+    by_name = {s.name: s for s in steps.steps(request_here)}
     for name in ("drive-teacher", "drive-gan", "drive-fidelity"):
         with pytest.raises(SkippedError):
             by_name[name].arguments(request_here)
@@ -138,7 +138,7 @@ def test_what_is_missing_skips_a_step_with_its_reason(request_here, monkeypatch)
 
 
 def test_only_files_with_tests_for_a_gpu_are_collected(request_here):
-    files = [word for word in gpu_steps._tests(request_here) if word.endswith(".py")]
+    files = [word for word in steps._tests(request_here) if word.endswith(".py")]
     assert "tests/gan/networks/test_precision.py" in files
     assert "tests/cli/test_main.py" not in files
     assert all((REPOSITORY / name).is_file() for name in files)
@@ -152,12 +152,12 @@ def test_seconds_per_kimg_are_those_between_snapshots_in_the_median(request_here
     for name in ("reals", "kimg000000.000"):
         Image.new("RGB", (4, 4)).save(gan / "grids" / f"{name}.png")
     with pytest.raises(SegkitError, match="no snapshot"):
-        gpu_steps._drive_gan_figures(request_here)
+        steps._drive_gan_figures(request_here)
     for kimg, seconds in ((0, 100), (10, 140), (20, 170), (30, 1200), (40, 1240)):
         path = gan / "grids" / f"kimg{kimg:010.3f}.png"
         Image.new("RGB", (4, 4), (kimg, 0, 0)).save(path)
         os.utime(path, (seconds, seconds))
-    figures = gpu_steps._drive_gan_figures(request_here)
+    figures = steps._drive_gan_figures(request_here)
     assert (figures["kimg"], figures["s_per_kimg"], figures["snapshots"]) == (40, 4, 5)
     assert figures["curves"][0] == {"step": 1, "gan/kimg": 5, "gan/loss_g": 0.5}
     assert Image.open(request_here.out / "drive-gan.png").getpixel((0, 0)) == (40, 0, 0)
@@ -167,18 +167,18 @@ def test_every_command_is_one_that_segkit_understands(request_here, tmp_path):
     from tests.configs.commands import parse
 
     request = Request(request_here.out, drive=tmp_path)
-    for s in steps(request):
+    for s in steps.steps(request):
         if s.name not in ("tests", "drive-fidelity"):
             program, *words = s.arguments(request)
             assert program == "segkit"
-            parse(bench_gpu.shlex.join([program, *words]))
-    gan = next(s for s in steps(request) if s.name == "drive-gan")
+            parse(run.shlex.join([program, *words]))
+    gan = next(s for s in steps.steps(request) if s.name == "drive-gan")
     assert gan.limit_s == 8 * 60
-    assert str(tmp_path) not in bench_gpu.shown_command(gan.arguments(request), request)
+    assert str(tmp_path) not in run.shown_command(gan.arguments(request), request)
 
 
 def test_a_machine_is_described_without_a_device():
-    facts = bench_gpu.machine()
+    facts = run.machine()
     assert facts.keys() == FACTS.keys()
     assert facts["python"] == sys.version.split()[0]
 

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from segkit.core.files import as_csv, atomic_path, read_json, sha256_file, sha256_json, write_json, write_text
+from segkit.core.files import as_csv, atomic_path, read_csv, read_json, sha256_file, sha256_json, write_json, write_text
 
 
 def test_a_file_appears_whole_when_the_block_ends(tmp_path):
@@ -81,5 +81,12 @@ def test_a_values_digest_does_not_depend_on_the_order_of_keys():
 
 
 def test_a_cell_that_was_not_measured_stays_empty():
-    text = as_csv([{"a": 1.0}, {"a": 2.0, "b": 1e-12}])
-    assert text == "a,b\n1,\n2,1e-12\n"
+    rows = [{"a": 1.0}, {"a": 2 / 3, "b": 1e-12}, {"a": None, "b": "x"}]
+    assert as_csv(rows, float_format=".3g") == "a,b\n1,\n0.667,1e-12\n,x\n"
+    assert as_csv(rows, ("b",)) == "b\n\n1e-12\nx\n"
+
+
+def test_a_csv_file_holds_every_digit(tmp_path):
+    (tmp_path / "numbers.csv").write_text(as_csv([{"a": 2 / 3, "b": None}]))
+    (row,) = read_csv(tmp_path / "numbers.csv")
+    assert (float(row["a"]), row["b"]) == (2 / 3, "")

@@ -13,7 +13,7 @@ from pipelines import runner
 from pipelines.process import run_preflight
 from pipelines.runner import check, run
 from pipelines.stage import Preflight
-from pipelines.stage_types import GAN, GanStageSettings
+from pipelines.stage_types import GAN, GAN_FIELDS, GanStageSettings
 from segkit.core.errors import RequestError, SegkitError, WeightsError
 from tests.gan.small_networks import networks, states
 from tests.pipelines.test_runner import FakeLauncher
@@ -29,7 +29,7 @@ def trained(finished_runs: Path, tmp_path: Path) -> Path:
 
 def settings(**changes: Any) -> Any:
     """The tiny GAN's own settings, some of them changed."""
-    return GanStageSettings.model_validate(TINY["gan"] | changes).gan_settings
+    return GanSettings.model_validate({key: TINY["gan"][key] for key in TINY["gan"] if key in GAN_FIELDS} | changes)
 
 
 MISFIT = (

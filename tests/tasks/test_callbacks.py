@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from torch import nn
 
+from segkit.core import progress as core_progress
 from segkit.tasks import callbacks
 from segkit.tasks.callbacks import (
     AtomicCheckpointIO,
@@ -260,7 +261,7 @@ def test_checkpoints_may_come_every_few_epochs(tmp_path):
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(time=100.0)
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now.time)
+    monkeypatch.setattr(core_progress.time, "monotonic", lambda: now.time)
     return now
 
 
@@ -360,7 +361,7 @@ class ReadsPerStep(L.Callback):
 @pytest.mark.parametrize(("interval_s", "per_step"), [(10.0, 0), (0.0, 2)])
 def test_metrics_are_read_for_lines_that_are_due_alone(tmp_path, phantoms, monkeypatch, interval_s, per_step):
     ticks = itertools.count()
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
+    monkeypatch.setattr(core_progress, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
     monkeypatch.setattr(callbacks, "has_terminal", lambda: False)
     reads = ReadsPerStep(monkeypatch)
     lines = PlainProgress("teacher", interval_s)

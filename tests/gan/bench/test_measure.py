@@ -75,7 +75,7 @@ def fake(monkeypatch):
 def test_the_phases_that_are_timed_are_those_that_train(tmp_path):
     settings = tiny(kimg=0.004)
     trained, _ = fit(settings, tmp_path)
-    (batch,) = [next(iter(BatchStream(images(settings), settings, SEED)))]
+    (batch,) = [next(iter(BatchStream(images(settings), settings, SEED, 1)))]
     task = StyleGAN2Task(settings, SEED)
     phases = Phases(task, batch)
     for phase in intervals(settings):

@@ -68,22 +68,22 @@ def test_every_pass_shows_every_image_once_in_an_order_of_its_own():
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_ranks_together_show_the_batch_of_one_process(world):
-    whole = list(BatchStream(numbered(7), tiny(), seed=3))
-    shares = [list(BatchStream(numbered(7), tiny(), 3, rank=rank, world=world)) for rank in range(world)]
+    whole = list(BatchStream(numbered(7), tiny(), 3, 10))
+    shares = [list(BatchStream(numbered(7), tiny(), 3, 10, rank=rank, world=world)) for rank in range(world)]
     for step, batch in enumerate(whole):
         for rank in range(world):
             assert torch.equal(shares[rank][step], batch[rank::world])
 
 
 def test_stream_goes_on_where_the_clock_stands():
-    whole = list(BatchStream(numbered(7), tiny(), seed=3))
-    rest = list(BatchStream(numbered(7), tiny(), seed=3, first_position=12))
+    whole = list(BatchStream(numbered(7), tiny(), 3, 10))
+    rest = list(BatchStream(numbered(7), tiny(), 3, 10, first_position=12))
     assert len(whole) == 10
     assert all(torch.equal(a, b) for a, b in zip(whole[3:], rest, strict=True))
 
 
 def test_x_flips_show_each_image_and_its_mirror_once_per_pass():
-    batches = list(BatchStream(numbered(4), tiny(x_flips=True, kimg=0.008), seed=0))
+    batches = list(BatchStream(numbered(4), tiny(x_flips=True), 0, 2))
     shown = torch.cat(batches)
     dark_left = shown[:, 0, 0, 0] < shown[:, 0, 0, -1]
     levels = shown[:, 0].amax(dim=(1, 2)).tolist()
@@ -94,7 +94,7 @@ def test_x_flips_show_each_image_and_its_mirror_once_per_pass():
 
 def test_a_batch_that_ranks_cannot_share_is_refused():
     with pytest.raises(DatasetError):
-        BatchStream(numbered(4), tiny(), seed=0, world=3)
+        BatchStream(numbered(4), tiny(), 0, 10, world=3)
 
 
 def test_ranks_draw_different_numbers_that_together_are_those_of_one_process():
@@ -125,6 +125,7 @@ def test_batches_lie_in_page_locked_memory_for_a_gpu_alone(monkeypatch, device, 
     data.trainer = SimpleNamespace(
         global_rank=0,
         world_size=1,
+        max_steps=10,
         strategy=SimpleNamespace(root_device=torch.device(device)),
         lightning_module=SimpleNamespace(num_images_seen=0),
     )

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gan.settings import max_steps
 from gan.training.data import BatchStream
 from gan.training.draws import BatchDraws
 from gan.training.task import StyleGAN2Task
@@ -44,7 +45,7 @@ def test_iterations_are_those_of_the_papers(tmp_path, ema_rampup):
         synthesise,
         lambda iteration, phase: BatchDraws(SEED, iteration, phase),
     )
-    for batch in BatchStream(images(settings), settings, SEED):
+    for batch in BatchStream(images(settings), settings, SEED, max_steps(settings)):
         told.iterate(batch)
     for name, network in task.networks.items():
         expected = dict(getattr(start, name).named_parameters())

@@ -1,22 +1,31 @@
 """Progress of what takes long."""
 
-import itertools
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from segkit.cli import progress
+from segkit.core import progress
+
+Slow = Callable[[str], Iterator[str]]
 
 
 @pytest.fixture
-def second_long_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look at the clock is a second after the last."""
-    clock = itertools.count()
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """Items of which each takes a second."""
+    seconds = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds)
+
+    def items(letters: str) -> Iterator[str]:
+        nonlocal seconds
+        for letter in letters:
+            seconds += 1
+            yield letter
+
+    return items
 
 
-@pytest.mark.usefixtures("second_long_steps")
-def test_lines_come_after_two_seconds_and_then_every_ten(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(progress.tracked(iter("abcdefghijklmnop"), 16, "walk", "frame")) == list("abcdefghijklmnop")
+def test_lines_come_after_two_seconds_and_then_every_ten(slow: Slow, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress.tracked(slow("abcdefghijklmnop"), 16, "walk", "frame")) == list("abcdefghijklmnop")
     assert capsys.readouterr().out.splitlines() == [
         "walk: frame 2/16, 1.00 frames/s, 14 s left",
         "walk: frame 12/16, 1.00 frames/s, 4 s left",
@@ -28,11 +37,12 @@ def test_what_is_done_at_once_says_nothing(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.usefixtures("second_long_steps")
-def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_shows_a_bar(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
-    assert list(progress.tracked(range(5), 5, "walk", "frame")) == [0, 1, 2, 3, 4]
+    assert list(progress.tracked(slow("abcde"), 5, "walk", "frame")) == list("abcde")
     shown = capsys.readouterr().out
     assert "walk" in shown
     assert "5/5" in shown

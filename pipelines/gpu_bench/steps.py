@@ -1,6 +1,5 @@
 """The steps of `segkit bench gpu`: the command of each, and the figures read from the files it writes."""
 
-import csv
 import importlib.util
 import shutil
 import statistics
@@ -13,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from segkit.core.errors import SegkitError
-from segkit.core.files import read_json
+from segkit.core.files import read_csv, read_json
 
 ROOT = Path(__file__).parents[2]
 """The checkout; every step runs in it."""
@@ -197,8 +196,8 @@ def _drive_gan_figures(request: Request) -> Figures:
     if len(grids) < 2:
         raise SegkitError("no snapshot yet; run the step again to continue the training, or increase --minutes")
     rates = [(t1 - t0) / (k1 - k0) for (k0, t0), (k1, t1) in pairwise(zip(kimg, written, strict=True))]
-    with (gan / "curves.csv").open(encoding="utf-8", newline="") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+    curves = read_csv(gan / "curves.csv")
+    rows = [{key: float(value) for key, value in row.items() if value} for row in curves]
     shutil.copy(grids[-1], request.out / "drive-gan.png")
     shutil.copy(gan / "grids" / "reals.png", request.out / "drive-reals.png")
     _draw_curves(rows, request.out / "drive-curves.png")
