@@ -25,13 +25,15 @@ Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
 
 def _data_digests(settings: DataSettings) -> dict[str, str]:
     if settings.source == "phantom":
+        counted = settings.model_copy(update={"val_names": (), "holdout_names": ()})
+        counted.cut(settings.phantom.training_groups)  # raises now rather than in the stage
         return {}
     if settings.source is None:
         raise RequestError("no data set given; use --data NAME:DIR, for example --data drive:/data/DRIVE")
     from segkit.data.readers import open_dataset
 
     dataset = open_dataset(settings.source, settings.group_pattern)
-    settings.cut(dataset.training_groups, dataset.given_splits)  # raises now rather than in the stage
+    settings.cut(dataset.training_groups, dataset.given_splits)
     return {"data": dataset.digest}
 
 

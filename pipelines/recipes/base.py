@@ -24,6 +24,10 @@ class RecipeSettings(Settings):
 R = TypeVar("R", bound=RecipeSettings)
 
 
+def _no_check(settings: RecipeSettings) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Recipe(Generic[R]):
     """A whole experiment under the name that `segkit pipeline run` takes."""
@@ -34,6 +38,8 @@ class Recipe(Generic[R]):
     settings: type[R]
     build: Callable[[R], Graph]
     """The stages that the settings ask for; raises `ConfigError` where they do not fit together."""
+    check: Callable[[R], None] = _no_check
+    """Raises `RequestError` where the data set does not suffice; called before anything runs."""
 
 
 def real_images_only(training: TrainSettings, section: str) -> None:

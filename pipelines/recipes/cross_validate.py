@@ -53,4 +53,19 @@ def build(settings: CrossValidateSettings) -> Graph:
     return Graph([*stages, report_stage(NAME, settings.report, settings, stages, Roles(baseline="model"))])
 
 
-RECIPE = Recipe(NAME, "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build)
+def check(settings: CrossValidateSettings) -> None:
+    """Raise where the data set has too few patients for the folds."""
+    from segkit.data import readers, splits
+
+    data = settings.data
+    if data.source is None:
+        return  # the stage `data` refuses this
+    groups = data.phantom.training_groups
+    if data.source != "phantom":
+        rows = readers.open_dataset(data.source, data.group_pattern).rows
+        groups = {row.name: row.group for row in rows if row.reference and readers.part_of(row) == "training"}
+    for fold in range(settings.num_folds if groups else 0):  # without labels, the stages `fold` give the reason
+        splits.leave_fold_out(groups, settings.num_folds, fold, data.num_val, data.split_seed)
+
+
+RECIPE = Recipe(NAME, "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build, check)

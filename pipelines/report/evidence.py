@@ -16,6 +16,7 @@ from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import FILE_NAME, Manifest, read_manifest
 from segkit.metrics.measure import Comparison, find_measurement
+from segkit.metrics.region import Region
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class Evidence:
     @property
     def roles(self) -> Roles:
         return self.request.roles
+
+    @property
+    def region(self) -> Region:
+        """The pixels of the main numbers: the field of view, or all where the images have none."""
+        everything = (m for runs in self.measured.values() for ms in runs.values() for m in ms)
+        return next((m.region for m in everything), "fov")
 
     @property
     def models(self) -> list[str]:

@@ -140,8 +140,9 @@ def table(rows: Sequence[ModelRow], basis: Basis) -> Table:
         *(HEADINGS[metric] for metric in metrics),
         *("Dice difference", "p", "p (Holm)"),
     )
+    region = rows[0].scores["dice"].region
     heading = (
-        f"{basis.n} {basis.noun}, region fov, pooled, each at its own threshold; differences from {rows[0].name}, "
+        f"{basis.n} {basis.noun}, region {region}, pooled, each at its own threshold; differences from {rows[0].name}, "
         f"paired bootstrap and sign-flip test; multiply-adds at {cost.SIDE} x {cost.SIDE}"
     )
     return Table(heading, columns, [_cells(row, metrics) for row in rows])

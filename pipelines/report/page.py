@@ -42,7 +42,7 @@ def render(evidence: Evidence) -> str:
     album = Album()
     variables = {name: view(name, evidence, album) for name in ("verdict", *SECTIONS)}
     templates = environment(Path(__file__).parent)
-    templates.globals |= {"pictures": album.encode()}
+    templates.globals |= {"pictures": album.encode(), "region": evidence.region}
     bodies = {
         name: Markup(templates.get_template(f"sections/{name}.html.j2").render(given))
         for name, given in variables.items()

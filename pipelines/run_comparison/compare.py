@@ -13,7 +13,7 @@ from segkit.core.errors import RequestError
 from segkit.core.manifest import Split
 from segkit.metrics.measure import Comparison, Measurement, find_measurement, summary_class
 from segkit.metrics.metrics import METRICS
-from segkit.metrics.region import Averaging
+from segkit.metrics.region import Averaging, Region
 from segkit.metrics.significance import holm
 
 NUM_RESAMPLES = 2000
@@ -34,7 +34,7 @@ class ScoredRun:
     """On the compared split."""
 
     def number(self, metric: str, class_name: str) -> Measurement | None:
-        """A score inside the field of view with its interval; pooled, if the metric has a pooled value."""
+        """A score in the main region with its interval; pooled, if the metric has a pooled value."""
         return find_measurement(self.measurements, metric, averaging=averaging_of(metric), class_name=class_name)
 
 
@@ -92,6 +92,11 @@ class RunComparison:
         """Metrics of the main table: those of which a run has a value."""
         summary = self.classes[0]
         return [name for name in MAIN_METRICS if any(run.number(name, summary) is not None for run in self.runs)]
+
+    @property
+    def region(self) -> Region:
+        """Of the scores and differences."""
+        return self.baseline.measurements[0].region
 
     @property
     def size(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pipelines.run_comparison.finished import FinishedRun, Listing, short_ids
 from segkit.core.files import as_csv
 from segkit.core.wording import counted, of_patients
 from segkit.metrics.measure import to_json
+from segkit.metrics.region import REGION_TEXTS
 from segkit.metrics.tables import HEADINGS, Table, cell, metric_tables, of_cells
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ def _changed_settings_table(run: FinishedRun) -> Table:
 
 
 def _main_tables(run: FinishedRun) -> list[Table]:
-    """The scores of the main model on the most trustworthy split, inside the field of view, by class."""
+    """The scores of the main model on the most trustworthy split, in the main region, by class."""
     score = run.main_score
     if score is None:
         return []
-    measurements = [m for m in run.measured[score.split][score.model] if m.region == "fov"]
-    return metric_tables(measurements)
+    measurements = run.measured[score.split][score.model]
+    return metric_tables(m for m in measurements if m.region == measurements[0].region)
 
 
 # a comparison ---------------------------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def _difference_table(comparison: RunComparison) -> Table:
 def images_text(comparison: RunComparison) -> str:
     """ "20 test images", "28 held-out images of 14 patients"."""
     n, num_groups = comparison.size
-    return f"{n} {NOUNS[comparison.split]}{of_patients(n, num_groups)}, inside the field of view"
+    return f"{n} {NOUNS[comparison.split]}{of_patients(n, num_groups)}, {REGION_TEXTS[comparison.region]}"
 
 
 def method_text(comparison: RunComparison) -> str:

@@ -102,9 +102,9 @@ def _text(
     metrics: Sequence[str] = tuple(METRICS),
     averaging: str | None = None,
 ) -> str:
-    """The tables of a split; with `averaging` only those inside the field of view with this averaging."""
+    """The tables of a split; with `averaging` only those of the main region with this averaging."""
     kept = {
-        name: [m for m in ms if averaging is None or (m.averaging == averaging and m.region == "fov")]
+        name: [m for m in ms if averaging is None or (m.averaging, m.region) == (averaging, ms[0].region)]
         for name, ms in runs.items()
     }
     return f"== {SPLIT_NOTES[split]}\n" + "\n\n".join(render(table, MAX_WIDTH) for table in tabulate(kept, metrics))

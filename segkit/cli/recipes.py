@@ -35,7 +35,8 @@ class Resolved:
     """The settings given on the command line, as KEY=VALUE."""
 
     def plan(self, runs: Path, upto: str | None = None) -> list[Planned]:
-        """The folder of each stage's result; the data must exist."""
+        """The folder of each stage's result; the data must exist and suffice."""
+        RECIPES[self.name].check(self.settings)
         tags = pipeline_run.tags(self.name, self.settings, self.graph)
         return plan(self.graph, self.settings.runtime, runs, self.name, upto, tags)
 

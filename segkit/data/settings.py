@@ -23,6 +23,11 @@ class PhantomSettings(Settings):
     classes: Literal["binary", "multiclass"] = "binary"
     """Vessels alone in DRIVE's form, or background, vessel and optic disc in a folder with `classes.yaml`."""
 
+    @property
+    def training_groups(self) -> dict[str, str]:
+        """The patient of each training image, each its own, by a number in place of the image's name."""
+        return {str(number): str(number) for number in range(self.num_train)}
+
 
 class DataSettings(Settings):
     """The labelled images and the splits cut from them."""
@@ -66,14 +71,6 @@ class DataSettings(Settings):
             if num_groups != 1:
                 raise ValueError(f"{num_groups} capture groups; put the patient, and only that, in parentheses")
         return pattern
-
-    @model_validator(mode="after")
-    def _phantoms_suffice(self) -> "DataSettings":
-        if self.source == "phantom" and self.num_folds is None:
-            set_aside = self.num_val + self.num_holdout
-            if set_aside >= self.phantom.num_train:
-                raise ValueError(f"{set_aside} images set aside leave none of {self.phantom.num_train} to train on")
-        return self
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "DataSettings":

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from segkit.core.errors import RequestError
 from segkit.metrics.metrics import DEFAULT_METRICS, METRICS
-from segkit.metrics.region import AVERAGINGS, REGIONS, Averaging, Region
-from segkit.metrics.score import Cut, ImageScore
+from segkit.metrics.region import AVERAGINGS, Averaging, Region
+from segkit.metrics.score import Cut, ImageScore, regions_of
 from segkit.metrics.significance import (
     FloatArray,
     PairedDifference,
@@ -70,7 +70,7 @@ def measure(
     cut: Cut,
     threshold_source: str,
     *,
-    regions: Sequence[Region] = REGIONS,
+    regions: Sequence[Region] = (),
     averagings: Sequence[Averaging] = AVERAGINGS,
     metrics: Sequence[str] = DEFAULT_METRICS,
     num_resamples: int = 1000,
@@ -79,7 +79,7 @@ def measure(
     """The metrics, class by class, with 95 % bootstrap intervals over patients; of several, first all together.
 
     A metric whose reduction the images were not scored for at `cut` is left out. One of the whole label map has no
-    values of single classes, and one of single images no pooled value.
+    values of single classes, and one of single images no pooled value. `regions` are by default those of `regions_of`.
     """
     if not scores:
         raise RequestError("there is no image to score")
@@ -87,7 +87,7 @@ def measure(
     groups = [score.group for score in scores]
     measurements = []
     for class_name in (ALL, *names) if len(names) > 1 else names:
-        for region in regions:
+        for region in regions or regions_of(scores):
             for metric in metrics:
                 if not all(score.has(METRICS[metric].reduction, cut) for score in scores):
                     continue
@@ -131,7 +131,7 @@ def compare(
     metric: str = "dice",
     *,
     class_name: str | None = None,
-    region: Region = "fov",
+    region: Region | None = None,
     averaging: Averaging = "pooled",
     num_resamples: int = 1000,
     seed: int = 0,
@@ -140,10 +140,12 @@ def compare(
 
     Args:
         class_name: by default the only class, or all of several.
+        region: by default the main one of `regions_of`.
 
     Raises:
         RequestError: the runs do not hold the same images with the same labels and patients.
     """
+    region = region or regions_of(scores_a)[0]
     scores_a, scores_b = _in_one_order(scores_a, scores_b, region)
     name = class_name or summary_class(scores_a)
     n, groups = len(scores_a), [score.group for score in scores_a]
@@ -221,15 +223,18 @@ def image_values(
 def find_measurement(
     measurements: Iterable[Measurement],
     metric: str,
-    region: Region = "fov",
+    region: Region | None = None,
     averaging: Averaging = "pooled",
     threshold_source: str | None = None,
     class_name: str | None = None,
 ) -> Measurement | None:
-    """The first matching measurement, or None; threshold-free metrics match any source, and None matches all."""
+    """The first matching measurement, or None; threshold-free metrics match any source, and None matches all.
+
+    The first region is the field of view, or all pixels where the images have none.
+    """
     for measurement in measurements:
-        fits = (measurement.metric, measurement.region, measurement.averaging) == (metric, region, averaging)
-        of_class = class_name in (None, measurement.class_name)
+        fits = (measurement.metric, measurement.averaging) == (metric, averaging)
+        of_class = class_name in (None, measurement.class_name) and region in (None, measurement.region)
         if fits and of_class and threshold_source in (None, measurement.threshold_source):
             return measurement
         if fits and of_class and measurement.threshold_source == "none":

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Region = Literal["fov", "all-pixels"]
 REGIONS: tuple[Region, ...] = ("fov", "all-pixels")
 
+REGION_TEXTS: dict[Region, str] = {"fov": "inside the field of view", "all-pixels": "all pixels"}
+
 Averaging = Literal["pooled", "per-image"]
 AVERAGINGS: tuple[Averaging, ...] = ("pooled", "per-image")
 

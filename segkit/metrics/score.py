@@ -226,6 +226,12 @@ def choose_cut(scores: Sequence[ImageScore]) -> tuple[Cut, str]:
     return choose_threshold(scores), "val-best-dice"
 
 
+def regions_of(scores: Sequence[ImageScore]) -> tuple[Region, ...]:
+    """The regions to report, the main one first: only all pixels where no image has a smaller field of view."""
+    names = {region: [s.levels(s.class_names[0], region).num_pixels for s in scores] for region in REGIONS}
+    return ("all-pixels",) if names["fov"] == names["all-pixels"] else REGIONS
+
+
 def pool(scores: Sequence[ImageScore], region: Region, class_name: str | None = None) -> LevelCounts:
     """Level counts of a class (the first by default) of all images together."""
     if not scores:

@@ -19,7 +19,7 @@ from segkit.data.fov import read_region
 from segkit.data.readers import Part, image_files, open_dataset, part_of
 from segkit.metrics.measure import ALL, Measurement, image_values, measure, to_json
 from segkit.metrics.metrics import DEFAULT_METRICS, METRICS, reductions_for, with_default
-from segkit.metrics.region import REGIONS, Region
+from segkit.metrics.region import Region
 from segkit.metrics.score import (
     ARGMAX,
     Cut,
@@ -27,6 +27,7 @@ from segkit.metrics.score import (
     ScoredImage,
     binary_probs,
     is_binary,
+    regions_of,
     score_images,
 )
 from segkit.metrics.significance import FloatArray
@@ -101,10 +102,11 @@ class PartScores:
     def image_rows(self) -> list[dict[str, Any]]:
         """Every metric of each image, region and class, of several also of all; nan where it has no meaning."""
         names = self.class_names if len(self.class_names) == 1 else (ALL, *self.class_names)
+        regions = regions_of(self.scores)
         values = {
             (metric, region, name): self._values(metric, region, name)
             for metric in self.metrics
-            for region in REGIONS
+            for region in regions
             for name in names
         }
         return [
@@ -112,7 +114,7 @@ class PartScores:
             | {"class": name, "threshold": self.threshold.value}
             | {metric: float(values[metric, region, name][index]) for metric in self.metrics}
             for index, row in enumerate(self.rows)
-            for region in REGIONS
+            for region in regions
             for name in names
         ]
 
@@ -120,7 +122,7 @@ class PartScores:
         """Notes that a reader of the numbers needs."""
         notes = []
         estimated = [row.name for row in self.rows if row.region is None]
-        if estimated:
+        if estimated and "fov" in regions_of(self.scores):
             notes.append(f"region fov: estimated from the image for {_some(estimated, len(self.rows))}")
         cut_off = [row.name for row in self.rows if row.region and self.entries[row.name].get("fov") == "estimated"]
         if cut_off:

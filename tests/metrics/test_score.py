@@ -2,6 +2,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,16 @@ def test_every_metric_is_measured_in_both_regions_and_both_averagings(measured):
         assert m.low <= m.high
         expected = (None, "none") if m.metric in THRESHOLD_FREE else (0.4, "val-best-dice")
         assert (m.threshold, m.threshold_source) == expected
+
+
+def test_images_without_a_field_of_view_have_all_pixels_alone(measured):
+    whole = [replace(image, region=np.ones_like(image.region)) for image in images()]
+    alone = measure(score_images(whole, thresholds=(0.4,)), 0.4, "val-best-dice", num_resamples=100)
+    assert [to_json(m) for m in alone] == [to_json(m) for m in measured if m.region == "all-pixels"]
+    assert find_measurement(alone, "dice") == find_measurement(measured, "dice", "all-pixels")
+    mixed = measure(score_images([*whole[:2], *images()[2:]]), 0.5, "fixed-0.5", num_resamples=10)
+    assert {m.region for m in mixed} == {"fov", "all-pixels"}
+    assert find_measurement(mixed, "dice").region == "fov"
 
 
 @pytest.mark.parametrize("region", ["fov", "all-pixels"])

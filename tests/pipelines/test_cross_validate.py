@@ -13,6 +13,7 @@ from segkit.core import images
 from segkit.core.classes import VESSEL
 from segkit.core.files import read_json
 from segkit.core.manifest import read_manifest
+from segkit.data import phantom
 from segkit.data.fov import read_region
 from segkit.data.settings import DataSettings
 from tests.pipelines.tiny import TINY, segkit_here
@@ -107,7 +108,26 @@ def test_small_data_sets_are_cut_by_the_folds_alone() -> None:
     assert set(data.cut({"a": "1", "b": "2", "c": "3"}).values()) == {"train"}
 
 
-def test_more_folds_than_images_are_refused(tmp_path: Path, stages_here: None) -> None:
-    config = write(tmp_path / "cv.yaml", num_folds=9)
-    runs = ["--runs", str(tmp_path / "runs"), "--upto", "fold-8"]
-    assert segkit_here("pipeline", "run", "cross-validate", "-c", str(config), *runs) == 2
+def test_more_folds_than_images_are_refused_before_a_stage_runs(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    phantom.write_dataset(tmp_path / "drive", num_train=6, num_test=2, height=48, width=52)
+    for name, section in {
+        "folds": {"num_folds": 9},
+        "validation": {"num_folds": 2, "data": TINY["data"] | {"num_val": 3}},  # 3 images are in the other fold
+        "source": {"num_folds": 9, "data": {"source": f"drive:{tmp_path / 'drive'}"}},
+    }.items():
+        config = write(tmp_path / f"{name}.yaml", **section)
+        command = ("pipeline", "run", "cross-validate", "-c", str(config), "--runs", str(runs), "--dry-run")
+        assert segkit_here(*command) == 2
+    assert not runs.exists()
+
+
+def test_images_that_only_another_recipe_sets_aside_do_not_count(tmp_path: Path) -> None:
+    data = TINY["data"] | {"num_val": 1, "num_holdout": 6}
+    config = write(tmp_path / "cv.yaml", data=data)
+    command = ("-c", str(config), "--runs", str(tmp_path / "runs"), "--dry-run")
+    assert segkit_here("pipeline", "run", "cross-validate", *command) == 0
+    for num_holdout, code in ((4, 0), (5, 2)):
+        training = {"model": TINY["teacher"], "data": data | {"num_holdout": num_holdout}}
+        (tmp_path / "train.yaml").write_text(json.dumps(training), encoding="utf-8")
+        assert segkit_here("pipeline", "run", "train", "-c", str(tmp_path / "train.yaml"), *command[2:]) == code
