@@ -1,1 +1,1 @@
-"""A StyleGAN2-ADA that could live alone (Karras 2020a, Karras 2020b)."""
+"""StyleGAN2-ADA (Karras 2020a, Karras 2020b), independent of segmentation."""

@@ -56,7 +56,7 @@ def luma_flip(flipped: Float[Tensor, " n"]) -> Float[Tensor, "n 4 4"]:
 
 
 def hue(theta: Float[Tensor, " n"]) -> Float[Tensor, "n 4 4"]:
-    """Rotations about the luma axis by theta radians, from red by way of green to blue (Rodrigues' formula)."""
+    """Rotations about the luma axis by theta radians, from red through green to blue (Rodrigues' formula)."""
     return _ON_LUMA + _times(theta.cos(), _OFF_LUMA) + _times(theta.sin(), _CROSS_LUMA) + _ONE
 
 
@@ -93,7 +93,7 @@ def color_matrices(color: Color, p: float, draws: Draws, num_channels: int) -> F
 
 
 def recolor(images: Float[Tensor, "n c h w"], matrices: Float[Tensor, "n 4 4"]) -> Float[Tensor, "n c h w"]:
-    """Apply each image's matrix to its colours; a gray image becomes the mean of what its gray would as a colour.
+    """Apply each image's matrix to its colours; a gray image is transformed as RGB and the channels are averaged.
 
     Raises:
         ValueError: the images have neither one nor three channels.

@@ -48,7 +48,7 @@ class Draws(NamedTuple):
     """Seed of each image's noise, which is drawn on the image's device."""
 
     def share(self, part: slice) -> "Draws":
-        """The rows of some of the images."""
+        """The rows of the selected images."""
         return Draws(*(column[part] for column in self))
 
     def chosen(self, column: Column, chance: float) -> Bool[Tensor, " n"]:

@@ -94,7 +94,7 @@ def _change(
     nothing: Float[Tensor, "..."],
     transform: Callable[[Tensor, Tensor], Tensor],
 ) -> Float[Tensor, "n c r r"]:
-    """Transform the images whose amounts differ from those that change nothing."""
+    """Transform only the images that these amounts would change."""
     changed: Bool[Tensor, " n"] = (amounts != nothing).flatten(1).any(dim=1)
     if not changed.any():
         return images

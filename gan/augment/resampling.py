@@ -48,7 +48,7 @@ def reflect(images: Float[Tensor, "n c h w"], width: int) -> Float[Tensor, "n c 
 
 
 def _farthest(matrices: Float[Tensor, "n 3 3"], edge: int) -> float:
-    """Largest distance, along x or y and in pixels, from the centre to a point that an image reads."""
+    """Largest distance in pixels, along x or y, from the centre to any sampled position."""
     half = edge / 2 + _REACH
     corners = torch.tensor([[x, y, 1] for x in (-half, half) for y in (-half, half)], dtype=torch.float64)
     return (matrices.double() @ corners.t())[:, :2].abs().max().item()
@@ -57,7 +57,7 @@ def _farthest(matrices: Float[Tensor, "n 3 3"], edge: int) -> float:
 def _positions(
     matrices: Float[Tensor, "n 3 3"], out_edge: int, images: Tensor
 ) -> Float[Tensor, "n out_edge out_edge 2"]:
-    """Where each doubled output pixel is read, in doubled pixels from the image's centre."""
+    """Sampling position of each output pixel at the doubled resolution, in its pixels from the image's centre."""
     theta = matrices.double()[:, :2].clone()
     theta[:, :, 2] = 2 * theta[:, :, 2] + _LAG - _LAG * theta[:, :, :2].sum(dim=2)
     columns = to_device_of(images, theta)[:, :, :, None]

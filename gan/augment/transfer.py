@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def to_device_of(images: Tensor, numbers: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """Numbers from the CPU on the images' device; floating-point ones in the images' type.
+    """Copy a CPU tensor to the images' device; floating-point values take the images' type.
 
     A blocking copy would wait until the device has finished all earlier work.
     """

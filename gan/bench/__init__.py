@@ -1,1 +1,1 @@
-"""Speed of training, beside a straightforward implementation."""
+"""Training speed, compared with a straightforward implementation."""

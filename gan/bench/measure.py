@@ -1,6 +1,6 @@
-"""Speed of GAN training: every phase of an iteration in several precisions, beside a straightforward implementation.
+"""Speed of GAN training: each phase at several precisions, compared with a straightforward implementation.
 
-Each configuration runs in its own process, so its memory is measured apart and none profits from another. On CPUs the
+Each configuration runs in its own process, so its memory is measured separately and no cache is shared. On CPUs the
 processes take turns, phase by phase, so other load slows all of them alike. On a GPU, whose memory would not hold all
 of them, they run one after another.
 """
@@ -51,7 +51,7 @@ def measure(
             like the others on CPUs (`gan.training.memory`), which shows that part of the ratio.
         with_compiled: measure each precision also with `torch_compile`, as "bf16 compiled" and the like.
         with_profile: also measure the time by operation, where the networks are not compiled.
-        track: passes the rounds on and shows progress.
+        track: yields the rounds and shows progress.
 
     Raises:
         RequestError: there is no compiler.

@@ -1,4 +1,4 @@
-"""A second, straightforward implementation of the networks, for tests and as the benchmark's reference.
+"""A straightforward second implementation of the networks, as a reference for tests and the benchmark.
 
 It performs separately what `gan.networks.layers` combines: zeros are inserted before filtering and pixels dropped after
 it, each image has its own weights in a grouped convolution, and noise, bias, activation, gain and clamp are separate

@@ -30,7 +30,7 @@ from gan.training.memory import keep_freed_memory
 from gan.training.task import StyleGAN2Task
 
 CONVOLUTION = "one convolution"
-"""Beside the phases: one large convolution, which shows the machine's rate of arithmetic."""
+"""In addition to the phases: one large convolution, which shows the machine's rate of arithmetic."""
 
 # Operations and the names of their functions in autograd and the profiler.
 _OPERATIONS: Mapping[str, tuple[str, ...]] = {
@@ -77,7 +77,7 @@ class Configuration(NamedTuple):
 
 
 EMA = "EMA"
-"""Beside the task's phases: the update of the averaged generator in every iteration."""
+"""In addition to the task's phases: the update of the averaged generator in every iteration."""
 
 
 def intervals(settings: GanSettings) -> dict[str, int]:

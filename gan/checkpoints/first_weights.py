@@ -12,7 +12,7 @@ from segkit.core.errors import SegkitError
 
 
 def main() -> None:
-    """Read the weights as the training does."""
+    """Read the weights in the way that the training reads them."""
     settings = GanSettings.model_validate_json(sys.stdin.read())
     assert settings.init_from is not None, "init_from is not set"
     try:

@@ -25,7 +25,7 @@ class ProjectionSettings(Settings):
     num_steps: int = Field(1000, ge=1)
     """Steps of Adam."""
     space: Literal["w", "w+"] = "w"
-    """One w for all layers, or one for each: nearer, but possibly an image that the GAN would never draw."""
+    """One w for all layers, or one per layer, which fits better but may leave the range of the GAN."""
     noise: Literal["optimise", "const"] = "optimise"
     """Search for the per-pixel noise too, or keep the network's own."""
     learning_rate: float = Field(0.1, gt=0)
@@ -55,13 +55,13 @@ class Projection(NamedTuple):
 
 
 def rate_factor(progress: float) -> float:
-    """The learning rate's factor at a share of the steps: linear from 0 over 5 %, a cosine to 0 over the last 25 %."""
+    """Factor on the learning rate at a share of the steps: linear from 0 over 5 %, cosine to 0 over the last 25 %."""
     fall = min(1.0, (1 - progress) / 0.25)
     return min(1.0, progress / 0.05) * (0.5 - 0.5 * math.cos(math.pi * fall))
 
 
 def exploration(progress: float) -> float:
-    """The noise on w in units of W's scale, at a share of the steps: 0.05 t^2, t from 1 to 0 in the first 75 %."""
+    """Noise on w, in units of W's scale, after this share of the steps: 0.05 t^2, t from 1 to 0 over the first 75 %."""
     return 0.05 * max(0.0, 1 - progress / 0.75) ** 2
 
 
@@ -110,7 +110,7 @@ def project(
         generator: in fp32, with parameters that need no gradient.
         target_pm1: in [-1, 1].
         measure: the distance to minimise.
-        watched: passes the numbers of the steps on and shows progress.
+        watched: yields the numbers of the steps and shows progress.
     """
     with deterministic_kernels(generator.mapping.w_avg.device):
         return _search(generator, target_pm1, measure, settings, watched)

@@ -22,7 +22,7 @@ Levels = npt.NDArray[np.uint8]
 
 
 Track = Callable[..., Iterable[int]]
-"""Passes items on and shows progress, as `segkit.core.progress.tracked`."""
+"""Yields the items and shows progress, like `segkit.core.progress.tracked`."""
 
 
 def image_names(paths: Sequence[Path], out: Path) -> list[str]:

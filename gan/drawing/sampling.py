@@ -126,7 +126,7 @@ def levels_8bit(image_pm1: Float[Tensor, "c r r"]) -> npt.NDArray[np.uint8]:
 
 
 def levels_16bit(image_pm1: Float[Tensor, "c r r"]) -> npt.NDArray[np.uint16]:
-    """Levels 0-65535 (r, r, c) of an image: the nearest to (x + 1) / 2 of the range, as in 8 bit."""
+    """Levels 0-65535 (r, r, c) of an image: (x + 1) / 2 of the range, rounded as for 8 bit."""
     levels = (image_pm1.double() * 32767.5 + 32768).clamp(0, 65535).cpu().numpy()
     return np.ascontiguousarray(np.moveaxis(levels, 0, 2)).astype(np.uint16)
 

@@ -79,7 +79,7 @@ def between(
 def mix(
     base: Float[Tensor, "1 num_ws w_dim"], other: Float[Tensor, "1 num_ws w_dim"], layers: Sequence[int]
 ) -> Float[Tensor, "1 num_ws w_dim"]:
-    """The styles of `base`, but those of `layers` from `other`."""
+    """The styles of `base`, with those of `layers` replaced by those of `other`."""
     ws = base.clone()
     ws[:, list(layers)] = other[:, list(layers)]
     return ws
@@ -106,7 +106,7 @@ def draw_mixtures(
     Args:
         rows, columns: seeds.
         layers: the styles that come from the column's seed.
-        track: passes the styles of each image on and shows progress.
+        track: yields the styles of each image and shows progress.
     """
     left, top = ([styles(generator, seed, truncation_psi) for seed in seeds] for seeds in (rows, columns))
     cells = [*top, *(cell for base in left for cell in (base, *(mix(base, other, layers) for other in top)))]

@@ -1,1 +1,1 @@
-"""Training of StyleGAN2-ADA: the task, its losses, its data and what it leaves behind."""
+"""Training of StyleGAN2-ADA: task, losses, data and snapshots."""

@@ -1,4 +1,4 @@
-"""The few collective operations the GAN needs; without a process group they do nothing."""
+"""The collective operations that the GAN needs; without a process group they do nothing."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Number of this process among them."""
+    """Rank of this process."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 

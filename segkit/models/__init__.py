@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def channels_last(network: "nn.Module") -> "nn.Module":
-    """The network with each pixel's channels side by side, which halves its memory traffic on CPUs and GPUs alike."""
+    """The network in channels-last layout, which halves its memory traffic on CPUs and GPUs."""
     import torch
 
     moved: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # left out of stubs

@@ -92,7 +92,7 @@ class PointwiseGate(nn.Module):
 
 
 class OpenGate(nn.Module):
-    """Passes a skip connection on as it is."""
+    """Returns the skip connection unchanged."""
 
     def forward(self, skip: Float[Tensor, "n c h w"], coarse: Float[Tensor, "n d h2 w2"]) -> Float[Tensor, "n c h w"]:
         return skip

@@ -15,10 +15,10 @@ from segkit.models.ranks import rank_and_world_size
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose mean and variance in training are those of the images of all ranks together.
+    """`nn.BatchNorm2d` that trains with the mean and variance over the images of all ranks.
 
     Output, gradient and running statistics equal those of one process with the whole batch, up to rounding; ranks may
-    hold different numbers of images. Without other ranks it is `nn.BatchNorm2d`, as is its state dict always.
+    hold different numbers of images. With one rank it equals `nn.BatchNorm2d`; its state dict always does.
     """
 
     momentum: float
@@ -46,7 +46,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         self, features: Float[Tensor, "n c h w"], world_size: int
     ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, ""]]:
         """Mean and biased variance of each channel, and the number of its values, over all ranks."""
-        # At momentum 0 the running statistics stay as they are and only give the type of the sums.
+        # With momentum 0 the running statistics are unchanged; they only determine the type of the sums.
         mean, var = torch.batch_norm_update_stats(features, self.running_mean, self.running_var, 0.0)
         count = mean.new_full((1,), features.numel() // self.num_features, dtype=torch.float64)
         local = torch.cat([count, mean.double(), var.double()])

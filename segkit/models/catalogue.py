@@ -1,4 +1,4 @@
-"""What there is to know of a network before it is trained: size, cost, source and settings."""
+"""Facts about a network before training: size, cost, source and settings."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class Entry:
 
 
 def describe(settings: NetworkSettings) -> Entry:
-    """The entry of a network. Nothing is computed but shapes (on torch's meta device)."""
+    """The entry of a network. Only shapes are computed (on torch's meta device)."""
     kind = type(settings)
     parameters, multiply_adds = cost.of_network(settings)
     values = settings.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and its multiply-adds for one image."""
+"""Cost of a network: its parameters, and its multiply-adds for one image."""
 
 from segkit.models import build_model
 from segkit.models.settings import ModelSettings
@@ -10,7 +10,7 @@ SIDE = 512
 def of_network(settings: ModelSettings, num_classes: int = 1, side: int = SIDE) -> tuple[int, int]:
     """Trainable parameters, and multiply-adds for one image of `side` x `side` pixels; nothing is computed.
 
-    Counted are the multiply-adds of convolutions and matrix products. A filter without weights has none of both.
+    Only multiply-adds of convolutions and matrix products are counted, so a filter without weights has none.
 
     Args:
         settings: of the network.

@@ -35,9 +35,9 @@ def keep_mask(
 ) -> Float[Tensor, "n c h w"]:
     """1 where the feature map is kept, 0 inside dropped blocks; drawn for each image and channel from the image's seed.
 
-    Two ways to the same distribution. On a CPU seeds are rare enough that listing their blocks costs a fifth of
-    touching every pixel; on a GPU the list's length would have to be waited for, so each pixel is drawn and dilated.
-    Blocks of one pixel are too many for a list.
+    Two implementations of one distribution. On a CPU listing the few blocks takes a fifth of the time of a dilation
+    over all pixels. On a GPU the host would wait for the list's length, so the seeds are dilated. Blocks of one pixel
+    are too many for a list.
     """
     draw = _listed_blocks if like.device.type == "cpu" and block_size > 1 else _dilated
     return draw(like, drop_prob, block_size, seeds)
@@ -52,7 +52,7 @@ def _listed_blocks(like: Tensor, drop_prob: float, block_size: int, seeds: Seque
     places = []
     for image, seed in enumerate(seeds):
         generator.manual_seed(seed)
-        # Positions are drawn with replacement: two blocks coincide for one in some 500, which is left as it is.
+        # Positions are drawn with replacement: about one block in 500 coincides with another, which is accepted.
         num_blocks = int(torch.binomial(trials, prob, generator))
         first = image * positions
         places.append(torch.randint(first, first + positions, (num_blocks,), generator=generator))
@@ -78,7 +78,7 @@ def _dilated(like: Tensor, drop_prob: float, block_size: int, seeds: Sequence[in
     prob = seed_prob(drop_prob, block_size, height, width)
     generator = torch.Generator(like.device)
     for image, seed in zip(corners, seeds, strict=True):
-        image.bernoulli_(prob, generator=generator.manual_seed(seed))  # seeding makes the host wait for nothing
+        image.bernoulli_(prob, generator=generator.manual_seed(seed))  # seeding does not make the host wait
     if block_size == 1:
         return 1 - corners
     grown = F.pad(corners, (block_size - 1,) * 4)

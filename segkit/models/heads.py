@@ -1,4 +1,4 @@
-"""From a network's logits to probabilities and predictions: the only place that does it."""
+"""Conversion of logits to probabilities and predictions, for all networks."""
 
 import math
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ class Outputs(NamedTuple):
 
 
 def as_outputs(result: Tensor | Outputs) -> Outputs:
-    """The result of a network, with or without auxiliary logits, in one form."""
+    """A network's result as `Outputs`, with or without auxiliary logits."""
     return result if isinstance(result, Outputs) else Outputs(result)
 
 
 def at_least_fp32(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The values in fp32; in fp64 if they are."""
+    """The values in fp32; fp64 stays fp64."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

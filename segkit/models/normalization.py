@@ -1,6 +1,6 @@
 """Normalisation in front of a network: part of the model, and so of its weights and of every export.
 
-It works on what the network gets, a crop in training and a tile in prediction. Numbers fitted on training images are
+It is applied to the network's input, a crop in training and a tile in prediction. Numbers fitted on training images are
 buffers, which are saved and averaged with the weights.
 """
 
@@ -58,11 +58,11 @@ class ZCAWhitening(nn.Module):
 
 
 NETWORK, NORMALIZATION = "network.", "normalization."
-"""Begin the names of the tensors of a `NormalizedNetwork`."""
+"""Prefixes of the names of the tensors of a `NormalizedNetwork`."""
 
 
 class NormalizedNetwork(nn.Module):
-    """A network behind its normalisation."""
+    """A normalisation followed by a network."""
 
     def __init__(self, normalization: nn.Module, network: nn.Module) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ class NormalizedNetwork(nn.Module):
         self.network = network
 
     def forward(self, image: Float[Tensor, "n c h w"]) -> object:
-        """Image in [0, 1] to what the network returns."""
+        """Image in [0, 1] to the network's output."""
         return self.network(self.normalization(image))
 
     @property
     def features(self) -> Callable[[Tensor], list[Tensor]]:
-        """The feature maps of the network's encoder, finest first; no attribute where the network has none."""
+        """The feature maps of the network's encoder, finest first; an AttributeError for a network without one."""
         encoder: Callable[[Tensor], list[Tensor]] = self.network.features  # type: ignore[assignment]  # Tensor | Module
         return lambda image: encoder(self.normalization(image))
 

@@ -1,4 +1,4 @@
-"""This process among those that share a batch."""
+"""Rank of this process among those that share a batch."""
 
 from torch import distributed
 

@@ -20,7 +20,7 @@ Attention = Literal["none", "additive", "pointwise"]
 
 
 class NetworkSettings(Settings):
-    """What every network's settings have."""
+    """Settings that all networks have."""
 
     paper: ClassVar[str] = ""
     """Where the idea was published."""

@@ -15,7 +15,7 @@ class UShape(nn.Module):
     """A U-Net without its head: from an image or feature maps (n, c, h, w) to feature maps (n, widths[0], h, w).
 
     Two 3x3 convolutions per level, max-pooling down, transposed convolutions or interpolation up. Each skip connection
-    passes an attention gate, which may be open.
+    passes through an attention gate, which may be the identity.
     """
 
     def __init__(

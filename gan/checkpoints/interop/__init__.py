@@ -1,1 +1,1 @@
-"""Reading networks of other programs."""
+"""Readers of networks saved by other programs."""

@@ -47,7 +47,7 @@ class Module(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The contents of a snapshot that are used."""
+    """The contents that are used of a snapshot."""
 
     networks: dict[str, dict[str, Tensor]]
     """fp32 tensors by their names, by our names of the networks."""

@@ -34,11 +34,11 @@ class Storage(NamedTuple):
 
     dtype: torch.dtype
     values: memoryview
-    """Their bytes."""
+    """Raw bytes of the elements."""
 
     @property
     def size(self) -> int:
-        """How many numbers."""
+        """Number of elements."""
         return len(self.values) // self.dtype.itemsize
 
 

@@ -1,4 +1,4 @@
-"""Soft clDice: how far two maps share their centre lines."""
+"""Soft clDice: overlap of the centre lines of two maps."""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,6 +1,6 @@
-"""Losses of how far two maps overlap, from sums over all pixels: Dice, Tversky and Matthews correlation.
+"""Losses of overlap, from sums over all pixels: Dice, Tversky and Matthews correlation.
 
-Their products p * t take soft targets, but only a hard target's exact prediction costs nothing in Dice and Tversky.
+The products p * t accept soft targets, but Dice and Tversky reach 0 only for an exact prediction of a hard target.
 """
 
 from jaxtyping import Float
@@ -17,7 +17,7 @@ def soft_dice(
     pixel_weight: Float[Tensor, "n 1 h w"],
     settings: DiceSettings,
 ) -> Float[Tensor, " n"]:
-    """1 - soft Dice, in [0, 1], the mean over classes; a class that neither map has costs nothing."""
+    """1 - soft Dice, in [0, 1], the mean over classes; 0 for a class that neither map has."""
     probs = probabilities(logits)
     overlap = sum_pixels(probs * target * pixel_weight)
     total = sum_pixels((probs + target) * pixel_weight)

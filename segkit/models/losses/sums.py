@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 EPSILON = 1e-6
-"""Added to numerators and denominators: a class that neither map has costs nothing, and nothing is divided by zero."""
+"""Added to numerators and denominators: the loss of a class that neither map has is 0, without a division by zero."""
 
 
 def sum_pixels(values: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k"]:
