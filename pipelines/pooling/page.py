@@ -11,8 +11,8 @@ from pipelines.pooling import text, verdict
 from pipelines.pooling.pool import METRICS, Cell, Pooled, Setting
 from pipelines.report import charts, curves, page
 from pipelines.report.charts import LineStyle, Plotted, run_styles
-from pipelines.report.verdict import has_interval
 from segkit.core.wording import counted
+from segkit.metrics.measure import has_interval
 from segkit.metrics.tables import HEADINGS
 
 SECTIONS = {

@@ -16,8 +16,8 @@ from pipelines.stage_types import CellRecord, PoolRequest, Roles
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Split, read_manifest
 from segkit.metrics.measure import Comparison, pooled_statistic, summary_class
-from segkit.metrics.region import REGIONS, Region
-from segkit.metrics.score import ARGMAX, OWN
+from segkit.metrics.region import Region
+from segkit.metrics.score import ARGMAX, OWN, regions_of
 from segkit.metrics.significance import SeedMean, Statistic, holm, seed_bootstrap
 
 METRICS = ("dice", "sensitivity", "specificity", "precision", "accuracy", "auroc", "cldice")
@@ -93,6 +93,11 @@ class Pooled:
     cells: tuple[Cell, ...]
     scores: tuple[Score, ...]
     differences: tuple[Difference, ...]
+
+    @property
+    def region(self) -> Region:
+        """The pixels of the main numbers: the field of view, or all where the images have none."""
+        return self.scores[0].region
 
     @property
     def failed(self) -> list[Cell]:
@@ -219,7 +224,7 @@ def _scores(setting: Setting, num_resamples: int, seed: int) -> list[Score]:
         for metric in METRICS:
             if not all(is_measured(metric, run) for run in own):
                 continue
-            for region in REGIONS:
+            for region in regions_of(own[0].scores):
                 mean = seed_bootstrap(
                     [_statistic(run, metric, region) for run in own],
                     len(groups),
@@ -261,7 +266,7 @@ def _differences(setting: Setting, roles: Roles, num_resamples: int, seed: int) 
                 *(mean.value, mean.low, mean.high, len(groups), len(set(groups)), mean.share_above_zero),
                 metric=metric,
                 class_name=summary_class(runs[0][a].scores),
-                region="fov",
+                region=regions_of(runs[0][a].scores)[0],
                 averaging="pooled",
                 threshold_a=None,
                 threshold_b=None,  # one per seed

@@ -1,20 +1,19 @@
 """The pooled numbers as tables for a terminal, as JSON and as CSV."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipelines.pooling import verdict
 from pipelines.pooling.pool import METRICS, Cell, Difference, Pooled, Score
-from pipelines.report.verdict import has_interval, signed
+from pipelines.report.verdict import difference_text
+from segkit.core.files import as_csv
 from segkit.core.wording import counted, is_nan
 from segkit.metrics.measure import to_json
 from segkit.metrics.tables import HEADINGS, Table
 
 
-def score_table(pooled: Pooled, metrics: Sequence[str] = METRICS, region: str = "fov") -> Table:
-    """A row for each choice of settings and model: means over seeds with intervals."""
-    shown = [score for score in pooled.scores if score.region == region and score.metric in metrics]
+def score_table(pooled: Pooled, metrics: Sequence[str] = METRICS) -> Table:
+    """A row for each choice of settings and model: means over seeds with intervals, in the main region."""
+    shown = [score for score in pooled.scores if score.region == pooled.region and score.metric in metrics]
     metrics = [metric for metric in metrics if any(score.metric == metric for score in shown)]
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for score in shown:
@@ -22,9 +21,7 @@ def score_table(pooled: Pooled, metrics: Sequence[str] = METRICS, region: str = 
         row = rows.setdefault((score.setting.label, score.model), first | {HEADINGS[name]: "" for name in metrics})
         row[HEADINGS[score.metric]] = cell(score)
     columns = ("Settings", "Model", "Seeds", *(HEADINGS[name] for name in metrics))
-    heading = (
-        f"Means over seeds on {pooled.basis.n} {pooled.basis.noun}, region {region}, pooled | 95 % intervals over "
-    )
+    heading = f"Means over seeds on {pooled.basis.n} {pooled.basis.noun}, region {pooled.region}, pooled | 95 % intervals over "
     return Table(heading + f"seeds and {pooled.basis.unit}s", columns, list(rows.values()))
 
 
@@ -41,10 +38,8 @@ def difference_table(differences: Iterable[Difference]) -> Table:
     for item in differences:
         if item.tested is None:
             continue
-        comparison = item.comparison
-        interval = f" [{signed(comparison.low)}, {signed(comparison.high)}]" if has_interval(comparison) else ""
         cells = (
-            *(item.setting.label or "all", item.run, item.reference, signed(comparison.difference) + interval),
+            *(item.setting.label or "all", item.run, item.reference, difference_text(item.comparison)),
             f"{sum(value > 0 for value in item.by_seed)} of {len(item.by_seed)}",
             *(f"{item.tested.p:.2g}", f"{item.tested.corrected_p:.2g}", item.tested.outcome),
         )
@@ -140,7 +135,7 @@ def scores_csv(pooled: Pooled) -> str:
             | {name: _defined(getattr(mean, name)) for name in ("low", "high", "deviation")}
         )
         rows += [shared | {"seed": seed, "value": v} for seed, v in zip(score.setting.runs, mean.by_seed, strict=True)]
-    return _csv(columns, rows)
+    return as_csv(rows, columns)
 
 
 def differences_csv(pooled: Pooled) -> str:
@@ -163,15 +158,7 @@ def differences_csv(pooled: Pooled) -> str:
         if item.tested is not None:
             row |= {"p": item.tested.p, "corrected_p": item.tested.corrected_p, "outcome": item.tested.outcome}
         rows.append(row)
-    return _csv(columns, rows)
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return as_csv(rows, columns)
 
 
 def summary(pooled: Pooled) -> str:

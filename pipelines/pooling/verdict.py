@@ -10,8 +10,7 @@ from pipelines.report.verdict import (
     Outcome,
     can_decide,
     capital,
-    has_interval,
-    signed,
+    difference_text,
 )
 from segkit.core.wording import counted
 
@@ -57,7 +56,7 @@ def _subject(pooled: Pooled) -> str:
 
 def _baseline_scores(pooled: Pooled) -> list[Score]:
     baseline = pooled.request.roles.baseline
-    return [s for s in pooled.scores if (s.model, s.metric, s.region) == (baseline, "dice", "fov")]
+    return [s for s in pooled.scores if (s.model, s.metric, s.region) == (baseline, "dice", pooled.region)]
 
 
 def _score_text(score: Score) -> str:
@@ -69,12 +68,9 @@ def _score_text(score: Score) -> str:
 
 def numbers(difference: Difference) -> str:
     """ "+0.0123 [−0.0012, +0.0250], better in 2 of 3 seeds"."""
-    comparison = difference.comparison
-    interval = f" [{signed(comparison.low)}, {signed(comparison.high)}]" if has_interval(comparison) else ""
     better = sum(value > 0 for value in difference.by_seed)
-    return (
-        f"{signed(comparison.difference)}{interval}, better in {better} of {counted(len(difference.by_seed), 'seed')}"
-    )
+    seeds = counted(len(difference.by_seed), "seed")
+    return f"{difference_text(difference.comparison)}, better in {better} of {seeds}"
 
 
 def sentence(difference: Difference, pooled: Pooled) -> str:

@@ -42,6 +42,20 @@ class Recipe(Generic[R]):
     """Raises `RequestError` where the data set does not suffice; called before anything runs."""
 
 
+def check_folds(data: DataSettings, num_folds: int) -> None:
+    """Raise DatasetError if the data set has too few patients for the folds, as the stages `fold` would."""
+    from segkit.data import readers, splits
+
+    if data.source is None:
+        return  # the stage `data` refuses this
+    groups = data.phantom.training_groups
+    if data.source != "phantom":
+        rows = readers.open_dataset(data.source, data.group_pattern).rows
+        groups = {row.name: row.group for row in rows if row.reference and readers.part_of(row) == "training"}
+    for fold in range(num_folds if groups else 0):  # without labels, the stages `fold` give the reason
+        splits.leave_fold_out(groups, num_folds, fold, data.num_val, data.split_seed)
+
+
 def real_images_only(training: TrainSettings, section: str) -> None:
     """Raise ValueError if a phase draws synthetic images, which the recipe does not make."""
     if any(phase.data != "real" for phase in training.phases):

@@ -6,6 +6,7 @@ from pipelines.graph import Graph
 from pipelines.recipes.base import (
     Recipe,
     RecipeSettings,
+    check_folds,
     fold_stage,
     real_images_only,
     report_stage,
@@ -55,17 +56,7 @@ def build(settings: CrossValidateSettings) -> Graph:
 
 def check(settings: CrossValidateSettings) -> None:
     """Raise where the data set has too few patients for the folds."""
-    from segkit.data import readers, splits
-
-    data = settings.data
-    if data.source is None:
-        return  # the stage `data` refuses this
-    groups = data.phantom.training_groups
-    if data.source != "phantom":
-        rows = readers.open_dataset(data.source, data.group_pattern).rows
-        groups = {row.name: row.group for row in rows if row.reference and readers.part_of(row) == "training"}
-    for fold in range(settings.num_folds if groups else 0):  # without labels, the stages `fold` give the reason
-        splits.leave_fold_out(groups, settings.num_folds, fold, data.num_val, data.split_seed)
+    check_folds(settings.data, settings.num_folds)
 
 
 RECIPE = Recipe(NAME, "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build, check)

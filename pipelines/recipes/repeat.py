@@ -14,7 +14,15 @@ from typing import Annotated
 from pydantic import Field, JsonValue, model_validator
 
 from pipelines.graph import Graph
-from pipelines.recipes.base import Recipe, RecipeSettings, fold_stage, recorded_settings, same_names, uncut
+from pipelines.recipes.base import (
+    Recipe,
+    RecipeSettings,
+    check_folds,
+    fold_stage,
+    recorded_settings,
+    same_names,
+    uncut,
+)
 from pipelines.stage import AnyStage, Stage
 from pipelines.stage_types import DATA, POOL, CellRecord, PoolRequest, PoolSettings, ReportRequest
 from segkit.core.config import apply_overrides, validate
@@ -218,4 +226,12 @@ class _Merged:
         raise ConfigError(f"two cells are called {named!r}; give the choices of the grid other names")
 
 
-RECIPE = Recipe(NAME, "any recipe over seeds, folds and settings, pooled into one verdict", RepeatSettings, build)
+def check(settings: RepeatSettings) -> None:
+    """Raise where the data set has too few patients for the folds."""
+    if settings.num_folds is not None:
+        check_folds(settings.data, settings.num_folds)
+
+
+RECIPE = Recipe(
+    NAME, "any recipe over seeds, folds and settings, pooled into one verdict", RepeatSettings, build, check
+)
