@@ -21,8 +21,10 @@ def score_table(pooled: Pooled, metrics: Sequence[str] = METRICS) -> Table:
         row = rows.setdefault((score.setting.label, score.model), first | {HEADINGS[name]: "" for name in metrics})
         row[HEADINGS[score.metric]] = cell(score)
     columns = ("Settings", "Model", "Seeds", *(HEADINGS[name] for name in metrics))
-    heading = f"Means over seeds on {pooled.basis.n} {pooled.basis.noun}, region {pooled.region}, pooled | 95 % intervals over "
-    return Table(heading + f"seeds and {pooled.basis.unit}s", columns, list(rows.values()))
+    basis = pooled.basis
+    images = f"{basis.n} {basis.noun}, region {pooled.region}, pooled"
+    heading = f"Means over seeds on {images} | 95 % intervals over seeds and {basis.unit}s"
+    return Table(heading, columns, list(rows.values()))
 
 
 def cell(score: Score) -> str:
