@@ -9,7 +9,7 @@ from pipelines.report import comparisons
 from pipelines.report.comparisons import COMPARED
 from pipelines.report.model_table import Tested
 from pipelines.report.verdict import Basis, SplitSize, choose_basis
-from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
+from pipelines.results.measurements import OBSERVER, SCORED, Measured, common_split, read_measurements
 from pipelines.results.scored_runs import Run, load_run
 from pipelines.results.scored_runs import measured as is_measured
 from pipelines.stage_types import CellRecord, PoolRequest, Roles
@@ -128,7 +128,9 @@ def pool(request: PoolRequest, inputs: Mapping[str, Path], seed: int) -> Pooled:
     measured = {cell.record.name: read_measurements(cell.folders["evaluate"]) for cell in cells if not cell.missing}
     if not measured:
         raise RequestError("no cell is complete, so there is nothing to pool; see the errors of their stages above")
-    split = _common_split(measured)
+    split = common_split(list(measured.values()))
+    if split is None:
+        raise RequestError("no split was scored in all cells; score the same images in each")
     settings = _settings(cells, measured, split)
     basis, phantoms = _basis(settings, split)
     num_resamples = request.pool.num_resamples
@@ -138,13 +140,6 @@ def pool(request: PoolRequest, inputs: Mapping[str, Path], seed: int) -> Pooled:
         seed,
     )
     return Pooled(request, basis, phantoms, settings, cells, tuple(scores), tuple(differences))
-
-
-def _common_split(measured: Mapping[str, Measured]) -> Split:
-    for split in SCORED:
-        if all(split in numbers for numbers in measured.values()):
-            return split
-    raise RequestError("no split was scored in all cells; score the same images in each")
 
 
 def _settings(cells: Sequence[Cell], measured: Mapping[str, Measured], split: Split) -> tuple[Setting, ...]:
@@ -245,10 +240,8 @@ def _differences(setting: Setting, roles: Roles, num_resamples: int, seed: int) 
     """Untested differences in all compared metrics."""
     runs = list(setting.runs.values())
     verdict = list(roles.controls.items()) or [(name, roles.baseline) for name in roles.compared]
-    others = [*roles.controls, *roles.compared, *([roles.ensemble] if roles.ensemble else [])]
-    pairs = dict.fromkeys([*verdict, *((name, roles.baseline) for name in others)])
     differences = []
-    for a, b in pairs:
+    for a, b in dict.fromkeys(comparisons.pairs(roles)):
         if a not in runs[0] or b not in runs[0]:
             continue
         groups = _groups(runs[0][a])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.results.scored_runs import Run, measured, values_by_image
+from pipelines.stage_types import Roles
 from segkit.core.groups import group_numbers
 from segkit.core.manifest import Split
 from segkit.metrics.measure import (
@@ -44,6 +45,12 @@ class Paired:
     comparison: Comparison
     num_better: int
     """Images on which a is better than b."""
+
+
+def pairs(roles: Roles) -> list[tuple[str, str]]:
+    """Treated models and their controls, then all that are compared with the baseline."""
+    others = [*roles.controls, *roles.compared, *([roles.ensemble] if roles.ensemble else [])]
+    return [*roles.controls.items(), *((name, roles.baseline) for name in others)]
 
 
 def compare_runs(

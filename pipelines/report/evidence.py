@@ -89,15 +89,15 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     pooled = (inputs["evaluate"] / FILE_NAME).exists()  # of the folds of a cross-validation
     manifest = read_manifest(inputs["evaluate" if pooled else "data"])
     sizes = {split: _size(manifest.split(split)) for split in SCORED}
-    read = read_measurements(inputs["evaluate"])
-    measured = {split: read[split] for split in SCORED if split in read}
+    measured = read_measurements(inputs["evaluate"])
     basis = verdict.choose_basis(measured, sizes)
     num_resamples = int(_record(inputs["evaluate"]).get("settings", {}).get("num_resamples", 2000))
     runs: Mapping[str, Run] = {}
     paired: list[Paired] = []
+    pairs = comparisons.pairs(request.roles)
     for split, scored in measured.items():
         loaded = {name: load_run(name, inputs["evaluate"], split, numbers) for name, numbers in scored.items()}
-        paired += comparisons.compare_runs(split, loaded, _pairs(request.roles), num_resamples=num_resamples, seed=seed)
+        paired += comparisons.compare_runs(split, loaded, pairs, num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
             runs = loaded
     decided = _decide(request.roles, basis, measured, paired, runs, {row.origin for row in manifest.rows}, seed)
@@ -121,12 +121,6 @@ def _record(folder: Path | None) -> StageRecord:
 def _size(part: Manifest) -> SplitSize:
     labelled = part.labelled()
     return SplitSize(len(part), len(labelled), labelled.num_groups)
-
-
-def _pairs(roles: Roles) -> list[tuple[str, str]]:
-    """Treated models and their controls, then all that are compared with the baseline."""
-    others = [*roles.controls, *roles.compared, *([roles.ensemble] if roles.ensemble else [])]
-    return [*roles.controls.items(), *((name, roles.baseline) for name in others)]
 
 
 def _decide(

@@ -1,5 +1,6 @@
 """The measurements of the stage `evaluate`: their file, and the names of splits and of the second observer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from segkit.core.files import read_json
@@ -26,6 +27,13 @@ SPLIT_NOTES: dict[Split, str] = {
 
 
 def read_measurements(folder: Path) -> Measured:
-    """The measurements in the folder of an evaluation."""
+    """The measurements in the folder of an evaluation, the most trustworthy split first."""
     raw = read_json(folder / "measurements.json")
-    return {split: {name: [from_json(m) for m in ms] for name, ms in runs.items()} for split, runs in raw.items()}
+    return {
+        split: {name: [from_json(m) for m in ms] for name, ms in raw[split].items()} for split in SCORED if split in raw
+    }
+
+
+def common_split(measured: Sequence[Measured]) -> Split | None:
+    """The most trustworthy split that all evaluations scored, if there is one."""
+    return next((split for split in SCORED if all(split in splits for splits in measured)), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipelines.report.comparisons import Paired, paired_difference, sign_flip_p
 from pipelines.report.sections.results import MAIN_METRICS
 from pipelines.report.verdict import judge
-from pipelines.results.measurements import SCORED
+from pipelines.results.measurements import common_split
 from pipelines.results.scored_runs import Run, load_run, measured
 from pipelines.run_comparison.finished import FinishedRun, model_names, short_ids
 from segkit.core.errors import RequestError
@@ -183,9 +183,9 @@ def differing_settings(runs: Mapping[str, FinishedRun]) -> dict[str, dict[str, o
 
 def _common_split(runs: Sequence[FinishedRun], ids: Mapping[str, str]) -> Split:
     """The most trustworthy split on which all runs were scored."""
-    for split in SCORED:
-        if all(split in run.measured for run in runs):
-            return split
+    split = common_split([run.measured for run in runs])
+    if split is not None:
+        return split
     scored = "; ".join(f"{ids[run.fingerprint]} on {', '.join(run.measured) or 'none'}" for run in runs)
     raise RequestError(
         f"the runs were scored on different splits ({scored}); a paired comparison needs the same images"

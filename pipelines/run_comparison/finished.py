@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
+from pipelines.results.measurements import OBSERVER, Measured, read_measurements
 from pipelines.results.settings_diff import changed_settings, flatten
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import DATA, EVALUATE, EVALUATE_FOLDS, REPORT, TRAIN, ReportRequest
@@ -128,8 +128,7 @@ class FinishedRun:
     @cached_property
     def measured(self) -> Measured:
         """Its measurements, the most trustworthy split first. Raises `RequestError` as `evaluation`."""
-        read = read_measurements(self.evaluation)
-        return {split: read[split] for split in SCORED if split in read}
+        return read_measurements(self.evaluation)
 
     def main_model(self, split: Split) -> str:
         """The ensemble if the recipe has one, else the baseline."""
