@@ -96,6 +96,7 @@ def _differences(pooled: Pooled) -> dict[str, object] | None:
         "metrics": list(metrics),
         "headings": HEADINGS,
         "unit": pooled.basis.unit,
+        "region": pooled.region,
         "treatment": pooled.request.roles.treatment if pooled.request.roles.controls else None,
     }
 
