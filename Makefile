@@ -33,10 +33,12 @@ test: lint
 docs: setup
 	$(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
 
-# Train the shipped model and put it, with its card, into the package: `make weights DRIVE=/data/DRIVE`.
+# Cross-validate the shipped model, train it on all images, and put it, with its card, into the package:
+# `make weights DRIVE=/data/DRIVE`.
 weights: setup
+	$(BIN)/segkit pipeline run cross-validate -c drive-best --data drive:$(DRIVE) --runs runs/weights/folds
 	$(BIN)/segkit pipeline run train -c drive-best --data drive:$(DRIVE) --runs runs/weights
-	$(BIN)/segkit export --weights runs/weights/model-* --evaluation runs/weights/evaluate-* \
+	$(BIN)/segkit export --weights runs/weights/model-* --out-of-fold runs/weights/folds/evaluate-* \
 	  --out segkit/weights/vessels --notes "$$(cat segkit/weights/vessels.txt)"
 
 # Figures and pictures of one CUDA device into GPU_OUT. Nothing is installed: where there is no .venv, python3 runs it.

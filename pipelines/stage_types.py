@@ -257,6 +257,9 @@ class FoldSettings(Settings):
 
 FOLD = StageType("fold", FoldSettings, "pipelines.stages.fold")
 
+MODEL, ENSEMBLE_OF_FOLDS = "model", "ensemble"
+"""Of a cross-validation: the run that pools the models of all folds, and the one that averages several models."""
+
 EVALUATE_FOLDS = StageType("evaluate-folds", EvaluateSettings, "pipelines.stages.evaluate_folds")
 
 

@@ -14,7 +14,17 @@ from pipelines.recipes.base import (
     uncut,
 )
 from pipelines.stage import AnyStage, Stage
-from pipelines.stage_types import DATA, EVALUATE_FOLDS, TRAIN, EvaluateSettings, ReportSettings, Roles
+from pipelines.stage_types import (
+    DATA,
+    ENSEMBLE_OF_FOLDS,
+    EVALUATE_FOLDS,
+    MODEL,
+    TRAIN,
+    EvaluateSettings,
+    ReportSettings,
+    Roles,
+    StageName,
+)
 from segkit.tasks.settings import TrainSettings
 
 NAME = "cross-validate"
@@ -31,27 +41,38 @@ class CrossValidateSettings(RecipeSettings):
     num_folds: int = Field(5, ge=2)
     """Networks to train; each leaves the images of one fold out."""
     model: TrainSettings = TrainSettings()
+    members: dict[StageName, TrainSettings] = {}
+    """Further networks by name, trained in the same folds. The mean of their probabilities and those of `model` is
+    scored as `ensemble`; a fold's threshold of it is from the other folds, too."""
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings(title="Cross-validation")
 
     @model_validator(mode="after")
     def _folds_fit(self) -> "CrossValidateSettings":
-        real_images_only(self.model, "model")
+        for name, member in {MODEL: self.model, **self.members}.items():
+            real_images_only(member, name)
+        if taken := [name for name in self.members if name in (MODEL, ENSEMBLE_OF_FOLDS) or name.startswith("fold")]:
+            raise ValueError(f"members.{taken[0]}: the recipe uses this name itself; choose another one")
         if self.data.num_folds is not None:
             raise ValueError("data.num_folds makes one fold of the recipe train; here set num_folds at the top level")
         return self
 
 
 def build(settings: CrossValidateSettings) -> Graph:
-    """Data; a cut and a network for each fold; evaluate; report."""
+    """Data; a cut and the networks for each fold; evaluate; report."""
     stages: list[AnyStage] = [Stage("data", DATA, uncut(settings.data))]
     inputs: dict[str, str] = {}
     for number in range(settings.num_folds):
-        fold, model = fold_stage(settings.data, settings.num_folds, number), f"model-{number}"
-        stages += [fold, Stage(model, TRAIN, settings.model, {"data": fold.name})]
-        inputs |= same_names((fold.name, model))
+        fold = fold_stage(settings.data, settings.num_folds, number)
+        networks = {MODEL: settings.model, **settings.members}
+        models = [
+            Stage(f"{name}-{number}", TRAIN, training, {"data": fold.name}) for name, training in networks.items()
+        ]
+        stages += [fold, *models]
+        inputs |= same_names(stage.name for stage in (fold, *models))
     stages.append(Stage("evaluate", EVALUATE_FOLDS, settings.evaluate, inputs))
-    return Graph([*stages, report_stage(NAME, settings.report, settings, stages, Roles(baseline="model"))])
+    roles = Roles(baseline=MODEL, ensemble=ENSEMBLE_OF_FOLDS if settings.members else None)
+    return Graph([*stages, report_stage(NAME, settings.report, settings, stages, roles)])
 
 
 def check(settings: CrossValidateSettings) -> None:

@@ -16,8 +16,14 @@ import click
     type=click.Path(path_type=Path),
     help="Folder of the stage `evaluate` whose scores go into the card.",
 )
+@click.option(
+    "--out-of-fold",
+    type=click.Path(path_type=Path),
+    help="Folder of the stage that a cross-validation of the same training ends with, RUNS/evaluate-...: threshold, "
+    "temperature and scores of its out-of-fold predictions go into the card.",
+)
 @click.option("--notes", default="", help="Text for the card: data, terms of use, limits.")
-def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, notes: str) -> None:
+def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, out_of_fold: Path | None, notes: str) -> None:
     """Copy a model with its settings, commit, digests and scores in model.json.
 
     The folder works with --weights and `segkit.load` anywhere, and so does an ONNX file. Its input `image` is
@@ -26,8 +32,10 @@ def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, notes: 
     """
     from segkit.core.outputs import check_file, check_folder
 
-    if onnx and (evaluation is not None or notes):
-        raise click.UsageError("--evaluation and --notes are for a folder; export one, then --onnx from that folder")
+    if onnx and (evaluation is not None or out_of_fold is not None or notes):
+        raise click.UsageError(
+            "--evaluation, --out-of-fold and --notes are for a folder; export one, then --onnx from that folder"
+        )
     if onnx:
         check_file(out, "--out", (".onnx",))
         from segkit.tasks.export import export_onnx
@@ -36,7 +44,9 @@ def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, notes: 
         export_onnx(model_folder(weights), out)
     else:
         check_folder(out, "--out")
+        from pipelines.results.out_of_fold import out_of_fold as read_out_of_fold
         from segkit.tasks.export import export_model
 
-        export_model(Path(weights), out, evaluation, notes)
+        folds = None if out_of_fold is None else read_out_of_fold(out_of_fold, Path(weights))
+        export_model(Path(weights), out, evaluation, notes, folds)
     click.echo(f"model in {out}")

@@ -1,5 +1,6 @@
 """A model made ready to be given away: a folder whose card says how it was trained and scored, or an ONNX file."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,10 +13,25 @@ from segkit.tasks.onnx_file import write_onnx
 from segkit.tasks.prediction import NetworkPredictor
 from segkit.tasks.weights import DESCRIPTION, TENSORS, copy_model, load_predictor, read_card
 
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What a cross-validation of the same training gives a model whose images all trained it."""
+
+    threshold: float
+    """On the calibrated probabilities."""
+    threshold_source: str
+    temperature: float
+    record: dict[str, JsonValue]
+    """For the card: scores with intervals, calibration, and how the folds' training differed."""
+
+
 CARD_METRICS = ("dice", "auroc", "mcc", "cldice", "sensitivity", "specificity", "accuracy")
 
 
-def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes: str = "") -> None:
+def export_model(
+    folder: Path, out: Path, evaluation: Path | None = None, notes: str = "", out_of_fold: OutOfFold | None = None
+) -> None:
     """Copy the model of a finished stage, with its training and its scores in the card.
 
     Args:
@@ -23,6 +39,7 @@ def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes:
         out: the new folder.
         evaluation: of a finished stage `evaluate` that scored the model.
         notes: kept in the card: data, terms, limits.
+        out_of_fold: replaces threshold and temperature of the model.
 
     Raises:
         WeightsError: `folder` holds no model.
@@ -41,8 +58,16 @@ def export_model(folder: Path, out: Path, evaluation: Path | None = None, notes:
         },
         "scores": [] if evaluation is None else [*_scores(evaluation, done["stage"])],
     }
-    copy_model(folder, out)
     raw = card.model_dump(mode="json")
+    if out_of_fold is not None:
+        record["out_of_fold"] = out_of_fold.record
+        raw |= {
+            "threshold": out_of_fold.threshold,
+            "threshold_source": out_of_fold.threshold_source,
+            "temperature": out_of_fold.temperature,
+            "val_dice": None,
+        }
+    copy_model(folder, out)
     write_json(out / DESCRIPTION, raw | {"details": raw["details"] | {"card": record}})
 
 

@@ -14,6 +14,7 @@ from torch.export import Dim
 
 from segkit.core.errors import RequestError, WeightsError
 from segkit.core.files import atomic_path
+from segkit.metrics.calibration import tempered_threshold
 from segkit.models import heads
 
 SUFFIX = ".onnx"
@@ -79,9 +80,10 @@ def write_onnx(
         {
             CARD: json.dumps(card),
             "image": f"(n, {channels}, h, w) in [0, 1], preprocessed; h and w are {sides}",
-            "probs": "probabilities (n, k, h, w)",
+            "probs": "probabilities (n, k, h, w), not yet calibrated with the temperature",
+            "temperature": str(card["temperature"]),
             "classes": ", ".join(card["classes"]["names"]),
-            "threshold": str(card["threshold"]),
+            "threshold": str(tempered_threshold(card["threshold"], 1 / card["temperature"])),  # of the file's output
             "stride": str(stride),
             "preprocessing": json.dumps(card["details"]["preprocessing"]),
         }

@@ -23,6 +23,7 @@ from segkit.data.fov import estimate_fov, read_region
 from segkit.data.geometry import Geometry
 from segkit.data.preprocessing import preprocess
 from segkit.data.settings import NO_PREPROCESSING, GeometrySettings, PreprocessingSettings
+from segkit.metrics.calibration import tempered
 from segkit.metrics.curves import first_positive_level, quantise
 from segkit.models import channels_last
 from segkit.models.heads import as_outputs
@@ -46,10 +47,16 @@ class Predictor(nn.Module, ABC):
     """Binary tasks: the probability from which a pixel is positive."""
     fov_diameters: tuple[int, int] | None = None
     """Smallest and largest diameter of the training images' fields of view, in pixels; None if unknown."""
+    temperature: float = 1.0
+    """Of the probabilities, `segkit.metrics.calibration`; 1 changes nothing."""
+
+    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+        """Calibrated probabilities (k, h, w) of a uint8 image (h, w, 3); arguments as of `uncalibrated`."""
+        return np.asarray(tempered(self.uncalibrated(image, inference, region), self.temperature))
 
     @abstractmethod
-    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
-        """Probabilities (k, h, w) of a uint8 image (h, w, 3).
+    def uncalibrated(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+        """Probabilities (k, h, w) of a uint8 image (h, w, 3) at temperature 1.
 
         Args:
             image: as decoded; preprocessing is part of the model.
@@ -76,7 +83,7 @@ class NetworkPredictor(Predictor):
         self.threshold = threshold
         self.preprocessing = preprocessing
 
-    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+    def uncalibrated(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
         plan = Geometry.plan(self.geometry, image.shape[0], image.shape[1], self.stride)
         device = next(self.network.parameters()).device
         seen = self._preprocessed(image, region, plan)
@@ -120,7 +127,7 @@ class EnsemblePredictor(Predictor):
         self.thresholds = list(thresholds)
         self.threshold = threshold
 
-    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+    def uncalibrated(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
         maps = np.stack([member(image, inference, region) for member in self.members])
         return combine(maps, self.rule, self.weights, self.thresholds)
 

@@ -41,7 +41,9 @@ class ModelCard(Settings):
     threshold: float = Field(ge=0, le=1)
     """Binary tasks: the probability from which a pixel is positive."""
     threshold_source: str
-    """"fixed-0.5" or "val-best-dice"; "argmax" of several classes."""
+    """"fixed-0.5", "given", "val-best-dice" or "out-of-fold-best-dice"; "argmax" of several classes."""
+    temperature: float = Field(1.0, gt=0)
+    """Divides the logits; the threshold is on the probabilities after it. 1 changes nothing."""
     val_dice: float | None
     """Pooled Dice inside the region on the validation images, at that threshold (of several classes the mean);
     optimistic, being chosen there."""
@@ -272,6 +274,7 @@ def load_predictor(folder: Path) -> Predictor:
         members = [load_predictor(folder / MEMBERS / name) for name in ensemble.members]
         thresholds = [member.threshold for member in members]
         combined = EnsemblePredictor(members, ensemble.rule, ensemble.weights, thresholds, card.threshold)
+        combined.temperature = card.temperature
         known = [member.fov_diameters for member in members if member.fov_diameters is not None]
         if len(known) == len(members):
             combined.fov_diameters = min(low for low, _ in known), max(high for _, high in known)
@@ -284,7 +287,7 @@ def load_predictor(folder: Path) -> Predictor:
         load_tensors(network, folder / TENSORS)
     stride, preprocessing = details.model.stride, details.preprocessing
     predictor = NetworkPredictor(network, details.geometry, stride, card.threshold, preprocessing)
-    predictor.fov_diameters = details.fov_diameters
+    predictor.fov_diameters, predictor.temperature = details.fov_diameters, card.temperature
     return predictor
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.recipes.cross_validate import CrossValidateSettings, build
 from pipelines.results.measurements import OUT_OF_FOLD
-from pipelines.stages.evaluate_folds import MODEL
+from pipelines.stage_types import MODEL
 from segkit.core import images
 from segkit.core.classes import VESSEL
 from segkit.core.files import read_json
@@ -28,13 +28,13 @@ def write(path: Path, **sections: object) -> Path:
     return path
 
 
-def pooled_dice(folder: Path, names: list[str], thresholds: dict[str, float] | float | None) -> float:
+def pooled_dice(folder: Path, names: list[str], thresholds: dict[str, float] | float | None, run: str = MODEL) -> float:
     """Dice of all pixels inside the field of view, in numpy; None takes the binary maps as written."""
     overlap = total = 0
     for row in read_manifest(folder).rows:
         if row.name in names:
             maps, truth, region = (
-                folder / "predictions" / MODEL,
+                folder / "predictions" / run,
                 images.read_mask(*row.reference),
                 read_region(row, VESSEL),
             )
@@ -108,6 +108,7 @@ def test_small_data_sets_are_cut_by_the_folds_alone() -> None:
     assert set(data.cut({"a": "1", "b": "2", "c": "3"}).values()) == {"train"}
 
 
+<<<<<<< HEAD
 def test_more_folds_than_images_are_refused_before_a_stage_runs(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     phantom.write_dataset(tmp_path / "drive", num_train=6, num_test=2, height=48, width=52)
@@ -131,3 +132,35 @@ def test_images_that_only_another_recipe_sets_aside_do_not_count(tmp_path: Path)
         training = {"model": TINY["teacher"], "data": data | {"num_holdout": num_holdout}}
         (tmp_path / "train.yaml").write_text(json.dumps(training), encoding="utf-8")
         assert segkit_here("pipeline", "run", "train", "-c", str(tmp_path / "train.yaml"), *command[2:]) == code
+=======
+def test_more_folds_than_images_are_refused(tmp_path: Path, stages_here: None) -> None:
+    config = write(tmp_path / "cv.yaml", num_folds=9)
+    runs = ["--runs", str(tmp_path / "runs"), "--upto", "fold-8"]
+    assert segkit_here("pipeline", "run", "cross-validate", "-c", str(config), *runs) == 2
+
+
+def test_several_networks_are_averaged_and_the_mean_is_scored_out_of_fold(tmp_path: Path, stages_here: None) -> None:
+    members = {"other": TINY["teacher"] | {"seed_offset": 1}}
+    config, runs = write(tmp_path / "cv.yaml", num_folds=2, members=members), tmp_path / "runs"
+    assert segkit_here("pipeline", "run", "cross-validate", "-c", str(config), "--runs", str(runs)) == 0
+    [folder], [verdict] = runs.glob("evaluate-*"), runs.glob("report-*/verdict.json")
+    measured = read_json(folder / "measurements.json")[OUT_OF_FOLD]
+    assert [name for name in measured if name != "second observer"] == ["model", "other", "ensemble"]
+    for row in read_manifest(folder).rows:
+        maps = [
+            images.read_levels(folder / "predictions" / name / "probs" / f"{row.name}.png").astype(float)
+            for name in ("model", "other", "ensemble")
+        ]
+        assert np.abs(maps[0] - maps[1]).max() > 10
+        np.testing.assert_allclose(maps[2], (maps[0] + maps[1]) / 2, atol=1)
+    for fold in read_json(folder / "folds-ensemble.json"):
+        dice = pooled_dice(folder, fold["images"], fold["cut"], "ensemble")
+        assert fold["dice"] == pytest.approx(dice)
+    assert set(read_json(folder / "calibration.json")) == {"model", "other", "ensemble"}
+    assert read_json(verdict)["ensemble"]["ensemble"] == "ensemble"
+
+
+def test_a_network_with_the_name_of_the_mean_is_refused(tmp_path: Path) -> None:
+    config = write(tmp_path / "cv.yaml", members={"ensemble": TINY["teacher"]})
+    assert segkit_here("pipeline", "show", "cross-validate", "-c", str(config)) == 2
+>>>>>>> 8f799c9 (Export a model with threshold, temperature and scores of a cross-validation; average several networks in a cross-validation; calibrate by temperature)

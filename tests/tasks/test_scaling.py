@@ -62,7 +62,7 @@ class Brightness(Predictor):
         super().__init__()
         self.sizes: list[tuple[int, ...]] = []
 
-    def forward(self, image: np.ndarray, inference: InferenceSettings, region: object = None) -> np.ndarray:
+    def uncalibrated(self, image: np.ndarray, inference: InferenceSettings, region: object = None) -> np.ndarray:
         self.sizes.append(image.shape[:2])
         return (image[..., 0] / np.float32(255))[None].astype(np.float32)
 

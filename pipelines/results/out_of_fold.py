@@ -1,0 +1,151 @@
+"""The out-of-fold predictions of a finished cross-validation: their calibration, and the threshold of a final model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from pipelines.results.measurements import OUT_OF_FOLD, read_measurements
+from pipelines.stage import StageRecord, read_record
+from pipelines.stage_types import EVALUATE_FOLDS, MODEL
+from segkit.core.errors import RequestError
+from segkit.core.files import read_json
+from segkit.core.manifest import read_manifest
+from segkit.data.fov import read_region
+from segkit.data.labels import probs_path, read_labels, read_levels
+from segkit.metrics.calibration import Pixels, calibration, tempered_threshold
+from segkit.metrics.measure import to_json
+from segkit.metrics.score import choose_threshold, load_scores, pool
+from segkit.tasks.export import CARD_METRICS, OutOfFold
+from segkit.tasks.weights import ModelCard, read_card
+
+FOLDS = "folds.json"
+SOURCE = "out-of-fold-best-dice"
+
+LENGTH = ("epochs", "images_per_epoch", "val_interval_epochs", "early_stop_epochs", "schedule", "ema_decay")
+"""Settings of a phase that are about the length of training."""
+CHOICE = ("keep", "monitor", "threshold", "seed_offset")
+"""Settings of a training that choose its checkpoint, threshold or seed."""
+
+
+def read_calibration(folder: Path, run: str = MODEL) -> dict[str, Any]:
+    """The calibration of the predictions that the stage `evaluate-folds` wrote, `segkit.metrics.calibration`.
+
+    Args:
+        folder: with `folds.json`, `manifest.json`, `scores/` and `predictions/`.
+        run: of one model in every fold, or of their ensemble.
+    """
+    images = [record["images"] for record in read_json(folder / FOLDS)]
+    manifest = read_manifest(folder)
+    classes = manifest.classes
+    if classes.kind == "binary":
+        scores = {score.name: score for score in load_scores(folder / "scores" / f"{OUT_OF_FOLD}-{run}.npz")}
+        folds = [Pixels.of_levels(pool([scores[name] for name in names], "fov")) for names in images]
+        return calibration(folds, classes.names)
+    pixels = {}
+    for row in manifest.labelled().rows:
+        assert row.reference is not None
+        labels = read_labels(row.reference, classes)
+        counted = read_region(row, classes) & classes.valid_pixels(labels)
+        levels = read_levels(probs_path(folder / "predictions" / run / "probs", row.name, classes), classes)
+        pixels[row.name] = Pixels.of_map(levels, labels, counted)
+    return calibration([Pixels.pool([pixels[name] for name in names]) for names in images], classes.names)
+
+
+def calibration_text(calibrated: Mapping[str, Any]) -> str:
+    """The temperature, and log loss and calibration error before and after it, in one line."""
+    before, after = calibrated["before"], calibrated["after"]
+    changes = [
+        f"{name} {before[key]:.4f} to {after[key]:.4f}" for key, name in (("log_loss", "log loss"), ("ece", "ECE"))
+    ]
+    return f"temperature {calibrated['temperature']:.3f}, chosen on other folds: {', '.join(changes)}"
+
+
+def out_of_fold(folder: Path, weights: Path) -> OutOfFold:
+    """What a cross-validation says of a model that was trained in the same way on all its images.
+
+    Args:
+        folder: of the stage that `segkit pipeline run cross-validate` ends with, `evaluate-...`.
+        weights: folder of the finished stage that trained the model.
+
+    Raises:
+        RequestError: `folder` is not such a stage, the networks of its folds no longer exist, or they differ from the
+            model in more than the length of training.
+    """
+    record = read_record(folder)
+    if record is None or record["type"] != EVALUATE_FOLDS.name:
+        raise RequestError(f"{folder} is not the stage that cross-validate ends with; give RUNS/evaluate-...")
+    models = {
+        name: (folder / entry["folder"]).resolve()
+        for name, entry in record["inputs"].items()
+        if name.startswith("model-")
+    }
+    done = {name: read_record(path) for name, path in models.items()}
+    if missing := [str(models[name]) for name, found in done.items() if found is None]:
+        raise RequestError(f"{missing[0]}, a network of the cross-validation, no longer exists; run it again")
+    card, own = read_card(weights), read_record(weights)
+    if own is None or own["type"] != "train":
+        raise RequestError(
+            f"{weights} is not a finished training of one network; a cross-validation says nothing of it"
+        )
+    first = next(found for found in done.values() if found is not None)
+    differing = _differences(first["settings"], own["settings"])
+    if refused := [text for key, text in differing.items() if not _allowed(key)]:
+        raise RequestError(f"the networks of {folder} differ from {weights}: {'; '.join(refused)}")
+    _check_images([read_card(path) for path in models.values()], card, folder, weights)
+    scores = list(load_scores(folder / "scores" / f"{OUT_OF_FOLD}-{MODEL}.npz"))
+    calibrated = read_calibration(folder)
+    temperature = calibrated["temperature"]
+    assert isinstance(temperature, float)
+    binary = card.classes.kind == "binary"
+    return OutOfFold(
+        threshold=tempered_threshold(choose_threshold(scores), temperature) if binary else card.threshold,
+        threshold_source=SOURCE if binary else card.threshold_source,
+        temperature=temperature,
+        record=_record(record, folder, len(models), differing) | {"calibration": calibrated},
+    )
+
+
+def _record(record: StageRecord, folder: Path, num_folds: int, differing: Mapping[str, str]) -> dict[str, JsonValue]:
+    measured = read_measurements(folder)[OUT_OF_FOLD][MODEL]
+    return {
+        "fingerprint": record["fingerprint"],
+        "git_commit": record["git_commit"],
+        "num_folds": num_folds,
+        "inference": record["settings"]["inference"],
+        "differs_from_this_training": [*differing.values()],
+        "scores": [to_json(m) for m in measured if m.metric in (*CARD_METRICS, "ece", "log_loss")],
+    }
+
+
+def _differences(folds: Mapping[str, Any], own: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Settings that differ, by dotted key, as "loss: bce in the folds, dice in the model"."""
+    texts: dict[str, str] = {}
+    for key in dict.fromkeys([*folds, *own]):
+        a, b, name = folds.get(key), own.get(key), f"{prefix}{key}"
+        if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+            a, b = ({str(number): value for number, value in enumerate(values)} for values in (a, b))
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            texts |= _differences(a, b, f"{name}.")
+        elif a != b:
+            texts[name] = f"{name} is {a} in the folds and {b} in the model"
+    return texts
+
+
+def _allowed(key: str) -> bool:
+    first, *rest = key.split(".")
+    return first in CHOICE or (first == "phases" and len(rest) > 1 and rest[1] in LENGTH)
+
+
+def _check_images(folds: list[ModelCard], card: ModelCard, folder: Path, weights: Path) -> None:
+    """The folds and the model must be of the same images."""
+    cards = [*folds, card]
+    images = [{digest for part in of.details.get("images", {}).values() for digest in part} for of in cards]
+    if set().union(*images[:-1]) != images[-1]:
+        raise RequestError(
+            f"{weights} was made of {len(images[-1])} images and the networks of {folder} of "
+            f"{len(set().union(*images[:-1]))}, not the same ones; cross-validate on the images of the model"
+        )
+    if any(of.classes != card.classes for of in folds):
+        raise RequestError(f"the networks of {folder} predict other classes than {weights}")
