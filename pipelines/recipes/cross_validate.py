@@ -41,7 +41,7 @@ class CrossValidateSettings(RecipeSettings):
     num_folds: int = Field(5, ge=2)
     """Networks to train; each leaves the images of one fold out."""
     model: TrainSettings = TrainSettings()
-    members: dict[StageName, TrainSettings] = {}
+    members: dict[StageName, TrainSettings] = Field(default_factory=dict)
     """Further networks by name, trained in the same folds. The mean of their probabilities and those of `model` is
     scored as `ensemble`; a fold's threshold of it is from the other folds, too."""
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -65,11 +65,9 @@ def build(settings: CrossValidateSettings) -> Graph:
     for number in range(settings.num_folds):
         fold = fold_stage(settings.data, settings.num_folds, number)
         networks = {MODEL: settings.model, **settings.members}
-        models = [
-            Stage(f"{name}-{number}", TRAIN, training, {"data": fold.name}) for name, training in networks.items()
-        ]
-        stages += [fold, *models]
-        inputs |= same_names(stage.name for stage in (fold, *models))
+        models = {f"{name}-{number}": training for name, training in networks.items()}
+        stages += [fold, *(Stage(name, TRAIN, training, {"data": fold.name}) for name, training in models.items())]
+        inputs |= same_names((fold.name, *models))
     stages.append(Stage("evaluate", EVALUATE_FOLDS, settings.evaluate, inputs))
     roles = Roles(baseline=MODEL, ensemble=ENSEMBLE_OF_FOLDS if settings.members else None)
     return Graph([*stages, report_stage(NAME, settings.report, settings, stages, roles)])

@@ -5,8 +5,6 @@ the field of view. It also holds the Dice of each image, so that rows can be com
 data set's own test images never decide, so they are not read.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from pipelines.report.verdict import signed
 from pipelines.results.scored_runs import load_run, values_by_image
 from pipelines.run_comparison.finished import FinishedRun
 from segkit.core.errors import RequestError
-from segkit.core.files import write_text
+from segkit.core.files import as_csv, read_csv, write_text
 from segkit.core.groups import group_numbers
 from segkit.core.manifest import Split
 from segkit.metrics.measure import find_measurement
@@ -80,23 +78,15 @@ def read_study(path: Path) -> list[Row]:
     Raises:
         RequestError: it is another file.
     """
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    if tuple(reader.fieldnames or ()) != COLUMNS:
+    rows = read_csv(path) if path.exists() else []
+    if any(tuple(row) != COLUMNS for row in rows):
         raise RequestError(f"{path} is not a study; name a new file, or one that `segkit runs study` wrote")
     return rows
 
 
 def write_study(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows of a study."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, as_csv(rows, COLUMNS))
 
 
 def with_rows(rows: Sequence[Row], new: Sequence[Row]) -> list[Row]:

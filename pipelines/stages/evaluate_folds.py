@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.results.calibration import CALIBRATION, FOLDS, calibration_text, read_calibration
 from pipelines.results.measurements import OUT_OF_FOLD
-from pipelines.results.out_of_fold import FOLDS, calibration_text, read_calibration
 from pipelines.stage_types import ENSEMBLE_OF_FOLDS, MODEL, EvaluateSettings
 from pipelines.stages.evaluate import measure_observer, write_measured
 from pipelines.stages.predictions import cut_text, predict, scored
@@ -53,7 +53,7 @@ def run(context: Context[EvaluateSettings]) -> None:
         write_json(context.out / (FOLDS if name == MODEL else f"folds-{name}.json"), records)
         calibrations[name] = read_calibration(context.out, name)
         print(calibration_text(calibrations[name]))
-    write_json(context.out / "calibration.json", calibrations)
+    write_json(context.out / CALIBRATION, calibrations)
     write_measured(context, {OUT_OF_FOLD: {**measured, **measure_observer(context, pooled, OUT_OF_FOLD)}})
 
 

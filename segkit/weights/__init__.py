@@ -24,6 +24,7 @@ def model_folder(model: str | Path) -> Path:
         return shipped[str(model)]
     if not Path(model).exists():
         raise WeightsError(
-            f"there is no model {model}, neither a folder nor an .onnx file; shipped models: {', '.join(shipped) or 'none'}"
+            f"there is no model {model}, neither a folder nor an .onnx file; "
+            f"shipped models: {', '.join(shipped) or 'none'}"
         )
     return Path(model)

@@ -108,7 +108,6 @@ def test_small_data_sets_are_cut_by_the_folds_alone() -> None:
     assert set(data.cut({"a": "1", "b": "2", "c": "3"}).values()) == {"train"}
 
 
-<<<<<<< HEAD
 def test_more_folds_than_images_are_refused_before_a_stage_runs(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     phantom.write_dataset(tmp_path / "drive", num_train=6, num_test=2, height=48, width=52)
@@ -132,11 +131,6 @@ def test_images_that_only_another_recipe_sets_aside_do_not_count(tmp_path: Path)
         training = {"model": TINY["teacher"], "data": data | {"num_holdout": num_holdout}}
         (tmp_path / "train.yaml").write_text(json.dumps(training), encoding="utf-8")
         assert segkit_here("pipeline", "run", "train", "-c", str(tmp_path / "train.yaml"), *command[2:]) == code
-=======
-def test_more_folds_than_images_are_refused(tmp_path: Path, stages_here: None) -> None:
-    config = write(tmp_path / "cv.yaml", num_folds=9)
-    runs = ["--runs", str(tmp_path / "runs"), "--upto", "fold-8"]
-    assert segkit_here("pipeline", "run", "cross-validate", "-c", str(config), *runs) == 2
 
 
 def test_several_networks_are_averaged_and_the_mean_is_scored_out_of_fold(tmp_path: Path, stages_here: None) -> None:
@@ -163,4 +157,3 @@ def test_several_networks_are_averaged_and_the_mean_is_scored_out_of_fold(tmp_pa
 def test_a_network_with_the_name_of_the_mean_is_refused(tmp_path: Path) -> None:
     config = write(tmp_path / "cv.yaml", members={"ensemble": TINY["teacher"]})
     assert segkit_here("pipeline", "show", "cross-validate", "-c", str(config)) == 2
->>>>>>> 8f799c9 (Export a model with threshold, temperature and scores of a cross-validation; average several networks in a cross-validation; calibrate by temperature)

@@ -7,7 +7,9 @@ from pipelines.report import charts
 from pipelines.report.album import Album
 from pipelines.report.charts import LineStyle, Plotted, run_styles
 from pipelines.report.evidence import Evidence
+from pipelines.results.calibration import CALIBRATION, calibration_text
 from pipelines.results.measurements import OBSERVER
+from segkit.core.files import read_json
 from segkit.core.manifest import Split
 from segkit.metrics.curves import LevelCounts, confusion_at, precision_recall_curve, reliability, roc_curve, thin
 from segkit.metrics.measure import find_measurement
@@ -62,7 +64,10 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
         )
         for name, (title, x_label, y_label, metric) in axes.items()
     ]
+    path = evidence.inputs["evaluate"] / CALIBRATION
+    calibrated = read_json(path) if path.is_file() else {}
     return {
+        "calibrated": {name: calibration_text(record) for name, record in calibrated.items()},
         "charts": drawn,
         "key": key,
         "noun": basis.noun,
