@@ -13,6 +13,7 @@ from typing import Literal
 
 from pipelines.stage import Preflight
 from segkit.core.errors import RequestError, SegkitError
+from segkit.tasks.wandb_runs import SWEEP_VARIABLES
 
 UNDER_RUNNER = "SEGKIT_UNDER_RUNNER"
 """Environment variable of a stage that the runner starts; the runner then prints how to go on."""
@@ -209,5 +210,9 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without our rank, because each stage starts its own group of processes."""
-    return {key: value for key, value in os.environ.items() if key not in _RANK_VARIABLES} | {UNDER_RUNNER: "1"}
+    """Our environment without our rank, because each stage starts its own group of processes.
+
+    Without the W&B run of a sweep too: it is the pipeline's, and W&B would write the stages into it.
+    """
+    left_out = (*_RANK_VARIABLES, *SWEEP_VARIABLES)
+    return {key: value for key, value in os.environ.items() if key not in left_out} | {UNDER_RUNNER: "1"}

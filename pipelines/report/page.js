@@ -70,9 +70,9 @@ all("[data-save]").forEach((button) => button.addEventListener("click", () =>
 function inspector(panel) {
   const data = JSON.parse(panel.querySelector("script").textContent);
   const field = (name) => panel.querySelector(`[name="${name}"]`);
-  const canvas = panel.querySelector("canvas"), context = canvas.getContext("2d");
+  const canvas = panel.querySelector("canvas"), context = canvas.getContext("2d", { willReadFrequently: true });
   const layers = { left: document.createElement("canvas"), right: document.createElement("canvas") };
-  let photo, labels, probs, size, own = true, request = 0;
+  let photo, grey, labels, probs, size, own = true, request = 0;
 
   async function decoded(uri) {
     const image = new Image();
@@ -96,6 +96,7 @@ function inspector(panel) {
     size = files.length ? [files[0].naturalWidth, files[0].naturalHeight] : [loaded.naturalWidth, loaded.naturalHeight];
     for (const each of [canvas, layers.left, layers.right]) [each.width, each.height] = size;
     photo = loaded;
+    grey = files.length ? levels(loaded, size) : null;
     labels = files.length ? levels(files[0], size) : null;
     probs = Object.fromEntries(Object.keys(maps.probs ?? {}).map((name, number) => [name, levels(files[number + 1], size)]));
     await draw();
@@ -103,7 +104,7 @@ function inspector(panel) {
   const cutOf = (model) => own ? data.models[model] : Number(field("threshold").value);
   function recolour(layer, model) {
     const cut = 255 * cutOf(model), show = field("show").value, p = probs[model];
-    const drawn = layer.createImageData(...size), out = drawn.data, grey = levels(photo, size);
+    const drawn = layer.createImageData(...size), out = drawn.data;
     const { tp: hit, fp: alarm, fn: miss } = data.colours;
     let tp = 0, fp = 0, fn = 0, tn = 0;
     for (let i = 0; i < out.length; i += 4) {

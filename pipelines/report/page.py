@@ -24,7 +24,7 @@ SECTIONS = {
     "gan": "Synthetic images",
     "fidelity": "Fidelity of the GAN",
     "pictures": "Predictions",
-    "inspector": "Inspector: thresholds and two models",
+    "inspector": "Inspector",
     "probabilities": "Probabilities",
     "provenance": "Settings and provenance",
 }

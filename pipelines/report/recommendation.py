@@ -36,10 +36,8 @@ def recommend(evidence: Evidence) -> Recommendation | None:
     if basis is not None and basis.split != "val" and len(models) > 1:
         scores = {name: dice for name in models if (dice := _dice(evidence, basis.split, name)) is not None}
         best = max(scores, key=lambda name: scores[name].value)
-        also = (
-            "and the highest there" if best == model else f"and the highest there is {scores[best].value:.4f} ({best})"
-        )
-        reason += f" On the {basis.noun} its Dice is {scores[model].value:.4f}, {also}; these do not choose the model."
+        also = "the highest there" if best == model else f"the highest there is {scores[best].value:.4f} ({best})"
+        reason += f" On the {basis.noun} its Dice is {scores[model].value:.4f}, {also}; they do not choose the model."
     folder = evidence.inputs[model]
     place = f"{folder.resolve().parent.name}/{folder.resolve().name}"
     return Recommendation(model, reason, f"segkit predict --weights {place} --out predictions MY_IMAGES")

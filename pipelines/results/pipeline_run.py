@@ -5,6 +5,7 @@ pipeline that stopped early, at `--upto` or after a failure, has no final number
 progress. The id of the run contains the fingerprint of the last stage, so the same pipeline always has the same run.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from pipelines.stage_types import EVALUATE, EVALUATE_FOLDS, FIDELITY, REPORT, Re
 from segkit.core.files import read_json, write_json
 from segkit.core.versions import git_commit
 from segkit.tasks.settings import RuntimeSettings, TrainSettings
-from segkit.tasks.wandb_runs import RunLabel, finish_run, may_track, offline_if_unreachable, start_run
+from segkit.tasks.wandb_runs import SWEEP_VARIABLES, RunLabel, finish_run, may_track, offline_if_unreachable, start_run
 
 if TYPE_CHECKING:
     from pipelines.runner import Planned
@@ -133,8 +134,8 @@ def _folder(planned: Sequence["Planned"]) -> Path:
 
 
 def _missing(planned: Sequence["Planned"]) -> bool:
-    """Whether the run of this pipeline is not written yet."""
-    return not (_folder(planned) / RECORD).exists()
+    """Whether the run of this pipeline is not written yet; each run of a sweep is another one."""
+    return SWEEP_VARIABLES[0] in os.environ or not (_folder(planned) / RECORD).exists()
 
 
 def _write(

@@ -62,12 +62,14 @@ def _graph_lines(resolved: Resolved) -> list[str]:
 
 @pipeline.command()
 @click.argument("name")
+@click.argument("further", metavar="[KEY=VALUE]...", nargs=-1)
 @settings_options
 @runs_option
 @click.option("--upto", metavar="STAGE", help="Stop after this stage; run only what it needs.")
 @click.option("--dry-run", is_flag=True, help="Print what would run, and run nothing.")
 def run(
     name: str,
+    further: tuple[str, ...],
     config: Path | None,
     overrides: tuple[str, ...],
     data: str | None,
@@ -75,8 +77,11 @@ def run(
     upto: str | None,
     dry_run: bool,
 ) -> None:
-    """Run every stage that is not done yet. After a failure or a kill, the same command resumes."""
-    run_pipeline(resolve(name, config, overrides, data), runs, upto, dry_run)
+    """Run every stage that is not done yet. After a failure or a kill, the same command resumes.
+
+    KEY=VALUE means the same as --set KEY=VALUE; an agent of a W&B sweep gives its parameters so.
+    """
+    run_pipeline(resolve(name, config, (*overrides, *further), data), runs, upto, dry_run)
 
 
 def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:

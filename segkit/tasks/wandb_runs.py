@@ -47,6 +47,9 @@ rest of an upload. After that runs are written offline; what was not sent stays 
 WAITED = "SEGKIT_WANDB_WAITED"
 """Environment variable: path of a file with the seconds that the processes of a pipeline have waited in vain."""
 
+SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
+"""Environment variables by which an agent of a sweep names the run of the process that it starts."""
+
 LINEAGE = "lineage.json"
 """File in a `wandb` folder: the artifacts that an offline run was made from."""
 

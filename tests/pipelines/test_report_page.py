@@ -422,7 +422,7 @@ INTERACTION = """
   await settled(image);
   found.own = sides();
   set(one("[name=show]"), "prediction", "change"); await new Promise((done) => setTimeout(done, 100));
-  found.positive = [];
+  found.positive = []; set(one("[name=boundary]"), 0, "input");
   for (const threshold of [0, 0.5, 1]) {
     set(one("[name=threshold]"), threshold, "input"); await new Promise((done) => setTimeout(done, 100));
     found.positive.push(inked());

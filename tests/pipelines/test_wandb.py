@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -306,13 +307,84 @@ def _psi(folder: Path) -> float:
     return float(json.loads((folder / "done.json").read_text())["settings"]["truncation_psi"])
 
 
+def table(run: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The rows of a table that a run logged."""
+    [entry] = [row[key] for row in run["history"] if key in row]
+    content = json.loads((run["files"] / entry["path"]).read_text())
+    return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+
+
 @pytest.mark.slow
-def test_the_readme_s_command_uploads_every_offline_run(private: Tracked) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    [pattern] = set(re.findall(r"wandb sync (runs/\S*offline-run-\*)", readme))
-    matched = {path for path in private.root.glob(pattern) if list(path.glob("*.wandb"))}
-    assert matched == {path.parent for path in private.root.rglob("*.wandb")}
-    assert len(matched) == 11 + 7 + 2
+def test_a_pipeline_run_has_the_metrics_of_each_image_with_names_only_if_shared(
+    private: Tracked, sharing: Tracked
+) -> None:
+    [shared] = sharing.pipelines()
+    for run, names in ((private.pipelines()[0], {1, 2}), (shared, {"01_test", "02_test"})):
+        rows = table(run, "test/images")
+        models = {row["model"] for row in rows}
+        assert {"teacher", "mixed", "ensemble"} <= models
+        assert {row["image"] for row in rows} == names
+        assert len(rows) == len(models) * len(names)
+        for model in models:  # checked against the mean that the pipeline measured
+            values = [row["dice"] for row in rows if row["model"] == model]
+            expected = run["summary"][f"test/{model.replace(' ', '-')}/fov/per-image/dice"]
+            assert sum(values) / len(values) == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_a_pipeline_run_has_curves_whose_area_is_the_measured_one(private: Tracked) -> None:
+    run = private.pipelines()[0]
+    points = [row for row in table(run, "test/roc_table") if row["model"] == "ensemble"]
+    x, y = ([row[name] for row in points] for name in ("1 - specificity", "sensitivity"))
+    assert x == sorted(x)
+    heights = np.convolve([0, *y], [0.5, 0.5], mode="valid")
+    assert np.diff([0, *x]) @ heights == pytest.approx(run["summary"]["test/ensemble/fov/pooled/auroc"], abs=0.01)
+    assert {row["model"] for row in table(run, "test/precision-recall_table")} >= {"teacher", "ensemble"}
+
+
+@pytest.mark.slow
+def test_only_a_shared_pipeline_run_has_the_report(private: Tracked, sharing: Tracked) -> None:
+    [run] = sharing.pipelines()
+    [entry] = [row["report"] for row in run["history"] if "report" in row]
+    [page] = sharing.runs.glob("report-*/report.html")
+    assert (run["files"] / entry["path"]).read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    assert not any("report" in row for other in private.pipelines() for row in other["history"])
+
+
+@pytest.mark.slow
+def test_the_summary_has_the_best_value_of_a_validation_metric(private: Tracked) -> None:
+    teacher = private.stage("teacher")
+    logged = [row["val/dice"] for row in teacher["history"] if "val/dice" in row]
+    assert len(logged) > 1
+    assert teacher["best"]["val/dice"] == "max"
+    assert teacher["best"]["val/log_loss"] == "min"
+    assert teacher["summary"]["val/dice"]["max"] == pytest.approx(max(logged))
+
+
+@pytest.mark.slow
+def test_grids_are_logged_while_the_gan_trains_and_validation_images_with_masks(sharing: Tracked) -> None:
+    [folder] = sharing.runs.glob("gan-*/grids")
+    history = sharing.stage("gan")["history"]
+    expected = sorted(float(path.stem.removeprefix("kimg")) for path in folder.glob("kimg*.png"))
+    assert [row["gan/kimg"] for row in history if "gan/samples" in row] == pytest.approx(expected)
+    places = [number for number, row in enumerate(history) if "gan/samples" in row]
+    assert any("gan/loss_g" in row for row in history[places[0] : places[-1]])
+    [overlays] = [row["val/overlays"] for row in sharing.stage("teacher")["history"] if "val/overlays" in row]
+    assert all(set(masks) == {"prediction", "labels"} for masks in overlays["all_masks"])
+
+
+@pytest.mark.slow
+def test_offline_runs_keep_what_they_were_made_from_and_all_of_them_are_sent(private: Tracked) -> None:
+    assert list(private.runs.glob("ensemble-*/wandb/lineage.json"))
+    for path in private.runs.glob("*/wandb/lineage.json"):
+        lineage = json.loads(path.read_text())
+        inputs = json.loads((path.parents[1] / "done.json").read_text())["inputs"]
+        assert {name.partition(":")[2] for name in lineage["inputs"]} == {
+            entry["fingerprint"][:12] for entry in inputs.values()
+        }
+        assert lineage["run"] == path.parents[1].name
+    assert set(wandb_runs.unsent_runs(private.runs)) == {path.parent for path in private.root.rglob("*.wandb")}
+    assert len(wandb_runs.unsent_runs(private.runs)) == 11 + 7 + 2
 
 
 @pytest.mark.slow

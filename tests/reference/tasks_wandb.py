@@ -74,7 +74,7 @@ def read_run(folder: Path) -> dict:
 
 def _read_run(folder: Path) -> dict:
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    run = {"config": {}, "history": [], "summary": {}, "artifacts": [], "clocks": {}, "ended": False}
+    run = {"config": {}, "history": [], "summary": {}, "artifacts": [], "clocks": {}, "best": {}, "ended": False}
     run["files"] = path.parent / "files"
     for record in records(path):
         kind = record.WhichOneof("record_type")
@@ -94,7 +94,9 @@ def _read_run(folder: Path) -> dict:
         elif kind == "request" and record.request.HasField("log_artifact"):
             run["artifacts"].append(record.request.log_artifact.artifact)
         elif kind == "metric":
-            run["clocks"][record.metric.glob_name or record.metric.name] = record.metric.step_metric
+            name, chosen = record.metric.glob_name or record.metric.name, record.metric.summary
+            run["clocks"][name] = record.metric.step_metric
+            run["best"][name] = "max" if chosen.max else "min" if chosen.min else None
         elif kind == "exit":
             run["ended"] = True
     return run
