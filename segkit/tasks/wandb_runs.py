@@ -132,7 +132,8 @@ def unsent_runs(runs: Path) -> list[Path]:
     offline = [path for path in runs.glob("*/wandb/offline-run-*") if not any(path.glob("*.synced"))]
     cut_off = [path for mark in runs.glob(f"*/wandb/{UNSENT}") for path in mark.parent.glob("run-*")]
     return sorted(
-        (path for path in {*offline, *cut_off} if any(path.glob("*.wandb"))), key=lambda path: path.name[-40:]
+        (path for path in {*offline, *cut_off} if any(path.glob("*.wandb"))),
+        key=lambda path: path.name.removeprefix("offline-"),
     )
 
 
