@@ -20,6 +20,7 @@ from pipelines.stage_types import Roles
 from segkit.core.manifest import Split
 from segkit.core.wording import counted, of_patients
 from segkit.metrics.measure import Comparison, Measurement, has_interval, to_json
+from segkit.metrics.significance import PairedDifference
 
 Outcome = Literal["helped", "worse", "no-evidence", "too-few-images"]
 
@@ -303,7 +304,7 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−") if value else "0"
 
 
-def difference_text(comparison: Comparison) -> str:
+def difference_text(comparison: PairedDifference) -> str:
     """ "+0.0056 [−0.0012, +0.0123]", without brackets if it has no interval."""
     interval = f" [{signed(comparison.low)}, {signed(comparison.high)}]" if has_interval(comparison) else ""
     return signed(comparison.difference) + interval

@@ -242,7 +242,7 @@ def find_measurement(
     return None
 
 
-def has_interval(number: Measurement | Comparison) -> bool:
+def has_interval(number: Measurement | PairedDifference) -> bool:
     """Whether the number has an interval; fewer than three patients give none."""
     return not math.isnan(number.low)
 
