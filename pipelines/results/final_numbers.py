@@ -1,10 +1,10 @@
 """A pipeline's final numbers under flat keys, which W&B can sort and plot.
 
-The key of a score is `<split>/<model>/<region>/<averaging>/<metric>`, for example `test/ensemble/fov/pooled/dice`. The
-suffixes `_low` and `_high` are the ends of its 95 % interval, `_n` is the number of images. With several classes this
-key holds the summary over all classes, and `<metric>/<class>` one class, for example
-`test/ensemble/fov/pooled/dice/disc`. The difference between a student and its control is
-`verdict/<student>/dice_difference`. A number that is not defined has no key.
+The key of a score is `<split>/<model>/<region>/<averaging>/<metric>`, for example `test/ensemble/fov/pooled/dice`.
+Images without a field of view have the region `all-pixels` alone. The suffixes `_low` and `_high` are the ends of the
+95 % interval, `_n` is the number of images. With several classes this key holds the summary over all classes, and
+`<metric>/<class>` one class, for example `test/ensemble/fov/pooled/dice/disc`. The difference between a student and its
+control is `verdict/<student>/dice_difference`. A number that is not defined has no key.
 """
 
 import math
