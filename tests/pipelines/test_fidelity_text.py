@@ -56,6 +56,15 @@ def test_copies_are_counted_in_generated_sets_only() -> None:
     assert "3 of 16 (samples, psi 0.7)" in samples
 
 
+def test_images_differ_if_the_interval_of_kid_lies_above_that_of_held_out_photographs() -> None:
+    far, near = (text.quality_sentences(assessment_of(shift=shift)) for shift in (0.5, 0.0))
+    assert len(far) == len(near) == 2  # one for each generated set
+    assert all("differ clearly from held-out photographs" in sentence for sentence in far)
+    assert all("do not differ" in sentence for sentence in near)
+    kid = assessment_of(shift=0.5).sets["drawn"].measures[0]
+    assert f"KID {digits(kid.value)}" in far[0]
+
+
 def test_the_criterion_gives_threshold_and_false_alarms() -> None:
     criterion = " ".join(text.copy_criterion(assessment_of(alarms=1)))
     assert "0.80 times" in criterion

@@ -18,7 +18,9 @@ from pipelines.results.measurements import read_measurements
 from pipelines.results.scored_runs import Run, load_run, values_by_image
 from pipelines.stages import report
 from pipelines.worker import Context
+from segkit.cli.recipes import resolve
 from segkit.core.manifest import read_manifest
+from tests.configs.commands import parse
 from tests.pipelines.report_runs import Made, make, make_single
 
 SECTIONS = list(page.SECTIONS)
@@ -294,6 +296,47 @@ def test_where_it_came_from_is_said(labelled: Made) -> None:
     for split in ("train", "val", "test"):
         names = [row.name for row in read_manifest(labelled.folders["data"]).split(split).rows]  # type: ignore[arg-type]
         assert ", ".join(names) in shown
+
+
+def test_the_saved_settings_and_the_command_repeat_the_run(single: Made, tmp_path: Path) -> None:
+    text = re.search(r'id="settings">(.*?)</pre>', single.page, re.DOTALL)
+    command = re.search(r'aria-label="Command that repeats the run">(.*?)</pre>', single.page)
+    assert text is not None
+    assert command is not None
+    (tmp_path / "settings.yaml").write_text(html.unescape(text.group(1)), encoding="utf-8")
+    _, params = parse(command.group(1))
+    assert (params["name"], params["data"]) == ("train", "drive:DIR")
+    again = resolve("train", tmp_path / str(params["config"]), (), str(params["data"]))
+    request = again.graph["report"].settings
+    assert request.pipeline == single.request.settings.pipeline  # type: ignore[attr-defined]
+
+
+def test_settings_that_differ_from_the_defaults_are_listed_with_both_values(single: Made) -> None:
+    shown = text_of(single.page)
+    assert "evaluate.num_resamples 2000 100" in shown
+    assert "report.num_overlays 4 3" in shown
+    assert "evaluate.inference.tta" not in shown.partition("How to reproduce")[0]
+
+
+def test_the_recommended_model_is_the_best_on_validation_and_its_command_can_be_typed(labelled: Made) -> None:
+    measured = json.loads((labelled.folders["evaluate"] / "measurements.json").read_text())["val"]
+    dice = {
+        name: next(m["value"] for m in ms if (m["metric"], m["region"], m["averaging"]) == ("dice", "fov", "pooled"))
+        for name, ms in measured.items()
+    }
+    best = max(dice, key=lambda name: dice[name])
+    command = re.search(r'aria-label="Command">(.*?)</pre>', labelled.page)
+    assert command is not None
+    names, params = parse(command.group(1))
+    assert names == ["predict"]
+    assert params["weights"] == f"runs/{labelled.folders[best].name}"
+    assert f"{best} . It has the highest Dice on the validation images" in text_of(labelled.page)
+
+
+def test_the_quality_of_the_gan_stands_beside_the_verdict(labelled: Made, single: Made) -> None:
+    head = text_of(labelled.page.partition("<nav")[0])
+    assert "differ clearly from held-out photographs: KID" in head
+    assert "KID" not in text_of(single.page)
 
 
 def test_four_held_out_images_bear_no_claim_however_clear(official: Made) -> None:
