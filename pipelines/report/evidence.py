@@ -146,7 +146,8 @@ def _decide(
     ]
     ensemble = None
     if roles.ensemble is not None and (result := tested(roles.ensemble, roles.baseline)) is not None:
-        ensemble = verdict.judge_ensemble(*result, roles.ensemble, roles.baseline, basis.noun, roles.treatment)
+        treatment = roles.treatment if roles.treated else ""
+        ensemble = verdict.judge_ensemble(*result, roles.ensemble, roles.baseline, basis.noun, treatment)
     baseline = find_measurement(measured[basis.split].get(roles.baseline, []), "dice")
     return verdict.decide(roles, basis, findings, ensemble, origins, baseline)
 

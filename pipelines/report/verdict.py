@@ -190,7 +190,7 @@ def judge_treated(
 def judge_ensemble(
     comparison: Comparison, p: float, ensemble: str, baseline: str, noun: str, treatment: str
 ) -> Finding:
-    """The finding about the ensemble, from its difference to the baseline."""
+    """The finding about the ensemble, from its difference to the baseline; `treatment` is empty if none is tested."""
     outcome = judge(comparison, p)
     no_evidence = f"No evidence that the {ensemble} is better than the {baseline}"
     claim = {
@@ -200,7 +200,8 @@ def judge_ensemble(
         "too-few-images": f"{no_evidence} (too few images for a claim)",
     }[outcome]
     numbers = f"Dice {signed(comparison.difference)}, {numbers_text(comparison, p, noun)}"
-    sentence = f"{claim}: {numbers}. Averaging networks helps by itself, so this is no evidence about {treatment}."
+    about = f" Averaging networks helps by itself, so this is no evidence about {treatment}." if treatment else ""
+    sentence = f"{claim}: {numbers}.{about}"
     if comparison.difference == comparison.low == comparison.high == 0:
         sentence = f"The {ensemble} has exactly the scores of the {baseline}, n = {comparison.n} {noun}."
     return Finding(ensemble, baseline, outcome, sentence, comparison, p)

@@ -152,6 +152,7 @@ def test_several_networks_are_averaged_and_the_mean_is_scored_out_of_fold(tmp_pa
         assert fold["dice"] == pytest.approx(dice)
     assert set(read_json(folder / "calibration.json")) == {"model", "other", "ensemble"}
     assert read_json(verdict)["ensemble"]["ensemble"] == "ensemble"
+    assert "synthetic" not in read_json(verdict)["ensemble"]["sentence"]
 
 
 def test_a_network_with_the_name_of_the_mean_is_refused(tmp_path: Path) -> None:
