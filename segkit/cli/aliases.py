@@ -52,7 +52,7 @@ def train(stage: str | None, **options: Any) -> None:
 
 gan_train = click.command("train")(_alias(stage_types.GAN, "Train the recipe's GAN on the training images."))
 pseudo_label = click.command("pseudo-label")(
-    _alias(stage_types.PSEUDO_LABEL, "Label the synthetic fundi with the teacher.")
+    _alias(stage_types.PSEUDO_LABEL, "Label the synthetic images with the teacher.")
 )
 ensemble = click.command("ensemble")(
     _alias(stage_types.ENSEMBLE, "Combine the recipe's models; validation images choose the rule.")

@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     multiple=True,
     default=("32-true", "bf16-mixed"),
     show_default=True,
-    help="May be given several times; the first is the one the others are compared with.",
+    help="Repeatable; the others are compared with the first.",
 )
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Timed steps of each kind.")
 @json_option("the figures")

@@ -22,7 +22,7 @@ from segkit.cli.options import group_pattern_option, json_option
     "--threshold",
     type=click.FloatRange(0, 1),
     help="Probability from which a pixel is vessel; by default that of predictions.json, else 0.5. "
-    "Not to be tuned on these images.",
+    "Do not tune it on these images.",
 )
 @click.option(
     "--metrics",

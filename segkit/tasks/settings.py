@@ -19,7 +19,7 @@ class RuntimeSettings(Settings):
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     """Processes on this node: GPUs, or CPU processes that share the cores."""
     num_nodes: int = Field(1, ge=1)
-    """Machines; each starts the same command (SLURM or torchrun sets the ranks)."""
+    """Machines of a stage that torchrun starts with `segkit stage`; 1 in a pipeline (docs/clusters.md)."""
     parallel: int = Field(1, ge=1)
     """Stages that run at the same time, such as folds of a cross-validation. GPUs and cores are divided among them."""
     strategy: Literal["auto", "ddp"] = "auto"
