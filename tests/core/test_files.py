@@ -83,7 +83,7 @@ def test_a_values_digest_does_not_depend_on_the_order_of_keys():
 def test_a_cell_that_was_not_measured_stays_empty():
     rows = [{"a": 1.0}, {"a": 2 / 3, "b": 1e-12}, {"a": None, "b": "x"}]
     assert as_csv(rows, float_format=".3g") == "a,b\n1,\n0.667,1e-12\n,x\n"
-    assert as_csv(rows, ("b",)) == "b\n\n1e-12\nx\n"
+    assert as_csv([{"a": 1.0, "c": 2}, {"b": "x"}], ("b", "a")) == "b,a\n,1.0\nx,\n"
 
 
 def test_a_csv_file_holds_every_digit(tmp_path):
