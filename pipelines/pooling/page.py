@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from pipelines.pooling import text, verdict
+from pipelines.pooling import published, text, verdict
 from pipelines.pooling.pool import METRICS, Cell, Pooled, Setting
 from pipelines.report import charts, curves, page
 from pipelines.report.charts import LineStyle, Plotted, run_styles
@@ -33,6 +33,7 @@ def render(pooled: Pooled, out: Path) -> str:
         "head": _head(pooled),
         "scores": _scores(pooled),
         "differences": _differences(pooled),
+        "published": published.view(pooled),
         "curves": _curves(pooled),
         "cells": _cells(pooled, out),
         "settings": {"pipeline": yaml.safe_dump(pooled.request.pipeline, sort_keys=False, allow_unicode=True)},

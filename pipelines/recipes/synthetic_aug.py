@@ -38,6 +38,8 @@ class ControlSettings(Settings):
 
     enabled: bool = True
     """Without a control the report can give no verdict."""
+    ensemble: bool = False
+    """Also combine the controls like the students, with the teacher if it is a member: the control of the ensemble."""
 
 
 def _papers_student() -> dict[str, TrainSettings]:
@@ -121,6 +123,10 @@ def build(settings: SyntheticAugSettings) -> Graph:
     chosen = settings.ensemble.members
     members = same_names(stage for stage, name in models.items() if not chosen or name in chosen)
     stages.append(Stage("ensemble", ENSEMBLE, settings.ensemble, {"data": "data", **members}))
+    if settings.control.enabled and settings.control.ensemble:
+        replaced = same_names(controls.get(stage, stage) for stage in members)
+        stages.append(Stage("ensemble-control", ENSEMBLE, settings.ensemble, {"data": "data", **replaced}))
+        controls["ensemble"] = "ensemble-control"
     scored = same_names([*models, *controls.values(), "ensemble"])
     stages.append(Stage("evaluate", EVALUATE, settings.evaluate, {"data": "data", **scored}))
     roles = Roles(baseline="teacher", treated=tuple(treated), controls=controls, ensemble="ensemble")

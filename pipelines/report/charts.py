@@ -94,6 +94,8 @@ def run_styles(roles: Roles) -> dict[str, LineStyle]:
         styles[treated] = LineStyle(1 + colour, 2 * (cycle % 2))
         if treated in roles.controls:
             controls.setdefault(roles.controls[treated], LineStyle(1 + colour, 1 + 2 * (cycle % 2)))
+    if roles.ensemble in roles.controls:
+        controls[roles.controls[roles.ensemble]] = LineStyle(NUM_COLOURS - 1, 1)
     return styles | controls
 
 

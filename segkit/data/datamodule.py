@@ -117,17 +117,29 @@ def to_batch(images: Sequence[LabelledImage]) -> Batch:
 
 
 class TrainingImages(Dataset[Batch]):
-    """Augmented batches; a batch is a function of the images and its draws."""
+    """Augmented batches; a batch is a function of the images and its draws.
 
-    def __init__(self, images: Sequence[LabelledImage], augmentation: str, crops: Crops | None) -> None:
+    Args:
+        images: real ones, then synthetic ones.
+        num_real: number of the real ones.
+        augmentations: of the real and of the synthetic images.
+        crops: None for whole images.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], num_real: int, augmentations: tuple[str, str], crops: Crops | None
+    ) -> None:
         self.images = images
-        self.transform = transforms.build(augmentation, crops)
+        self.num_real = num_real
+        self.real, self.synthetic = (transforms.build(augmentation, crops) for augmentation in augmentations)
 
     def __getitem__(self, draws: Sequence[Draw]) -> Batch:
-        return to_batch([self._augmented(self.images[draw.index], draw.seed) for draw in draws])
+        return to_batch([self._augmented(draw) for draw in draws])
 
-    def _augmented(self, image: LabelledImage, seed: int) -> LabelledImage:
-        augmented = self.transform(image.image, image.target, image.region, image.confidence, seed)
+    def _augmented(self, draw: Draw) -> LabelledImage:
+        image = self.images[draw.index]
+        transform = self.real if draw.index < self.num_real else self.synthetic
+        augmented = transform(image.image, image.target, image.region, image.confidence, draw.seed)
         return LabelledImage(*augmented, weight=image.weight)
 
 
@@ -214,7 +226,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self.val_images = [self._read(row) for row in self.val_rows]
         drawn = [self.train_images[index] for pool in self.pools for index in pool.indices]
         shapes = {image.region.shape for image in drawn}
-        turned = {shape[::-1] for shape in shapes} if self.settings.augmentation == "symmetries" else set()
+        turned = {shape[::-1] for shape in shapes} if "symmetries" in self.settings.augmentations else set()
         sizes = sorted(shapes | turned)
         if len(sizes) > 1 and self.settings.crop_size is None and self.settings.batch_size > 1:
             listed = ", ".join(f"{height}x{width}" for height, width in sizes)
@@ -239,7 +251,7 @@ class SegmentationDataModule(L.LightningDataModule):
         crops = None
         if settings.crop_size is not None:
             crops = Crops(settings.crop_size, settings.crop_positive_prob, settings.crop_region_share)
-        dataset = TrainingImages(self.train_images, settings.augmentation, crops)
+        dataset = TrainingImages(self.train_images, len(self.train_rows), settings.augmentations, crops)
         sampler = BatchSampler(self.pools, settings.batch_size, self.seed, rank, world_size)
         # The sampler returns whole batches, so the loader does not batch.
         return self._loader(dataset, sampler)

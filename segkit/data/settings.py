@@ -143,6 +143,9 @@ class TrainingDataSettings(Settings):
     pseudo_labels: Literal["hard", "soft", "confidence"] = "soft"
     """The teacher's map: 0 and 1 at its threshold, probabilities, or hard with pixel weights |2p - 1|."""
     augmentation: Augmentation = "flips"
+    synthetic_augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)
+    """That of synthetic images, if it is another one. The control of a `synthetic` phase has it too; that of a `mixed`
+    phase varies all its images by `augmentation`."""
     crop_size: int | None = Field(None, ge=16)
     """Train on random squares of this many pixels; whole images by default."""
     crop_positive_prob: float = Field(0.0, ge=0, le=1)
@@ -156,6 +159,12 @@ class TrainingDataSettings(Settings):
     """Images or crops per epoch; an image is repeated only after all others. By default each image once."""
     batch_size: int = Field(2, ge=1)
     """Global batch, over all devices."""
+
+    @property
+    def augmentations(self) -> tuple[Augmentation, Augmentation]:
+        """Of real images and of synthetic ones. In a `synthetic` phase real images only replace synthetic ones."""
+        synthetic = self.synthetic_augmentation or self.augmentation
+        return synthetic if self.data == "synthetic" else self.augmentation, synthetic
 
     @model_validator(mode="after")
     def _crops_have_a_size(self) -> "TrainingDataSettings":

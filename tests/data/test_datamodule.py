@@ -9,6 +9,7 @@ from segkit.core import images
 from segkit.core.errors import ConfigError, DatasetError
 from segkit.core.manifest import Manifest, Row, Source
 from segkit.data.datamodule import SegmentationDataModule, rank_share, read_labelled_image
+from segkit.data.sampling import Draw
 from segkit.data.settings import GeometrySettings, TrainingDataSettings
 
 HEIGHT, WIDTH, STRIDE = 26, 21, 8
@@ -212,6 +213,34 @@ def test_epochs_differ_by_their_augmentation_and_repeat_exactly(real, augmentati
     firsts = [torch.cat([batch["image"] for batch in epoch(made, number)]) for number in range(2)]
     assert torch.equal(firsts[1], torch.cat([batch["image"] for batch in epoch(again, 1)]))
     assert not torch.equal(*(images.sort(0).values for images in firsts))
+
+
+@pytest.mark.parametrize(
+    ("augmented", "presets"), [("real", ("symmetries", "none")), ("synthetic", ("none", "symmetries"))]
+)
+def test_real_and_synthetic_images_of_a_mixed_epoch_are_augmented_apart(real, synthetic, augmented, presets):
+    feed = {"data": "mixed", "crop_size": 16, "augmentation": presets[0], "synthetic_augmentation": presets[1]}
+    made = module(real, synthetic, **feed)
+    originals = [image.image for image in made.train_images]
+    unchanged = {"real": 0, "synthetic": 0}
+    dataset = made.train_dataloader().dataset
+    for index, original in enumerate(originals):
+        origin = "real" if index < 5 else "synthetic"
+        for seed in range(8):
+            crop = dataset[[Draw(index, seed)]]
+            pixels = (255 * crop["image"][0].permute(1, 2, 0)).round().numpy().astype(np.uint8)
+            windows = np.lib.stride_tricks.sliding_window_view(original, pixels.shape)
+            unchanged[origin] += bool((windows == pixels).all(axis=(-3, -2, -1)).any())
+    other = "real" if augmented == "synthetic" else "synthetic"
+    assert unchanged[other] == 8 * {"real": 5, "synthetic": 4}[other]
+    assert unchanged[augmented] < 8 * {"real": 5, "synthetic": 4}[augmented] / 2
+
+
+def test_an_unset_augmentation_of_synthetic_images_leaves_no_trace_in_a_fingerprint():
+    assert "synthetic_augmentation" not in TrainingDataSettings().model_dump(mode="json")
+    given = TrainingDataSettings(data="synthetic", synthetic_augmentation="paper")
+    assert given.augmentations == ("paper", "paper")  # a control's real images replace synthetic ones
+    assert TrainingDataSettings(data="mixed", synthetic_augmentation="paper").augmentations == ("flips", "paper")
 
 
 def test_loader_processes_change_nothing(real, synthetic):

@@ -3,14 +3,15 @@
 import copy
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipelines.pooling import pool, text, verdict
+from pipelines.pooling import page, pool, published, text, verdict
 from pipelines.pooling.pool import Pooled
 from pipelines.runner import Planned, StageFailedError, run
 from pipelines.stage_types import CellRecord, PoolRequest, PoolSettings, Roles
@@ -267,6 +268,36 @@ def test_the_csv_has_the_mean_and_every_seed(pooled: Pooled) -> None:
     assert {row["outcome"] for row in differences if row["metric"] != "dice"} == {""}
 
 
+def test_a_published_row_stands_beside_the_model_that_was_trained_alike(pooled: Pooled) -> None:
+    def found(model: str, **values: str) -> Mapping[str, pool.Score]:
+        return published.counterpart(pooled, published.Counterpart(model=model, values=values))
+
+    chosen = found("new", **{"samples.psi": "1", "order": "mixed"})
+    assert {(score.setting.values["samples.psi"], score.region) for score in chosen.values()} == {("1", "all-pixels")}
+    assert found("new", **{"samples.psi": "0.7"}) == {}
+    assert found("teacher") == {}
+
+
+def test_the_corrected_f1_is_that_of_precision_and_sensitivity_and_the_printed_one_that_of_specificity() -> None:
+    _, own = published.read("potesman-2023").tables
+    for row in own.rows:
+        numbers = row.printed | row.corrected
+        precision, sensitivity = numbers["precision"], numbers["sensitivity"]
+        assert numbers["dice"] == pytest.approx(2 * precision * sensitivity / (precision + sensitivity), abs=1e-3)
+        specificity = numbers["specificity"]
+        mistaken = 2 * precision * specificity / (precision + specificity)
+        assert row.printed["dice"] == pytest.approx(mistaken, abs=6e-3)
+
+
+def test_the_page_shows_published_tables_as_printed_and_corrected(pooled: Pooled, tmp_path: Path) -> None:
+    chosen = pooled.request.pool.model_copy(update={"published": "potesman-2023"})
+    request = pooled.request.model_copy(update={"pool": chosen})
+    rendered = page.render(replace(pooled, request=request), tmp_path)
+    assert all(number in rendered for number in ("0.983", "0.6633", "0.8263"))
+    assert "Published tables" not in page.render(pooled, tmp_path)
+    assert rendered.count("no result of data") == 1
+
+
 # a run ----------------------------------------------------------------------------------------------------------------
 
 
@@ -284,9 +315,9 @@ def test_folds_of_all_seeds_are_pooled_and_a_second_run_does_nothing(
     [dice] = [item for item in result["scores"] if (item["metric"], item["region"]) == ("dice", "fov")]
     assert set(dice["by_seed"]) == {"0", "1"}
     assert dice["n"] == num_images
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert f"{dice['value']:.4f}" in page
-    assert page.count("report.html") == 4  # a link to the report of each cell
+    shown = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"{dice['value']:.4f}" in shown
+    assert shown.count("report.html") == 4  # a link to the report of each cell
     capsys.readouterr()
     assert segkit_here(*command) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]

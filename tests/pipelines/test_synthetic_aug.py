@@ -78,6 +78,16 @@ def test_the_verdict_compares_each_student_with_its_own_control() -> None:
     )
 
 
+def test_the_ensemble_s_control_combines_the_controls_with_the_teacher() -> None:
+    graph = build(control={"ensemble": True})
+    controls = {name: name for name in ("teacher", "mixed-control")}
+    assert reads(graph)["ensemble-control"] == {"data": "data", **controls}
+    request = graph["report"].settings
+    assert isinstance(request, ReportRequest)
+    assert request.roles.controls == {"mixed": "mixed-control", "ensemble": "ensemble-control"}
+    assert "ensemble-control" in reads(graph)["evaluate"]
+
+
 def test_without_controls_there_is_nothing_to_compare_with() -> None:
     graph = build(control={"enabled": False})
     assert "mixed-control" not in reads(graph)
