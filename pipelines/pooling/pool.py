@@ -241,7 +241,7 @@ def _differences(setting: Setting, roles: Roles, num_resamples: int, seed: int) 
     runs = list(setting.runs.values())
     verdict = list(roles.controls.items()) or [(name, roles.baseline) for name in roles.compared]
     differences = []
-    for a, b in dict.fromkeys(comparisons.pairs(roles)):
+    for a, b in comparisons.pairs(roles):
         if a not in runs[0] or b not in runs[0]:
             continue
         groups = _groups(runs[0][a])

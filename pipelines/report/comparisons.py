@@ -50,7 +50,7 @@ class Paired:
 def pairs(roles: Roles) -> list[tuple[str, str]]:
     """Treated models and their controls, then all that are compared with the baseline."""
     others = [*roles.controls, *roles.compared, *([roles.ensemble] if roles.ensemble else [])]
-    return [*roles.controls.items(), *((name, roles.baseline) for name in others)]
+    return list(dict.fromkeys([*roles.controls.items(), *((name, roles.baseline) for name in others)]))
 
 
 def compare_runs(
