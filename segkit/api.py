@@ -107,7 +107,7 @@ class Model:
         image: ImageLike,
         *,
         region: npt.NDArray[np.bool_] | None = None,
-        tta: str = "none",
+        tta: str | None = None,
         tile: int | None = None,
         scale: Literal["auto"] | float = "auto",
         threshold: float | None = None,
@@ -118,7 +118,7 @@ class Model:
             image: path of an image file, or uint8 array (h, w, 3) or (h, w).
             region: bool (h, w), the field of view; estimated from the image by default, or all of it if
                 the model's images have no field of view.
-            tta: test-time augmentation: "none", "flips" (4 views) or "d4" (8 views).
+            tta: test-time augmentation: "none", "flips" (4 views) or "d4" (8 views); the card's by default.
             tile: side of overlapping tiles for images too large for memory; the whole image by default.
             scale: factor on the image's size before it is predicted; "auto" brings the field of view's diameter into
                 the range of the training images, 1 scales nothing.
@@ -128,7 +128,8 @@ class Model:
             RequestError: an argument has the wrong type, shape or value.
             ImageError: the file cannot be read.
         """
-        inference = validate(InferenceSettings, {"tta": tta, "tile": tile, "scale": scale}, "predict()")
+        views = self.card.tta if tta is None else tta
+        inference = validate(InferenceSettings, {"tta": views, "tile": tile, "scale": scale}, "predict()")
         binary = self.classes.kind == "binary"
         if threshold is not None and not (binary and 0 <= threshold <= 1):
             raise RequestError(f"threshold is {threshold!r}; a binary model takes one in [0, 1], others none")

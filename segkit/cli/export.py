@@ -22,8 +22,25 @@ import click
     help="Folder of the stage that a cross-validation of the same training ends with, RUNS/evaluate-...: threshold, "
     "temperature and scores of its out-of-fold predictions go into the card.",
 )
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Of a binary model: replaces its own, if no fold chooses one."
+)
+@click.option(
+    "--tta",
+    type=click.Choice(["none", "flips", "d4"]),
+    help="Test-time augmentation that the model's users get by default; as before if not given.",
+)
 @click.option("--notes", default="", help="Text for the card: data, terms of use, limits.")
-def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, out_of_fold: Path | None, notes: str) -> None:
+def export(
+    weights: str,
+    out: Path,
+    onnx: bool,
+    evaluation: Path | None,
+    out_of_fold: Path | None,
+    threshold: float | None,
+    tta: str | None,
+    notes: str,
+) -> None:
     """Copy a model with its settings, commit, digests and scores in model.json.
 
     The folder works with --weights and `segkit.load` anywhere, and so does an ONNX file. Its input `image` is
@@ -32,10 +49,10 @@ def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, out_of_
     """
     from segkit.core.outputs import check_file, check_folder
 
-    if onnx and (evaluation is not None or out_of_fold is not None or notes):
-        raise click.UsageError(
-            "--evaluation, --out-of-fold and --notes are for a folder; export one, then --onnx from that folder"
-        )
+    if onnx and (notes or any(option is not None for option in (evaluation, out_of_fold, threshold, tta))):
+        raise click.UsageError("--onnx takes no other options; export a folder with them, then --onnx from that folder")
+    if out_of_fold is not None and threshold is not None:
+        raise click.UsageError("--out-of-fold chooses the threshold; leave --threshold away")
     if onnx:
         check_file(out, "--out", (".onnx",))
         from segkit.tasks.export import export_onnx
@@ -48,5 +65,5 @@ def export(weights: str, out: Path, onnx: bool, evaluation: Path | None, out_of_
         from segkit.tasks.export import export_model
 
         folds = None if out_of_fold is None else read_out_of_fold(out_of_fold, Path(weights))
-        export_model(Path(weights), out, evaluation, notes, folds)
+        export_model(Path(weights), out, evaluation, notes, folds, threshold, tta)
     click.echo(f"model in {out}")

@@ -31,7 +31,9 @@ from segkit.cli.options import devices_option
     help="With --data: which part; all by default.",
 )
 @click.option(
-    "--tta", type=click.Choice(["none", "flips", "d4"]), default="none", show_default=True, help="Average over views."
+    "--tta",
+    type=click.Choice(["none", "flips", "d4"]),
+    help="Average over 1, 4 (flips) or 8 (flips and quarter turns) views; the model's own choice by default.",
 )
 @click.option(
     "--tile",
@@ -62,7 +64,7 @@ def predict(
     recursive: bool,
     data: str | None,
     split: str | None,
-    tta: str,
+    tta: str | None,
     tile: int | None,
     scale: str,
     threshold: float | None,
@@ -91,15 +93,17 @@ def predict(
     if (data is None and split is not None) or (data is not None and recursive):
         raise click.UsageError("--split goes with --data, --recursive with folders")
     check_folder(out, "--out")
-    inference = validate(InferenceSettings, {"tta": tta, "tile": tile, "scale": scale}, "segkit predict")
+    inference = validate(InferenceSettings, {"tile": tile, "scale": scale}, "segkit predict")
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit predict")
     rows = file_rows(paths, recursive, excluded=out) if data is None else dataset_rows(data, split or "all")
     folder = model_folder(weights)
 
     from segkit.tasks.prediction_run import predict_folder
     from segkit.tasks.trainer import silence_lightning
+    from segkit.tasks.weights import read_card
 
     silence_lightning()
+    inference = inference.model_copy(update={"tta": tta or read_card(folder).tta})
     predict_folder(
         folder,
         rows,

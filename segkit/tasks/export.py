@@ -11,6 +11,7 @@ from segkit.core.files import read_json, sha256_file, write_json
 from segkit.core.run_folder import read_done
 from segkit.tasks.onnx_file import write_onnx
 from segkit.tasks.prediction import NetworkPredictor
+from segkit.tasks.prediction_folder import refuse_threshold
 from segkit.tasks.weights import DESCRIPTION, TENSORS, copy_model, load_predictor, read_card
 
 
@@ -30,7 +31,13 @@ CARD_METRICS = ("dice", "auroc", "mcc", "cldice", "sensitivity", "specificity", 
 
 
 def export_model(
-    folder: Path, out: Path, evaluation: Path | None = None, notes: str = "", out_of_fold: OutOfFold | None = None
+    folder: Path,
+    out: Path,
+    evaluation: Path | None = None,
+    notes: str = "",
+    out_of_fold: OutOfFold | None = None,
+    threshold: float | None = None,
+    tta: str | None = None,
 ) -> None:
     """Copy the model of a finished stage, with its training and its scores in the card.
 
@@ -40,6 +47,8 @@ def export_model(
         evaluation: of a finished stage `evaluate` that scored the model.
         notes: kept in the card: data, terms, limits.
         out_of_fold: replaces threshold and temperature of the model.
+        threshold: of a binary model, in [0, 1]; the model's own if None.
+        tta: test-time augmentation by default: "none", "flips" or "d4"; the model's own if None.
 
     Raises:
         WeightsError: `folder` holds no model.
@@ -59,6 +68,11 @@ def export_model(
         "scores": [] if evaluation is None else [*_scores(evaluation, done["stage"])],
     }
     raw = card.model_dump(mode="json")
+    if tta is not None:
+        raw["tta"] = tta
+    if threshold is not None:
+        refuse_threshold(card.classes)
+        raw |= {"threshold": threshold, "threshold_source": "given"}
     if out_of_fold is not None:
         record["out_of_fold"] = out_of_fold.record
         raw |= {

@@ -47,6 +47,8 @@ class ModelCard(Settings):
     val_dice: float | None
     """Pooled Dice inside the region on the validation images, at that threshold (of several classes the mean);
     optimistic, being chosen there."""
+    tta: Literal["none", "flips", "d4"] = "none"
+    """Test-time augmentation of `segkit predict` and `Model.predict` unless they are given another."""
     details: dict[str, Any]
     """Settings of a network, or rule and weights of an ensemble; and further information."""
 

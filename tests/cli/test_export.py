@@ -48,6 +48,23 @@ def test_the_card_names_training_digests_and_scores(exported: Path, teacher: Pat
     assert dice
 
 
+def test_an_exported_model_has_the_given_threshold_and_views(
+    exported: Path, teacher: Path, finished_runs: Path, tmp_path: Path
+) -> None:
+    options = ("--threshold", "0.37", "--tta", "d4")
+    assert segkit_here("export", "--weights", str(teacher), "--out", str(tmp_path / "d4"), *options) == 0
+    photo = next(next(finished_runs.glob("data-*")).glob("images/*"))
+    result = segkit.load(tmp_path / "d4").predict(photo)
+    expected = segkit.load(exported).predict(photo, threshold=0.37, tta="d4")
+    np.testing.assert_array_equal(result.probs, expected.probs)
+    np.testing.assert_array_equal(result.mask, expected.mask)
+    assert segkit_here("predict", "--weights", str(tmp_path / "d4"), "--out", str(tmp_path / "maps"), str(photo)) == 0
+    record = read_json(tmp_path / "maps" / "predictions.json")
+    assert (record["tta"], record["threshold"]) == ("d4", 0.37)
+    written = images.read_probs(tmp_path / "maps" / "probs" / f"{photo.stem}.png")
+    np.testing.assert_array_equal(written, result.probs)
+
+
 def test_what_is_no_finished_model_is_not_exported(finished_runs: Path, teacher: Path, tmp_path: Path) -> None:
     data = next(finished_runs.glob("data-*"))
     out = ("--out", str(tmp_path / "out"))
