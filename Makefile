@@ -33,13 +33,13 @@ test: lint
 docs: setup
 	$(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
 
-# Cross-validate the shipped model, train it on all images, and put it, with its card, into the package:
-# `make weights DRIVE=/data/DRIVE`.
+# Train the shipped model and put it, with its card, into the package: `make weights DRIVE=/data/DRIVE`. With FOLDS, the
+# stage that a cross-validation of drive-best ends with, the card gets its threshold, temperature and out-of-fold scores.
 weights: setup
-	$(BIN)/segkit pipeline run cross-validate -c drive-best --data drive:$(DRIVE) --runs runs/weights/folds
 	$(BIN)/segkit pipeline run train -c drive-best --data drive:$(DRIVE) --runs runs/weights
-	$(BIN)/segkit export --weights runs/weights/model-* --out-of-fold runs/weights/folds/evaluate-* \
-	  --out segkit/weights/vessels --notes "$$(cat segkit/weights/vessels.txt)"
+	rm -rf segkit/weights/vessels
+	$(BIN)/segkit export --weights runs/weights/model-* $(if $(FOLDS),--out-of-fold $(FOLDS),--threshold 0.44) \
+	  --tta d4 --out segkit/weights/vessels --notes "$$(cat segkit/weights/vessels.txt)"
 
 # Figures and pictures of one CUDA device into GPU_OUT. Nothing is installed: where there is no .venv, python3 runs it.
 # `make gpu DRIVE=/data/DRIVE MINUTES=8`; STEPS="tests gan" runs some of the steps.
