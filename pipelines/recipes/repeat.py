@@ -44,8 +44,8 @@ class RepeatSettings(RecipeSettings):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
     """A cell for each, in place of `runtime.seed`. All seeds share the images and their splits."""
     num_folds: int | None = Field(None, ge=2)
-    """Repeat for each fold of a cross-validation by patient, as the recipe `cross-validate` cuts it; `data.num_holdout`
-    and images by name are then not used. None is the cut of `data`."""
+    """Repeat for each fold of a cross-validation by patient; `data.num_holdout` and images by name are then not used.
+    None is the cut of `data`."""
     grid: Mapping[str, tuple[JsonValue, ...] | Mapping[str, Mapping[str, JsonValue]]] = Field(default_factory=dict)
     """Settings that vary over the cells, all combinations. Either a setting of the recipe and its values, as in
     `samples.truncation_psi: [0.5, 1.0]`, or a name and its choices, each with the settings that it changes."""

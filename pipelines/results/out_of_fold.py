@@ -29,7 +29,7 @@ def out_of_fold(folder: Path, weights: Path) -> OutOfFold:
     """What a cross-validation says of a model that was trained in the same way on all its images.
 
     Args:
-        folder: of the stage that `segkit pipeline run cross-validate` ends with, `evaluate-...`.
+        folder: of the stage that scored a cross-validation, `evaluate-...`.
         weights: folder of the finished stage that trained the model.
 
     Raises:
@@ -38,7 +38,7 @@ def out_of_fold(folder: Path, weights: Path) -> OutOfFold:
     """
     record = read_record(folder)
     if record is None or record["type"] != EVALUATE_FOLDS.name:
-        raise RequestError(f"{folder} is not the stage that cross-validate ends with; give RUNS/evaluate-...")
+        raise RequestError(f"{folder} is not the stage that scored a cross-validation; give RUNS/evaluate-...")
     models = {
         name: (folder / entry["folder"]).resolve()
         for name, entry in record["inputs"].items()
@@ -108,7 +108,7 @@ def _check_images(folds: list[ModelCard], card: ModelCard, folder: Path, weights
     if set().union(*images[:-1]) != images[-1]:
         raise RequestError(
             f"{weights} was made of {len(images[-1])} images and the networks of {folder} of "
-            f"{len(set().union(*images[:-1]))}, not the same ones; cross-validate on the images of the model"
+            f"{len(set().union(*images[:-1]))}, not the same ones; run the cross-validation on the images of the model"
         )
     if any(of.classes != card.classes for of in folds):
         raise RequestError(f"the networks of {folder} predict other classes than {weights}")

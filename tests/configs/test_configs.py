@@ -1,5 +1,6 @@
 """Every settings file that is shipped."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 each = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
+@functools.cache
 def resolved(path: Path) -> Resolved:
     """With the recipe that the commands at the head of the file name."""
     named = [parse(command)[1].get("name", DEFAULT_RECIPE) for command in comments(path.read_text())]

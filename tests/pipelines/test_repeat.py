@@ -259,7 +259,7 @@ def test_a_difference_is_found_where_there_is_one_and_incomplete_cells_are_left_
 def test_the_csv_has_the_mean_and_every_seed(pooled: Pooled) -> None:
     rows = list(csv.DictReader(text.scores_csv(pooled).splitlines()))
     dice = [row for row in rows if (row["samples.psi"], row["model"], row["metric"]) == ("0.5", "base", "dice")]
-    inside = [row for row in dice if row["region"] == "fov"]
+    inside = [row for row in dice if row["region"] == pooled.region]
     assert [row["seed"] for row in inside] == ["mean", "0", "1", "2"]
     values = [float(row["value"]) for row in inside]
     assert values[0] == pytest.approx(np.mean(values[1:]))
