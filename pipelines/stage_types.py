@@ -234,7 +234,9 @@ class EvaluateSettings(Settings):
     @field_validator("metrics")
     @classmethod
     def _metrics_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        from segkit.metrics.metrics import FURTHER_METRICS
+        if not names:
+            return names
+        from segkit.metrics.metrics import FURTHER_METRICS  # loads numpy, which planning does without
 
         if unknown := [name for name in names if name not in FURTHER_METRICS]:
             raise ValueError(f"{unknown[0]!r} is no further metric; there are {', '.join(FURTHER_METRICS)}")

@@ -89,7 +89,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_file_of_the_packages_and_the_settings(wheel: Path, source: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    expected = {f"segkit/configs/{path.name}" for path in (source / "configs").iterdir()}
+    configs = source / "configs"
+    expected = {f"segkit/configs/{path.relative_to(configs).as_posix()}" for path in configs.rglob("*.yaml")}
     for package in ("segkit", "gan", "pipelines"):
         expected |= {path.relative_to(source).as_posix() for path in (source / package).rglob("*") if path.is_file()}
     assert names == expected

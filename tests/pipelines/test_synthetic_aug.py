@@ -1,6 +1,7 @@
 """The recipe's graph."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 from segkit.tasks.settings import TrainSettings
-from tests.pipelines.tiny import STAGES, TINY
+from tests.pipelines.tiny import STAGES, TINY, segkit_here
 
 
 def build(**changes: Any) -> Graph:
@@ -217,7 +218,12 @@ def test_the_largest_seeds_can_be_drawn(section: str) -> None:
         np.random.RandomState(2**32)
 
 
-def test_a_cut_that_leaves_no_phantom_to_train_on_is_refused_before_anything_starts() -> None:
-    data = {"source": "phantom", "phantom": {"num_train": 6}, "num_val": 3, "num_holdout": 3}
-    with pytest.raises(ConfigError, match="none of 6"):
-        validate(SyntheticAugSettings, {"data": data, "students": {"other": {}}}, "here")
+def test_a_cut_that_leaves_no_phantom_to_train_on_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    cut = ("--set", "data.phantom.num_train=6", "--set", "data.num_val=3", "--set", "data.num_holdout=3")
+    assert (
+        segkit_here(
+            "pipeline", "run", synthetic_aug.NAME, "-c", "demo", *cut, "--runs", str(tmp_path / "runs"), "--dry-run"
+        )
+        == 2
+    )
+    assert not list(tmp_path.rglob("done.json"))
