@@ -107,6 +107,7 @@ class Stage(Generic[S]):
             "fingerprint": fingerprint,
             "stage": self.name,
             "type": self.type.name,
+            "version": self.type.version,
             "inputs": dict(self.inputs),
             "group": self.group,
             "tags": list(self.tags),
@@ -157,6 +158,7 @@ class _StageFile(Settings):
 
     stage: str
     type: str
+    version: int | None = None
     fingerprint: str | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
     group: str | None = None

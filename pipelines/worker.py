@@ -98,16 +98,28 @@ class Context(Generic[S]):
         return open_tracker(self.runtime, self.out, label, config)
 
 
-def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path) -> None:
+def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path, planned: str | None = None) -> None:
     """Write the stage's result into `out`, or resume a killed run. A finished result is kept.
 
     Under DDP every rank calls this with the same stage; only the first rank writes records.
 
+    Args:
+        stage: the request.
+        inputs: folders of finished stages, by input name.
+        out: folder of the result.
+        planned: the fingerprint for which the runner reserved `out`; None if no runner did.
+
     Raises:
-        RequestError: an input is missing or unknown, or `out` belongs to another request.
+        RequestError: an input is missing or unknown, `out` belongs to another request, or the runner planned another
+            result, because segkit or the data were changed since.
     """
     _check_inputs(stage, inputs)
     fingerprint = stage.fingerprint({name: input_fingerprint(folder) for name, folder in inputs.items()})
+    if planned not in {None, fingerprint}:
+        raise RequestError(
+            f"segkit, the data or an input of {stage.name} changed after this run was planned; nothing was computed, "
+            "run the same command again"
+        )
     run = importlib.import_module(stage.type.module).run
     context = Context(stage, inputs, out, fingerprint, is_first_rank())
     if not context.first_rank:

@@ -15,6 +15,7 @@ from pipelines.fidelity.text import digits
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence
 from pipelines.report.verdict import signed
+from segkit.core.wording import duration
 
 SECTIONS = {
     "models": "Networks",
@@ -79,15 +80,3 @@ def tied(text: str) -> str:
 def fixed(value: float, decimals: int = 4) -> str:
     """A number with a fixed number of decimals."""
     return f"{value:.{decimals}f}"
-
-
-def duration(seconds: float) -> str:
-    """ "0.4 s", "42 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -9,6 +9,7 @@ from pipelines.report import charts, page
 from pipelines.run_comparison import text
 from pipelines.run_comparison.compare import RunComparison
 from pipelines.run_comparison.finished import FinishedRun
+from segkit.core.wording import duration
 from segkit.metrics.tables import HEADINGS
 
 
@@ -24,7 +25,7 @@ def render(comparison: RunComparison) -> str:
         method=text.method_text(comparison),
         plots=_forest_plots(comparison),
         headings=HEADINGS,
-        minutes=lambda run: page.duration(60 * run.minutes),
+        minutes=lambda run: duration(60 * run.minutes),
         link=_link,
         value_text=text.value_text,
         threshold_text=text.threshold_text,

@@ -66,7 +66,7 @@ def _graph_lines(resolved: Resolved) -> list[str]:
 @settings_options
 @runs_option
 @click.option("--upto", metavar="STAGE", help="Stop after this stage; run only what it needs.")
-@click.option("--dry-run", is_flag=True, help="Print what would run, and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would run and why, and run nothing.")
 def run(
     name: str,
     further: tuple[str, ...],
@@ -86,6 +86,7 @@ def run(
 
 def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
     """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
+    from pipelines.changes import changes
     from pipelines.results import pipeline_run
     from pipelines.runner import check
     from pipelines.runner import run as run_stages
@@ -93,9 +94,12 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
     planned = resolved.plan(runs, upto)
     check(planned, log=click.echo)
     if dry_run:
+        why = changes(planned, runs)
         for number, item in enumerate(planned, start=1):
             action = {"done": "done", "started": "would resume", "missing": "would run"}[item.state]
             click.echo(f"[{number}/{len(planned)}] {item.stage.name}: {action} ({item.folder.name})")
+            if item.stage.name in why:
+                click.echo(f"    {why[item.stage.name]}")
         return
     title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
     complete = len(planned) == len(resolved.graph)
@@ -111,10 +115,15 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
 @settings_options
 @runs_option
 def status(name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path) -> None:
-    """Print which stages are done, started or missing."""
+    """Print which stages are done, started or missing, how long they took, and why they would run again."""
+    from pipelines.changes import changes
+
     planned = resolve(name, config, overrides, data).plan(runs)
+    why = changes(planned, runs)
     width = max(len(item.stage.name) for item in planned)
     for item in planned:
         done = item.done
         spent = f"{done['seconds']:8.1f} s  {done['finished']}" if done else ""
         click.echo(f"{item.stage.name:<{width}}  {item.state:<7}  {item.folder.name}  {spent}".rstrip())
+        if item.stage.name in why:
+            click.echo(f"{'':<{width}}  {why[item.stage.name]}")

@@ -1,10 +1,12 @@
 """`segkit stage`: one stage in this process."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from pipelines.process import UNDER_RUNNER
 from pipelines.stage import read_stage
 from pipelines.stage_types import STAGE_TYPES
 from segkit.cli.recipes import config_path, recipe_option, resolve
@@ -34,14 +36,16 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
 
     silence_lightning()
     config = config_path(config)
-    if "stage" in read_yaml(config):
+    planned = None
+    if "stage" in (content := read_yaml(config)):
+        planned = content.get("fingerprint") if UNDER_RUNNER in os.environ else None
         request = read_stage(config, STAGE_TYPES)
         if request.name != name:
             raise RequestError(f"{config} is of the stage {request.name!r}, not {name!r}")
     else:
         resolved = resolve(recipe, config, (), data)
         request = replace(resolved.graph[name], runtime=resolved.settings.runtime)
-    execute(request, dict(_parse_input(text) for text in inputs), out.resolve())
+    execute(request, dict(_parse_input(text) for text in inputs), out.resolve(), planned)
 
 
 def _parse_input(text: str) -> tuple[str, Path]:

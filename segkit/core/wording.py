@@ -21,3 +21,15 @@ def of_patients(num_images: int, num_patients: int) -> str:
 def is_nan(value: object) -> bool:
     """Whether a value is a float and nan."""
     return isinstance(value, float) and math.isnan(value)
+
+
+def duration(seconds: float) -> str:
+    """ "0.4 s", "42 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -7,6 +7,7 @@ import pytest
 from pipelines.recipes import RECIPES
 from segkit.cli.recipes import shipped_configs
 from segkit.core.config import parse_yaml
+from segkit.core.wording import duration
 from tests.pipelines.tiny import STAGES, TINY, plan, segkit_here, write_config
 
 
@@ -15,6 +16,11 @@ def out_of(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str
     assert segkit_here(*args) == code
     captured = capsys.readouterr()
     return captured.out if code == 0 else captured.err
+
+
+def without_reasons(text: str) -> list[str]:
+    """The lines of the stages alone."""
+    return [line for line in text.splitlines() if not line.strip().startswith("unlike")]
 
 
 def test_list_names_the_recipes_and_the_shipped_settings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,9 +74,9 @@ def test_a_dry_run_and_status_know_what_is_done_and_what_is_started(
 ) -> None:
     changed = ["--set", "students.mixed.phases.0.epochs=2"]
     args = ["synthetic-aug", "-c", str(config), "--runs", str(finished_runs)]
-    lines = out_of(capsys, "pipeline", "run", *args, *changed, "--dry-run").splitlines()
+    lines = without_reasons(out_of(capsys, "pipeline", "run", *args, *changed, "--dry-run"))
     assert [line.split(": ")[1].split(" (")[0] for line in lines] == ["done"] * 6 + ["would run"] * 5
-    lines = out_of(capsys, "pipeline", "status", *args, *changed).splitlines()
+    lines = without_reasons(out_of(capsys, "pipeline", "status", *args, *changed))
     assert [line.split()[:2] for line in lines] == [
         [stage, "done" if stage in STAGES[:6] else "missing"] for stage in STAGES
     ]
@@ -154,3 +160,17 @@ def test_settings_files_may_name_the_data_or_leave_it_to_the_command(
     assert "no data set given" in out_of(capsys, *args, code=2)
     assert "data: would run" in out_of(capsys, *args, "--data", f"drive:{phantoms}")
     assert "data: would run" in out_of(capsys, *args, "--data", "phantom")
+
+
+def test_a_dry_run_and_status_name_the_setting_that_differs_and_the_time_of_the_last_result(
+    finished_runs: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = ["--set", "students.mixed.phases.0.epochs=2"]
+    args = ["synthetic-aug", "-c", str(config), "--runs", str(finished_runs)]
+    before = {item.stage.name: item for item in plan(config, finished_runs)}
+    took = duration(before["mixed"].done["seconds"])  # type: ignore[index]
+    for command in (["run", *args, *changed, "--dry-run"], ["status", *args, *changed]):
+        lines = out_of(capsys, "pipeline", *command).splitlines()
+        why = [line.strip() for line in lines if line.strip().startswith("unlike")]
+        assert why[0] == (f"unlike {before['mixed'].folder.name}, which took {took}: phases.0.epochs 2 (was 1)")
+        assert [line.rpartition(": ")[2] for line in why[1:3]] == ["input mixed", "input ensemble, input mixed"]

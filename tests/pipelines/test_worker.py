@@ -204,3 +204,13 @@ def test_the_commit_of_the_code_is_recorded_and_that_of_another_checkout_is_not(
 
 def git(*arguments: str, cwd: Path) -> str:
     return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_stage_whose_code_changed_after_the_plan_computes_nothing(tmp_path: Path) -> None:
+    planned = REQUESTED.fingerprint({})
+    updated = replace(REQUESTED, type=replace(FAKE, version=2))
+    with pytest.raises(RequestError, match="changed after this run was planned"):
+        execute(updated, {}, tmp_path / "fake", planned)
+    assert not (tmp_path / "fake").exists() and Spy.seen == []
+    execute(REQUESTED, {}, tmp_path / "fake", planned)
+    assert result(tmp_path / "fake") == ("hello", "hellohello")

@@ -1,0 +1,132 @@
+"""Why a stage has to run, compared with the most similar result in the runs folder, and how long that result took."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.results.settings_diff import flatten
+from pipelines.runner import Planned
+from pipelines.stage import AnyStage, read_record
+from segkit.core.config import read_yaml
+from segkit.core.errors import ConfigError
+from segkit.core.run_folder import DONE, REQUEST
+from segkit.core.wording import duration
+
+MAX_LISTED = 3
+"""Differences that are listed for a stage; of more, their number is given."""
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A finished or interrupted result: the keys of `done.json`, or those of `request.yaml`."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """A stage that has to run, compared with the most similar result of the same type."""
+
+    other: Path
+    """Folder of that result."""
+    differences: tuple[str, ...]
+    seconds: float | None
+    """How long the other result took; None if it was interrupted."""
+
+    def __str__(self) -> str:
+        listed = list(self.differences[:MAX_LISTED])
+        if len(self.differences) > MAX_LISTED:
+            listed.append(f"{len(self.differences) - MAX_LISTED} more")
+        took = "was interrupted" if self.seconds is None else f"took {duration(self.seconds)}"
+        return f"unlike {self.other.name}, which {took}: {', '.join(listed)}"
+
+
+def changes(planned: Sequence[Planned], runs: Path) -> dict[str, Change]:
+    """The change of every stage that has not been started and is not done, by name.
+
+    A stage has none if the runs folder holds no result of its type.
+    """
+    results = _results(runs)
+    fingerprints = {item.folder: item.fingerprint for item in planned}
+    found = {}
+    for item in planned:
+        if item.state == "missing":
+            inputs = {key: fingerprints[folder] for key, folder in item.inputs.items()}
+            if change := _change(item.stage, inputs, results):
+                found[item.stage.name] = change
+    return found
+
+
+def last_seconds(item: Planned, change: Change | None) -> float | None:
+    """How long a stage took the last time: its own result if it is done, else the most similar one."""
+    if item.done is not None:
+        return item.done.get("seconds")
+    return None if change is None else change.seconds
+
+
+def _results(runs: Path) -> list[_Result]:
+    """Newest first."""
+    read = []
+    for path in sorted(runs.glob(f"*/{REQUEST}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        record = read_record(path.parent)
+        if record is not None:
+            read.append(_Result(path.parent, record, True))
+        elif not (path.parent / DONE).exists():
+            try:
+                read.append(_Result(path.parent, read_yaml(path), False))
+            except ConfigError:
+                continue
+    return read
+
+
+def _change(stage: AnyStage, inputs: Mapping[str, str], results: Sequence[_Result]) -> Change | None:
+    """Compared with the result that has the fewest differences; a result of the same stage is preferred."""
+    compared = [
+        (result.record.get("stage") != stage.name, len(differences), number, differences)
+        for number, result in enumerate(results)
+        if result.record.get("type") == stage.type.name
+        for differences in [_differences(stage, inputs, result)]
+    ]
+    if not compared:
+        return None
+    _, _, number, differences = min(compared)
+    result = results[number]
+    seconds = result.record.get("seconds") if result.finished else None
+    return Change(result.folder, differences or ("a version of segkit that recorded less",), seconds)
+
+
+def _differences(stage: AnyStage, inputs: Mapping[str, str], result: _Result) -> tuple[str, ...]:
+    record, stage_type = result.record, stage.type
+    found = []
+    if record.get("version", stage_type.version) != stage_type.version:
+        found.append(f"version {stage_type.version} of {stage_type.name} (was {record['version']})")
+    old = {key: value for key, value in record["settings"].items() if key not in stage_type.not_fingerprinted}
+    found += _changed(flatten(old), flatten(stage_type.fingerprint_fields(stage.settings)))
+    runtime = stage.runtime.identity()
+    found += _changed(
+        {key: value for key, value in record.get("runtime", {}).items() if key in runtime}, runtime, "runtime."
+    )
+    if "contents" in record:
+        digests, before = stage_type.external_digests(stage.settings), record["contents"]
+        names = sorted(name for name in {*digests, *before} if digests.get(name) != before.get(name))
+        found += [f"files of {name} (sha256)" for name in names]
+    if result.finished:
+        read = {key: entry["fingerprint"] for key, entry in record["inputs"].items()}
+        found += [f"input {name}" for name in sorted({*inputs, *read}) if inputs.get(name) != read.get(name)]
+    return tuple(found)
+
+
+def _changed(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> list[str]:
+    return [
+        f"{prefix}{key} {_text(new, key)} (was {_text(old, key)})"
+        for key in sorted({*old, *new})
+        if key not in old or key not in new or old[key] != new[key]
+    ]
+
+
+def _text(settings: Mapping[str, object], key: str) -> str:
+    text = str(settings[key]) if key in settings else "absent"
+    return text if len(text) <= 40 else f"{text[:36]} ..."
