@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.options import model_option
+
 
 @click.command()
-@click.option("--weights", required=True, metavar="MODEL", help="Folder of the stage that trained it.")
+@model_option("network", "Folder of the stage that trained it", required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new folder, or the .onnx file.")
 @click.option(
     "--onnx", is_flag=True, help="Write one ONNX file instead; --weights may then be any folder or shipped model."
@@ -32,7 +34,7 @@ import click
 )
 @click.option("--notes", default="", help="Text for the card: data, terms of use, limits.")
 def export(
-    weights: str,
+    weights: Path,
     out: Path,
     onnx: bool,
     evaluation: Path | None,
@@ -56,14 +58,13 @@ def export(
     if onnx:
         check_file(out, "--out", (".onnx",))
         from segkit.tasks.export import export_onnx
-        from segkit.weights import model_folder
 
-        export_onnx(model_folder(weights), out)
+        export_onnx(weights, out)
     else:
         check_folder(out, "--out")
         from pipelines.results.out_of_fold import out_of_fold as read_out_of_fold
         from segkit.tasks.export import export_model
 
-        folds = None if out_of_fold is None else read_out_of_fold(out_of_fold, Path(weights))
-        export_model(Path(weights), out, evaluation, notes, folds, threshold, tta)
+        folds = None if out_of_fold is None else read_out_of_fold(out_of_fold, weights)
+        export_model(weights, out, evaluation, notes, folds, threshold, tta)
     click.echo(f"model in {out}")

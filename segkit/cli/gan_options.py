@@ -1,17 +1,16 @@
 """Options that several of the GAN's commands have."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 from click.decorators import FC
 
-from segkit.cli.options import devices_option
+from segkit.cli.options import devices_option, model_option
 from segkit.cli.seeds import LARGEST_SEED, seeds_callback
 
 WEIGHTS_HELP = "A GAN's folder (a training's, a snapshot's or an imported one), or a .pkl of NVIDIA's"
 
-weights_option = click.option("--weights", type=click.Path(path_type=Path), required=True, help=f"{WEIGHTS_HELP}.")
+weights_option = model_option("gan", WEIGHTS_HELP, required=True)
 
 gan_devices_option = devices_option("Number of processes or GPUs that share the work, or `auto`.")
 

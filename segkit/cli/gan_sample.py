@@ -12,12 +12,13 @@ from click.core import ParameterSource
 from pipelines.stage_types import SAMPLE
 from segkit.cli.aliases import alias_options, run_upto
 from segkit.cli.gan_options import WEIGHTS_HELP, gan_devices_option, seeds_option, truncation_psi_option
+from segkit.cli.options import NAMES, named_model
 
 if TYPE_CHECKING:
     from gan.settings import SamplingSettings
     from segkit.tasks.settings import RuntimeSettings
 
-_RECIPE_OPTIONS = ("recipe", "config", "overrides", "data", "runs", "dry_run")
+_RECIPE_OPTIONS = ("recipe", "config", "overrides", "data", "dry_run")
 _DRAWING_OPTIONS = ("seeds", "out", "truncation_psi", "truncation_cutoff", "noise_mode", "bits", "devices", "grid")
 _MAX_IN_GRID = 100
 
@@ -25,8 +26,8 @@ _MAX_IN_GRID = 100
 @click.command()
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
-    help=f"{WEIGHTS_HELP}; by default the recipe's samples are drawn.",
+    metavar="MODEL",
+    help=f"{WEIGHTS_HELP}; or {NAMES}; by default the recipe's samples are drawn.",
 )
 @seeds_option("--seeds", "With --weights: which images, as in 0-99,105,200-210.", required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="With --weights: folder for seed0000.png and so on.")
@@ -57,7 +58,7 @@ _MAX_IN_GRID = 100
 def sample(
     ctx: click.Context,
     /,
-    weights: Path | None,
+    weights: str | None,
     seeds: tuple[int, ...] | None,
     out: Path | None,
     truncation_psi: float,
@@ -91,7 +92,15 @@ def sample(
     values = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff, "noise_mode": noise_mode}
     sampling = validate(SamplingSettings, values, "segkit gan sample")
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit gan sample")
-    _draw(weights, seeds, out, sampling, 16 if bits == "16" else 8, runtime, grid)
+    _draw(
+        named_model(weights, recipe_options["runs"], "gan"),
+        seeds,
+        out,
+        sampling,
+        16 if bits == "16" else 8,
+        runtime,
+        grid,
+    )
 
 
 def _refuse(ctx: click.Context, names: Sequence[str], reason: str) -> None:

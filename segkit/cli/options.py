@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -34,6 +34,48 @@ def _check_writable(ctx: click.Context, param: click.Parameter, path: Path | Non
     if path is not None:
         check_file(path, "--json")
     return path
+
+
+NAMES = "`latest`, `best` (validation Dice), a stage's name, the start of a folder's name in --runs, or a path"
+
+
+def model_option(kind: Literal["network", "gan"], help_text: str, **attributes: Any) -> Callable[[F], F]:
+    """`--weights`, resolved to a path, and `--runs`, in which names are searched.
+
+    Args:
+        kind: what the weights are of.
+        help_text: what else can be given, without a full stop.
+        attributes: of the option.
+    """
+    runs = click.option(
+        "--runs",
+        type=click.Path(path_type=Path),
+        default=Path("runs"),
+        show_default=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda ctx, param, path: ctx.meta.update({"runs": path}),
+        help="Folder of the results, for the names of --weights.",
+    )
+
+    def resolve(ctx: click.Context, param: click.Parameter, name: str | None) -> Path | None:
+        return None if name is None else named_model(name, ctx.meta["runs"], kind)
+
+    weights = click.option(
+        "--weights", metavar="MODEL", callback=resolve, help=f"{help_text}; or {NAMES}.", **attributes
+    )
+    return lambda command: weights(runs(command))
+
+
+def named_model(name: str, runs: Path, kind: Literal["network", "gan"]) -> Path:
+    """The path of a model's name; the choice is printed where the name is not a path."""
+    from pipelines.model_names import find_model
+    from pipelines.worker import is_first_rank
+
+    model = find_model(name, runs, kind)
+    if model.reason and is_first_rank():
+        click.echo(f"weights {name}: {model.folder} ({model.reason})", err=True)
+    return model.folder
 
 
 def devices_option(help_text: str) -> Callable[[F], F]:

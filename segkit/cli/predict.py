@@ -5,17 +5,11 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.options import devices_option
+from segkit.cli.options import devices_option, model_option
 
 
 @click.command()
-@click.option(
-    "--weights",
-    default="vessels",
-    show_default=True,
-    metavar="MODEL",
-    help="A shipped model, a model's folder (teacher, student, ensemble), or an ONNX file.",
-)
+@model_option("network", "A shipped model, a model's folder or an ONNX file", default="vessels", show_default=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -59,7 +53,7 @@ from segkit.cli.options import devices_option
 @devices_option("Processes or GPUs, or `auto`.")
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[IMAGE|DIR]...")
 def predict(
-    weights: str,
+    weights: Path,
     out: Path,
     recursive: bool,
     data: str | None,
@@ -85,7 +79,6 @@ def predict(
     from segkit.core.outputs import check_folder
     from segkit.data.user_images import dataset_rows, file_rows
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
-    from segkit.weights import model_folder
 
     # Wrong requests are refused before torch is imported, which takes seconds.
     if bool(paths) == (data is not None):
@@ -96,16 +89,15 @@ def predict(
     inference = validate(InferenceSettings, {"tile": tile, "scale": scale}, "segkit predict")
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit predict")
     rows = file_rows(paths, recursive, excluded=out) if data is None else dataset_rows(data, split or "all")
-    folder = model_folder(weights)
 
     from segkit.tasks.prediction_run import predict_folder
     from segkit.tasks.trainer import silence_lightning
     from segkit.tasks.weights import read_card
 
     silence_lightning()
-    inference = inference.model_copy(update={"tta": tta or read_card(folder).tta})
+    inference = inference.model_copy(update={"tta": tta or read_card(weights).tta})
     predict_folder(
-        folder,
+        weights,
         rows,
         out,
         inference,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_origin
 import click
 
 from pipelines.graph import Graph
+from pipelines.model_names import with_named_weights
 from pipelines.recipes import DEFAULT_RECIPE, RECIPES
 from pipelines.recipes.base import RecipeSettings
 from pipelines.results import pipeline_run
@@ -38,7 +39,8 @@ class Resolved:
         """The folder of each stage's result; the data must exist and suffice."""
         RECIPES[self.name].check(self.settings)
         tags = pipeline_run.tags(self.name, self.settings, self.graph)
-        return plan(self.graph, self.settings.runtime, runs, self.name, upto, tags)
+        graph = with_named_weights(self.graph, runs)
+        return plan(graph, self.settings.runtime, runs, self.name, upto, tags)
 
 
 def settings_options(command: F) -> F:
