@@ -38,7 +38,7 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     config = config_path(config)
     planned = None
     if "stage" in (content := read_yaml(config)):
-        planned = content.get("fingerprint") if UNDER_RUNNER in os.environ else None
+        planned = str(content["fingerprint"]) if UNDER_RUNNER in os.environ else None
         request = read_stage(config, STAGE_TYPES)
         if request.name != name:
             raise RequestError(f"{config} is of the stage {request.name!r}, not {name!r}")
