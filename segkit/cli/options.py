@@ -1,8 +1,9 @@
 """Options shared by several commands."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import click
 
@@ -52,19 +53,18 @@ def model_option(kind: Literal["network", "gan"], help_text: str, **attributes: 
         type=click.Path(path_type=Path),
         default=Path("runs"),
         show_default=True,
-        is_eager=True,
-        expose_value=False,
-        callback=lambda ctx, param, path: ctx.meta.update({"runs": path}),
         help="Folder of the results, for the names of --weights.",
     )
+    weights = click.option("--weights", metavar="MODEL", help=f"{help_text}; or {NAMES}.", **attributes)
 
-    def resolve(ctx: click.Context, param: click.Parameter, name: str | None) -> Path | None:
-        return None if name is None else named_model(name, ctx.meta["runs"], kind)
+    def decorate(command: F) -> F:
+        @wraps(command)  # the name is resolved when the command runs, not when its line is parsed
+        def resolved(*args: object, weights: str, runs: Path, **options: object) -> object:
+            return command(*args, weights=named_model(weights, runs, kind), **options)
 
-    weights = click.option(
-        "--weights", metavar="MODEL", callback=resolve, help=f"{help_text}; or {NAMES}.", **attributes
-    )
-    return lambda command: weights(runs(command))
+        return cast(F, weights(runs(resolved)))
+
+    return decorate
 
 
 def named_model(name: str, runs: Path, kind: Literal["network", "gan"]) -> Path:
