@@ -17,7 +17,7 @@ from segkit.core.errors import RequestError
 from segkit.core.files import sha256_file
 from segkit.core.seeding import LARGEST_SEED
 from segkit.data.settings import DataSettings
-from segkit.tasks.settings import InferenceSettings, TrainSettings
+from segkit.tasks.settings import InferenceSettings, StartRequest, TrainSettings
 
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
 Rule = Literal["mean", "weighted", "max", "vote", "intersection"]
@@ -68,11 +68,13 @@ def _train_digests(settings: TrainSettings) -> dict[str, str]:
 
 
 def _train_preflight(settings: TrainSettings) -> Preflight | None:
-    if settings.init_from is None:
+    modules = settings.named_modules
+    if settings.init_from is None and not modules:
         return None
-    request = TrainSettings(model=settings.model, init_from=settings.init_from)
-    topic = f"that {settings.init_from} fits the network {settings.model.name}"
-    return Preflight(topic, "segkit.tasks.pretrained", request.model_dump_json(include={"model", "init_from"}))
+    request = StartRequest(model=settings.model, init_path=settings.init_path, modules=modules)
+    topic = " and ".join([*([str(settings.init_from)] if settings.init_from else []), *modules])
+    fit = f"that {topic} fit{'' if ' and ' in topic else 's'} the network {settings.model.name}"
+    return Preflight(fit, "segkit.tasks.pretrained", request.model_dump_json())
 
 
 TRAIN = StageType(

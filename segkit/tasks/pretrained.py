@@ -1,8 +1,8 @@
 """First weights of a training from a file: one of torchvision's `.pth` files, or the tensors of a trained model.
 
-`python -m segkit.tasks.pretrained` checks that the weights fit, for the runner, which loads no torch. Settings as JSON
-come in on standard input. The exit status is 0 where the weights fit; else it is that of the error, and its message is
-on standard error.
+`python -m segkit.tasks.pretrained` checks that the weights fit, for the runner, which loads no torch. A `StartRequest`
+as JSON comes in on standard input. The exit status is 0 where all fits; else it is that of the error, and its message
+is on standard error.
 """
 
 import pickle
@@ -19,7 +19,8 @@ from segkit.core.errors import SegkitError, WeightsError
 from segkit.models import build_model
 from segkit.models.normalization import without_normalization
 from segkit.models.settings import ModelSettings
-from segkit.tasks.settings import TrainSettings
+from segkit.tasks.fine_tuning import check_modules
+from segkit.tasks.settings import StartRequest
 
 BACKBONE = "backbone."
 OPTIONAL = ("aux_classifier.", "backbone.fc.")
@@ -134,11 +135,13 @@ def _described(model: ModelSettings) -> str:
 
 
 def main() -> None:
-    """Read the weights as the training will."""
-    settings = TrainSettings.model_validate_json(sys.stdin.read())
-    assert settings.init_path is not None, "there are no first weights to check"
+    """Read the weights as the training will, and find the modules that its settings name."""
+    request = StartRequest.model_validate_json(sys.stdin.read())
     try:
-        first_weights(settings.model, _blank(settings.model, 1), settings.init_path)
+        own = _blank(request.model, 1)
+        check_modules(request.modules, own)
+        if request.init_path is not None:
+            first_weights(request.model, own, request.init_path)
     except SegkitError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -18,6 +18,7 @@ from segkit.metrics.epoch import SegmentationMetrics
 from segkit.models import channels_last
 from segkit.models.heads import as_outputs
 from segkit.models.losses import build_loss
+from segkit.tasks.fine_tuning import freeze, parameter_groups
 from segkit.tasks.inference import probabilities
 from segkit.tasks.network import build_network, fit_normalization
 from segkit.tasks.schedules import learning_rate_factor
@@ -33,6 +34,8 @@ class SegmentationTask(L.LightningModule):
         self.phase = phase
         self.seed = seed
         self.model = channels_last(build_network(settings.model, settings.preprocessing, classes.num_channels))
+        self._frozen = freeze(self.model, phase.frozen)
+        self.train()
         self.averaged = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(phase.ema_decay), use_buffers=False)
             if phase.ema_decay
@@ -47,6 +50,12 @@ class SegmentationTask(L.LightningModule):
     def best_model(self) -> torch.nn.Module:
         """The network that is validated and saved: the averaged one if there is one."""
         return self.averaged.module if self.averaged is not None else self.model
+
+    def train(self, mode: bool = True) -> "SegmentationTask":
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # set where the Trainer is given one
@@ -105,7 +114,8 @@ class SegmentationTask(L.LightningModule):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What the optimiser trains, as groups of torch; options that a group does not set are the phase's."""
-        return [{"params": list(self.model.parameters())}]
+        optimizer = self.phase.optimizer
+        return parameter_groups(self.model, optimizer.learning_rate_factors, optimizer.learning_rate)
 
     def configure_optimizers(self) -> Any:
         chosen = self.phase.optimizer

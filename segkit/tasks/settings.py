@@ -1,14 +1,16 @@
 """Settings of training, inference and the machine, free of torch so that the runner can read them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from segkit.core.config import Settings
+from segkit.core.files import read_json
 from segkit.data.settings import GeometrySettings, PreprocessingSettings, TrainingDataSettings
 from segkit.models.loss_settings import NAMED_LOSSES, LossSettings
 from segkit.models.settings import DiscriminatorSettings, ModelSettings, SAUNetSettings
+from segkit.weights import shipped_models
 
 
 class RuntimeSettings(Settings):
@@ -77,6 +79,9 @@ class OptimizerSettings(Settings):
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.0, ge=0, lt=1)
     """`sgd`: share of the previous step that is added to each step."""
+    learning_rate_factors: dict[str, Annotated[float, Field(gt=0)]] = Field({})
+    """Factors on the learning rate of the network's modules, as in {encoder: 0.1, encoder.0: 0.01}; the innermost
+    module's counts."""
 
     @model_validator(mode="after")
     def _momentum_of_sgd(self) -> "OptimizerSettings":
@@ -97,6 +102,9 @@ class PhaseSettings(TrainingDataSettings):
     """Stop after this many epochs without a better validation score; never by default."""
     val_interval_epochs: int = Field(1, ge=1)
     """Validate every so many epochs (and after the last)."""
+    frozen: tuple[str, ...] = ()
+    """Modules of the network that are not trained, as in [encoder] or [encoder.0, encoder.1]. Their batch norms keep
+    their statistics, and nothing is dropped in them."""
     init_from: Literal["previous", "scratch"] = "previous"
     """Start from the weights of the phase before (scratch in the first), or anew: from the `init_from` of the model,
     or from random weights."""
@@ -120,8 +128,9 @@ class TrainSettings(Settings):
 
     model: ModelSettings = SAUNetSettings()
     init_from: Path | None = None
-    """Start from the weights of a file: torchvision's `.pth` of DeepLabV3 or ResNet for `deeplabv3`, or those of a
-    trained model with the same network (its folder or `model.safetensors`). Heads for other classes start anew."""
+    """Start from the weights of a shipped model (`vessels`), of a trained one (its folder or `model.safetensors`), or
+    of a file: torchvision's `.pth` of DeepLabV3 or ResNet for `deeplabv3`. Heads for other classes start anew. The
+    sections model, geometry and preprocessing that are left out are those of the model's folder."""
     geometry: GeometrySettings = GeometrySettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     loss: LossSettings = NAMED_LOSSES["bce-dice"]
@@ -150,8 +159,30 @@ class TrainSettings(Settings):
         """The file of `init_from`, which may be the folder of a model."""
         if self.init_from is None:
             return None
-        path = self.init_from.expanduser()
+        path = shipped_models().get(str(self.init_from), self.init_from.expanduser())
         return path / "model.safetensors" if path.is_dir() else path
+
+    @property
+    def named_modules(self) -> tuple[str, ...]:
+        """The modules of the network that the phases name."""
+        phases = self.phases
+        return tuple(
+            sorted({name for phase in phases for name in (*phase.frozen, *phase.optimizer.learning_rate_factors)})
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_of_the_first_weights(cls, values: Any) -> Any:
+        """Take the sections that are left out from the model to start from."""
+        if not isinstance(values, dict) or not isinstance(values.get("init_from"), str | Path):
+            return values
+        path = Path(values["init_from"])
+        folder = shipped_models().get(str(path), path.expanduser())
+        try:
+            details = read_json(folder / "model.json")["details"]
+            return {key: details[key] for key in ("model", "geometry", "preprocessing") if key in details} | values
+        except (OSError, ValueError, KeyError, TypeError):  # no model's folder, which is reported when it is read
+            return values
 
     @model_validator(mode="after")
     def _early_stop_needs_scores(self) -> "TrainSettings":
@@ -190,6 +221,14 @@ class TrainSettings(Settings):
         if self.adversarial is not None and not self.model.trainable:
             raise ValueError(f"{self.model.name} has no weights to train; remove the section adversarial")
         return self
+
+
+class StartRequest(Settings):
+    """What is checked before a training starts: its first weights, and the modules that its settings name."""
+
+    model: ModelSettings
+    init_path: Path | None
+    modules: tuple[str, ...]
 
 
 class InferenceSettings(Settings):

@@ -22,11 +22,19 @@ SHORT = (
 )
 NARROW = "model.model.widths=[4, 8]"
 PATCHES = ("model.preprocessing.patch_size=32", "model.phases.0.crop_size=32", "model.phases.0.crops_per_image=1")
-IMAGES = {"drive-article": (5, 2), "hrf": (45, 0), "isbi2012": (8, 2), "histology": (8, 0)}
+IMAGES = {"folder": (9, 0), "drive-article": (5, 2), "hrf": (45, 0), "isbi2012": (8, 2), "histology": (8, 0)}
 """Training and test images by layout."""
 PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "drive-best": ("drive", (NARROW, "model.phases.0.crop_size=32", "model.phases.0.images_per_epoch=4")),
     "sa-unet-paper": ("drive", (NARROW, "model.geometry.size=72", "model.phases.0.images_per_epoch=4")),
+    "fine-tune": (
+        "folder",
+        tuple(
+            f"model.phases.{phase}.{key}"
+            for phase in (0, 1)
+            for key in ("epochs=1", "val_interval_epochs=1", "crop_size=32", "images_per_epoch=4")
+        ),
+    ),
     "lwnet-drive": ("drive", (NARROW, "model.geometry.size=64")),
     "drive-deeplab": ("drive-article", ("model.model.width=4", "model.geometry.size=64")),
     "drive-patches": ("drive", (NARROW, *PATCHES)),

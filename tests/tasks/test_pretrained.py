@@ -13,7 +13,7 @@ from segkit.models import build_model
 from segkit.models.settings import DeepLabV3Settings, IterNetSettings, LittleWNetSettings, UNetSettings
 from segkit.tasks import pretrained
 from segkit.tasks.pretrained import class_tensors, first_weights, read_tensors
-from segkit.tasks.settings import TrainSettings
+from segkit.tasks.settings import StartRequest, TrainSettings
 from segkit.tasks.weights import save_network
 
 SMALL = DeepLabV3Settings(width=2)
@@ -179,8 +179,9 @@ def test_class_tensors_are_those_that_the_number_of_classes_reshapes():
 @pytest.mark.parametrize("width", [2, 4])
 def test_the_runner_can_check_that_weights_fit(tmp_path, monkeypatch, capsys, width):
     save_file(states(), tmp_path / "weights.safetensors")
-    request = TrainSettings(model=DeepLabV3Settings(width=width), init_from=tmp_path / "weights.safetensors")
-    monkeypatch.setattr("sys.stdin", StringIO(request.model_dump_json(include={"model", "init_from"})))
+    path = tmp_path / "weights.safetensors"
+    request = StartRequest(model=DeepLabV3Settings(width=width), init_path=path, modules=("backbone.layer1",))
+    monkeypatch.setattr("sys.stdin", StringIO(request.model_dump_json()))
     if width == 2:
         pretrained.main()
         return
