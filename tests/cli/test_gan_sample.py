@@ -185,7 +185,6 @@ def test_options_of_the_two_forms_do_not_mix(
 ) -> None:
     drawing = ("--weights", str(weights), "--seeds", "0", "--out", str(tmp_path / "out"))
     for args, words in [
-        ((*drawing, "--runs", "runs"), "--runs is for the recipe's samples, which are drawn without --weights"),
         ((*drawing, "-c", str(config)), "--config is for the recipe's samples"),
         ((*drawing, "--set", "gan.kimg=1"), "--set is for the recipe's samples"),
         ((*drawing, "--data", "phantom"), "--data is for the recipe's samples"),
