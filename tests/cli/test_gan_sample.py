@@ -216,7 +216,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(
         ({"--seeds": "5-3"}, 2, "'5-3' is reversed; write 3-5"),
         ({"--seeds": "-4"}, 2, "a seed is not negative"),
         ({"--seeds": "0-99999999"}, 2, "more than 1,000,000 seeds"),
-        ({"--weights": tmp_path / "nowhere"}, 2, "does not exist"),
+        ({"--weights": tmp_path / "nowhere"}, 2, "neither a path nor a name"),
         ({"--weights": tmp_path / "strange"}, 2, "holds no GAN weights"),
         ({"--weights": tmp_path / "file"}, 2, "as a snapshot of StyleGAN2-ADA"),
         ({"--out": tmp_path / "file"}, 2, "file is a file; name a folder"),

@@ -311,7 +311,7 @@ def test_what_is_not_there_is_noticed_before_torch_is_imported(tmp_path: Path) -
         "import sys\nfrom segkit.cli import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
     )
-    args = ["predict", "--weights", "w", "--out", "o", "nothere.png"]
+    args = ["predict", "--out", "o", "nothere.png"]
     ended = subprocess.run(
         [sys.executable, "-c", code, *args], cwd=tmp_path, env=environment(), text=True, capture_output=True, check=True
     )
