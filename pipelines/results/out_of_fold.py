@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from pipelines.results.calibration import read_calibration
 from pipelines.results.measurements import OUT_OF_FOLD, read_measurements
+from pipelines.results.settings_diff import flatten
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import EVALUATE_FOLDS, MODEL
 from segkit.core.errors import RequestError
@@ -82,18 +83,14 @@ def _record(record: StageRecord, folder: Path, num_folds: int, differing: Mappin
     }
 
 
-def _differences(folds: Mapping[str, Any], own: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Settings that differ, by dotted key, as "loss: bce in the folds, dice in the model"."""
-    texts: dict[str, str] = {}
-    for key in dict.fromkeys([*folds, *own]):
-        a, b, name = folds.get(key), own.get(key), f"{prefix}{key}"
-        if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
-            a, b = ({str(number): value for number, value in enumerate(values)} for values in (a, b))
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            texts |= _differences(a, b, f"{name}.")
-        elif a != b:
-            texts[name] = f"{name} is {a} in the folds and {b} in the model"
-    return texts
+def _differences(folds: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that differ, by dotted key, as "phases.0.epochs is 10 in the folds and 20 in the model"."""
+    a, b = flatten(folds), flatten(own)
+    return {
+        key: f"{key} is {a.get(key)} in the folds and {b.get(key)} in the model"
+        for key in dict.fromkeys([*a, *b])
+        if a.get(key) != b.get(key)
+    }
 
 
 def _allowed(key: str) -> bool:
