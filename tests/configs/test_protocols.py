@@ -26,6 +26,7 @@ IMAGES = {"folder": (9, 0), "drive-article": (5, 2), "hrf": (45, 0), "isbi2012":
 """Training and test images by layout."""
 PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "drive-best": ("drive", (NARROW, "model.phases.0.crop_size=32", "model.phases.0.images_per_epoch=4")),
+    "drive-fast": ("drive", (NARROW, "model.phases.0.crop_size=32", "model.phases.0.images_per_epoch=4")),
     "sa-unet-paper": ("drive", (NARROW, "model.geometry.size=72", "model.phases.0.images_per_epoch=4")),
     "fine-tune": (
         "folder",
