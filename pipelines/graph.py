@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.stage import AnyStage
 from segkit.core.errors import RequestError
+from segkit.core.names import hint
 
 
 class Graph:
@@ -25,7 +26,7 @@ class Graph:
 
     def __getitem__(self, name: str) -> AnyStage:
         if name not in self._stages:
-            raise RequestError(f"there is no stage {name!r}; stages are {', '.join(self._stages)}")
+            raise RequestError(f"there is no stage {name!r}; {hint(name, self._stages)}")
         return self._stages[name]
 
     def first_of(self, type_name: str) -> AnyStage:

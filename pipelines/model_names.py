@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.graph import Graph
+from pipelines.result_names import BEST, LATEST, find_result
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ENSEMBLE, GAN, REPORT, SELECT, TRAIN
 from segkit.core.errors import WeightsError
 from segkit.core.files import read_json
+from segkit.core.names import hint
 from segkit.core.run_folder import DONE, REQUEST
 from segkit.weights import shipped_models
 
 Kind = Literal["network", "gan"]
-LATEST, BEST = "latest", "best"
 MAX_LISTED = 8
 """Candidates that an error lists."""
 _TYPES = {"network": (TRAIN.name, ENSEMBLE.name, SELECT.name), "gan": (GAN.name,)}
@@ -34,18 +35,11 @@ class NamedModel:
 
 
 @dataclass(frozen=True)
-class _Trained:
+class _Finished:
+    """A finished stage."""
+
     folder: Path
     record: StageRecord
-
-    @property
-    def val_dice(self) -> float | None:
-        """Validation Dice of its card."""
-        try:
-            value = read_json(self.folder / "model.json")["val_dice"]
-        except (OSError, ValueError, KeyError):
-            return None
-        return None if value is None else float(value)
 
 
 def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchanging: bool = False) -> NamedModel:
@@ -65,30 +59,32 @@ def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchangi
         return NamedModel(shipped[text])
     if text not in (LATEST, BEST) and Path(text).expanduser().exists():
         return _of_path(Path(text).expanduser(), kind)
-    trained = _trained(runs, kind)
+    trained = _finished(runs, _TYPES[kind])
     if unchanging and text in (LATEST, BEST):
         raise WeightsError(f"{text} can be another model after each run; give one of {_listed(trained) or 'its paths'}")
-    if text == LATEST and trained:
-        return NamedModel(trained[0].folder, f"the newest of {len(trained)}, finished {trained[0].record['finished']}")
     if text == BEST and trained:
         return _best(trained, kind)
     same_stage = [model for model in trained if model.record["stage"] == text]
     if same_stage and not unchanging:
         return NamedModel(same_stage[0].folder, f"the newest of {len(same_stage)} of this stage")
-    matching = [
-        model for model in trained if model.folder.name.startswith(text) or model.record["fingerprint"].startswith(text)
-    ]
-    if len(matching) == 1:
-        return NamedModel(matching[0].folder, "the only one with this beginning")
-    if matching:
-        raise WeightsError(f"{text!r} is not unique; it can be {_listed(matching)}")
-    reports = [path.parent for path in runs.glob(f"{REPORT.name}-*/{DONE}")]
-    pipelines = [folder for folder in reports if folder.name.startswith((text, f"{REPORT.name}-{text}"))]
-    if len(pipelines) == 1:
-        return _of_path(pipelines[0], kind)
+    model = find_result(text, trained, _val_dice, _listed, WeightsError)
+    if model is not None:
+        newest = f"the newest of {len(trained)}, finished {model.record['finished']}"
+        return NamedModel(model.folder, newest if text == LATEST else "the only one with this beginning")
+    pipelines = _finished(runs, (REPORT.name,))
+    if text not in (LATEST, BEST) and (pipeline := find_result(text, pipelines, _val_dice, _listed, WeightsError)):
+        return _of_path(pipeline.folder, kind)
     known = f"{runs} holds {_listed(trained)}" if trained else f"{runs} holds no finished {_noun(kind)}"
     more = f"; shipped models: {', '.join(shipped)}" if shipped else ""
-    raise WeightsError(f"there is no {_noun(kind)} {text}: neither a path nor a name; {known}{more}")
+    nearest = hint(text, [*shipped, *names_in(runs, kind)], f"{known}{more}")
+    raise WeightsError(f"there is no {_noun(kind)} {text}, neither a path nor a name; {nearest}")
+
+
+def names_in(runs: Path, kind: Kind) -> list[str]:
+    """The names of the models of a runs folder: `latest`, `best`, stages and folders."""
+    trained = _finished(runs, _TYPES[kind])
+    stages = dict.fromkeys(model.record["stage"] for model in trained)
+    return [LATEST, *([BEST] if kind == "network" else []), *stages, *(model.folder.name for model in trained)]
 
 
 def with_named_weights(graph: Graph, runs: Path) -> Graph:
@@ -114,42 +110,52 @@ def _of_path(path: Path, kind: Kind) -> NamedModel:
     record = read_record(path) if path.is_dir() else None
     if record is not None and record.get("type") == REPORT.name:
         folders = [(path / entry["folder"]).resolve() for entry in record["inputs"].values()]
-        return _best_or_only([model for folder in folders for model in _read(folder, kind)], kind, path)
+        return _best_or_only([model for folder in folders for model in _read(folder, _TYPES[kind])], kind, path)
     if path.is_dir() and not (path / REQUEST).exists() and any(path.glob(f"*/{REQUEST}")):
-        return _best_or_only(_trained(path, kind), kind, path)
+        return _best_or_only(_finished(path, _TYPES[kind]), kind, path)
     return NamedModel(path)
 
 
-def _trained(runs: Path, kind: Kind) -> list[_Trained]:
-    """The finished models of a runs folder, newest first."""
-    models = [model for path in runs.glob(f"*/{DONE}") for model in _read(path.parent, kind)]
-    return sorted(models, key=lambda model: model.record["finished"], reverse=True)
+def _finished(runs: Path, types: Sequence[str]) -> list[_Finished]:
+    """The finished stages of these types in a runs folder, newest first."""
+    stages = [stage for path in runs.glob(f"*/{DONE}") for stage in _read(path.parent, types)]
+    return sorted(stages, key=lambda stage: stage.record["finished"], reverse=True)
 
 
-def _read(folder: Path, kind: Kind) -> list[_Trained]:
-    """The model of a stage's folder; empty if it holds none."""
+def _read(folder: Path, types: Sequence[str]) -> list[_Finished]:
+    """The finished stage of a folder; empty if it holds none of these types."""
     record = read_record(folder)
-    return [_Trained(folder, record)] if record is not None and record.get("type") in _TYPES[kind] else []
+    return [_Finished(folder, record)] if record is not None and record.get("type") in types else []
 
 
-def _best_or_only(models: Sequence[_Trained], kind: Kind, path: Path) -> NamedModel:
+def _best_or_only(models: Sequence[_Finished], kind: Kind, path: Path) -> NamedModel:
     if not models:
         raise WeightsError(f"{path} holds no finished {_noun(kind)}")
     return NamedModel(models[0].folder, f"the only one of {path}") if len(models) == 1 else _best(models, kind)
 
 
-def _best(models: Sequence[_Trained], kind: Kind) -> NamedModel:
+def _best(models: Sequence[_Finished], kind: Kind) -> NamedModel:
     """The model with the highest validation Dice; test images do not choose it."""
-    scored = [(dice, model) for model in models if (dice := model.val_dice) is not None]
-    if not scored:
+    model = find_result(BEST, models, _val_dice, _listed)
+    if model is None:
         raise WeightsError(
             f"no {_noun(kind)} has a validation score to choose the best by; it can be {_listed(models)}"
         )
-    dice, model = max(scored, key=lambda item: item[0])
-    return NamedModel(model.folder, f"the highest validation Dice, {dice:.4f}, of {len(scored)}; data sets may differ")
+    num_scored = sum(_val_dice(other) is not None for other in models)
+    reason = f"the highest validation Dice, {_val_dice(model):.4f}, of {num_scored}; data sets may differ"
+    return NamedModel(model.folder, reason)
 
 
-def _listed(models: Sequence[_Trained]) -> str:
+def _val_dice(model: _Finished) -> float | None:
+    """Validation Dice of its card."""
+    try:
+        value = read_json(model.folder / "model.json")["val_dice"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return None if value is None else float(value)
+
+
+def _listed(models: Sequence[_Finished]) -> str:
     more = [f"{len(models) - MAX_LISTED} more"] if len(models) > MAX_LISTED else []
     return ", ".join([model.folder.name for model in models[:MAX_LISTED]] + more)
 

@@ -15,6 +15,7 @@ from pipelines.stage import AnyStageType, Preflight, StageType
 from segkit.core.config import Settings
 from segkit.core.errors import RequestError
 from segkit.core.files import sha256_file
+from segkit.core.names import hint
 from segkit.core.seeding import LARGEST_SEED
 from segkit.data.settings import DataSettings
 from segkit.tasks.settings import InferenceSettings, StartRequest, TrainSettings
@@ -241,7 +242,7 @@ class EvaluateSettings(Settings):
         from segkit.metrics.metrics import FURTHER_METRICS  # loads numpy, which planning does without
 
         if unknown := [name for name in names if name not in FURTHER_METRICS]:
-            raise ValueError(f"{unknown[0]!r} is no further metric; there are {', '.join(FURTHER_METRICS)}")
+            raise ValueError(f"{unknown[0]!r} is no further metric; {hint(unknown[0], FURTHER_METRICS)}")
         return names
 
 

@@ -16,6 +16,7 @@ from pipelines.gpu_bench.steps import ROOT, Figures, Request, SkippedError, Step
 from segkit import __version__
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import read_json, write_json
+from segkit.core.names import hint
 
 FIGURES = "gpu.json"
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
@@ -41,7 +42,7 @@ def choose(available: list[Step], only: tuple[str, ...], skip: tuple[str, ...]) 
     names = [step.name for step in available]
     unknown = next((name for name in (*only, *skip) if name not in names), None)
     if unknown is not None:
-        raise RequestError(f"there is no step {unknown!r}; there are {', '.join(names)}")
+        raise RequestError(f"there is no step {unknown!r}; {hint(unknown, names)}")
     return [step for step in available if step.name not in skip and (not only or step.name in only)]
 
 

@@ -11,6 +11,7 @@ from pipelines.results.scored_runs import Run, load_run, measured
 from pipelines.run_comparison.finished import FinishedRun, model_names, short_ids
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Split
+from segkit.core.names import hint
 from segkit.metrics.measure import Comparison, Measurement, find_measurement, summary_class
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import Averaging, Region
@@ -130,7 +131,7 @@ def compare_runs(
     """
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown:
-        raise RequestError(f"unknown metric {unknown[0]!r}; there are {', '.join(METRICS)}")
+        raise RequestError(f"unknown metric {unknown[0]!r}; {hint(unknown[0], METRICS)}")
     distinct = list({run.fingerprint: run for run in runs}.values())
     if len(distinct) < 2:
         raise RequestError("a comparison needs at least two different runs; `segkit runs list` lists them")

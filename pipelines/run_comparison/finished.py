@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from pipelines.result_names import BEST, LATEST, find_result
 from pipelines.results.measurements import OBSERVER, Measured, read_measurements
 from pipelines.results.settings_diff import changed_settings, flatten
 from pipelines.stage import StageRecord, read_record
@@ -17,11 +18,11 @@ from pipelines.stage_types import DATA, EVALUATE, EVALUATE_FOLDS, REPORT, TRAIN,
 from segkit.core.config import read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError
 from segkit.core.manifest import Split
+from segkit.core.names import hint
 from segkit.core.run_folder import DONE, REQUEST
 from segkit.metrics.measure import Measurement, find_measurement
 
 PAGE = "report.html"
-LATEST, BEST = "latest", "best"
 MIN_ID = 6
 """Shortest id that is shown, in hexadecimal digits."""
 
@@ -266,37 +267,32 @@ def find_run(name: str, runs: Path) -> FinishedRun:
 
 
 def _find(name: str, listed: Sequence[FinishedRun], runs: Path) -> FinishedRun:
+    run = find_result(name, listed, _main_dice, _described)
+    if run is not None:
+        return run
     if name in (LATEST, BEST):
-        return _newest(listed, runs) if name == LATEST else _best(listed, runs)
-    prefix = name.lower().removeprefix("report-")
-    matching = [run for run in listed if prefix and run.fingerprint.startswith(prefix)]
-    if len(matching) == 1:
-        return matching[0]
-    if len(matching) > 1:
-        raise RequestError(f"{name!r} is not unique; it can be {', '.join(_described(matching))}")
+        scored = " with scores" if name == BEST else ""
+        raise RequestError(f"{runs} holds no finished run{scored}; `segkit pipeline run` makes one")
     if Path(name).is_dir():
         return read_run(Path(name))
-    known = f"there are {', '.join(_described(listed))}" if listed else f"{runs} holds no finished run"
-    raise RequestError(f"there is no run {name!r}; {known}; or give {LATEST}, {BEST} or the folder of a report")
+    known = f"there are {_described(listed)}" if listed else f"{runs} holds no finished run"
+    nearest = hint(
+        name,
+        [LATEST, BEST, *short_ids(listed).values()],
+        f"{known}; or give {LATEST}, {BEST} or the folder of a report",
+    )
+    raise RequestError(f"there is no run {name!r}; {nearest}")
 
 
-def _newest(listed: Sequence[FinishedRun], runs: Path) -> FinishedRun:
-    if not listed:
-        raise RequestError(f"{runs} holds no finished run; `segkit pipeline run` makes one")
-    return listed[0]
+def _main_dice(run: FinishedRun) -> float | None:
+    return None if run.main_score is None else run.main_score.dice.value
 
 
-def _best(listed: Sequence[FinishedRun], runs: Path) -> FinishedRun:
-    """The run with the highest main Dice."""
-    scored = [(run.main_score.dice.value, run) for run in listed if run.main_score is not None]
-    if not scored:
-        raise RequestError(f"{runs} holds no finished run with scores; `segkit pipeline run` makes one")
-    return max(scored, key=lambda item: item[0])[1]
-
-
-def _described(runs: Sequence[FinishedRun]) -> list[str]:
+def _described(runs: Sequence[FinishedRun]) -> str:
     ids = short_ids(runs)
-    return [f"{ids[run.fingerprint]} ({run.recipe or 'unknown recipe'}, {run.finished:%F %H:%M})" for run in runs]
+    return ", ".join(
+        f"{ids[run.fingerprint]} ({run.recipe or 'unknown recipe'}, {run.finished:%F %H:%M})" for run in runs
+    )
 
 
 def model_names(run: FinishedRun, split: Split) -> list[str]:

@@ -1,7 +1,7 @@
 """Options of the pipeline commands, and a recipe's settings and stages."""
 
-import difflib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pipelines.results import pipeline_run
 from pipelines.runner import Planned, plan
 from segkit.core.config import apply_overrides, read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError
+from segkit.core.names import hint
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """The settings files that are installed with segkit; in a checkout, a link to the top-level `configs`."""
@@ -88,7 +89,7 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
         RequestError: there is no such recipe or file, or a setting is wrong.
     """
     if name not in RECIPES:
-        raise RequestError(f"there is no pipeline {name!r}; there are {', '.join(RECIPES)}")
+        raise RequestError(f"there is no recipe {name!r}; {_recipe_hint(name)}")
     recipe = RECIPES[name]
     path = config_path(config or CONFIGS / f"{name}.yaml")
     has_file = config is not None or path.is_file()
@@ -103,6 +104,15 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     return Resolved(name, source, settings, recipe.build(settings), tuple(overrides))
 
 
+def _recipe_hint(name: str) -> str:
+    """The nearest recipes, or the command where the name is that of shipped settings."""
+    if name not in shipped_configs():
+        return hint(name, RECIPES)
+    command = re.search(r"segkit pipeline run (\S+)", (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    recipe = command[1] if command else "RECIPE"
+    return f"{name!r} is a settings file, as in `segkit pipeline run {recipe} -c {name}`"
+
+
 def _check_named_entries(cls: type[RecipeSettings], raw: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Raise where `--set` would add an entry to a section of names, such as a student, by a misspelt name."""
     for override in overrides:
@@ -111,7 +121,7 @@ def _check_named_entries(cls: type[RecipeSettings], raw: Mapping[str, Any], over
         if field is None or get_origin(field.annotation) is not dict or not isinstance(entries, dict):
             continue
         if len(keys) > 1 and keys[0] not in entries:
-            raise ConfigError(f"--set {override!r}: {section} has no {keys[0]!r}; there are {', '.join(entries)}")
+            raise ConfigError(f"--set {override!r}: {section} has no {keys[0]!r}; {hint(keys[0], entries)}")
 
 
 def config_path(given: Path) -> Path:
@@ -128,9 +138,10 @@ def config_path(given: Path) -> Path:
     if len(given.parts) > 1 or given.suffix:
         return given  # reading it will fail
     if given.name not in names:
-        close = difflib.get_close_matches(given.name, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"shipped settings: {', '.join(names)}"
-        raise ConfigError(f"--config {given}: there is no such file, and segkit ships no settings of that name; {hint}")
+        nearest = hint(given.name, names)
+        raise ConfigError(
+            f"--config {given}: there is no such file, and segkit ships no settings of this name; {nearest}"
+        )
     return CONFIGS / f"{given.name}.yaml"
 
 

@@ -1,6 +1,5 @@
 """Validation errors of pydantic as lines that a user can act on."""
 
-import difflib
 import re
 import types
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,8 @@ from typing import Annotated, TypeGuard, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+
+from segkit.core.names import hint
 
 Location = tuple[int | str, ...]
 
@@ -49,9 +50,8 @@ def _mistake(cls: type[BaseModel], place: Location, items: list[ErrorDetails]) -
         return f"key {key!r} is missing"
     if first["type"] == "extra_forbidden":
         known = sorted(name for model in _models_of_key(cls, first["loc"]) for name in model.model_fields)
-        close = difflib.get_close_matches(str(place[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-        return f"unknown key {key!r} (value {_short(first['input'])}); {hint}"
+        nearest = hint(str(place[-1]), known, f"known: {', '.join(known)}")
+        return f"unknown key {key!r} (value {_short(first['input'])}); {nearest}"
     reason = ", or ".join(dict.fromkeys(_message(item) for item in items))
     if first["type"] == "value_error" and isinstance(first["input"], dict):
         return f"{key}: {reason}" if key else reason  # of a whole section, which is too long to repeat
@@ -64,9 +64,8 @@ def _unknown_kind(key: str, item: ErrorDetails) -> str:
     """Of a section whose `name` is none of those allowed."""
     tag, field = str(item["ctx"]["tag"]), item["ctx"]["discriminator"].strip("'")
     known = item["ctx"]["expected_tags"]
-    close = difflib.get_close_matches(tag, re.findall("'([^']*)'", known), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{f'{key}.' if key else ''}{field} = {tag!r}: input should be one of {known}{hint}"
+    nearest = hint(tag, re.findall("'([^']*)'", known), "")
+    return f"{f'{key}.' if key else ''}{field} = {tag!r}: input should be one of {known}; {nearest}".removesuffix("; ")
 
 
 def _message(item: ErrorDetails) -> str:

@@ -1,9 +1,25 @@
-"""Check of names that must differ because they name files."""
+"""Names that a person types: hints for misspelt ones, and a check of names that must differ because they name files."""
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from segkit.core.errors import SegkitError
+
+
+def hint(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """What to type in place of an unknown name, as the end of a message: the nearest known names, or all.
+
+    Args:
+        name: what was typed.
+        known: the names that exist.
+        otherwise: the text in place of all names where none is near.
+    """
+    by_lower = {other.lower(): other for other in known}
+    close = [by_lower[lower] for lower in difflib.get_close_matches(name.lower(), by_lower, n=2)]
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"there are {', '.join(by_lower.values()) or 'none'}" if otherwise is None else otherwise
 
 
 def check_unique(

@@ -6,7 +6,6 @@ wrong, where a data set demands more than `check_row` below. What is wrong with 
 so that `segkit data check` can print all of it at once.
 """
 
-import difflib
 import hashlib
 import importlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from segkit.core import files, images
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, ImageError
 from segkit.core.manifest import Row, Source, Split
+from segkit.core.names import hint
 from segkit.core.wording import counted
 from segkit.data import groups
 from segkit.data.fov import estimate_fov
@@ -154,9 +154,7 @@ def load_reader(name: str) -> Reader:
         DatasetError: no reader has this name.
     """
     if name not in READERS:
-        near = difflib.get_close_matches(name.lower(), READERS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise DatasetError(f"no data set reader is called {name!r}; there are: {', '.join(sorted(READERS))}{hint}")
+        raise DatasetError(f"no data set reader is called {name!r}; {hint(name, sorted(READERS))}")
     return cast(Reader, importlib.import_module(READERS[name]))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.core.errors import RequestError
+from segkit.core.names import hint
 from segkit.metrics.metrics import DEFAULT_METRICS, METRICS
 from segkit.metrics.region import AVERAGINGS, Averaging, Region
 from segkit.metrics.score import Cut, ImageScore, regions_of
@@ -174,7 +175,7 @@ def pooled_statistic(
         RequestError: there is no such metric, or the images were not scored for it at `cut`.
     """
     if metric not in METRICS:
-        raise RequestError(f"unknown metric {metric!r}; there are {', '.join(METRICS)}")
+        raise RequestError(f"unknown metric {metric!r}; {hint(metric, METRICS)}")
     chosen = METRICS[metric]
     names = scores[0].class_names
     if chosen.of_the_map:

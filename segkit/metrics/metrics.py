@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.core.errors import RequestError
+from segkit.core.names import hint
 from segkit.metrics.confusion import FROM_CONFUSION, Confusion, precision, sensitivity
 from segkit.metrics.curves import (
     LevelCounts,
@@ -399,7 +400,7 @@ def with_default(further: Sequence[str]) -> tuple[str, ...]:
     """
     unknown = [name for name in further if name not in METRICS]
     if unknown:
-        raise RequestError(f"unknown metric {unknown[0]!r}; there are {', '.join(FURTHER_METRICS)}")
+        raise RequestError(f"unknown metric {unknown[0]!r}; {hint(unknown[0], FURTHER_METRICS)}")
     return tuple(name for name, metric in METRICS.items() if not metric.on_request or name in further)
 
 

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from segkit.core.config import Settings
 from segkit.core.errors import RequestError
+from segkit.core.names import hint
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)]
 Norm = Literal["none", "batch", "group"]
@@ -301,7 +302,7 @@ def default_settings(name: str) -> NetworkSettings:
     """
     by_name = {kind.model_fields["name"].default: kind for kind in MODELS}
     if name not in by_name:
-        raise RequestError(f"no network is called {name!r}; there are: {', '.join(sorted(by_name))}")
+        raise RequestError(f"no network is called {name!r}; {hint(name, sorted(by_name))}")
     return by_name[name](name=name)
 
 

@@ -1,12 +1,12 @@
 """Fine-tuning: modules that keep their weights, and learning rates of modules."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
 from segkit.core.errors import ConfigError
+from segkit.core.names import hint
 from segkit.models.normalization import NormalizedNetwork
 
 
@@ -20,12 +20,9 @@ def check_modules(modules: Iterable[str], tensors: Iterable[str]) -> None:
     known = {".".join(parts[:end]) for parts in (name.split(".") for name in tensors) for end in range(1, len(parts))}
     for module in modules:
         if module not in known:
-            close = difflib.get_close_matches(module, sorted(known), n=3)
-            hint = close or sorted(name for name in known if "." not in name)
-            raise ConfigError(
-                f"frozen or learning_rate_factors: the network has no module {module!r}; it has, for "
-                f"example, {', '.join(hint)}"
-            )
+            outer = ", ".join(sorted(name for name in known if "." not in name))
+            nearest = hint(module, sorted(known), f"it has, for example, {outer}")
+            raise ConfigError(f"frozen or learning_rate_factors: the network has no module {module!r}; {nearest}")
 
 
 def freeze(network: nn.Module, modules: Iterable[str]) -> list[nn.Module]:

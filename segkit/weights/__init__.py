@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from segkit.core.errors import WeightsError
+from segkit.core.names import hint
 
 ROOT = Path(__file__).parent
 DEFAULT = "vessels"
@@ -25,6 +26,6 @@ def model_folder(model: str | Path) -> Path:
     if not Path(model).exists():
         raise WeightsError(
             f"there is no model {model}, neither a folder nor an .onnx file; "
-            f"shipped models: {', '.join(shipped) or 'none'}"
+            + hint(str(model), shipped, f"shipped models: {', '.join(shipped) or 'none'}")
         )
     return Path(model)

@@ -118,7 +118,7 @@ def test_a_run_ends_with_the_place_of_its_last_result(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["techer"], "there is no stage 'techer'; stages are data, teacher"),
+        (["techer"], "there is no stage 'techer'; did you mean 'teacher'?"),
         (["teacher"], "stage teacher reads data; give --input data=DIR"),
         (["teacher", "--input", "data"], "--input 'data' is not of the form NAME=DIR"),
         (["teacher", "--input", "data=no/where"], "--input data: no/where is not a folder"),

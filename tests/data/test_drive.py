@@ -202,7 +202,7 @@ def test_a_damaged_marker_is_named(small: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("drove:/x", "did you mean drive"), ("/data/DRIVE", "READER:FOLDER"), ("drive:", "READER:FOLDER")],
+    [("drove:/x", "did you mean 'drive'"), ("/data/DRIVE", "READER:FOLDER"), ("drive:", "READER:FOLDER")],
 )
 def test_a_data_set_wrongly_named_is_explained(text: str, sentence: str) -> None:
     with pytest.raises(DatasetError, match=sentence):

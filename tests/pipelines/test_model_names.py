@@ -75,6 +75,12 @@ def test_an_ambiguous_name_is_refused_with_the_candidates(runs: Path, name: str)
         find_model(name, runs)
 
 
+@pytest.mark.parametrize(("name", "nearest"), [("vesels", "vessels"), ("techer", "teacher"), ("lastest", "latest")])
+def test_a_misspelt_name_is_refused_with_the_nearest(runs: Path, name: str, nearest: str) -> None:
+    with pytest.raises(WeightsError, match=f"did you mean .*'{nearest}'"):
+        find_model(name, runs)
+
+
 def test_first_weights_take_a_name_that_keeps_its_model(runs: Path) -> None:
     def stage(name: str) -> Graph:
         return Graph([Stage("model", TRAIN, TrainSettings(init_from=Path(name)))])
