@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("segkit.cli.evaluate:evaluate", "Score predictions against a data set's labels."),
     "export": ("segkit.cli.export:export", "Copy a trained model with a card, to share it."),
     "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),
-    "runs": ("segkit.cli.runs:runs", "List, show and compare finished pipelines."),
+    "runs": ("segkit.cli.runs:runs", "List, show and compare finished pipelines; clean up."),
     "wandb": ("segkit.cli.wandb:wandb", "Send W&B runs that were written offline."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),

@@ -1,4 +1,4 @@
-"""`segkit runs`: list, show and compare finished pipelines."""
+"""`segkit runs`: list, show and compare finished pipelines, and remove what none of them needs."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ NAMES = "RUN is `latest`, `best` (by Dice), the first digits of an id, or the fo
 
 @click.group()
 def runs() -> None:
-    """List, show and compare finished pipelines."""
+    """List, show and compare finished pipelines, and remove what none of them needs."""
 
 
 @runs.command("list")
@@ -123,3 +123,40 @@ def study(names: tuple[str, ...], runs: Path, path: Path, model: str | None, bas
     if names:
         write_study(path, rows)
     click.echo(render(table))
+
+
+@runs.command()
+@click.argument("folder", metavar="[RUNS]", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
+def clean(folder: Path, yes: bool, dry_run: bool) -> None:
+    """Remove the stages in the folder RUNS that no finished pipeline needs, after asking.
+
+    A pipeline that is running is kept, and so is one that stopped early if no other one has finished since. Locked
+    stages, exported models and all folders that are not of a pipeline's stage are never removed.
+    """
+    from pipelines.cleaning import plan_cleaning, remove
+    from segkit.core.wording import counted, data_size
+    from segkit.tasks.wandb_runs import unsent_runs
+
+    cleaning = plan_cleaning(folder)
+    removable = cleaning.removable
+    width = max((len(stage.path.name) for stage in removable), default=0)
+    for stage in removable:
+        click.echo(f"{stage.path.name:<{width}}  {data_size(stage.num_bytes):>9}  {stage.state}")
+    total = data_size(sum(stage.num_bytes for stage in removable))
+    click.echo(
+        f"{counted(len(removable), 'stage')} that no finished pipeline needs, {total}; {len(cleaning.kept)} needed"
+    )
+    unsent = {run.parents[1].name for run in unsent_runs(folder)} & {stage.path.name for stage in removable}
+    if unsent:
+        click.echo(f"{len(unsent)} of them hold W&B runs that were not sent; `segkit wandb sync` sends them")
+    if cleaning.leftovers:
+        click.echo(f"{counted(len(cleaning.leftovers), 'stage')} that an interrupted cleaning has left half removed")
+    if dry_run or not (removable or cleaning.leftovers):
+        return
+    if not yes and not click.confirm("Remove them?"):
+        click.echo("nothing was removed")
+        return
+    for stage, removed in remove(cleaning):
+        click.echo(f"{stage.path.name}: {'removed' if removed else 'kept, because a process is writing it now'}")

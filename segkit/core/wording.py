@@ -33,3 +33,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def data_size(num_bytes: float) -> str:
+    """ "512 B", "3.4 kB", "12.0 MB", "1.2 GB", in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 999.95 or unit == "GB":
+            break
+        num_bytes /= 1000
+    return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
