@@ -5,7 +5,7 @@
 
 `segkit bench gpu` writes `gpu.json`. The README's accuracy table is made from published results, `docs/drive.csv`, and
 from the scores in the card of the shipped model. A table stands between the lines `<!-- NAME begin -->` and
-`<!-- NAME end -->`; what was not measured stays empty.
+`<!-- NAME end -->`; what was not measured stays empty. settings.md as a whole is made from the settings classes.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pipelines import settings_reference
 
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "gpu.json"
@@ -198,6 +200,7 @@ def main(arguments: list[str]) -> None:
         take_over(path)
     card = json.loads(CARD.read_text(encoding="utf-8"))
     README.write_text(fill_readme(README.read_text(encoding="utf-8"), card, read_published()), encoding="utf-8")
+    (DOCS / "settings.md").write_text(settings_reference.page(), encoding="utf-8")
     if not FIGURES.is_file():
         print(f"there is no {FIGURES}; the tables about GPUs stay as they are")
         return

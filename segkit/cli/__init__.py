@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "runs": ("segkit.cli.runs:runs", "List, show and compare finished pipelines; clean up."),
     "wandb": ("segkit.cli.wandb:wandb", "Send W&B runs that were written offline."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
+    "settings": ("segkit.cli.settings:settings", "Print settings with their types, defaults and meaning."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),
     "bench": ("segkit.cli.bench:bench", "Measure images per second on this machine."),
     "doctor": ("segkit.cli.doctor:doctor", "Check this installation."),
