@@ -35,9 +35,11 @@ Image = npt.NDArray[np.uint8]
 Probs = npt.NDArray[np.float32]
 Region = npt.NDArray[np.bool_]
 
-MAX_WHOLE_PIXELS = 12_000_000
-"""A larger image is predicted in tiles where no tile is given, so that memory stays bounded; HRF's 8 million fit."""
-AUTOMATIC_TILE = 1024
+MAX_WHOLE_PIXELS = 2_500_000
+"""A larger image is predicted in tiles where no tile is given, so that memory stays bounded."""
+AUTOMATIC_TILE, AUTOMATIC_OVERLAP = 1280, 0.125
+"""Side of these tiles, and the share that two have in common: 160 pixels, more than twice what a U-Net with three
+poolings reads on each side of a pixel. HRF's 3504x2336 pixels are six tiles."""
 
 
 class Predictor(nn.Module, ABC):
@@ -100,10 +102,12 @@ class NetworkPredictor(Predictor):
 
     def _tiles(self, inference: InferenceSettings, num_pixels: int) -> InferenceSettings:
         """The settings with the tile's side rounded up to a multiple of the network's stride."""
-        tile = AUTOMATIC_TILE if inference.tile is None and num_pixels > MAX_WHOLE_PIXELS else inference.tile
-        if tile is None:
+        if inference.tile is None and num_pixels <= MAX_WHOLE_PIXELS:
             return inference
-        return inference.model_copy(update={"tile": -(-tile // self.stride) * self.stride})
+        tile, overlap = inference.tile, inference.tile_overlap
+        if tile is None:
+            tile, overlap = AUTOMATIC_TILE, AUTOMATIC_OVERLAP
+        return inference.model_copy(update={"tile": -(-tile // self.stride) * self.stride, "tile_overlap": overlap})
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
         return as_outputs(self.network(batch.contiguous(memory_format=torch.channels_last))).logits
@@ -182,9 +186,6 @@ def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> 
             warnings.append(f"only {counted(levels, 'gray level')}, as in a label map")
         elif classes.field_of_view:
             warnings.append("gray, not in colour")
-    if height * width > MAX_WHOLE_PIXELS:
-        millions = round(height * width / 1e6)
-        warnings.append(f"{millions} million pixels; at this size it is predicted in tiles of {AUTOMATIC_TILE} pixels")
     if 0 < image.max() < 32:
         warnings.append(f"nearly black, its brightest level is {image.max()} of 255")
     if num_pages == 1 and (frames := images.num_frames(row.image.path)) > 1:

@@ -237,11 +237,11 @@ class InferenceSettings(Settings):
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: average over 1, 4 (flips) or 8 (flips and quarter turns) views."""
     tile: int | None = Field(None, ge=64)
-    """Side of overlapping tiles for images too large for memory. By default images of up to 12 million pixels are
-    predicted whole, larger ones in tiles of 1024. A model with a preprocessing.patch_size always uses tiles of that
-    size."""
+    """Side of overlapping tiles for images too large for memory. By default images of up to 2.5 million pixels (after
+    scaling) are predicted whole, larger ones in tiles of 1280 that overlap by 160 pixels. A model with a
+    preprocessing.patch_size always uses tiles of that size."""
     tile_overlap: float = Field(0.5, ge=0, lt=1)
-    """Share of a tile's side that it has in common with the next."""
+    """Share of a tile's side that it has in common with the next, where `tile` is given."""
     tile_weights: Literal["gaussian", "uniform"] = "gaussian"
     """Where tiles overlap, pixels near a tile's middle count more, or all alike."""
     scale: Literal["auto"] | Annotated[float, Field(gt=0, le=16)] = "auto"

@@ -274,7 +274,7 @@ def test_an_image_of_very_many_pixels_is_predicted_in_tiles_and_a_smaller_one_wh
             self.head = torch.nn.Conv2d(3, 1, 1)
 
         def forward(self, image):
-            sizes.append(tuple(image.shape[-2:]))
+            sizes.extend([tuple(image.shape[-2:])] * len(image))
             return self.head(image)
 
     monkeypatch.setattr(prediction, "MAX_WHOLE_PIXELS", 64 * 500)
@@ -283,7 +283,7 @@ def test_an_image_of_very_many_pixels_is_predicted_in_tiles_and_a_smaller_one_wh
     wide = np.random.default_rng(0).integers(0, 256, (72, 2000, 3), dtype=np.uint8)
     with torch.inference_mode():
         tiled = predictor(wide, InferenceSettings())
-        assert set(sizes) == {(64, 64)}
+        assert sizes == [(64, 64)] * 2 * 36  # steps of 56 pixels: 64 + 35 x 56 reach 2000 columns
         sizes.clear()
         whole = predictor(wide[:, :400], InferenceSettings())
         assert sizes == [(72, 400)]
