@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.graph import Graph
-from pipelines.result_names import BEST, LATEST, find_result
-from pipelines.stage import StageRecord, read_record
+from pipelines.result_names import BEST, LATEST, FinishedStage, find_result, finished_stages, read_stage
+from pipelines.stage import read_record
 from pipelines.stage_types import ENSEMBLE, GAN, REPORT, SELECT, TRAIN
 from segkit.core.errors import WeightsError
 from segkit.core.files import read_json
 from segkit.core.names import hint
-from segkit.core.run_folder import DONE, REQUEST
+from segkit.core.run_folder import REQUEST
 from segkit.weights import shipped_models
 
 Kind = Literal["network", "gan"]
@@ -32,14 +32,6 @@ class NamedModel:
     folder: Path
     reason: str = ""
     """Empty where the name is a path or a shipped model."""
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """A finished stage."""
-
-    folder: Path
-    record: StageRecord
 
 
 def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchanging: bool = False) -> NamedModel:
@@ -59,7 +51,7 @@ def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchangi
         return NamedModel(shipped[text])
     if text not in (LATEST, BEST) and Path(text).expanduser().exists():
         return _of_path(Path(text).expanduser(), kind)
-    trained = _finished(runs, _TYPES[kind])
+    trained = finished_stages(runs, _TYPES[kind])
     if unchanging and text in (LATEST, BEST):
         raise WeightsError(f"{text} can be another model after each run; give one of {_listed(trained) or 'its paths'}")
     if text == BEST and trained:
@@ -71,7 +63,7 @@ def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchangi
     if model is not None:
         newest = f"the newest of {len(trained)}, finished {model.record['finished']}"
         return NamedModel(model.folder, newest if text == LATEST else "the only one with this beginning")
-    pipelines = _finished(runs, (REPORT.name,))
+    pipelines = finished_stages(runs, (REPORT.name,))
     if text not in (LATEST, BEST) and (pipeline := find_result(text, pipelines, _val_dice, _listed, WeightsError)):
         return _of_path(pipeline.folder, kind)
     known = f"{runs} holds {_listed(trained)}" if trained else f"{runs} holds no finished {_noun(kind)}"
@@ -82,7 +74,7 @@ def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchangi
 
 def names_in(runs: Path, kind: Kind) -> list[str]:
     """The names of the models of a runs folder: `latest`, `best`, stages and folders."""
-    trained = _finished(runs, _TYPES[kind])
+    trained = finished_stages(runs, _TYPES[kind])
     stages = dict.fromkeys(model.record["stage"] for model in trained)
     return [LATEST, *([BEST] if kind == "network" else []), *stages, *(model.folder.name for model in trained)]
 
@@ -110,31 +102,19 @@ def _of_path(path: Path, kind: Kind) -> NamedModel:
     record = read_record(path) if path.is_dir() else None
     if record is not None and record.get("type") == REPORT.name:
         folders = [(path / entry["folder"]).resolve() for entry in record["inputs"].values()]
-        return _best_or_only([model for folder in folders for model in _read(folder, _TYPES[kind])], kind, path)
+        return _best_or_only([model for folder in folders for model in read_stage(folder, _TYPES[kind])], kind, path)
     if path.is_dir() and not (path / REQUEST).exists() and any(path.glob(f"*/{REQUEST}")):
-        return _best_or_only(_finished(path, _TYPES[kind]), kind, path)
+        return _best_or_only(finished_stages(path, _TYPES[kind]), kind, path)
     return NamedModel(path)
 
 
-def _finished(runs: Path, types: Sequence[str]) -> list[_Finished]:
-    """The finished stages of these types in a runs folder, newest first."""
-    stages = [stage for path in runs.glob(f"*/{DONE}") for stage in _read(path.parent, types)]
-    return sorted(stages, key=lambda stage: stage.record["finished"], reverse=True)
-
-
-def _read(folder: Path, types: Sequence[str]) -> list[_Finished]:
-    """The finished stage of a folder; empty if it holds none of these types."""
-    record = read_record(folder)
-    return [_Finished(folder, record)] if record is not None and record.get("type") in types else []
-
-
-def _best_or_only(models: Sequence[_Finished], kind: Kind, path: Path) -> NamedModel:
+def _best_or_only(models: Sequence[FinishedStage], kind: Kind, path: Path) -> NamedModel:
     if not models:
         raise WeightsError(f"{path} holds no finished {_noun(kind)}")
     return NamedModel(models[0].folder, f"the only one of {path}") if len(models) == 1 else _best(models, kind)
 
 
-def _best(models: Sequence[_Finished], kind: Kind) -> NamedModel:
+def _best(models: Sequence[FinishedStage], kind: Kind) -> NamedModel:
     """The model with the highest validation Dice; test images do not choose it."""
     model = find_result(BEST, models, _val_dice, _listed)
     if model is None:
@@ -146,7 +126,7 @@ def _best(models: Sequence[_Finished], kind: Kind) -> NamedModel:
     return NamedModel(model.folder, reason)
 
 
-def _val_dice(model: _Finished) -> float | None:
+def _val_dice(model: FinishedStage) -> float | None:
     """Validation Dice of its card."""
     try:
         value = read_json(model.folder / "model.json")["val_dice"]
@@ -155,7 +135,7 @@ def _val_dice(model: _Finished) -> float | None:
     return None if value is None else float(value)
 
 
-def _listed(models: Sequence[_Finished]) -> str:
+def _listed(models: Sequence[FinishedStage]) -> str:
     more = [f"{len(models) - MAX_LISTED} more"] if len(models) > MAX_LISTED else []
     return ", ".join([model.folder.name for model in models[:MAX_LISTED]] + more)
 

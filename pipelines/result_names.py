@@ -4,13 +4,18 @@ They are `latest`, `best`, and the first letters of a folder or digits of a fing
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pipelines.stage import StageRecord
+from pipelines.stage import StageRecord, read_record
+from pipelines.stage_types import REPORT
 from segkit.core.errors import RequestError
+from segkit.core.run_folder import DONE
 
 LATEST, BEST = "latest", "best"
+MIN_ID = 6
+"""Shortest id of a pipeline that is shown, in hexadecimal digits."""
 
 
 class Result(Protocol):
@@ -24,6 +29,31 @@ class Result(Protocol):
 
 
 R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True)
+class FinishedStage:
+    """A finished stage of any type."""
+
+    folder: Path
+    record: StageRecord
+
+
+def finished_stages(runs: Path, types: Sequence[str]) -> list[FinishedStage]:
+    """The finished stages of these types in a runs folder, newest first."""
+    stages = [stage for path in runs.glob(f"*/{DONE}") for stage in read_stage(path.parent, types)]
+    return sorted(stages, key=lambda stage: stage.record["finished"], reverse=True)
+
+
+def read_stage(folder: Path, types: Sequence[str]) -> list[FinishedStage]:
+    """The finished stage of a folder; empty if it holds none of these types."""
+    record = read_record(folder)
+    return [FinishedStage(folder, record)] if record is not None and record.get("type") in types else []
+
+
+def run_names(runs: Path) -> list[str]:
+    """The names of the finished pipelines of a runs folder: `latest`, `best` and the first digits of their ids."""
+    return [LATEST, BEST, *(run.record["fingerprint"][:MIN_ID] for run in finished_stages(runs, (REPORT.name,)))]
 
 
 def find_result(

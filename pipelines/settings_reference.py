@@ -52,22 +52,26 @@ class Section:
 
 
 @cache
+def _schemas() -> Mapping[str, Schema]:
+    """Of the recipes by name."""
+    return {name: recipe.settings.model_json_schema() for name, recipe in RECIPES.items()}
+
+
+@cache
 def recipes() -> Mapping[str, Section]:
     """The recipes by name."""
-    found = {}
-    for name, recipe in RECIPES.items():
-        schema = recipe.settings.model_json_schema()
-        found[name] = _section(name, {**schema, "description": f"{recipe.summary}."}, schema["$defs"])
-    return found
+    return {
+        name: _section(name, {**schema, "description": f"{RECIPES[name].summary}."}, schema["$defs"])
+        for name, schema in _schemas().items()
+    }
 
 
 @cache
 def sections() -> Mapping[str, Section]:
     """The sections below the recipes by name, in the order in which the recipes name them."""
-    schemas = [recipe.settings.model_json_schema() for recipe in RECIPES.values()]
     known = {
         _name(key, definition): _section(_name(key, definition), definition, schema["$defs"])
-        for schema in schemas
+        for schema in _schemas().values()
         for key, definition in schema["$defs"].items()
         if "properties" in definition
     }

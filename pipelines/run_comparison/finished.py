@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pipelines.result_names import BEST, LATEST, find_result
+from pipelines.result_names import BEST, LATEST, MIN_ID, find_result
 from pipelines.results.measurements import OBSERVER, Measured, read_measurements
 from pipelines.results.settings_diff import changed_settings, flatten
 from pipelines.stage import StageRecord, read_record
@@ -23,8 +23,6 @@ from segkit.core.run_folder import DONE, REQUEST
 from segkit.metrics.measure import Measurement, find_measurement
 
 PAGE = "report.html"
-MIN_ID = 6
-"""Shortest id that is shown, in hexadecimal digits."""
 
 
 @dataclass(frozen=True)

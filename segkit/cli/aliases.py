@@ -8,6 +8,7 @@ import click
 
 from pipelines import stage_types
 from pipelines.stage import StageType
+from segkit.cli import completion
 from segkit.cli.pipeline import run_pipeline
 from segkit.cli.recipes import F, recipe_option, resolve, runs_option, settings_options
 
@@ -43,7 +44,12 @@ def _alias(last: StageType[Any], summary: str) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--stage", metavar="NAME", help="The network; by default the recipe's first one, such as the teacher.")
+@click.option(
+    "--stage",
+    metavar="NAME",
+    shell_complete=completion.stages,
+    help="The network; by default the recipe's first one, such as the teacher.",
+)
 @alias_options
 def train(stage: str | None, **options: Any) -> None:
     """Train one network of a recipe, after the stages it needs."""

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from pipelines.stage_types import SAMPLE
+from segkit.cli import completion
 from segkit.cli.aliases import alias_options, run_upto
 from segkit.cli.gan_options import WEIGHTS_HELP, gan_devices_option, seeds_option, truncation_psi_option
 from segkit.cli.options import NAMES, named_model
@@ -27,6 +28,7 @@ _MAX_IN_GRID = 100
 @click.option(
     "--weights",
     metavar="MODEL",
+    shell_complete=completion.models("gan"),
     help=f"{WEIGHTS_HELP}; or {NAMES}; by default the recipe's samples are drawn.",
 )
 @seeds_option("--seeds", "With --weights: which images, as in 0-99,105,200-210.", required=False)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pkgutil import resolve_name
 
 import click
+from click.shell_completion import CompletionItem
 
 
 def lazy_group(table: Mapping[str, tuple[str, str]]) -> type[click.Group]:
@@ -26,6 +27,14 @@ def lazy_group(table: Mapping[str, tuple[str, str]]) -> type[click.Group]:
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
             with formatter.section("Commands"):
                 formatter.write_dl([(name, summary) for name, (_, summary) in table.items()])
+
+        def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+            names = [
+                CompletionItem(name, help=summary)
+                for name, (_, summary) in table.items()
+                if name.startswith(incomplete)
+            ]
+            return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
         def resolve_command(
             self, ctx: click.Context, args: list[str]

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from segkit.cli import completion
 from segkit.cli.options import json_option
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completion.networks)
 @json_option("the list, settings included,")
 def models(names: tuple[str, ...], json_path: Path | None) -> None:
     """List the shipped models, and the networks: size, cost, the paper, and the licence of its authors' code.

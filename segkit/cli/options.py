@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar, cast
 
 import click
 
+from segkit.cli import completion
+
 F = TypeVar("F", bound=Callable[..., object])
 
 group_pattern_option = click.option(
@@ -55,7 +57,13 @@ def model_option(kind: Literal["network", "gan"], help_text: str, **attributes: 
         show_default=True,
         help="Folder of the results, for the names of --weights.",
     )
-    weights = click.option("--weights", metavar="MODEL", help=f"{help_text}; or {NAMES}.", **attributes)
+    weights = click.option(
+        "--weights",
+        metavar="MODEL",
+        shell_complete=completion.models(kind),
+        help=f"{help_text}; or {NAMES}.",
+        **attributes,
+    )
 
     def decorate(command: F) -> F:
         @wraps(command)  # the name is resolved when the command runs, not when its line is parsed

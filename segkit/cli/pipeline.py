@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pipelines.recipes import RECIPES
+from segkit.cli import completion
 from segkit.cli.recipes import CONFIGS, Resolved, resolve, runs_option, settings_options, shipped_configs
 
 MAX_LISTED = 3
@@ -35,7 +36,7 @@ def _first_sentence(path: Path) -> str:
 
 
 @pipeline.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.recipes)
 @settings_options
 def show(name: str, config: Path | None, overrides: tuple[str, ...], data: str | None) -> None:
     """Print the resolved settings and the graph."""
@@ -61,11 +62,13 @@ def _graph_lines(resolved: Resolved) -> list[str]:
 
 
 @pipeline.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.recipes)
 @click.argument("further", metavar="[KEY=VALUE]...", nargs=-1)
 @settings_options
 @runs_option
-@click.option("--upto", metavar="STAGE", help="Stop after this stage; run only what it needs.")
+@click.option(
+    "--upto", metavar="STAGE", shell_complete=completion.stages, help="Stop after this stage; run only what it needs."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would run and why, and run nothing.")
 def run(
     name: str,
@@ -111,7 +114,7 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
 
 
 @pipeline.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.recipes)
 @settings_options
 @runs_option
 def status(name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path) -> None:

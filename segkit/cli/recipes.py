@@ -15,6 +15,7 @@ from pipelines.recipes import DEFAULT_RECIPE, RECIPES
 from pipelines.recipes.base import RecipeSettings
 from pipelines.results import pipeline_run
 from pipelines.runner import Planned, plan
+from segkit.cli import completion
 from segkit.core.config import apply_overrides, read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError
 from segkit.core.names import hint
@@ -55,6 +56,7 @@ def settings_options(command: F) -> F:
             "-c",
             "--config",
             type=click.Path(path_type=Path),
+            shell_complete=completion.configs,
             help="Settings file, or the name of one that `segkit pipeline list` lists; by default the recipe's own.",
         ),
     ):
@@ -76,7 +78,11 @@ def runs_option(command: F) -> F:
 def recipe_option(command: F) -> F:
     """`--recipe`, for commands that run a part of one."""
     return click.option(
-        "--recipe", default=DEFAULT_RECIPE, show_default=True, help="A recipe that `segkit pipeline list` lists."
+        "--recipe",
+        default=DEFAULT_RECIPE,
+        show_default=True,
+        shell_complete=completion.recipes,
+        help="A recipe that `segkit pipeline list` lists.",
     )(command)
 
 

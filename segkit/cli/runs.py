@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from segkit.cli import completion
 from segkit.cli.options import json_option
 from segkit.cli.recipes import runs_option
 
@@ -36,7 +37,7 @@ def list_(runs: Path, json_path: Path | None) -> None:
 
 
 @runs.command(epilog=NAMES)
-@click.argument("run")
+@click.argument("run", shell_complete=completion.runs)
 @runs_option
 def show(run: str, runs: Path) -> None:
     """Print stages, changed settings, scores and report of a finished pipeline."""
@@ -51,9 +52,14 @@ def show(run: str, runs: Path) -> None:
 
 
 @runs.command(epilog=NAMES)
-@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
 @runs_option
-@click.option("--baseline", metavar="RUN", help="The run that the others are compared with; by default the first.")
+@click.option(
+    "--baseline",
+    metavar="RUN",
+    shell_complete=completion.runs,
+    help="The run that the others are compared with; by default the first.",
+)
 @click.option("--model", metavar="NAME", help="Model of every run; by default the ensemble, else the baseline.")
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Metric to test, as in auroc; repeatable.")
 @click.option("--per-class", is_flag=True, help="Also show and test each class.")
@@ -97,7 +103,7 @@ def compare(
 
 
 @runs.command(epilog=NAMES)
-@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.argument("names", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
 @runs_option
 @click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="The study, a CSV file.")
 @click.option("--model", metavar="NAME", help="Model of the added runs; by default the ensemble, else the baseline.")

@@ -2,9 +2,11 @@
 
 import click
 
+from segkit.cli import completion
+
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.settings)
 def settings(name: str | None) -> None:
     """Print every setting of NAME with its type, range, default and meaning.
 

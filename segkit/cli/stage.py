@@ -9,15 +9,21 @@ import click
 from pipelines.process import UNDER_RUNNER
 from pipelines.stage import read_stage
 from pipelines.stage_types import STAGE_TYPES
+from segkit.cli import completion
 from segkit.cli.recipes import config_path, recipe_option, resolve
 from segkit.core.config import read_yaml
 from segkit.core.errors import RequestError
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.stages)
 @click.option(
-    "-c", "--config", type=click.Path(path_type=Path), required=True, help="A stage file, or a recipe's settings."
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    required=True,
+    shell_complete=completion.configs,
+    help="A stage file, or a recipe's settings.",
 )
 @click.option(
     "--input", "inputs", metavar="NAME=DIR", multiple=True, help="Folder of a finished stage that this one reads."
