@@ -1,5 +1,6 @@
 """Why a stage has to run, compared with the most similar result in the runs folder, and how long that result took."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from segkit.core.wording import duration
 
 MAX_LISTED = 3
 """Differences that are listed for a stage; of more, their number is given."""
+
+AMOUNT_OF_WORK = re.compile(r"^(\S*(epochs|steps|kimg|num_\w+|size|resolution)|model\S*) ")
+"""A difference in a setting on which a stage's duration depends so much that another result's duration is no guide."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,13 @@ def changes(planned: Sequence[Planned], runs: Path) -> dict[str, Change]:
     return found
 
 
-def last_seconds(item: Planned, change: Change | None) -> float | None:
-    """How long a stage took the last time: its own result if it is done, else the most similar one."""
-    if item.done is not None:
-        return item.done.get("seconds")
-    return None if change is None else change.seconds
+def expected_seconds(planned: Sequence[Planned], runs: Path) -> dict[str, float]:
+    """How long stages that have to run took the last time, where no setting differs that changes the amount of work."""
+    return {
+        name: change.seconds
+        for name, change in changes(planned, runs).items()
+        if change.seconds is not None and not any(AMOUNT_OF_WORK.search(text) for text in change.differences)
+    }
 
 
 def _results(runs: Path) -> list[_Result]:

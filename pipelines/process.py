@@ -5,14 +5,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
 
+from pipelines.display import Display
 from pipelines.stage import Preflight
 from segkit.core.errors import RequestError, SegkitError
+from segkit.core.progress import MARK, RELAY, relayed
 from segkit.tasks.wandb_runs import SWEEP_VARIABLES
 
 UNDER_RUNNER = "SEGKIT_UNDER_RUNNER"
@@ -93,75 +95,64 @@ def run_preflight(preflight: Preflight) -> None:
         raise SegkitError(f"cannot check {preflight.topic}: {last}")
 
 
-def launch_local(command: Sequence[str]) -> int:
-    """Run the command with our standard output and error, and return its exit status, negative after a signal.
-
-    SIGINT and SIGTERM terminate the command first.
-    """
-    process = subprocess.Popen(command, env=_environment(), stdin=subprocess.DEVNULL)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        # A terminal sends the same signal to the stage; `kill -INT` of this process does not.
-        _terminate(process, GRACE_S)
-        raise
-    except BaseException:
-        _terminate(process, 0)
-        raise
-
-
-class SideBySideLauncher:
+class Launcher:
     """Runs up to `slots` commands at a time, each with its share of the GPUs and cores.
 
-    The output of a stage is printed line by line, after the stage's name.
+    A command's output goes where ours goes, with the stage's name before each line if there are several slots. Where
+    `display` redraws a terminal, it gets the output and the progress of all commands.
 
     Args:
         slots: commands at a time.
         devices: GPUs of a stage, or `auto` for an equal share. With fewer GPUs than needed, stages share them.
+        display: of the pipeline.
     """
 
-    def __init__(self, slots: int, devices: int | Literal["auto"] = 1) -> None:
-        gpus = visible_gpus()
+    def __init__(self, slots: int, devices: int | Literal["auto"], display: Display) -> None:
+        gpus = visible_gpus() if slots > 1 else []
         size = max(1, len(gpus) // slots) if devices == "auto" else devices
         self._environments: SimpleQueue[dict[str, str]] = SimpleQueue()
         for slot in range(slots):
-            self._environments.put(_share(gpus, slot, size, slots))
+            self._environments.put(_share(gpus, slot, size, slots) if slots > 1 else {})
+        self._prefixed, self._display = slots > 1, display
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
     def __call__(self, command: Sequence[str]) -> int:
         """Run a command in a free slot and return its exit status, negative after a signal."""
         share = self._environments.get()
+        piped = self._prefixed or self._display.live
         process = subprocess.Popen(
             command,
-            env=_environment() | share,
+            env=_environment() | share | ({RELAY: "1"} if self._display.live else {}),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if piped else None,
+            stderr=subprocess.STDOUT if piped else None,
         )
         self._processes.add(process)
         if self._stopped:  # between the interrupt and this line
             process.kill()
-        try:
-            _print_lines(process, command)
-            return process.wait()
-        finally:
-            self._processes.discard(process)
-            self._environments.put(share)
+        if process.stdout is not None:
+            self._forward(process.stdout, command)
+            process.stdout.close()
+        status = process.wait()
+        self._processes.discard(process)  # after an interrupt `stop` needs it
+        self._environments.put(share)
+        return status
 
-    def stop(self) -> None:
-        """Terminate the commands that run."""
+    def _forward(self, output: Iterable[bytes], command: Sequence[str]) -> None:
+        name = command[command.index("stage") + 1] if "stage" in command else command[0]
+        for line in output:
+            text = line.decode(errors="replace").rstrip()
+            if text.startswith(MARK):
+                self._display.show(name, relayed(text))
+            else:
+                self._display.print(f"{name} | {text}" if self._prefixed else text)
+
+    def stop(self, grace_s: float) -> None:
+        """Terminate the commands that run, after `grace_s` seconds in which they may end by themselves."""
         self._stopped = True
         for process in list(self._processes):
-            _terminate(process, GRACE_S)
-
-
-def _print_lines(process: subprocess.Popen[bytes], command: Sequence[str]) -> None:
-    name = command[command.index("stage") + 1] if "stage" in command else command[0]
-    assert process.stdout is not None
-    with process.stdout:
-        for line in process.stdout:
-            print(f"{name} | {line.decode(errors='replace').rstrip()}", flush=True)
+            _terminate(process, grace_s)
 
 
 def visible_gpus() -> list[str]:

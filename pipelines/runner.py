@@ -5,17 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
+from pipelines.display import Display, Log
 from pipelines.graph import Graph
-from pipelines.process import ExitCode, SideBySideLauncher, exit_message, launch_local, run_preflight, stage_command
+from pipelines.process import GRACE_S, ExitCode, Launcher, exit_message, run_preflight, stage_command
 from pipelines.stage import AnyStage, StageRecord, read_record
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text
 from segkit.core.run_folder import STARTED, WORK, input_fingerprint, remove_work
 from segkit.tasks.settings import RuntimeSettings
 
+T = TypeVar("T")
 Launch = Callable[[Sequence[str]], int]
-Log = Callable[[str], None]
 
 
 class StageFailedError(SegkitError):
@@ -129,24 +131,31 @@ def _check_device_count(stage: AnyStage) -> None:
         raise RequestError(f"{stage.name}: {error}")
 
 
-def run(planned: Sequence[Planned], log: Log, launch: Launch | None = None, parallel: int = 1) -> list[str]:
+def run(
+    planned: Sequence[Planned],
+    log: Log,
+    launch: Launch | None = None,
+    parallel: int = 1,
+    expected: Callable[[], Mapping[str, float]] = dict,
+) -> list[str]:
     """Run the stages that are not done, and return their names.
 
     Args:
         planned: in an order in which each stage comes after those it needs.
-        log: of one line for each event.
+        log: of one line for each event, where there is no terminal.
         launch: runs a command and returns its exit status; by default a process on this machine.
         parallel: stages that run at the same time at most. Each starts when the stages it needs are done.
+        expected: seconds that stages will take, by name, as far as they are known.
 
     Raises:
         StageFailedError: a stage failed; the results of the others are kept. No further stage is started, and those
             that run are completed first. With a stage that skips failed inputs, only stages that need the failed one
             are not started.
     """
-    if parallel == 1:
-        return _run_in_order(planned, log, launch or launch_local)
-    launcher = SideBySideLauncher(parallel, planned[0].stage.runtime.devices)
-    return _SideBySide(planned, log, launch or launcher, launcher.stop, parallel).run()
+    needs = {item.stage.name: {*item.stage.inputs.values(), *item.stage.after} for item in planned}
+    with Display(needs, log, parallel, expected) as display:
+        launcher = Launcher(parallel, planned[0].stage.runtime.devices, display)
+        return _Execution(planned, display, launch or launcher, launcher.stop, parallel).run()
 
 
 class _Failures:
@@ -186,58 +195,36 @@ class _Failures:
             raise self.errors[0]
 
 
-def _run_in_order(planned: Sequence[Planned], log: Log, launch: Launch) -> list[str]:
-    launched, failures = [], _Failures(planned, log)
-    for number, item in enumerate(planned, start=1):
-        label = f"[{number}/{len(planned)}] {item.stage.name}"
-        ready = failures.without_missing(item, label)
-        if ready is None or _skip(ready, label, log):
-            continue
-        launched.append(item.stage.name)
+class _ThisThread(Executor):
+    """Carries out a stage when it is submitted. An interrupt passes through."""
+
+    def submit(self, function: Callable[..., T], /, *args: object, **kwargs: object) -> Future[T]:
+        future: Future[T] = Future()
         try:
-            _run_stage(ready, label, log, launch)
+            future.set_result(function(*args, **kwargs))
         except StageFailedError as error:
-            if not failures.goes_on:
-                raise
-            log(str(error))
-            failures.add(item, error)
-    failures.raise_first()
-    return launched
+            future.set_exception(error)
+        return future
 
 
-def _skip(item: Planned, label: str, log: Log) -> bool:
-    """Whether the stage is done, or else write to the log that it starts."""
-    if item.done:
-        remove_work(item.folder)  # in case of a kill after `done.json` was written
-        log(f"{label}: done ({item.folder.name})")
-        return True
-    log(f"{label}: {'resuming' if item.started else 'running'} ({item.folder.name})")
-    return False
-
-
-def _run_stage(item: Planned, label: str, log: Log, launch: Launch) -> None:
-    name, start = item.stage.name, time.monotonic()
-    status = launch(_command(item))
-    if status != 0:
-        raise _failure(name, status)
-    if item.done is None:
-        raise StageFailedError(f"stage {name} exited with 0 but left no complete result in {item.folder}")
-    log(f"{label}: finished in {time.monotonic() - start:.0f} s")
-
-
-class _SideBySide:
-    """Several stages at a time, each in a thread that waits for its process."""
+class _Execution:
+    """Runs stages; several at a time have a thread each, which waits for the stage's process."""
 
     def __init__(
-        self, planned: Sequence[Planned], log: Log, launch: Launch, stop: Callable[[], None], parallel: int
+        self,
+        planned: Sequence[Planned],
+        display: Display,
+        launch: Launch,
+        stop: Callable[[float], None],
+        parallel: int,
     ) -> None:
-        self.log, self.launch, self.stop, self.parallel = log, launch, stop, parallel
+        self.display, self.launch, self.stop, self.parallel = display, launch, stop, parallel
         total = len(planned)
         self.waiting = {f"[{number}/{total}] {item.stage.name}": item for number, item in enumerate(planned, start=1)}
-        self.running: dict[Future[None], Planned] = {}
+        self.running: dict[Future[None], tuple[str, Planned]] = {}
         self.unfinished = {item.stage.name for item in planned}
         self.launched: list[str] = []
-        self.failures = _Failures(planned, log)
+        self.failures = _Failures(planned, display.print)
 
     def run(self) -> list[str]:
         """Run all stages, or those before the first failure, or those that need no failed one.
@@ -245,14 +232,15 @@ class _SideBySide:
         Raises:
             StageFailedError: the first failure.
         """
-        with ThreadPoolExecutor(self.parallel) as pool:
+        with ThreadPoolExecutor(self.parallel) if self.parallel > 1 else _ThisThread() as pool:
             try:
                 while self._start_ready(pool) or self.running:
                     finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
                     for future in finished:
                         self._end(future)
-            except BaseException:  # an interrupt; the pool would wait for the stages
-                self.stop()
+            except BaseException as error:  # a signal; the pool would wait for the stages
+                # A terminal sends an interrupt to the stages too; `kill` does not.
+                self.stop(GRACE_S if isinstance(error, KeyboardInterrupt) else 0)
                 raise
         self.failures.raise_first()
         return self.launched
@@ -267,29 +255,53 @@ class _SideBySide:
                 continue
             del self.waiting[label]
             ready = self.failures.without_missing(item, label)
-            if ready is None or _skip(ready, label, self.log):
-                self.unfinished.remove(item.stage.name)
+            if ready is None or ready.done:
+                self._pass_over(label, item.stage.name, ready)
                 continue
+            self.display.print(f"{label}: {'resuming' if ready.started else 'running'} ({ready.folder.name})")
             self.launched.append(item.stage.name)
-            self.running[pool.submit(_run_stage, ready, label, self.log, self.launch)] = ready
+            self.display.start(item.stage.name)
+            self.running[pool.submit(self._run_stage, ready)] = label, ready
         return len(self.running) > before
 
     def _is_ready(self, item: Planned) -> bool:
         needed = {*item.stage.inputs.values(), *item.stage.after}
-        return not needed & self.unfinished and item.folder not in {other.folder for other in self.running.values()}
+        return not needed & self.unfinished and item.folder not in {other.folder for _, other in self.running.values()}
+
+    def _pass_over(self, label: str, name: str, done: Planned | None) -> None:
+        self.unfinished.remove(name)
+        self.display.end(name, "done before" if done else "skipped")
+        if done:
+            remove_work(done.folder)  # in case of a kill after `done.json` was written
+            self.display.print(f"{label}: done ({done.folder.name})")
+
+    def _run_stage(self, item: Planned) -> None:
+        status = self.launch(_command(item))
+        if status != 0:
+            raise _failure(item.stage.name, status)
+        if item.done is None:
+            raise StageFailedError(
+                f"stage {item.stage.name} exited with 0 but left no complete result in {item.folder}"
+            )
 
     def _end(self, future: "Future[None]") -> None:
-        item = self.running.pop(future)
+        label, item = self.running.pop(future)
+        name = item.stage.name
         try:
             future.result()
         except StageFailedError as error:
+            self.display.end(name, "failed")
             self.failures.add(item, error)
+            others = ", ".join(other.stage.name for _, other in self.running.values())
             if self.failures.goes_on:
-                self.unfinished.remove(item.stage.name)
-            others = ", ".join(other.stage.name for other in self.running.values())
-            self.log(f"{error}" + (f"; waiting for {others}" if others else ""))
+                self.unfinished.remove(name)
+            if others or self.failures.goes_on:  # otherwise the error ends the run at once
+                self.display.print(f"{error}" + (f"; waiting for {others}" if others else ""))
         else:
-            self.unfinished.remove(item.stage.name)
+            self.unfinished.remove(name)
+            self.display.end(name, "finished")
+            seconds = time.monotonic() - self.display.started[name]
+            self.display.print(f"{label}: finished in {seconds:.0f} s{self.display.time_left}")
 
 
 def _command(item: Planned) -> list[str]:

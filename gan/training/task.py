@@ -331,11 +331,9 @@ class StyleGAN2Task(L.LightningModule):
     def _log_progress(self) -> None:
         # lazy quantities are logged with their last value, so every row is complete
         self.log_dict(self.latest)
-        # Lightning reads the progress bar's values in every iteration; on the CPU that waits for no device
-        shown = self.trainer.progress_bar_callback is not None
         chance = self.augment_pipe.chance if self.settings.augment != "none" else 0.0
-        self.log("gan/ada_p", torch.tensor(chance), prog_bar=shown)
-        self.log("gan/kimg", torch.tensor(self.num_images_seen / 1000), prog_bar=shown)
+        self.log("gan/ada_p", torch.tensor(chance))
+        self.log("gan/kimg", torch.tensor(self.num_images_seen / 1000))
 
     # checkpoints --------------------------------------------------------------------------------------------------
 

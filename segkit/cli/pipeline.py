@@ -89,7 +89,7 @@ def run(
 
 def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
     """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
-    from pipelines.changes import changes
+    from pipelines.changes import changes, expected_seconds
     from pipelines.results import pipeline_run
     from pipelines.runner import check
     from pipelines.runner import run as run_stages
@@ -107,7 +107,12 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
     title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
     complete = len(planned) == len(resolved.graph)
     with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, complete, click.echo) as launched:
-        launched += run_stages(planned, log=lambda line: click.echo(line), parallel=resolved.settings.runtime.parallel)
+        launched += run_stages(
+            planned,
+            log=click.echo,
+            parallel=resolved.settings.runtime.parallel,
+            expected=lambda: expected_seconds(planned, runs),
+        )
     last = planned[-1].folder
     report = last / "report.html"
     click.echo(f"report: {report}" if report.exists() else f"result: {last}")

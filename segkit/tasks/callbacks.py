@@ -1,8 +1,9 @@
 """Callbacks of a training phase: best weights, curves and checkpoints, which survive a kill, and progress."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 import torch
@@ -10,7 +11,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from segkit.core.files import as_csv, atomic_path, write_text
-from segkit.core.progress import ProgressLines, has_terminal
+from segkit.core.progress import Reporter
 
 FORMAT_KEY, CHECKPOINT_FORMAT = "segkit_format", 1
 """Raise the number when checkpoints come to hold something else than before beside the networks' tensors, which are
@@ -136,31 +137,35 @@ class Curves(Callback):
         self.rows = state_dict["rows"]
 
 
-class PlainProgress(Callback):
-    """Progress of a Trainer as lines in a log.
+class ProgressReports(Callback):
+    """Progress of a Trainer.
 
-    Metrics are read only when a line is printed, because reading one waits for the GPU.
+    Metrics are read only when a report is due, because reading one waits for the GPU.
     """
 
-    def __init__(self, label: str, interval_s: float = 10.0) -> None:
-        self.lines = ProgressLines(label, interval_s)
+    METRICS: ClassVar[Mapping[str, str]] = {
+        "val/dice": "val/dice",
+        "train/loss": "loss",
+        "gan/kimg": "kimg",
+        "gan/ada_p": "p",
+    }
+    """Those that are shown, and what they are called."""
+
+    def __init__(self, label: str, interval_s: float | None = None) -> None:
+        self.reporter = Reporter(label, interval_s)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: object) -> None:
-        self.lines.begin()
+        self.reporter.begin()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: object, *args: object) -> None:
-        if not (self.lines.is_due(trainer.global_step) and trainer.is_global_zero):
+        if not (self.reporter.is_due(trainer.global_step) and trainer.is_global_zero):
             return
         metrics = trainer.callback_metrics
-        values = "".join(
-            f", {name} {float(metrics[key]):.4f}"
-            for name, key in (("loss", "train/loss"), ("val/dice", "val/dice"))
-            if key in metrics
-        )
-        self.lines.print(trainer.global_step, int(trainer.estimated_stepping_batches), "step", values)
+        shown = [f", {name} {float(metrics[key]):.4f}" for key, name in self.METRICS.items() if key in metrics]
+        self.reporter.report(trainer.global_step, int(trainer.estimated_stepping_batches), "step", "".join(shown))
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: object) -> None:
-        self.lines.begin()
+        self.reporter.begin()
 
     def on_predict_batch_end(
         self,
@@ -171,14 +176,11 @@ class PlainProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self.lines.is_due(batch_idx + 1) and trainer.is_global_zero:
-            self.lines.print(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image")
+        if self.reporter.is_due(batch_idx + 1) and trainer.is_global_zero:
+            self.reporter.report(batch_idx + 1, int(sum(trainer.num_predict_batches)), "image")
 
+    def teardown(self, trainer: L.Trainer, pl_module: object, stage: str) -> None:
+        self.reporter.end()
 
-def progress(label: str) -> Callback:
-    """A bar on a terminal, plain lines elsewhere."""
-    if has_terminal():
-        from lightning.pytorch.callbacks import RichProgressBar
-
-        return RichProgressBar(leave=True)
-    return PlainProgress(label)
+    def on_exception(self, trainer: L.Trainer, pl_module: object, exception: BaseException) -> None:
+        self.reporter.end()

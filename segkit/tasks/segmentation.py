@@ -95,7 +95,7 @@ class SegmentationTask(L.LightningModule):
         per_image = sum(others, start=first)
         loss = (per_image * batch["weight"]).mean()
         num = len(per_image)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=num)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=num)
         return result.logits, loss
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:

@@ -15,8 +15,7 @@ from lightning.pytorch.loggers import Logger
 
 from segkit.core import rank_processes
 from segkit.core.errors import ConfigError
-from segkit.core.progress import has_terminal
-from segkit.tasks.callbacks import AtomicCheckpointIO, progress
+from segkit.tasks.callbacks import AtomicCheckpointIO, ProgressReports
 from segkit.tasks.precision import Precision, resolve_precision
 from segkit.tasks.settings import RuntimeSettings
 
@@ -78,11 +77,11 @@ def build_trainer(
         use_distributed_sampler=False,  # our samplers use the rank; Lightning's would repeat images
         num_sanity_val_steps=0,
         logger=logger if logger is not None else False,
-        callbacks=[*callbacks, progress(label)],
+        callbacks=[*callbacks, ProgressReports(label)],
         plugins=[AtomicCheckpointIO(), *([LightningEnvironment()] if several and _is_only_task_of_slurm() else [])],
         enable_checkpointing=any(type(callback).__name__ == "ModelCheckpoint" for callback in callbacks),
         enable_model_summary=False,
-        enable_progress_bar=has_terminal(),
+        enable_progress_bar=False,
         log_every_n_steps=log_interval_steps,
         default_root_dir=work_dir,
         **limits,

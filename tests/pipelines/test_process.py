@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.process import launch_local
+from pipelines.display import Display
+from pipelines.process import Launcher
 
 PATIENT = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]; {PATIENT}"
@@ -16,15 +17,23 @@ STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.S
 RUNNER = """
 import signal, sys
 from pipelines import process
-process.GRACE_S = process.PATIENCE_S = 0.5
+from pipelines.display import Display
+process.PATIENCE_S = 0.5
+launch = process.Launcher(1, 1, Display({}, print))
 def end(*_): raise SystemExit(143)
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    process.launch_local([sys.executable, "-c", sys.argv[1]])
-except KeyboardInterrupt:
-    sys.exit(130)
+    launch([sys.executable, "-c", sys.argv[1]])
+except BaseException as error:
+    launch.stop(0.5)
+    sys.exit(130 if isinstance(error, KeyboardInterrupt) else error.code)
 """
+
+
+def launch(command: list[str]) -> int:
+    """Run a command as a stage that runs alone."""
+    return Launcher(1, 1, Display({}, print))(command)
 
 
 def python(code: str) -> list[str]:
@@ -33,21 +42,21 @@ def python(code: str) -> list[str]:
 
 @pytest.mark.parametrize("code", [0, 1, 2, 7])
 def test_the_exit_code_is_the_stage_s(code: int) -> None:
-    assert launch_local(python(f"raise SystemExit({code})")) == code
+    assert launch(python(f"raise SystemExit({code})")) == code
 
 
 def test_the_signal_that_ended_the_stage_is_told() -> None:
-    assert launch_local(python("import os; os.kill(os.getpid(), 9)")) == -9
+    assert launch(python("import os; os.kill(os.getpid(), 9)")) == -9
 
 
 def test_the_stage_s_words_go_where_ours_go(capfd: pytest.CaptureFixture[str]) -> None:
-    launch_local(python("import sys; print('out'); print('err', file=sys.stderr)"))
+    launch(python("import sys; print('out'); print('err', file=sys.stderr)"))
     assert capfd.readouterr() == ("out\n", "err\n")
 
 
 def test_a_stage_cannot_wait_for_somebody_to_type() -> None:
     stage = [sys.executable, "-c", "input('login? ')"]
-    runner = python(f"from pipelines.process import launch_local; exit(launch_local({stage!r}))")
+    runner = python(f"from tests.pipelines.test_process import launch; exit(launch({stage!r}))")
     ended = subprocess.run(runner, input="somebody\n", capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "EOFError" in ended.stderr
@@ -60,8 +69,8 @@ def test_a_stage_starts_its_own_group_of_ranks(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     check = "import os; exit(any(word in k for k in os.environ for word in ('RANK', 'MASTER', 'WORLD', 'SLURM')))"
-    assert launch_local(python(check)) == 0
-    assert launch_local(python("import os; exit(os.environ['CUDA_VISIBLE_DEVICES'] != '3')")) == 0
+    assert launch(python(check)) == 0
+    assert launch(python("import os; exit(os.environ['CUDA_VISIBLE_DEVICES'] != '3')")) == 0
 
 
 @pytest.mark.parametrize("stage", [PATIENT, STUBBORN], ids=["patient", "stubborn"])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipelines import process
-from pipelines.process import SideBySideLauncher
+from pipelines.display import Display
+from pipelines.process import Launcher
 from pipelines.runner import Planned, StageFailedError, run
 from segkit.cli.recipes import resolve
 from tests.pipelines.test_cross_validate import write
@@ -79,7 +80,7 @@ def python(code: str, name: str = "fold-1") -> list[str]:
 
 
 def test_each_line_of_a_stage_begins_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
-    launch = SideBySideLauncher(2)
+    launch = Launcher(2, 1, Display({}, print))
     assert launch(python("import sys; print('out'); print('err', file=sys.stderr, flush=True); sys.exit(3)")) == 3
     assert sorted(capsys.readouterr().out.splitlines()) == ["fold-1 | err", "fold-1 | out"]
 
@@ -98,7 +99,7 @@ def test_stages_divide_the_gpus(
     visible: str, slots: int, devices: int, shares: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    launch = SideBySideLauncher(slots, devices)
+    launch = Launcher(slots, devices, Display({}, print))
     for slot in range(slots):
         code = f"import os; open({str(tmp_path / str(slot))!r}, 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
         assert launch(python(code)) == 0
@@ -109,9 +110,9 @@ def test_stages_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = max(1, len(os.sched_getaffinity(0)) // 2)
     code = "import os, sys; sys.exit(int(os.environ['OMP_NUM_THREADS']))"
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert SideBySideLauncher(2)(python(code)) == cores
+    assert Launcher(2, 1, Display({}, print))(python(code)) == cores
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert SideBySideLauncher(2)(python(code)) == 7
+    assert Launcher(2, 1, Display({}, print))(python(code)) == 7
 
 
 RUNNER = """
@@ -128,7 +129,7 @@ planned = resolve("cross-validate", Path(sys.argv[1]), (), None).plan(Path(sys.a
 runner._command = lambda item: [sys.executable, "-c", sys.argv[3], "stage", item.stage.name]
 ready = [replace(item, stage=replace(item.stage, inputs={}, after=())) for item in planned]
 try:
-    runner.run(ready, lambda line: None, parallel=2)
+    runner.run(ready, print, parallel=2)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -143,7 +144,7 @@ def test_a_signal_to_the_runner_ends_all_stages(tmp_path: Path, sent: signal.Sig
     command = [sys.executable, "-c", RUNNER, str(write(tmp_path / "cv.yaml")), str(tmp_path / "runs"), stage]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdout is not None
-        assert {runner.stdout.readline() for _ in range(2)} == {"data | up\n", "fold-0 | up\n"}
+        assert {"data | up\n", "fold-0 | up\n"} < {runner.stdout.readline() for _ in range(4)}
         runner.send_signal(sent)
         assert runner.wait(20) == code
     for path in tmp_path.glob("pid*"):

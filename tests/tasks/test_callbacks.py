@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from segkit.core import progress as core_progress
@@ -17,9 +17,8 @@ from segkit.tasks.callbacks import (
     AtomicCheckpointIO,
     BestWeights,
     Curves,
-    PlainProgress,
+    ProgressReports,
     last_checkpoint,
-    progress,
 )
 from tests.tasks.small import Kept, PlainDescent, fit, settings
 
@@ -276,18 +275,18 @@ def stepping(step, **metrics):
 
 
 def test_progress_is_a_line_now_and_then_with_rate_and_time_left(clock, capsys):
-    lines = PlainProgress("teacher", interval_s=10)
+    lines = ProgressReports("teacher", interval_s=10)
     lines.on_train_start(stepping(100), None)
     for step in range(101, 126):
         clock.time += 1
         lines.on_train_batch_end(stepping(step, train_loss=0.25, val_dice=0.5), None)
     assert capsys.readouterr().out.splitlines() == [
-        f"teacher: step {step}/400, loss 0.2500, val/dice 0.5000, 1.00 steps/s, 5 min left" for step in (102, 112, 122)
+        f"teacher: step {step}/400, 1.00 steps/s, 5 min left, val/dice 0.5000, loss 0.2500" for step in (102, 112, 122)
     ]
 
 
 def test_progress_of_predictions_counts_images(clock, capsys):
-    lines = PlainProgress("pseudo-labels", interval_s=10)
+    lines = ProgressReports("pseudo-labels", interval_s=10)
     lines.on_predict_start(stepping(0), None)
     for number in range(8):
         clock.time += 4
@@ -300,7 +299,7 @@ def test_progress_of_predictions_counts_images(clock, capsys):
 
 
 def test_the_rate_is_that_of_what_follows_the_first_step(clock, capsys):
-    lines = PlainProgress("gan", interval_s=10)
+    lines = ProgressReports("gan", interval_s=10)
     lines.on_train_start(stepping(100), None)
     for step, seconds in [(101, 200), *((step, 2) for step in range(102, 107))]:
         clock.time += seconds
@@ -312,7 +311,7 @@ def test_the_rate_is_that_of_what_follows_the_first_step(clock, capsys):
 
 
 def test_each_run_of_one_trainer_has_a_rate_of_its_own(clock, capsys):
-    lines = PlainProgress("teacher", interval_s=10)
+    lines = ProgressReports("teacher", interval_s=10)
     for seconds in (1, 5):
         lines.on_predict_start(stepping(0), None)
         for number in range(3):
@@ -326,7 +325,7 @@ def test_each_run_of_one_trainer_has_a_rate_of_its_own(clock, capsys):
 
 
 def test_other_ranks_print_no_progress(clock, capsys):
-    lines = PlainProgress("teacher", interval_s=0)
+    lines = ProgressReports("teacher", interval_s=0)
     trainer = stepping(1)
     trainer.is_global_zero = False
     lines.on_train_start(trainer, None)
@@ -362,17 +361,9 @@ class ReadsPerStep(L.Callback):
 def test_metrics_are_read_for_lines_that_are_due_alone(tmp_path, phantoms, monkeypatch, interval_s, per_step):
     ticks = itertools.count()
     monkeypatch.setattr(core_progress, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
-    monkeypatch.setattr(callbacks, "has_terminal", lambda: False)
     reads = ReadsPerStep(monkeypatch)
-    lines = PlainProgress("teacher", interval_s)
+    lines = ProgressReports("teacher", interval_s)
     # in the second epoch there are a loss and a score to print; Adam would read its count of steps
     fit(tmp_path, phantoms, settings(epochs=2, batch_size=1), callbacks=[lines, reads], kind=PlainDescent)
     assert reads.of_epoch(0) == [0, 0, 0]
     assert reads.of_epoch(1) == [per_step] * 3
-
-
-def test_a_terminal_gets_a_bar_and_a_log_gets_lines(monkeypatch):
-    monkeypatch.setattr(callbacks, "has_terminal", lambda: False)
-    assert isinstance(progress("teacher"), PlainProgress)
-    monkeypatch.setattr(callbacks, "has_terminal", lambda: True)
-    assert isinstance(progress("teacher"), RichProgressBar)

@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError
 from segkit.tasks import trainer as module
-from segkit.tasks.callbacks import AtomicCheckpointIO, PlainProgress, last_checkpoint
+from segkit.tasks.callbacks import AtomicCheckpointIO, ProgressReports, last_checkpoint
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.trainer import build_trainer, silence_lightning
 
@@ -63,7 +63,7 @@ def test_lightning_leaves_our_samplers_alone_and_does_nothing_unasked(tmp_path):
     assert made.loggers == []
     assert made.checkpoint_callbacks == []
     assert isinstance(made.strategy.checkpoint_io, AtomicCheckpointIO)
-    assert any(isinstance(callback, PlainProgress) for callback in made.callbacks)
+    assert any(isinstance(callback, ProgressReports) for callback in made.callbacks)
     assert made.default_root_dir == str(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
