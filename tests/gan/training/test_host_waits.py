@@ -1,5 +1,7 @@
 """What the host reads back while a GAN trains: on a GPU it waits for the device each time."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -28,7 +30,8 @@ def reads(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:lightning.*")
-def test_training_reads_back_only_rows_of_curves_and_what_ada_adjusts_by(tmp_path, reads):
+def test_training_reads_back_only_rows_of_curves_and_what_ada_adjusts_by(tmp_path, reads, monkeypatch):
+    monkeypatch.setattr("segkit.core.progress.time", SimpleNamespace(monotonic=lambda: 0.0))  # no report is ever due
     settings = tiny(kimg=0.08, ada_interval=4, augment_transforms="color")
     runtime = RuntimeSettings(accelerator="cpu", precision="32-true", tracker="none")
     curves = Curves(tmp_path / "curves.csv", every_n_steps=5)
