@@ -1,8 +1,9 @@
-"""Batch norm over the global batch, in one process or several.
+"""Batch norm over the global batch, in one process or several; and its removal for prediction.
 
 `torch.nn.SyncBatchNorm` does the same on GPUs, and Lightning puts it in this layer's place there; it refuses CPUs.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,8 +11,27 @@ from jaxtyping import Float
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from segkit.models.dropblock import DropBlock2d
 from segkit.models.ranks import rank_and_world_size
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """The network in evaluation mode, with the batch norms that follow a convolution multiplied into its weights.
+
+    The network is changed. Logits are the same up to rounding; a pass over every feature map is saved. Only neighbours
+    in an `nn.Sequential` are folded, and no convolution with spectral norm.
+    """
+    network.eval()
+    for block in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        names = [name for name, module in block.named_children() if not isinstance(module, DropBlock2d)]
+        for first, second in pairwise(names):
+            conv, norm = block.get_submodule(first), block.get_submodule(second)
+            if type(conv) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d):
+                setattr(block, first, fuse_conv_bn_eval(conv, norm))
+                setattr(block, second, nn.Identity())
+    return network
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):

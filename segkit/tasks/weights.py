@@ -21,6 +21,7 @@ from segkit.core.files import atomic_path, read_json, sha256_file, sha256_json, 
 from segkit.core.outputs import FINISHED
 from segkit.data.settings import NO_PREPROCESSING, GeometrySettings, PreprocessingSettings
 from segkit.metrics.score import ARGMAX, Cut
+from segkit.models.batch_norm import fold_batch_norm
 from segkit.models.settings import ModelSettings
 from segkit.tasks.combine import Rule
 from segkit.tasks.network import build_network
@@ -287,6 +288,7 @@ def load_predictor(folder: Path) -> Predictor:
     else:
         network = build_network(details.model, details.preprocessing, card.classes.num_channels)
         load_tensors(network, folder / TENSORS)
+        fold_batch_norm(network)
     stride, preprocessing = details.model.stride, details.preprocessing
     predictor = NetworkPredictor(network, details.geometry, stride, card.threshold, preprocessing)
     predictor.fov_diameters, predictor.temperature = details.fov_diameters, card.temperature

@@ -10,6 +10,7 @@ from pipelines.fidelity.features import _encoder_levels
 from segkit.core.config import validate
 from segkit.core.errors import ConfigError, RequestError
 from segkit.models import build_model
+from segkit.models.batch_norm import fold_batch_norm
 from segkit.models.heads import as_outputs
 from segkit.models.settings import MODELS
 from tests.models.tiny_networks import TINY, tiny
@@ -27,6 +28,19 @@ def test_training_and_prediction_return_logits_of_the_images_size(settings, imag
     for logits in (training.logits, *training.auxiliary, network.eval()(image)):
         assert logits.shape == (2, num_channels, height, width)
         assert logits.isfinite().all()
+
+
+@every_network
+def test_folding_batch_norms_changes_no_logit(settings):
+    network = build_model(settings).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.running_mean, module.running_var, module.weight.data, module.bias.data):
+                values.uniform_(0.5, 2)
+    image = torch.rand(1, 3, 4 * settings.stride, 4 * settings.stride)
+    with torch.inference_mode():
+        expected = network(image)
+        torch.testing.assert_close(fold_batch_norm(network)(image), expected, rtol=1e-3, atol=1e-4)
 
 
 @every_network

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from segkit.core.errors import WeightsError
 from segkit.data.settings import GeometrySettings
@@ -13,6 +14,7 @@ from segkit.models.settings import SAUNetSettings
 from segkit.tasks.combine import combine
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.weights import (
+    TENSORS,
     copy_model,
     describe_model,
     load_encoder,
@@ -53,7 +55,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_tensors_come_back_bit_for_bit(tmp_path, norm):
     state = network(tmp_path, model=SAUNetSettings(widths=(4, 8), norm=norm))
-    loaded = load_predictor(tmp_path).network.state_dict()
+    loaded = load_file(tmp_path / TENSORS)
     assert loaded.keys() == state.keys()
     assert all(torch.equal(value, loaded[name]) and value.dtype == loaded[name].dtype for name, value in state.items())
 
@@ -61,8 +63,18 @@ def test_tensors_come_back_bit_for_bit(tmp_path, norm):
 def test_channels_last_tensors_are_saved_too(tmp_path):
     state = build_model(MODEL).to(memory_format=torch.channels_last).state_dict()
     save_network(tmp_path, state, MODEL, PAD)
-    loaded = load_predictor(tmp_path).network.state_dict()
+    loaded = load_file(tmp_path / TENSORS)
     assert all(torch.equal(value, loaded[name]) for name, value in state.items())
+
+
+def test_a_loaded_network_has_the_logits_of_the_trained_one_without_its_batch_norms(tmp_path):
+    trained = build_model(MODEL).eval()
+    trained.load_state_dict(network(tmp_path))
+    loaded = load_predictor(tmp_path).network
+    image = torch.rand(1, 3, 32, 40)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(image), trained(image), rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in loaded.modules())
 
 
 def test_a_model_says_what_it_is(tmp_path):
