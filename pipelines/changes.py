@@ -16,6 +16,8 @@ from segkit.core.wording import duration
 
 MAX_LISTED = 3
 """Differences that are listed for a stage; of more, their number is given."""
+MAX_COUNTED = 10
+"""With more differences, none is listed: the results have little in common."""
 
 AMOUNT_OF_WORK = re.compile(r"^(\S*(epochs|steps|kimg|num_\w+|size|resolution)|model\S*) ")
 """A difference in a setting on which a stage's duration depends so much that another result's duration is no guide."""
@@ -41,10 +43,12 @@ class Change:
     """How long the other result took; None if it was interrupted."""
 
     def __str__(self) -> str:
+        took = "was interrupted" if self.seconds is None else f"took {duration(self.seconds)}"
+        if len(self.differences) > MAX_COUNTED:
+            return f"unlike {self.other.name}, which {took}: {len(self.differences)} differences"
         listed = list(self.differences[:MAX_LISTED])
         if len(self.differences) > MAX_LISTED:
             listed.append(f"{len(self.differences) - MAX_LISTED} more")
-        took = "was interrupted" if self.seconds is None else f"took {duration(self.seconds)}"
         return f"unlike {self.other.name}, which {took}: {', '.join(listed)}"
 
 

@@ -78,6 +78,31 @@ def stage_command(path: Path, name: str, inputs: Mapping[str, Path], out: Path) 
     return [*_PYTHON, "-m", "segkit", "stage", name, "-c", str(path), *folders, "--out", str(out)]
 
 
+def check_num_nodes(num_nodes: int, environment: Mapping[str, str]) -> None:
+    """Raise RequestError if a stage would wait for machines that never join.
+
+    Args:
+        num_nodes: of the runtime.
+        environment: of the stage's process. torchrun, SLURM and Lightning describe the machines in it.
+    """
+    joined = {"RANK", "NODE_RANK"} & environment.keys() or int(environment.get("SLURM_NTASKS", "1")) > 1
+    if num_nodes > 1 and not joined:
+        raise RequestError(
+            f"runtime.num_nodes = {num_nodes}: `segkit pipeline run` starts stages on this machine only, and no other "
+            "would ever join; set runtime.num_nodes=1, which changes no result. To train one stage on several "
+            "machines, start `segkit stage` by torchrun on each of them, as in docs/clusters.md"
+        )
+
+
+def stage_environment() -> dict[str, str]:
+    """Our environment without our rank, because each stage starts its own group of processes.
+
+    Without the W&B run of a sweep too: it is the pipeline's, and W&B would write the stages into it.
+    """
+    left_out = (*_RANK_VARIABLES, *SWEEP_VARIABLES)
+    return {key: value for key, value in os.environ.items() if key not in left_out} | {UNDER_RUNNER: "1"}
+
+
 def run_preflight(preflight: Preflight) -> None:
     """Run a check that needs torch in another process.
 
@@ -123,7 +148,7 @@ class Launcher:
         piped = self._prefixed or self._display.live
         process = subprocess.Popen(
             command,
-            env=_environment() | share | ({RELAY: "1"} if self._display.live else {}),
+            env=stage_environment() | share | ({RELAY: "1"} if self._display.live else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else None,
             stderr=subprocess.STDOUT if piped else None,
@@ -198,12 +223,3 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _environment() -> dict[str, str]:
-    """Our environment without our rank, because each stage starts its own group of processes.
-
-    Without the W&B run of a sweep too: it is the pipeline's, and W&B would write the stages into it.
-    """
-    left_out = (*_RANK_VARIABLES, *SWEEP_VARIABLES)
-    return {key: value for key, value in os.environ.items() if key not in left_out} | {UNDER_RUNNER: "1"}

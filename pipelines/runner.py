@@ -9,7 +9,16 @@ from typing import TypeVar
 
 from pipelines.display import Display, Log
 from pipelines.graph import Graph
-from pipelines.process import GRACE_S, ExitCode, Launcher, exit_message, run_preflight, stage_command
+from pipelines.process import (
+    GRACE_S,
+    ExitCode,
+    Launcher,
+    check_num_nodes,
+    exit_message,
+    run_preflight,
+    stage_command,
+    stage_environment,
+)
 from pipelines.stage import AnyStage, StageRecord, read_record
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text
@@ -108,7 +117,7 @@ def _group(graph: Graph, data: str, recipe: str) -> str:
 
 
 def check(planned: Sequence[Planned], log: Log) -> None:
-    """Check the stages that are not done: numbers of devices, and the preflight of each stage type.
+    """Check the stages that are not done: numbers of devices and machines, and the preflight of each stage type.
 
     Raises:
         RequestError: a stage would fail at its start.
@@ -116,6 +125,7 @@ def check(planned: Sequence[Planned], log: Log) -> None:
     stages = [item.stage for item in planned if not item.done]
     for stage in stages:
         _check_device_count(stage)
+        check_num_nodes(stage.runtime.num_nodes, stage_environment())
     preflights = dict.fromkeys(stage.type.preflight(stage.settings) for stage in stages)
     for preflight in preflights:
         if preflight is not None:
@@ -126,7 +136,7 @@ def check(planned: Sequence[Planned], log: Log) -> None:
 def _check_device_count(stage: AnyStage) -> None:
     if stage.runtime.devices == "auto":
         return  # the stage uses as many devices as can share the work
-    error = stage.type.device_count_error(stage.settings, stage.runtime.devices * stage.runtime.num_nodes)
+    error = stage.type.device_count_error(stage.settings, stage.runtime.devices)
     if error:
         raise RequestError(f"{stage.name}: {error}")
 

@@ -30,7 +30,10 @@ def _data_digests(settings: DataSettings) -> dict[str, str]:
         counted.cut(settings.phantom.training_groups)  # raises now rather than in the stage
         return {}
     if settings.source is None:
-        raise RequestError("no data set given; use --data NAME:DIR, for example --data drive:/data/DRIVE")
+        raise RequestError(
+            "no data set given; use --data NAME:DIR, for example --data drive:/data/DRIVE or --data phantom, or -c "
+            "with settings that name one"
+        )
     from segkit.data.readers import open_dataset
 
     dataset = open_dataset(settings.source, settings.group_pattern)

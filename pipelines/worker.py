@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
+from pipelines.process import check_num_nodes
 from pipelines.stage import AnyStage, S, Stage, StageRecord, read_record
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, write_json
@@ -110,10 +111,11 @@ def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path, planned: str
         planned: the fingerprint for which the runner reserved `out`; None if no runner did.
 
     Raises:
-        RequestError: an input is missing or unknown, `out` belongs to another request, or the runner planned another
-            result, because segkit or the data were changed since.
+        RequestError: an input is missing or unknown, other machines would never join, `out` belongs to another
+            request, or the runner planned another result, because segkit or the data were changed since.
     """
     _check_inputs(stage, inputs)
+    check_num_nodes(stage.runtime.num_nodes, os.environ)
     fingerprint = stage.fingerprint({name: input_fingerprint(folder) for name, folder in inputs.items()})
     if planned not in {None, fingerprint}:
         raise RequestError(

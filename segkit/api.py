@@ -43,6 +43,10 @@ class Prediction:
     """Of a binary model: pixels with at least this probability belong to the class."""
     classes: Classes
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in ("image", "probs", "mask", "region"))
+        return f"<segkit prediction of {', '.join(self.classes.names)}: {shapes}>"
+
     def overlay(self) -> npt.NDArray[np.uint8]:
         """The image in dimmed grey (h, w, 3) with the predicted classes in their colours."""
         return draw_classes(self.image, self.mask, self.classes)

@@ -8,6 +8,7 @@ import click
 from pipelines.recipes import RECIPES
 from segkit.cli import completion
 from segkit.cli.recipes import CONFIGS, Resolved, resolve, runs_option, settings_options, shipped_configs
+from segkit.core.errors import RequestError
 
 MAX_LISTED = 3
 """A stage that reads all stages before it, and more than this number, has them summed up in the printed graph."""
@@ -126,7 +127,13 @@ def status(name: str, config: Path | None, overrides: tuple[str, ...], data: str
     """Print which stages are done, started or missing, how long they took, and why they would run again."""
     from pipelines.changes import changes
 
-    planned = resolve(name, config, overrides, data).plan(runs)
+    resolved = resolve(name, config, overrides, data)
+    if resolved.settings.data.source is None:
+        raise RequestError(
+            "no data set given, and without it the results are unknown: status needs the same -c, --set and --data as "
+            "`segkit pipeline run`; `segkit runs list` lists all finished pipelines"
+        )
+    planned = resolved.plan(runs)
     why = changes(planned, runs)
     width = max(len(item.stage.name) for item in planned)
     for item in planned:

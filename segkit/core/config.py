@@ -131,8 +131,8 @@ def _assign(node: object, keys: list[str], value: object, override: str, cls: ty
         last = position == len(keys) - 1
         if isinstance(node, list):
             if not key.isdecimal() or int(key) >= len(node):
-                known = f"there are {', '.join(map(str, range(len(node))))}" if node else "the list is empty"
-                raise ConfigError(f"--set {override!r}: {'.'.join(keys[:position])} has no item {key!r}; {known}")
+                place = ".".join(keys[:position])
+                raise ConfigError(f"--set {override!r}: {place} has no item {key!r}; {_items(place, len(node))}")
             index: Any = int(key)
         elif isinstance(node, dict):
             index = key
@@ -144,6 +144,13 @@ def _assign(node: object, keys: list[str], value: object, override: str, cls: ty
             node[index] = value
         else:
             node = node[index]
+
+
+def _items(place: str, length: int) -> str:
+    """The items of a list, for a message about one that it lacks."""
+    if length == 0:
+        return f"the list is empty, so give all of it: --set '{place}=[...]'"
+    return "its only item is 0" if length == 1 else f"its items are 0 to {length - 1}"
 
 
 def _default_list(cls: type[Settings] | None, keys: list[str]) -> list[object]:

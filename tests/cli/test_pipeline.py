@@ -158,6 +158,7 @@ def test_settings_files_may_name_the_data_or_leave_it_to_the_command(
     config = write_config(tmp_path / "none.yaml", {"data.source": None})
     args = ["pipeline", "run", "synthetic-aug", "-c", str(config), "--runs", str(tmp_path), "--dry-run"]
     assert "no data set given" in out_of(capsys, *args, code=2)
+    assert "the same -c, --set and --data" in out_of(capsys, "pipeline", "status", "train", code=2)
     assert "data: would run" in out_of(capsys, *args, "--data", f"drive:{phantoms}")
     assert "data: would run" in out_of(capsys, *args, "--data", "phantom")
 

@@ -283,13 +283,18 @@ def test_a_mistake_in_an_override_is_put_down_to_it_and_no_other_is(complaint):
         ("seed=[1", "--set 'seed=[1': not valid YAML: expected ',' or ']', but got '<stream end>'"),
         ("students={a: {}, a: {}}", "--set 'students={a: {}, a: {}}': not valid YAML: key 'a' is given twice"),
         ("seed.x=3", "--set 'seed.x=3': seed holds a plain value, not a section"),
-        ("phases.2.epochs=3", "--set 'phases.2.epochs=3': phases has no item '2'; there are 0, 1"),
-        ("phases.-1.epochs=3", "--set 'phases.-1.epochs=3': phases has no item '-1'; there are 0, 1"),
-        ("phases.last.epochs=3", "--set 'phases.last.epochs=3': phases has no item 'last'; there are 0, 1"),
+        ("phases.2.epochs=3", "--set 'phases.2.epochs=3': phases has no item '2'; its items are 0 to 1"),
+        ("phases.-1.epochs=3", "--set 'phases.-1.epochs=3': phases has no item '-1'; its items are 0 to 1"),
+        ("phases.last.epochs=3", "--set 'phases.last.epochs=3': phases has no item 'last'; its items are 0 to 1"),
     ],
 )
 def test_an_override_that_leads_nowhere_is_refused(complaint, override, expected):
     assert complaint("seed: 1", override) == expected
+
+
+def test_an_override_of_an_item_that_is_missing_names_those_of_the_list(complaint):
+    assert "its only item is 0" in complaint("phases: [{}]", "phases.1.epochs=3")
+    assert "give all of it: --set 'phases=[...]'" in complaint("phases: []", "phases.3.epochs=3")
 
 
 def test_written_settings_read_back_the_same(read):

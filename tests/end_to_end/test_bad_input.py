@@ -65,7 +65,7 @@ def test_a_wrong_setting_is_named_before_anything_is_started(
         (["--set", "gan.kmg=3"], "with --set gan.kmg=3: unknown key 'gan.kmg' (value 3); did you mean 'kimg'?"),
         (["--set", "gan.kimg=-1"], "gan.kimg = -1: input should be greater than 0"),
         (["--set", "gan.kimg"], "--set 'gan.kimg' is not of the form section.key=value"),
-        (["--set", "students.mixed.phases.7.epochs=1"], "students.mixed.phases has no item '7'; there are 0, 1"),
+        (["--set", "students.mixed.phases.7.epochs=1"], "students.mixed.phases has no item '7'; its items are 0 to 1"),
         (["--set", "students.mixd.loss=bce"], "students has no 'mixd'; did you mean 'mixed'?"),
         (["--upto", "techer"], "there is no stage 'techer'; did you mean 'teacher'?"),
         (["--data", "nope"], "a data set is named READER:FOLDER, as in drive:/data/DRIVE, not 'nope'"),

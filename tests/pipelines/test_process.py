@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from pipelines.display import Display
-from pipelines.process import Launcher
+from pipelines.process import Launcher, check_num_nodes
+from segkit.core.errors import RequestError
 
 PATIENT = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]; {PATIENT}"
@@ -104,3 +106,21 @@ def test_a_stage_that_ends_by_itself_when_interrupted_is_given_the_time(tmp_path
         runner.send_signal(signal.SIGINT)
         assert runner.stdout.readline() == "tidied\n"
         assert runner.wait(10) == 130
+
+
+@pytest.mark.parametrize(
+    ("num_nodes", "environment", "refused"),
+    [
+        (1, {}, False),
+        (2, {}, True),
+        (2, {"SLURM_NTASKS": "1"}, True),
+        (2, {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, False),
+        (2, {"RANK": "0", "WORLD_SIZE": "8"}, False),
+        (2, {"NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1"}, False),
+    ],
+)
+def test_several_machines_need_a_launcher_that_joins_them(
+    num_nodes: int, environment: dict[str, str], refused: bool
+) -> None:
+    with pytest.raises(RequestError) if refused else nullcontext():
+        check_num_nodes(num_nodes, environment)

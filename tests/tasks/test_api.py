@@ -56,6 +56,8 @@ def test_saved_files_hold_the_prediction(folder: Path, photo: Path, tmp_path: Pa
     paths = result.save(tmp_path / "mine", "left eye")
     np.testing.assert_array_equal(images.read_probs(paths["probs"]), result.probs)
     np.testing.assert_array_equal(images.read_mask(paths["binary"]), result.mask)
+    assert "probs (61, 47), mask (61, 47)" in repr(result)
+    assert len(repr(result)) < 150
     picture = images.read_image(paths["overlay"])
     np.testing.assert_array_equal((picture == segkit.load(folder).classes.palette[0]).all(-1), result.mask)
 
