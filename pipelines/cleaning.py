@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,19 @@ REMOVED = ".removed"
 
 @dataclass(frozen=True)
 class StageFolder:
-    """The folder of a stage that the runner has started."""
+    """The folder of a stage."""
 
     path: Path
     request: Mapping[str, Any]
     """`request.yaml`."""
     record: Mapping[str, Any] | None
     """`done.json`; None if the stage is not finished."""
+
+    @property
+    def is_of_a_pipeline(self) -> bool:
+        """Whether the runner has named and started it; the others were started by hand."""
+        named = self.path.name.endswith(f"-{str(self.request.get('fingerprint'))[:12]}")
+        return named and self.request.get("group") is not None and not self.path.is_symlink()
 
     @property
     def is_final(self) -> bool:
@@ -48,9 +55,10 @@ class StageFolder:
 
     @property
     def changed(self) -> float:
-        """When it was started or finished, in seconds since the epoch."""
-        files = [path for path in (self.path / REQUEST, self.path / DONE) if path.exists()]
-        return max((path.stat().st_mtime for path in files), default=0.0)
+        """When it was finished, or started, in seconds since the epoch."""
+        if self.record is not None and "finished" in self.record:
+            return datetime.strptime(self.record["finished"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+        return (self.path / REQUEST).stat().st_mtime
 
     @cached_property
     def num_bytes(self) -> int:
@@ -107,7 +115,7 @@ def _remove(folder: Path) -> bool:
 
 
 def _stages(runs: Path) -> Iterator[StageFolder]:
-    """The folders that the runner made: named by the fingerprint of their request, and of a pipeline."""
+    """The folders of stages, however they were started."""
     for path in sorted(runs.glob(f"*/{REQUEST}")):
         folder = path.parent
         try:
@@ -115,16 +123,16 @@ def _stages(runs: Path) -> Iterator[StageFolder]:
             record = read_json(folder / DONE) if (folder / DONE).exists() else None
         except (ConfigError, ValueError, OSError):
             continue  # damaged, or made by another program: left alone
-        named = folder.name.endswith(f"-{str(request.get('fingerprint'))[:12]}") and request.get("group") is not None
-        if named and not folder.is_symlink():
-            yield StageFolder(folder, request, record)
+        yield StageFolder(folder, request, record)
 
 
 def _roots(stages: Sequence[StageFolder]) -> Iterator[StageFolder]:
-    """The stages that are kept for themselves: final ones, and all of a pipeline that runs or stopped last."""
+    """What is kept for itself: final stages, pipelines that run or stopped last, and stages started by hand."""
+    yield from (stage for stage in stages if not stage.is_of_a_pipeline)
     groups: dict[str, list[StageFolder]] = {}
     for stage in stages:
-        groups.setdefault(stage.request["group"], []).append(stage)
+        if stage.is_of_a_pipeline:
+            groups.setdefault(stage.request["group"], []).append(stage)
     for group in groups.values():
         finished = [stage for stage in group if stage.is_final]
         complete = finished and all(stage.record is not None for stage in group)

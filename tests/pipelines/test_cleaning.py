@@ -28,12 +28,11 @@ def write_stage(
     write_text(folder / "weights", "x" * 1000)
     read = {path.name.split("-")[0]: {"folder": os.path.relpath(path, folder)} for path in inputs}
     if done:
-        write_json(folder / DONE, {"type": kind, "inputs": read})
+        finished = f"1970-01-01T00:{minute:02d}:00+0000"
+        write_json(folder / DONE, {"type": kind, "inputs": read, "finished": finished})
     else:
         write_text(folder / WORK / "started", "")
-    for path in (folder / REQUEST, folder / DONE):
-        if path.exists():
-            os.utime(path, (60 * minute, 60 * minute))
+    os.utime(folder / REQUEST, (60 * minute, 60 * minute))
     return folder
 
 
@@ -70,6 +69,12 @@ def test_a_pipeline_that_stopped_last_is_kept_with_its_inputs(runs: Path) -> Non
     other = write_stage(runs, "gan", "1", "third", 0)
     write_stage(runs, "fold", "2", "newest", 9, other, done=False)
     assert removable(runs) == ["samples-cccccccccccc"]  # it is unknown which of two folders of `gan` is read
+
+
+def test_the_inputs_of_a_stage_that_was_started_by_hand_are_kept(runs: Path) -> None:
+    by_hand = write_stage(runs, "mine", "3", "none", 0, runs / "gan-bbbbbbbbbbbb", kind="sample")
+    by_hand.rename(runs / "mine")
+    assert removable(runs) == ["samples-cccccccccccc"]
 
 
 def test_without_a_finished_pipeline_nothing_is_removed(runs: Path) -> None:
