@@ -84,6 +84,11 @@ class FinishedRun:
         return self.request.recipe
 
     @property
+    def group(self) -> str | None:
+        """Of the tracker; the cells of a repeated pipeline have the same one."""
+        return _group(self.folder / REQUEST)
+
+    @property
     def report(self) -> Path:
         """Path of the HTML page."""
         return self.folder / PAGE

@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("segkit.cli.export:export", "Copy a trained model with a card, to share it."),
     "report": ("segkit.cli.report:report", "Print the path of a run's HTML report."),
     "runs": ("segkit.cli.runs:runs", "List, show and compare finished pipelines; clean up."),
-    "wandb": ("segkit.cli.wandb:wandb", "Send W&B runs that were written offline."),
+    "wandb": ("segkit.cli.wandb:wandb", "Send W&B runs that were written offline; make a W&B report."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "settings": ("segkit.cli.settings:settings", "Print settings with their types, defaults and meaning."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),
