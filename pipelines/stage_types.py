@@ -183,7 +183,7 @@ class FidelitySettings(Settings):
     truncation_psi: float = Field(1.0, ge=-2, le=2)
     """Truncation of the main set; 1 is none. The samples have their own."""
     k: int = Field(3, ge=1)
-    """Neighbour number of precision, recall, density and coverage; must be less than the number of photographs."""
+    """Neighbour number of precision and recall; must be less than the number of photographs."""
     max_copy_share: float | None = Field(None, ge=0, le=1)
     """Stop the pipeline before pseudo-labelling if the share of copies of training photographs in a generated set is
     larger, for example 0.1. None only reports the share."""
@@ -196,7 +196,7 @@ class FidelitySettings(Settings):
         return self
 
 
-FIDELITY = StageType("fidelity", FidelitySettings, "pipelines.stages.fidelity", version=2)
+FIDELITY = StageType("fidelity", FidelitySettings, "pipelines.stages.fidelity", version=3)
 
 
 class PseudoLabelSettings(Settings):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gan.fidelity.structure import shrink, structure
 from segkit.core.errors import RequestError
-from segkit.core.groups import group_numbers
+from segkit.core.groups import patients_of
 
 MIN_TRAINING_IMAGES = 3
 """Minimum for comparing distances among training images."""
@@ -158,7 +158,7 @@ def closeness(distances: Float[np.ndarray, "m n"], groups: Sequence[str] | None 
     each. The next images are of other patients than the nearest one, since the other eye of a copied patient is near
     too. Images at an infinite distance do not count.
     """
-    patients = np.arange(distances.shape[1]) if groups is None else group_numbers(groups)
+    patients = patients_of(distances.shape[1], groups)
     nearest = distances.argmin(axis=1)
     others = np.where(patients != patients[nearest][:, None], distances, np.inf)
     following = np.sort(others, axis=1)[:, :NUM_NEXT]
@@ -172,7 +172,7 @@ def among_themselves(
     distances: Float[np.ndarray, "n n"], groups: Sequence[str] | None = None
 ) -> Float[np.ndarray, " n"]:
     """`closeness` of each training image to all those of other patients, as if it were drawn."""
-    patients = np.arange(len(distances)) if groups is None else group_numbers(groups)
+    patients = patients_of(len(distances), groups)
     return closeness(np.where(patients[:, None] == patients, np.inf, distances), groups)
 
 
@@ -186,31 +186,3 @@ def copy_threshold(training_closeness: Float[np.ndarray, " n"]) -> float:
     middle = float(np.median(training_closeness))
     deviation = 1.4826 * float(np.median(np.abs(training_closeness - middle)))
     return min(max(middle - NUM_DEVIATIONS * deviation, SMALLEST_THRESHOLD), LARGEST_THRESHOLD)
-
-
-class Nearness(NamedTuple):
-    """Test whether drawn images are nearer to the training images than held-out photographs are (Meehan 2020)."""
-
-    chance: float
-    """Probability that a drawn image is nearer than a held-out photograph; 0.5 without copying, 1 if all are."""
-    p: float
-    """Two-sided, by ranks (Mann 1947)."""
-    num_drawn: int
-    num_heldout: int
-
-
-def nearness(
-    drawn: Float[np.ndarray, " m"], heldout: Float[np.ndarray, " n"], heldout_groups: Sequence[str] | None = None
-) -> Nearness | None:
-    """Compare the distances to the nearest training image; None without held-out photographs.
-
-    The test assumes independent photographs, so only the first one of each patient in `heldout_groups` counts.
-    """
-    if not len(drawn) or not len(heldout):
-        return None
-    if heldout_groups is not None:
-        heldout = heldout[np.unique(group_numbers(heldout_groups), return_index=True)[1]]
-    from scipy.stats import mannwhitneyu
-
-    test = mannwhitneyu(heldout, drawn, alternative="two-sided")
-    return Nearness(float(test.statistic) / (len(drawn) * len(heldout)), float(test.pvalue), len(drawn), len(heldout))

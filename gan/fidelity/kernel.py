@@ -1,20 +1,11 @@
 """Kernel distance between two clouds of features (KID: Bińkowski 2018), with an interval by the jackknife."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from segkit.core.groups import group_numbers
-
-
-class KernelDistance(NamedTuple):
-    """The unbiased estimate and its 95 % interval; both ends nan for fewer than three images on a side."""
-
-    value: float
-    low: float
-    high: float
+from segkit.core.groups import patients_of
 
 
 def polynomial_kernel(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
@@ -28,9 +19,9 @@ def kernel_distance(
     drawn: Float[np.ndarray, "m d"],
     real_groups: Sequence[str] | None = None,
     drawn_groups: Sequence[str] | None = None,
-) -> KernelDistance:
+) -> tuple[float, float, float]:
     """Squared maximum mean discrepancy under the cubic kernel, by the unbiased estimator over all images (Gretton 2012,
-    Eq. 3).
+    Eq. 3), and its 95 % interval.
 
     Its mean over samples is the true distance for any number of images: 0 for equal distributions, so single values may
     be negative. It uses all images instead of subsets. nan for fewer than two on a side.
@@ -41,57 +32,43 @@ def kernel_distance(
     The interval is value +- t s: s by the jackknife over the patients of both sides (Arvesen 1969), t the 97.5 %
     quantile of Student's distribution with as many degrees of freedom as the smaller side has patients, less one. In
     simulations with 5 to 20 photographs it contained the true value in 91 to 99 of 100 samples, most often for equal
-    distributions.
+    distributions. nan for fewer than three patients on a side.
     """
-    patients = [
-        np.arange(len(side)) if groups is None else group_numbers(groups)
-        for side, groups in ((real, real_groups), (drawn, drawn_groups))
-    ]
-    num_patients = [len(np.unique(numbers)) for numbers in patients]
-    if min(num_patients) < 2:
-        return KernelDistance(np.nan, np.nan, np.nan)
-    within_real, within_drawn = polynomial_kernel(real, real), polynomial_kernel(drawn, drawn)
+    real_patients, drawn_patients = patients_of(len(real), real_groups), patients_of(len(drawn), drawn_groups)
+    num_patients = min(real_patients.max(), drawn_patients.max()) + 1
+    if num_patients < 2:
+        return np.nan, np.nan, np.nan
     across = polynomial_kernel(real, drawn)
-    for within, numbers in zip((within_real, within_drawn), patients, strict=True):
-        within[numbers[:, None] == numbers] = 0
-    total = within_real.sum(), within_drawn.sum(), across.sum()
-    real_size, drawn_size = (_Size.of(np.bincount(numbers)) for numbers in patients)
-    value = float(_estimate(*total, real_size, drawn_size))
-    if min(num_patients) < 3:
-        return KernelDistance(value, np.nan, np.nan)
-    # the estimates with one patient left out, of either side; the kernel between a patient's own images is 0 here
-    real_sums, real_across = (np.bincount(patients[0], sums) for sums in (within_real.sum(1), across.sum(1)))
-    drawn_sums, drawn_across = (np.bincount(patients[1], sums) for sums in (within_drawn.sum(1), across.sum(0)))
-    without_real = _estimate(
-        total[0] - 2 * real_sums, total[1], total[2] - real_across, real_size.without_each(patients[0]), drawn_size
-    )
-    without_drawn = _estimate(
-        total[0], total[1] - 2 * drawn_sums, total[2] - drawn_across, real_size, drawn_size.without_each(patients[1])
-    )
-    variance = sum((len(estimates) - 1) * np.var(estimates) for estimates in (without_real, without_drawn))
+    real_pairs, drawn_pairs = (patients[:, None] != patients for patients in (real_patients, drawn_patients))
+    within_real = polynomial_kernel(real, real) * real_pairs
+    within_drawn = polynomial_kernel(drawn, drawn) * drawn_pairs
+
+    def estimates(of_real: Float[np.ndarray, "#s n"], of_drawn: Float[np.ndarray, "#s m"]) -> Float[np.ndarray, " _"]:
+        """The distances of s subsets, given as 0 and 1."""
+        within = _mean(within_real, of_real, of_real, real_pairs) + _mean(within_drawn, of_drawn, of_drawn, drawn_pairs)
+        distances: np.ndarray = within - 2 * _mean(across, of_real, of_drawn, np.ones_like(across))
+        return distances
+
+    all_real, all_drawn = np.ones((1, len(real))), np.ones((1, len(drawn)))
+    value = float(estimates(all_real, all_drawn)[0])
+    if num_patients < 3:
+        return value, np.nan, np.nan
+    without_real = estimates(_each_left_out(real_patients), all_drawn)
+    without_drawn = estimates(all_real, _each_left_out(drawn_patients))
+    variance = sum((len(values) - 1) * np.var(values) for values in (without_real, without_drawn))
     from scipy import stats
 
-    reach = float(stats.t.ppf(0.975, min(num_patients) - 1) * np.sqrt(variance))
-    return KernelDistance(value, value - reach, value + reach)
+    reach = float(stats.t.ppf(0.975, num_patients - 1) * np.sqrt(variance))
+    return value, value - reach, value + reach
 
 
-class _Size(NamedTuple):
-    """Images of one side, and ordered pairs of images of different patients; numbers or arrays of them."""
-
-    images: Any
-    pairs: Any
-
-    @classmethod
-    def of(cls, per_patient: Int[np.ndarray, " g"]) -> "_Size":
-        """Of all patients, given the images of each."""
-        return cls(per_patient.sum(), per_patient.sum() ** 2 - np.square(per_patient).sum())
-
-    def without_each(self, patients: Int[np.ndarray, " n"]) -> "_Size":
-        """With one patient left out, for each patient."""
-        left_out = np.bincount(patients)
-        return _Size(self.images - left_out, self.pairs - 2 * left_out * (self.images - left_out))
+def _mean(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Mean of values (n, m) over the pairs of each subset of rows (s, n) and columns (s, m)."""
+    mean: np.ndarray = ((rows @ values) * columns).sum(axis=1) / ((rows @ pairs) * columns).sum(axis=1)
+    return mean
 
 
-def _estimate(within_real: Any, within_drawn: Any, across: Any, n: _Size, m: _Size) -> Any:
-    """From the kernel's sums over pairs of different patients, numbers or arrays of them."""
-    return within_real / n.pairs + within_drawn / m.pairs - 2 * across / (n.images * m.images)
+def _each_left_out(patients: np.ndarray) -> Float[np.ndarray, "p n"]:
+    """For each patient 1 at the images of the others."""
+    others: np.ndarray = (np.arange(patients.max() + 1)[:, None] != patients).astype(float)
+    return others

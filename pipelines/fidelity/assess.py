@@ -1,26 +1,15 @@
 """Assessment of a GAN: every image set measured against the reference photographs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gan.fidelity import measures
-from gan.fidelity.copies import (
-    MIN_TRAINING_IMAGES,
-    CopySearch,
-    Nearness,
-    among_themselves,
-    closeness,
-    copy_threshold,
-    nearness,
-)
-from gan.fidelity.features import stacked
-from gan.fidelity.measures import Estimate, short
-from gan.fidelity.shares import Share, images_to_settle, share_of
+from gan.fidelity.copies import MIN_TRAINING_IMAGES, CopySearch, among_themselves, closeness, copy_threshold
+from gan.fidelity.measures import Number, measure, share
 from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from pipelines.fidelity.features import (
@@ -33,24 +22,17 @@ from pipelines.fidelity.features import (
     load_extractor,
     read_square,
     set_of_files,
+    stacked,
 )
 from pipelines.fidelity.photographs import Photographs
 from segkit.core.errors import RequestError, ResultError
-from segkit.core.wording import counted, counted_images
-from segkit.metrics.vessel_statistics import (
-    MeanWithInterval,
-    StatisticComparison,
-    VesselStatistics,
-    compare,
-    summarise,
-)
+from segkit.core.wording import counted_images
+from segkit.metrics.vessel_statistics import Finding, MeanWithInterval, VesselStatistics, compare, summarise
 from segkit.tasks.settings import RuntimeSettings
 
 REFERENCE, HELDOUT, DRAWN, SAMPLES = "reference", "heldout", "drawn", "samples"
 """Names of the sets: photographs compared with, photographs the GAN was not trained on, newly generated images, a
 pipeline's samples."""
-
-Distances = npt.NDArray[np.float64]
 
 
 class TooManyCopiesError(ResultError):
@@ -74,6 +56,16 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Vessels:
+    """One vessel statistic of a set, compared with the reference photographs."""
+
+    mean: Number
+    p: float | None
+    """Of a permutation test of the Wasserstein distance."""
+    finding: Finding
+
+
+@dataclass(frozen=True)
 class SetAssessment:
     """Everything measured of one set."""
 
@@ -81,52 +73,50 @@ class SetAssessment:
     n: int
     num_groups: int
     """Patients of photographs; of generated images as many as images."""
-    measures: tuple[Estimate, ...]
-    copies: Share
-    nearer_in_structure: Nearness | None
-    nearer_in_features: Nearness | None
-    """Compared with held-out photographs; None without any, and for these themselves."""
-    vessels: tuple[StatisticComparison, ...]
-    """Compared with the reference photographs; empty without a teacher."""
+    num_copies: int
+    numbers: dict[str, Number]
+    """By measure: "kid", "fid", "precision", "recall" and "copy_share"."""
+    vessels: dict[str, Vessels]
+    """By statistic; empty without a teacher."""
     pairs: tuple[Pair, ...] = ()
-    """Of every image, in order."""
-
-    def number(self, name: str) -> Estimate | Share:
-        """The measure of this name; the share of copies for "copies"."""
-        return self.copies if name == "copies" else next(m for m in self.measures if m.measure == name)
+    """Of every image, in order; not stored in `fidelity.json`."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """Everything measured of a GAN."""
+    """Everything measured of a GAN, as stored in `fidelity.json`."""
 
     reference: str
     """Name of the reference photographs in keys."""
     num_real: int
     num_real_groups: int
     """Patients of the reference photographs."""
+    note: str
+    """Why these may not be the GAN's training images; empty if its own record names them."""
     features: str
     dimension: int
     k: int
+    """Neighbour number of precision and recall."""
     threshold: float
     """Closeness below which an image counts as a copy."""
-    near_duplicates: Share
+    num_near_duplicates: int
     """Reference photographs that would count as copies of another patient's."""
-    vessels: Mapping[str, MeanWithInterval]
-    """Of the reference photographs."""
-    sets: Mapping[str, SetAssessment]
-    learnt_from: bool = True
-    """Whether the GAN's own record says that it was trained on the reference photographs."""
-    notes: tuple[str, ...] = ()
+    vessels: dict[str, Number]
+    """Mean statistics of the reference photographs; empty without a teacher."""
+    sets: dict[str, SetAssessment]
 
     @property
     def generated(self) -> list[SetAssessment]:
         """The sets of generated images."""
         return [images for name, images in self.sets.items() if name != HELDOUT]
 
-    def copy_key(self, name: str) -> str:
-        """Key of a set's share of copies, as in `copy_share1k_drive_train20`."""
-        return f"copy_share{short(self.sets[name].n)}_{self.reference}{self.num_real}"
+    def key(self, set_name: str, measure: str) -> str:
+        """Name of a number in logs, as in `kid1k_drive_train20_teacher`: drawn images, reference, features."""
+        n = self.sets[set_name].n
+        size = f"{n // 1000}k" if n % 1000 == 0 else str(n)
+        if measure == "copy_share":
+            return f"copy_share{size}_{self.reference}{self.num_real}"
+        return f"{measure}{size}_{self.reference}{self.num_real}_{self.features}"
 
 
 def assess(
@@ -144,58 +134,51 @@ def assess(
         photographs: name and note of the reference photographs.
         extractor: the extractor that computed the features.
         reference: features of the reference photographs.
-        sets: the others, held-out photographs first if there are any; an empty one is left out.
-        k: neighbour number of precision, recall, density and coverage.
+        sets: the others; an empty one is left out.
+        k: neighbour number of precision and recall.
         seed: of bootstrap and permutations.
 
     Raises:
         SegkitError: features are not finite.
     """
-    from scipy.spatial.distance import cdist
-
-    raw = _features(reference, "photographs")
+    raw = stacked(reference, "photographs")
     real = extractor.balanced(raw, raw)
-    groups, vessels = [image.group for image in reference], _vessels(reference)
-    own = among_themselves(_distances(reference), groups)
-    threshold = copy_threshold(own)
-    names = [image.name for image in reference]
-    heldout: tuple[Distances, Distances, list[str]] | None = None
-    assessed = {}
-    for images, measured in sets:
-        if not measured:
-            continue
-        features = extractor.balanced(_features(measured, images.title), raw)
-        own_groups, distances = [image.group for image in measured], _distances(measured)
-        nearest = distances.min(axis=1), cdist(features, real).min(axis=1), own_groups
-        close = closeness(distances, groups)
-        assessed[images.name] = SetAssessment(
+    groups, names = [image.group for image in reference], [image.name for image in reference]
+    vessels = _vessels(reference)
+    own_closeness = among_themselves(_distances(reference), groups)
+    threshold = copy_threshold(own_closeness)
+
+    def assess_set(images: ImageSet, measured: Sequence[ImageFeatures]) -> SetAssessment:
+        features = extractor.balanced(stacked(measured, images.title), raw)
+        own_groups = [image.group for image in measured]
+        close = closeness(_distances(measured), groups)
+        n, num_groups, num_copies = len(measured), len(set(own_groups)), int((close < threshold).sum())
+        compared = (
+            compare(vessels, _vessels(measured), groups=groups, other_groups=own_groups, seed=seed) if vessels else []
+        )
+        return SetAssessment(
             images.title,
-            len(measured),
-            len(set(own_groups)),
-            tuple(measures.measure(real, features, k, groups, own_groups)),
-            share_of(int((close < threshold).sum()), len(close), len(set(own_groups))),
-            nearness(nearest[0], heldout[0], heldout[2]) if heldout else None,
-            nearness(nearest[1], heldout[1], heldout[2]) if heldout else None,
-            tuple(compare(vessels, _vessels(measured), groups=groups, other_groups=own_groups, seed=seed))
-            if vessels
-            else (),
+            n,
+            num_groups,
+            num_copies,
+            measure(real, features, k, groups, own_groups) | {"copy_share": share(num_copies, n, num_groups)},
+            {c.statistic: Vessels(_number(c.other), Number.of(c.p).value, c.finding) for c in compared},
             tuple(_pair(image, names, float(value)) for image, value in zip(measured, close, strict=True)),
         )
-        if images.name == HELDOUT:
-            heldout = nearest
+
+    means = summarise(vessels, groups=groups, seed=seed) if vessels else {}
     return Assessment(
-        reference=photographs.name,
-        num_real=len(reference),
-        num_real_groups=len(set(groups)),
-        features=extractor.name,
-        dimension=real.shape[1],
-        k=k,
-        threshold=threshold,
-        near_duplicates=share_of(int((own < threshold).sum()), len(own), len(set(groups))),
-        vessels=summarise(vessels, groups=groups, seed=seed) if vessels else {},
-        sets=assessed,
-        learnt_from=not photographs.note,
-        notes=(photographs.note,) if photographs.note else (),
+        photographs.name,
+        len(reference),
+        len(set(groups)),
+        photographs.note,
+        extractor.name,
+        real.shape[1],
+        k,
+        threshold,
+        int((own_closeness < threshold).sum()),
+        {name: _number(mean) for name, mean in means.items()},
+        {images.name: assess_set(images, measured) for images, measured in sets if measured},
     )
 
 
@@ -206,11 +189,11 @@ def _pair(image: ImageFeatures, names: Sequence[str], close: float) -> Pair:
     )
 
 
-def _features(images: Sequence[ImageFeatures], title: str) -> npt.NDArray[np.float64]:
-    return stacked([image.features for image in images], title)
+def _number(mean: MeanWithInterval) -> Number:
+    return Number.of(mean.mean, mean.low, mean.high)
 
 
-def _distances(images: Sequence[ImageFeatures]) -> Distances:
+def _distances(images: Sequence[ImageFeatures]) -> npt.NDArray[np.float64]:
     return np.stack([image.match.distances for image in images]).astype(np.float64)
 
 
@@ -225,29 +208,15 @@ def check_copies(assessment: Assessment, max_copy_share: float | None, advice: s
     Raises:
         TooManyCopiesError: the share of copies in a generated set is larger.
     """
-    worst = max(assessment.generated, key=lambda images: images.copies.value, default=None)
-    if max_copy_share is not None and worst is not None and worst.copies.value > max_copy_share:
+    worst = max(assessment.generated, key=lambda images: images.num_copies / images.n, default=None)
+    if max_copy_share is None or worst is None:
+        return
+    copied = worst.num_copies / worst.n
+    if copied > max_copy_share:
         raise TooManyCopiesError(
-            f"copies of reference photographs: {worst.copies.count} of {worst.n} ({worst.title}), "
-            f"{100 * worst.copies.value:.1f} %; {100 * max_copy_share:g} % are allowed (max_copy_share); {advice}"
+            f"copies of reference photographs: {worst.num_copies} of {worst.n} ({worst.title}), "
+            f"{100 * copied:.1f} %; {100 * max_copy_share:g} % are allowed (max_copy_share); {advice}"
         )
-
-
-def with_interval_note(assessment: Assessment, max_copy_share: float | None) -> Assessment:
-    """The assessment with a note if the share of copies is allowed but the upper end of its interval is not."""
-    widest = max(assessment.generated, key=lambda images: images.copies.high, default=None)
-    if max_copy_share is None or widest is None:
-        return assessment
-    share = widest.copies
-    if share.value > max_copy_share or share.high <= max_copy_share:
-        return assessment
-    needed = images_to_settle(share, max_copy_share)
-    advice = f"generate about {needed} images to decide" if needed else "no number of images with this share decides"
-    note = (
-        f"the share of copies, {100 * share.value:.3g} % of {counted(share.n, 'image')} ({widest.title}), is within "
-        f"the {100 * max_copy_share:g} % allowed, but its 95 % interval reaches {100 * share.high:.3g} %; {advice}"
-    )
-    return replace(assessment, notes=(*assessment.notes, note))
 
 
 def generated_set(first_seed: int, num_images: int, truncation_psi: float) -> ImageSet:
@@ -266,7 +235,7 @@ class Evaluation:
         runtime: where to compute.
         work_dir: for files that Lightning writes.
         label: first word of the progress lines.
-        k: neighbour number of precision, recall, density and coverage.
+        k: neighbour number of precision and recall.
 
     Raises:
         RequestError: there are reference photographs of fewer than three patients.

@@ -19,14 +19,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gan.checkpoints.torchscript import load_script
 from gan.drawing.sampling import generate
 from gan.fidelity.copies import CopySearch, Match
-from gan.fidelity.features import TorchScriptFeatures
 from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.photographs import as_key
 from segkit.core.determinism import deterministic
+from segkit.core.errors import SegkitError, WeightsError
+from segkit.core.images import as_rgb
 from segkit.core.missing import predict_missing
 from segkit.data.fov import estimate_fov
 from segkit.data.labels import Labels, labels_from_probs
@@ -78,6 +80,22 @@ def set_of_files(name: str, title: str, paths: Sequence[Path], groups: Mapping[P
     return ImageSet(name, title, sources, groups=patients)
 
 
+def stacked(images: Sequence[ImageFeatures], title: str) -> Vectors:
+    """Features (n, d) of several images; `title` names them in the error.
+
+    Raises:
+        SegkitError: a feature is not finite.
+    """
+    rows = np.stack([image.features for image in images]).astype(np.float64)
+    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(broken):
+        raise SegkitError(
+            f"the features of {len(broken)} of the {len(rows)} {title} are not finite "
+            f"(first: {images[broken[0]].name}); the network or the images are broken"
+        )
+    return rows
+
+
 def read_square(path: Path, gan: GanSettings) -> Pixels:
     """A photograph (r, r, c) as the discriminator gets it."""
     square: Pixels = load_images([path], gan)[0].permute(1, 2, 0).contiguous().numpy()
@@ -100,19 +118,38 @@ class FeatureExtractor(nn.Module, ABC):
 
 
 class ScriptFeatures(FeatureExtractor):
-    """Features from a TorchScript file."""
+    """A network from a TorchScript file, as `inception-2015-12-05.pt` for the FID and KID of the papers.
+
+    It is called as `module(images, return_features=True)` with uint8 (n, 3, r, r) and returns (n, d). Loading such a
+    file runs code of whoever made it: only load one you trust. Grey images are repeated in three channels, and of
+    four channels the first three count.
+
+    Raises:
+        WeightsError: as `load_script`, or the network is called otherwise.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.network = TorchScriptFeatures(path)
-        self.name = as_key(path.stem)
+        self.path, self.name = path, as_key(path.stem)
+        self.network = load_script(path, torch.device("cpu"))
         self.register_buffer("empty", torch.zeros(0))
 
+    @torch.inference_mode()
     def forward(self, square: Pixels) -> tuple[Vector, None]:
         device = self.get_buffer("empty").device
-        with deterministic(device):
-            features = self.network(torch.from_numpy(np.ascontiguousarray(square))[None].to(device))
-        return features[0].cpu().numpy(), None
+        image = torch.from_numpy(np.ascontiguousarray(as_rgb(square)).transpose(2, 0, 1)[None].copy()).to(device)
+        try:
+            with deterministic(device):
+                features = self.network(image, return_features=True)
+        except (RuntimeError, TypeError) as error:
+            raise WeightsError(
+                f"{self.path} could not be called as module(uint8 images (n, 3, r, r), return_features=True): "
+                f"{str(error).strip().splitlines()[-1]}"
+            ) from error
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 1:
+            shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise WeightsError(f"{self.path} returned {shape} for 1 image; (n, d) is expected")
+        return features[0].float().cpu().numpy(), None
 
 
 class TeacherFeatures(FeatureExtractor):

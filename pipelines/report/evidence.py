@@ -158,10 +158,10 @@ def _copy_caveats(names: list[str], inputs: Mapping[str, Path]) -> list[str]:
     for name in names:
         assessment = files.read(inputs[name] / files.NUMBERS)
         samples = None if isinstance(assessment, str) else assessment.sets.get(SAMPLES)
-        if samples is not None and samples.copies.count:
+        if samples is not None and samples.num_copies:
             where = f" ({name})" if len(names) > 1 else ""
             caveats.append(
-                f"Copies of training photographs among the samples{where}: {samples.copies.count} of {samples.n}. A "
+                f"Copies of training photographs among the samples{where}: {samples.num_copies} of {samples.n}. A "
                 "model could have learnt from the photographs what it learns from these."
             )
     return caveats

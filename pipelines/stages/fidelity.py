@@ -5,7 +5,7 @@ from pathlib import Path
 from gan.drawing.sampling import read_generator
 from gan.fidelity.copies import MIN_TRAINING_IMAGES
 from pipelines.fidelity import files, text
-from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set, with_interval_note
+from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set
 from pipelines.fidelity.features import ImageSet, set_of_files
 from pipelines.fidelity.photographs import Photographs, of_data_stage
 from pipelines.results.final_numbers import fidelity_numbers
@@ -36,19 +36,16 @@ def run(context: Context[FidelitySettings]) -> None:
     ]
     teacher, name = context.inputs["teacher"], context.name
     evaluation = Evaluation(photographs, teacher, gan, context.runtime, context.work, name, settings.k)
-    assessment = with_interval_note(evaluation.assess(generator, sets), settings.max_copy_share)
+    assessment = evaluation.assess(generator, sets)
     if not context.first_rank:
         return
-    files.write(context.out, assessment)
     squares = evaluation.squares(generator, sets)
     sheet = files.nearest_sheet(assessment, settings.num_pairs, squares, evaluation.copies)
-    files.write_sheet(context.out, sheet)
+    files.write(context.out, assessment, sheet)
     context.tracker.summary(fidelity_numbers(context.out / files.TABLE))
     context.tracker.images("gan/nearest-photographs", {"each beside the photograph it is nearest to": sheet})
-    print(text.render(text.measures_table(assessment)) + "\n")
+    print(text.as_text(text.measures_table(assessment)) + "\n")
     print("\n".join([*text.copy_sentences(assessment), *text.copy_criterion(assessment)]))
-    for note in assessment.notes:
-        print(f"note: {note}")
     check_copies(assessment, settings.max_copy_share, f"see {context.out / files.SHEET}, and train the GAN for less")
 
 

@@ -11,9 +11,7 @@ from segkit.cli.options import json_option
 from segkit.cli.seeds import check_last_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pipelines.fidelity.assess import Assessment, Evaluation
+    from pipelines.fidelity.assess import Assessment
     from pipelines.fidelity.features import Pixels
 
 NUM_PAIRS = 12
@@ -48,14 +46,13 @@ NUM_PAIRS = 12
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Neighbour whose distance is the radius in precision, recall, density and coverage.",
+    help="Neighbour whose distance is the radius in precision and recall.",
 )
 @gan_devices_option
 @click.option(
     "--max-copy-share",
     type=click.FloatRange(0, 1),
-    help="Exit with code 1 if a larger share of the drawn images are copies of photographs, as in 0.1. A note is "
-    "printed where the share is allowed but the upper end of its interval is not.",
+    help="Exit with code 1 if a larger share of the drawn images are copies of photographs, as in 0.1.",
 )
 @click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too.")
 @json_option("every number")
@@ -82,13 +79,14 @@ def evaluate(
 ) -> None:
     """Measure quality, variety and copying against the training photographs of a GAN.
 
-    KID with its interval, FID (biased on so few images), precision and recall, density and coverage, the share of
-    copies and, with a teacher, vessel statistics. Held-out photographs, if there are any, are measured like generated
-    images: a perfect GAN would reach their numbers.
+    KID with its interval, FID (biased on so few images), precision and recall, the share of copies and, with a teacher,
+    vessel statistics. Held-out photographs, if there are any, are measured like generated images: a perfect GAN would
+    reach their numbers.
     """
     from gan.drawing.sampling import read_generator
     from gan.training.snapshots import find_snapshots
-    from pipelines.fidelity.assess import Evaluation, generated_set, with_interval_note
+    from pipelines.fidelity.assess import Evaluation, check_copies, generated_set
+    from pipelines.fidelity.files import SHEET, nearest_sheet
     from pipelines.fidelity.photographs import find
     from pipelines.worker import is_first_rank
     from segkit.core.config import validate
@@ -109,13 +107,14 @@ def evaluate(
     sets = [generated_set(seed, num_images, truncation_psi)]
     with TemporaryDirectory() as scratch:  # Lightning writes logs there under DDP
         evaluation = Evaluation(photographs, features, gan, runtime, Path(scratch), "evaluate", k)
-        assessment = with_interval_note(evaluation.assess(generator, sets), max_copy_share)
+        assessment = evaluation.assess(generator, sets)
         curve = {kimg: evaluation.assess(read_generator(path)[1], sets, path.name) for kimg, path in folders.items()}
     if is_first_rank():
         _print(weights, assessment, curve, json_path)
         if out is not None:
-            _write(out, assessment, curve, evaluation, evaluation.squares(generator, sets))
-        _check(assessment, photographs.note, max_copy_share, out)
+            squares = evaluation.squares(generator, sets)
+            _write(out, assessment, curve, nearest_sheet(assessment, NUM_PAIRS, squares, evaluation.copies))
+        check_copies(assessment, max_copy_share, f"see {out / SHEET}" if out else "--out DIR shows them")
 
 
 def _print(weights: Path, assessment: "Assessment", curve: "dict[float, Assessment]", json_path: Path | None) -> None:
@@ -124,38 +123,21 @@ def _print(weights: Path, assessment: "Assessment", curve: "dict[float, Assessme
     from pipelines.fidelity.files import as_json
     from segkit.core.files import write_json
 
-    click.echo(f"{weights}\n\n{text.as_text(assessment)}")
+    click.echo(f"{weights}\n\n{text.whole_text(assessment)}")
     numbers = {"weights": weights.resolve().name, **as_json(assessment)}
     if curve:
-        click.echo(f"\n{text.render(text.snapshots_table(curve))}")
+        click.echo(f"\n{text.as_text(text.snapshots_table(curve))}")
         numbers["snapshots"] = [{"kimg": kimg, **as_json(snapshot)} for kimg, snapshot in curve.items()]
     if json_path is not None:
         write_json(json_path, numbers)
 
 
-def _write(
-    out: Path,
-    assessment: "Assessment",
-    curve: "dict[float, Assessment]",
-    evaluation: "Evaluation",
-    squares: "Callable[[str, str], Pixels]",
-) -> None:
+def _write(out: Path, assessment: "Assessment", curve: "dict[float, Assessment]", sheet: "Pixels") -> None:
+    """Replace the files of an earlier evaluation."""
     from pipelines.fidelity import files
 
-    with files.replaced(out):
-        files.write(out, assessment)
-        files.write_sheet(out, files.nearest_sheet(assessment, NUM_PAIRS, squares, evaluation.copies))
-        if curve:
-            files.write_snapshots(out, curve)
+    files.clear(out)
+    files.write(out, assessment, sheet)
+    if curve:
+        files.write_snapshots(out, curve)
     click.echo(f"\nnumbers and pictures in {out}")
-
-
-def _check(assessment: "Assessment", printed: str | None, max_copy_share: float | None, out: Path | None) -> None:
-    """Print the notes that are not printed yet, and raise an error for too many copies."""
-    from pipelines.fidelity import files
-    from pipelines.fidelity.assess import check_copies
-
-    for note in assessment.notes:
-        if note != printed:
-            click.echo(f"note: {note}", err=True)
-    check_copies(assessment, max_copy_share, f"see {out / files.SHEET}" if out else "--out DIR shows them")

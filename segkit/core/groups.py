@@ -13,3 +13,8 @@ def group_numbers(groups: Sequence[str]) -> npt.NDArray[np.int64]:
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     return np.array([numbers[group] for group in groups], dtype=np.int64)
+
+
+def patients_of(num_images: int, groups: Sequence[str] | None) -> npt.NDArray[np.int64]:
+    """`group_numbers`, or a different one for each image without groups."""
+    return np.arange(num_images) if groups is None else group_numbers(groups)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.core.groups import group_numbers
+from segkit.core.groups import patients_of
 
 FloatArray = NDArray[np.float64]
 MIN_GROUPS = 3
@@ -60,7 +60,7 @@ def resample_multiplicities(
         groups: patient of each image; images of one patient are drawn together. By default each image is its own
             patient, and rows sum to n.
     """
-    numbers = np.arange(n) if groups is None else group_numbers(groups)
+    numbers = patients_of(n, groups)
     num_groups = int(numbers.max()) + 1
     drawn = np.random.default_rng(seed).multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_resamples)
     return np.take(drawn, numbers, axis=1)

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.core.groups import group_numbers
+from segkit.core.groups import patients_of
 from segkit.metrics.significance import FloatArray, bootstrap_interval, mean_of
 
 MIN_SEGMENT = 10.0
@@ -224,8 +224,8 @@ def permutation_test(
     pooled = np.concatenate([a, b])
     order = np.argsort(pooled, kind="stable")
     gaps = np.diff(pooled[order])
-    numbers_a = np.arange(len(a)) if groups_a is None else group_numbers(groups_a)
-    numbers_b = np.arange(len(b)) if groups_b is None else group_numbers(groups_b)
+    numbers_a = patients_of(len(a), groups_a)
+    numbers_b = patients_of(len(b), groups_b)
     num_a, num_b = int(numbers_a.max()) + 1, int(numbers_b.max()) + 1
     numbers = np.concatenate([numbers_a, num_a + numbers_b])
     belongs = np.arange(num_a + num_b) < num_a

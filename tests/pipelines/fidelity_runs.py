@@ -79,5 +79,4 @@ def assessment_of(
 
 def write(folder: Path, assessment: Assessment) -> None:
     """The files of the stage."""
-    files.write(folder, assessment)
-    files.write_sheet(folder, np.full((60, 90, 3), 200, np.uint8))
+    files.write(folder, assessment, np.full((60, 90, 3), 200, np.uint8))

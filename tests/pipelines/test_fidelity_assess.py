@@ -1,13 +1,10 @@
 """From features to an assessment."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from gan.fidelity.copies import closeness
-from gan.fidelity.measures import measure
-from gan.fidelity.shares import share_of
+from gan.fidelity.measures import measure, share
 from pipelines.fidelity import text
 from pipelines.fidelity.assess import (
     DRAWN,
@@ -17,7 +14,6 @@ from pipelines.fidelity.assess import (
     TooManyCopiesError,
     assess,
     check_copies,
-    with_interval_note,
 )
 from pipelines.fidelity.features import ImageFeatures, ImageSet
 from pipelines.fidelity.files import nearest_pairs
@@ -29,7 +25,7 @@ DRAWN_SET = ImageSet(DRAWN, "drawn", {})
 
 
 def values(assessment: Assessment, name: str) -> dict[str, float | None]:
-    return {each.measure: each.value for each in assessment.sets[name].measures}
+    return {measure: number.value for measure, number in assessment.sets[name].numbers.items()}
 
 
 def test_a_gan_like_the_photographs_and_one_unlike_them_are_told_apart_with_held_out_ones_between() -> None:
@@ -51,9 +47,14 @@ def test_the_numbers_of_a_set_are_those_of_its_features() -> None:
     drawn = image_features([f"d{n}" for n in range(20)], 8, 1, shift=0.3)
     images = assess(PHOTOGRAPHS, Unscaled(), training, [(DRAWN_SET, drawn)], k=2).sets[DRAWN]
     real, fake = (np.stack([image.features for image in side]).astype(np.float64) for side in (training, drawn))
-    assert list(images.measures) == measure(real, fake, 2)
+    assert images.numbers == measure(real, fake, 2) | {"copy_share": share(images.num_copies, 20)}
     vessels = [[image.vessels for image in side if image.vessels] for side in (training, drawn)]
-    assert list(images.vessels) == compare(*vessels)
+    for compared in compare(*vessels):
+        found = images.vessels[compared.statistic]
+        assert (found.mean.value, found.mean.low, found.mean.high) == (
+            compared.other.mean, compared.other.low, compared.other.high,
+        )  # fmt: skip
+        assert (found.p, found.finding) == (compared.p, compared.finding)
 
 
 def test_photographs_of_a_patient_count_together_in_every_measure() -> None:
@@ -70,15 +71,13 @@ def test_photographs_of_a_patient_count_together_in_every_measure() -> None:
     assert (assessment.num_real, assessment.num_real_groups, images.n, images.num_groups) == (8, 4, 6, 3)
     assert assessment.sets[DRAWN].num_groups == 9
     real, other = (np.stack([image.features for image in side]).astype(np.float64) for side in (training, heldout))
-    assert list(images.measures) == measure(real, other, 2, groups, heldout_groups)
-    assert images.copies == share_of(images.copies.count, 6, 3)
+    expected = measure(real, other, 2, groups, heldout_groups) | {"copy_share": share(images.num_copies, 6, 3)}
+    assert images.numbers == expected
     distances = np.stack([image.match.distances for image in heldout])
     np.testing.assert_allclose([pair.closeness for pair in images.pairs], closeness(distances, groups))
-    nearer = assessment.sets[DRAWN].nearer_in_structure
-    assert nearer is not None
-    assert nearer.num_heldout == 3
     vessels = [[image.vessels for image in side if image.vessels] for side in (training, heldout)]
-    assert list(images.vessels) == compare(*vessels, groups=groups, other_groups=heldout_groups)
+    compared = compare(*vessels, groups=groups, other_groups=heldout_groups)
+    assert [images.vessels[each.statistic].p for each in compared] == [each.p for each in compared]
     table = text.measures_table(assessment)
     assert table.rows[0] == ("images", ["6 of 3 patients", "9"])
     assert "8 reference photographs of 4 patients" in table.caption
@@ -91,9 +90,9 @@ def test_an_image_is_a_copy_below_the_threshold_of_closeness() -> None:
         images = assessment.sets[name]
         below = [pair.name for pair in images.pairs if pair.closeness < assessment.threshold]
         assert below == [f"seed{n:04d}" for n in range(5)]
-        assert images.copies.count == 5
-    assert assessment.sets[HELDOUT].copies.count == 0
-    assert assessment.near_duplicates.count == 0
+        assert images.num_copies == 5
+    assert assessment.sets[HELDOUT].num_copies == 0
+    assert assessment.num_near_duplicates == 0
 
 
 def test_the_closeness_of_a_pair_is_that_of_its_match() -> None:
@@ -101,16 +100,6 @@ def test_the_closeness_of_a_pair_is_that_of_its_match() -> None:
     images = assess(PHOTOGRAPHS, Unscaled(), training, [(DRAWN_SET, drawn)], k=3).sets[DRAWN]
     expected = closeness(np.stack([image.match.distances for image in drawn]))
     assert [pair.closeness for pair in images.pairs] == pytest.approx(list(expected))
-
-
-def test_sets_are_compared_with_held_out_photographs_and_these_with_none() -> None:
-    sets = assessment_of(copied=40).sets
-    assert sets[HELDOUT].nearer_in_structure is None
-    nearer = sets[DRAWN].nearer_in_structure
-    assert nearer is not None
-    assert nearer.chance == 1.0
-    assert (nearer.num_drawn, nearer.num_heldout) == (40, 11)
-    assert assessment_of(num_heldout=0).sets[DRAWN].nearer_in_features is None
 
 
 def test_an_empty_set_is_left_out() -> None:
@@ -127,44 +116,9 @@ def test_more_copies_than_allowed_are_refused_and_photographs_do_not_count() -> 
     assert TooManyCopiesError.exit_code == 1
 
 
-@pytest.mark.parametrize(
-    ("given", "limit", "parts"),
-    [
-        ({"num_samples": 0}, 0.05, ("0 % of 40 images", "8.81 %", "about 72 images")),
-        ({}, 0.05, ("0 % of 16 images (samples, psi 0.7)",)),  # fewer images have the wider interval
-        ({"num_samples": 0, "copied": 4}, 0.1, ("10 % of 40 images", "no number of images")),
-    ],
-)
-def test_a_share_that_is_allowed_with_an_interval_that_is_not_gets_a_note(
-    given: dict[str, int], limit: float, parts: tuple[str, ...]
-) -> None:
-    assessment = assessment_of(**given)  # type: ignore[arg-type]
-    (note,) = with_interval_note(assessment, limit).notes
-    assert all(part in note for part in parts)
-    check_copies(assessment, limit, "")  # does not fail
-
-
-@pytest.mark.parametrize(
-    ("given", "limit"), [({}, 0.5), ({"copied": 10}, 0.2), ({"copied": 1}, None), ({"alarms": 11}, 0.5)]
-)
-def test_no_note_is_added_where_the_interval_passes_the_share_fails_or_there_is_no_limit(
-    given: dict[str, int], limit: float | None
-) -> None:
-    assessment = assessment_of(**given)  # type: ignore[arg-type]
-    assert with_interval_note(assessment, limit) is assessment
-
-
-def test_a_note_is_kept_beside_others() -> None:
-    first, second = with_interval_note(replace(assessment_of(), notes=("one",)), 0.05).notes
-    assert first == "one"
-    assert second
-
-
 def test_photographs_with_a_note_are_not_the_gans_training_images() -> None:
-    assert assessment_of().learnt_from
     noted = assessment_of(note="there is no record")
-    assert not noted.learnt_from
-    assert noted.notes == ("there is no record",)
+    assert noted.note == "there is no record"
     assert noted.sets[HELDOUT].title != assessment_of().sets[HELDOUT].title
 
 
@@ -173,6 +127,12 @@ def test_features_that_are_no_numbers_stop_the_assessment() -> None:
     training[2].features[3] = np.inf
     with pytest.raises(SegkitError, match="1 of the 5"):
         assess(PHOTOGRAPHS, Unscaled(), training, [], k=3)
+
+
+def test_each_number_says_how_many_images_it_rests_on_in_its_key() -> None:
+    assessment = assessment_of(num_drawn=1000, num_samples=48)
+    assert assessment.key(DRAWN, "kid") == "kid1k_phantom_train12_teacher"
+    assert assessment.key(SAMPLES, "copy_share") == "copy_share48_phantom_train12"
 
 
 def test_the_nearest_pairs_come_first_and_equal_ones_by_name() -> None:

@@ -227,9 +227,7 @@ class Means(torch.nn.Module):
 
 
 def test_a_torchscript_file_gets_the_square_and_measures_no_vessels(photographs: list[Path], tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch would rather have it exported
-        torch.jit.script(Means()).save(str(tmp_path / "inception-2015-12-05.pt"))
+    script(Means(), tmp_path / "inception-2015-12-05.pt")
     extractor = load_extractor(tmp_path / "inception-2015-12-05.pt", HEIGHT, WIDTH, GAN)
     assert isinstance(extractor, ScriptFeatures)
     assert extractor.name == "inception_2015_12_05"
@@ -239,6 +237,42 @@ def test_a_torchscript_file_gets_the_square_and_measures_no_vessels(photographs:
     assert vessels is None
     raw = np.ones((3, 3))
     assert extractor.balanced(raw, raw) is raw
+
+
+class Flat(torch.nn.Module):
+    def forward(self, images: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        return images.float().mean()
+
+
+class WithoutFeatures(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float().mean(dim=[2, 3])
+
+
+def script(module: torch.nn.Module, path: Path) -> ScriptFeatures:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would rather have it exported
+        torch.jit.script(module).save(str(path))
+    return ScriptFeatures(path)
+
+
+@pytest.mark.parametrize(("channels", "kept"), [(1, [0, 0, 0]), (4, [0, 1, 2])])
+def test_a_torchscript_file_gets_three_channels(channels: int, kept: list[int], tmp_path: Path) -> None:
+    square = np.random.default_rng(0).integers(0, 256, (8, 8, channels), dtype=np.uint8)
+    features, _ = script(Means(), tmp_path / "net.pt")(square)
+    np.testing.assert_allclose(features, square.mean(axis=(0, 1))[kept], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (WithoutFeatures(), r"could not be called as module\(uint8 images \(n, 3, r, r\), return_features=True\)"),
+        (Flat(), r"returned \(\) for 1 image; \(n, d\) is expected"),
+    ],
+)
+def test_a_network_of_another_kind_is_refused(module: torch.nn.Module, words: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=words):
+        script(module, tmp_path / "net.pt")(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_files_are_named_without_their_suffix_unless_two_would_be_alike(tmp_path: Path) -> None:

@@ -53,11 +53,12 @@ def numbers(runs: Path) -> Any:
 def test_the_numbers_of_drawn_images_of_samples_and_of_held_out_photographs_are_written(finished_runs: Path) -> None:
     record = numbers(finished_runs)
     assert {name: images["n"] for name, images in record["sets"].items()} == {"heldout": 4, "drawn": 5, "samples": 4}
-    assert record["reference"] == {"name": "phantom_train", "n": 4, "num_groups": 4, "learnt_from": True}
-    assert record["features"]["name"] == "teacher"
+    assert (record["reference"], record["num_real"], record["num_real_groups"]) == ("phantom_train", 4, 4)
+    assert (record["features"], record["note"]) == ("teacher", "")
     assert record["sets"]["samples"]["title"] == "samples, psi 0.7"
-    assert record["sets"]["drawn"]["measures"][0]["key"] == "kid5_phantom_train4_teacher"
-    assert record["sets"]["drawn"]["copies"]["value"] == 0
+    assert record["sets"]["drawn"]["num_copies"] == 0
+    [folder] = finished_runs.glob("fidelity-*")
+    assert "drawn/kid5_phantom_train4_teacher" in (folder / files.TABLE).read_text()
 
 
 def test_the_picture_shows_as_many_pairs_as_were_asked_for(finished_runs: Path, tmp_path: Path) -> None:
@@ -98,12 +99,15 @@ def test_a_gan_that_copies_is_found_out_and_only_reported_where_nobody_asked_for
 ) -> None:
     shutil.rmtree(next(runs.glob("fidelity-*")))
     run_here(config, runs, upto="fidelity")
-    copies = numbers(runs)["sets"]["drawn"]["copies"]
-    assert (copies["count"], copies["value"]) == (5, 1.0)
-    assert copies["names"] == [f"seed{n:04d}" for n in range(5)]
-    drawn = {m["measure"]: m["value"] for m in numbers(runs)["sets"]["drawn"]["measures"]}
-    assert drawn["precision"] == 1
-    assert drawn["fid"] < 1
+    drawn = numbers(runs)["sets"]["drawn"]
+    assert (drawn["num_copies"], drawn["numbers"]["copy_share"]["value"]) == (5, 1.0)
+    assert drawn["numbers"]["precision"]["value"] == 1
+    assert drawn["numbers"]["fid"]["value"] < 1
+    [folder] = runs.glob("fidelity-*")
+    rows = csv.DictReader(io.StringIO((folder / files.NEAREST).read_text()))
+    assert [row["image"] for row in rows if row["set"] == "drawn" and row["copy"] == "1"] == [
+        f"seed{n:04d}" for n in range(5)
+    ]
 
 
 def test_more_copies_than_allowed_stop_the_pipeline_before_anything_is_labelled(

@@ -58,7 +58,7 @@ def test_every_number_of_the_tables_and_every_sentence_is_on_the_page(run: Made)
     for table in text.tables(assessment):
         assert table.caption in shown
         for name, cells in table.rows:
-            assert " ".join([name, *map(str, cells)]) in shown
+            assert " ".join([name, *map(text.cell, cells)]) in shown
 
 
 def test_each_round_has_its_part(run: Made) -> None:

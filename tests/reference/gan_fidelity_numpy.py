@@ -60,17 +60,6 @@ def covered(centres, k, points):
     return np.mean([any(distance(p, c) <= r for c, r in zip(centres, radii, strict=True)) for p in points])
 
 
-def density(real, drawn, k):
-    """Naeem 2020, Eq. 1."""
-    radii = [radius(real, i, k) for i in range(len(real))]
-    return sum(distance(x, y) <= r for y in drawn for x, r in zip(real, radii, strict=True)) / (k * len(drawn))
-
-
-def coverage(real, drawn, k):
-    """Naeem 2020, Eq. 2."""
-    return np.mean([any(distance(x, y) <= radius(real, i, k) for y in drawn) for i, x in enumerate(real)])
-
-
 def largest_product(picture, template, reach):
     """Over all shifts of the template, what leaves the square being lost: (product, rows, columns)."""
     edge = len(picture)

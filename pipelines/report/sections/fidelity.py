@@ -25,7 +25,7 @@ def _results(evidence: Evidence, name: str, album: Album) -> dict[str, object]:
     return {
         "name": name,
         "verdict": [*text.quality_sentences(assessment), *text.copy_sentences(assessment)],
-        "alarming": any(images.copies.count for images in assessment.generated),
+        "alarming": any(images.num_copies for images in assessment.generated),
         "criterion": " ".join(text.copy_criterion(assessment)),
         "tables": text.tables(assessment),
         "notes": [*text.vessel_sentences(assessment), *text.notes(assessment)],

@@ -13,7 +13,6 @@ from gan.fidelity.copies import (
     among_themselves,
     closeness,
     copy_threshold,
-    nearness,
 )
 from gan.fidelity.structure import shrink, structure
 from gan.training.data import fit_to_square
@@ -324,12 +323,6 @@ def test_fellow_eyes_are_left_out_among_training_images():
     assert among_themselves(distances).min() < 0.05
 
 
-def test_of_a_patient_held_out_only_the_first_photograph_is_tested():
-    drawn, heldout = np.linspace(0.2, 0.8, 9), np.array([0.9, 0.1, 0.5, 0.6, 0.7])
-    assert nearness(drawn, heldout, "aabcb") == nearness(drawn, heldout[[0, 2, 3]])
-    assert nearness(drawn, heldout, "abcde") == nearness(drawn, heldout)
-
-
 def test_among_themselves_leaves_each_out_of_its_own_comparison():
     distances = np.random.default_rng(0).uniform(0.5, 1.4, (6, 6))
     np.fill_diagonal(distances, 0)
@@ -360,22 +353,3 @@ def test_training_images_that_are_all_the_same_still_have_copies():
     assert own == pytest.approx([0] * 5, abs=1.0)
     assert threshold >= 0.5
     assert search.match(training[0]).distances.max() < 2e-3
-
-
-# against held-out photographs -----------------------------------------------------------------------------------------
-
-
-def test_nearness_is_the_chance_to_lie_nearer_than_a_held_out_photograph():
-    drawn, heldout = np.array([0.1, 0.2, 0.9]), np.array([0.5, 0.6])
-    found = nearness(drawn, heldout)
-    assert found.chance == pytest.approx(np.mean([[d < h for h in heldout] for d in drawn]))
-    assert (found.num_drawn, found.num_heldout) == (3, 2)
-    assert nearness(drawn, np.array([])) is None
-
-
-def test_images_that_are_all_copies_lie_nearer_than_any_held_out_one():
-    rng = np.random.default_rng(0)
-    assert nearness(rng.uniform(0, 0.3, 40), rng.uniform(0.9, 1.2, 20)).p < 1e-6
-    same = nearness(rng.uniform(0.9, 1.2, 200), rng.uniform(0.9, 1.2, 20))
-    assert same.chance == pytest.approx(0.5, abs=0.15)
-    assert same.p > 0.05
