@@ -17,7 +17,7 @@ from segkit.data import labels
 from segkit.data.fov import default_region
 from segkit.metrics.curves import LEVEL_PROBS, quantise
 from segkit.tasks.overlay import draw_classes
-from segkit.tasks.prediction import Predictor, predicted_labels
+from segkit.tasks.prediction import PREDICTION_THREADS, Predictor, predicted_labels
 from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.weights import ModelCard, load_predictor, read_card
@@ -140,7 +140,7 @@ class Model:
         cut = self.threshold if threshold is None else threshold
         pixels = images.read_image(Path(image)) if isinstance(image, str | Path) else _checked_image(image)
         inside = default_region(pixels, self.classes) if region is None else _checked_region(region, pixels)
-        with torch.inference_mode(), deterministic(self.device):
+        with torch.inference_mode(), deterministic(self.device, PREDICTION_THREADS):
             levels = quantise(predict_image(self._predictor, pixels, inside, inference))
         probs = LEVEL_PROBS[levels].astype(np.float32)
         mask = predicted_labels(levels, self.classes, cut)

@@ -7,9 +7,12 @@ import torch
 
 
 @contextmanager
-def deterministic(device: torch.device) -> Iterator[None]:
-    """Compute on one CPU thread, or with `deterministic_kernels` on a GPU."""
-    with _one_thread(device), deterministic_kernels(device):
+def deterministic(device: torch.device, max_threads: int = 1) -> Iterator[None]:
+    """Compute on at most `max_threads` CPU threads, or with `deterministic_kernels` on a GPU.
+
+    PyTorch's kernels and the last bits depend on the number of threads.
+    """
+    with _limited_threads(device, max_threads), deterministic_kernels(device):
         yield
 
 
@@ -29,14 +32,11 @@ def deterministic_kernels(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """Limit PyTorch to one CPU thread, since its kernels and the last bits depend on the number of threads.
-
-    No effect on other devices than CPUs.
-    """
+def _limited_threads(device: torch.device, max_threads: int) -> Iterator[None]:
+    """Limit PyTorch's CPU threads; no effect on other devices than CPUs."""
     before = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(1)
+        torch.set_num_threads(min(max_threads, before))
     try:
         yield
     finally:

@@ -8,7 +8,15 @@ import lightning as L
 from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
 from segkit.core.missing import predict_missing
-from segkit.tasks.prediction import ImageLoader, InferenceImage, MapWriter, Predictor, Probs, Report
+from segkit.tasks.prediction import (
+    PREDICTION_THREADS,
+    ImageLoader,
+    InferenceImage,
+    MapWriter,
+    Predictor,
+    Probs,
+    Report,
+)
 from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
@@ -25,9 +33,9 @@ class EnsembleTask(L.LightningModule):
     def predict_step(self, batch: InferenceImage, batch_idx: int) -> Probs:
         """Class probabilities (k, h, w) at the image's own size, as `inside_region`.
 
-        On a CPU one thread is used, so the bytes do not depend on the number of processes.
+        On a CPU the bytes depend on the number of threads, of which `PREDICTION_THREADS` are used at most.
         """
-        with deterministic(self.device):
+        with deterministic(self.device, PREDICTION_THREADS):
             return predict_image(self.predictor, batch["image"], batch["region"], self.inference)
 
 

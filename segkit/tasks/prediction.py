@@ -40,6 +40,9 @@ MAX_WHOLE_PIXELS = 2_500_000
 AUTOMATIC_TILE, AUTOMATIC_OVERLAP = 1280, 0.125
 """Side of these tiles, and the share that two have in common: 160 pixels, more than twice what a U-Net with three
 poolings reads on each side of a pixel. HRF's 3504x2336 pixels are six tiles."""
+PREDICTION_THREADS = 2
+"""At most. Probabilities on one thread differ from those on two by rounding, up to one level of 65535 as stored;
+OMP_NUM_THREADS=1 gives the same bytes on every number of cores and devices."""
 
 
 class Predictor(nn.Module, ABC):

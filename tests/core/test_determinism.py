@@ -18,12 +18,13 @@ def test_on_a_gpu_fp32_is_not_rounded_and_what_the_caller_allows_comes_back():
         torch.set_float32_matmul_precision(before)
 
 
-def test_on_a_cpu_one_thread_computes_and_the_others_come_back():
+def test_on_a_cpu_no_more_threads_than_the_limit_compute_and_the_others_come_back():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with deterministic(torch.device("cpu")):
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
+        for limit, num_threads in ((1, 1), (2, 2), (3, 2)):
+            with deterministic(torch.device("cpu"), limit):
+                assert torch.get_num_threads() == num_threads
+            assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
