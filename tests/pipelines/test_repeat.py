@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 
 from pipelines.pooling import page, pool, published, text, verdict
 from pipelines.pooling.pool import Pooled
+from pipelines.results import pipeline_run
 from pipelines.runner import Planned, StageFailedError, run
 from pipelines.stage_types import CellRecord, PoolRequest, PoolSettings, Roles
-from segkit.cli.recipes import resolve
+from segkit.cli.recipes import CONFIGS, resolve
 from segkit.core.files import read_json, write_json
 from segkit.core.manifest import Row, Source, write_manifest
 from segkit.core.run_folder import read_done
@@ -26,6 +28,7 @@ from tests.pipelines.finished_runs import THRESHOLD, scores
 from tests.pipelines.test_runner import FakeLauncher
 from tests.pipelines.test_side_by_side import Counting
 from tests.pipelines.tiny import TINY, segkit_here
+from tests.reference.tasks_wandb import read_run
 
 
 def write(path: Path, recipe: str = "synthetic-aug", **sections: Any) -> Path:
@@ -322,3 +325,52 @@ def test_folds_of_all_seeds_are_pooled_and_a_second_run_does_nothing(
     assert segkit_here(*command) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
     assert {line.split(": ")[1].split()[0] for line in lines} == {"done"}
+
+
+# W&B ------------------------------------------------------------------------------------------------------------------
+
+
+class Evaluated(FakeLauncher):
+    """Makes results without training; an evaluation's scores depend on its stage's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scored: dict[str, list[ImageScore]] = {}
+
+    def __call__(self, command: Sequence[str]) -> int:
+        status = super().__call__(command)
+        name, folder = self.launched[-1], Path(command[command.index("--out") + 1])
+        if name.startswith("evaluate"):
+            self.scored[name] = scores(0.3, noise_seed=len(self.scored))
+            numbers = measure(self.scored[name], THRESHOLD, "val-best-dice", num_resamples=20)
+            write_json(folder / "measurements.json", {"test": {"ensemble": [to_json(number) for number in numbers]}})
+            (folder / "scores").mkdir()
+            save_scores(self.scored[name], folder / "scores" / "test-ensemble.npz")
+        elif name.startswith("report"):
+            verdict = {"headline": "", "outcome": "helped", "basis": None, "students": [], "ensemble": None}
+            write_json(folder / "verdict.json", verdict)
+        return status
+
+
+@pytest.mark.slow
+def test_offline_wandb_files_alone_give_dice_against_psi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    resolved = resolve("repeat", CONFIGS / "repeat-demo.yaml", ("runtime.tracker=wandb",), None)
+    planned, launch = resolved.plan(tmp_path / "runs"), Evaluated()
+    with pipeline_run.tracked("repeat", "repeat-demo", resolved.settings, planned, True, print) as launched:
+        launched += run(planned, print, launch)
+    plotted = {
+        (written["config"]["samples"]["truncation_psi"], written["config"]["runtime"]["seed"]): written["summary"][
+            "test/ensemble/all-pixels/pooled/dice"
+        ]
+        for folder in (tmp_path / "runs").glob("pipeline-*")
+        for written in [read_run(folder)]
+    }
+    assert plotted.keys() == {(psi, seed) for psi in (0.5, 1.0) for seed in (0, 1, 2)}
+    for (psi, seed), dice in plotted.items():
+        counts = [confusion(score) for score in launch.scored[f"evaluate-truncation-psi-{psi}-seed-{seed}"]]
+        overlap, total = np.sum(counts, axis=0)
+        assert dice == pytest.approx(overlap / total)
+    assert len(set(plotted.values())) == 6
