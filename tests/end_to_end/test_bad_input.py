@@ -94,11 +94,17 @@ def test_without_a_data_set_the_message_says_how_to_name_one(complaint: Complain
     assert "no data set given; use --data NAME:DIR" in complaint(config=config)
 
 
-def test_an_unknown_pipeline_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert segkit_here("pipeline", "run", "synthetic-agu") == 2
+def test_an_unknown_recipe_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("pipeline", "run", "xyz") == 2
     error = capsys.readouterr().err
-    assert "'synthetic-agu'" in error
     assert all(name in error for name in RECIPES)
+    assert segkit_here("pipeline", "run", "synthetic-agu") == 2
+    assert "did you mean 'synthetic-aug'?" in capsys.readouterr().err
+
+
+def test_settings_in_place_of_a_recipe_are_answered_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("pipeline", "show", "paper-grid") == 2
+    assert "`segkit pipeline run repeat -c paper-grid`" in capsys.readouterr().err
 
 
 # Damage to a data set: each takes the folder of a copy, and the words are what the message holds.
