@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gan.training.snapshots import SNAPSHOTS
 from segkit.core import images
-from segkit.core.errors import RequestError, SegkitError
+from segkit.core.errors import RequestError
 from segkit.core.files import read_json
 from segkit.core.manifest import FILE_NAME, Split, read_manifest
 from segkit.core.outputs import FINISHED
@@ -109,30 +109,29 @@ def find(data: str | None, folder: Path | None, weights: Path) -> Photographs:
         raise RequestError("--data and --images both name photographs; give one of them")
     recorded = recorded_data(weights)
     if folder is not None:
-        return _with_note(of_folder(folder), recorded)
-    if data is not None:
-        return _with_note(of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data), recorded)
-    if recorded is None:
+        requested = of_folder(folder)
+    elif data is not None:
+        requested = of_data_stage(Path(data)) if Path(data).is_dir() else of_dataset(data)
+    elif recorded is not None:
+        return of_data_stage(recorded)
+    else:
         raise RequestError(
             f"{weights} does not record its training photographs; give --data NAME:DIR, --data DIR of a data stage, or "
             "--images DIR"
         )
-    return of_data_stage(recorded)
+    return replace(requested, note=_note(requested, recorded))
 
 
-def _with_note(photographs: Photographs, recorded: Path | None) -> Photographs:
-    """The photographs of a request, with a note unless the GAN's own record names them."""
+def _note(requested: Photographs, recorded: Path | None) -> str:
     if recorded is None:
-        note = "these weights do not record the GAN's training photographs; those of the request may be others"
-        return replace(photographs, note=note)
-    names = [sorted(path.name for path in source.training) for source in (photographs, of_data_stage(recorded))]
+        return "these weights do not record the GAN's training photographs; those of the request may be others"
+    names = [sorted(path.name for path in source.training) for source in (requested, of_data_stage(recorded))]
     if names[0] == names[1]:
-        return photographs
-    note = (
+        return ""
+    return (
         "by its record this GAN was trained on other photographs; leave out --data and --images to use those in "
         f"{recorded}"
     )
-    return replace(photographs, note=note)
 
 
 def recorded_data(weights: Path) -> Path | None:
@@ -149,9 +148,8 @@ def recorded_data(weights: Path) -> Path | None:
 def _source(folder: Path) -> str:
     """The data set of a data stage by its record: drive, phantom, ..."""
     try:
-        record = read_json(folder / FINISHED)
-        return as_key(str(record["settings"]["source"]).partition(":")[0])
-    except (OSError, ValueError, KeyError, TypeError, SegkitError):
+        return as_key(str(read_json(folder / FINISHED)["settings"]["source"]).partition(":")[0])
+    except (OSError, ValueError, KeyError, TypeError):
         return as_key(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from markupsafe import Markup
 
 from pipelines.pooling import published, text, verdict
-from pipelines.pooling.pool import METRICS, Cell, Pooled, Setting
+from pipelines.pooling.pool import METRICS, Cell, Pooled, Score, Setting
 from pipelines.report import charts, curves, page
 from pipelines.report.charts import LineStyle, Plotted, run_styles
 from segkit.core.wording import counted
@@ -28,26 +27,18 @@ SECTIONS = {
 
 def render(pooled: Pooled, out: Path) -> str:
     """The page as HTML text; links are relative to the folder `out`."""
-    templates = page.environment(Path(__file__).parent / "sections", Path(page.__file__).parent)
+    templates = page.environment(Path(__file__).parent, Path(page.__file__).parent)
+    templates.globals |= {"pooled": pooled, "basis": pooled.basis, "headings": HEADINGS}
     views = {
         "head": _head(pooled),
         "scores": _scores(pooled),
-        "differences": _differences(pooled),
+        "differences": {} if pooled.differences else None,
         "published": published.view(pooled),
         "curves": _curves(pooled),
-        "cells": _cells(pooled, out),
+        "cells": {"link": lambda cell: _link(cell, out)},
         "settings": {"pipeline": yaml.safe_dump(pooled.request.pipeline, sort_keys=False, allow_unicode=True)},
     }
-    bodies = {
-        name: Markup(templates.get_template(f"{name}.html.j2").render(variables))
-        for name, variables in views.items()
-        if variables is not None
-    }
-    return templates.get_template("page.html.j2").render(
-        title=pooled.request.pool.title,
-        head=bodies["head"],
-        sections=[(name, title, bodies[name]) for name, title in SECTIONS.items() if name in bodies],
-    )
+    return page.fill(templates, pooled.request.pool.title, views, {"head": "", **SECTIONS})
 
 
 def _head(pooled: Pooled) -> dict[str, object]:
@@ -57,13 +48,11 @@ def _head(pooled: Pooled) -> dict[str, object]:
         if has_interval(item.comparison)
     }
     return {
-        "title": pooled.request.pool.title,
         "summary": f"{text.summary(pooled)}; {pooled.basis.n} {pooled.basis.noun}",
         "headline": verdict.headline(pooled),
         "outcome": verdict.outcome(pooled),
         "sentences": verdict.sentences(pooled),
         "caveats": verdict.caveats(pooled),
-        "basis": pooled.basis,
         "forest": charts.intervals("forest", differences, "Difference in Dice (right of zero: better)")
         if differences
         else None,
@@ -71,34 +60,14 @@ def _head(pooled: Pooled) -> dict[str, object]:
 
 
 def _scores(pooled: Pooled) -> dict[str, object]:
-    regions = dict.fromkeys(score.region for score in pooled.scores)
-    tables = {}
-    for region in regions:
-        rows: dict[tuple[str, str], dict[str, object]] = {}
-        for score in pooled.scores:
-            if score.region == region:
-                rows.setdefault((score.setting.label or "all", score.model), {})[score.metric] = score
-        tables[region] = rows
+    """By region, and in it by choice of settings and model."""
+    tables: dict[str, dict[tuple[str, str], dict[str, Score]]] = {}
+    for score in pooled.scores:
+        rows = tables.setdefault(score.region, {})
+        rows.setdefault((score.setting.name, score.model), {})[score.metric] = score
     return {
         "tables": tables,
         "metrics": [metric for metric in METRICS if any(score.metric == metric for score in pooled.scores)],
-        "headings": HEADINGS,
-        "basis": pooled.basis,
-    }
-
-
-def _differences(pooled: Pooled) -> dict[str, object] | None:
-    if not pooled.differences:
-        return None
-    metrics = dict.fromkeys(item.comparison.metric for item in pooled.differences)
-    return {
-        "differences": [item for item in pooled.differences if item.tested is not None],
-        "others": [item for item in pooled.differences if item.tested is None],
-        "metrics": list(metrics),
-        "headings": HEADINGS,
-        "unit": pooled.basis.unit,
-        "region": pooled.region,
-        "treatment": pooled.request.roles.treatment if pooled.request.roles.controls else None,
     }
 
 
@@ -139,16 +108,6 @@ def _mean_line(setting: Setting, stage: str) -> tuple[list[float], list[float], 
         return None
     values = np.array([[dict(zip(line.x, line.y, strict=True))[step] for step in steps] for line in logged])
     return steps, values.mean(axis=0).tolist(), (values.min(axis=0).tolist(), values.max(axis=0).tolist())
-
-
-def _cells(pooled: Pooled, out: Path) -> dict[str, object]:
-    axes = dict.fromkeys(axis for cell in pooled.cells for axis in cell.record.values)
-    return {
-        "axes": {axis: axis.rpartition(".")[2] for axis in axes},
-        "cells": pooled.cells,
-        "has_folds": any(cell.record.fold is not None for cell in pooled.cells),
-        "link": lambda cell: _link(cell, out),
-    }
 
 
 def _link(cell: Cell, out: Path) -> str | None:

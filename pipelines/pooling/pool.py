@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pipelines.report import comparisons
 from pipelines.report.comparisons import COMPARED
-from pipelines.report.model_table import Tested
-from pipelines.report.verdict import Basis, SplitSize, choose_basis
-from pipelines.results.measurements import OBSERVER, SCORED, Measured, common_split, read_measurements
+from pipelines.report.verdict import Basis, Outcome, SplitSize, choose_basis, judge
+from pipelines.results.measurements import SCORED, Measured, common_split, read_measurements
 from pipelines.results.scored_runs import Run, load_run
 from pipelines.results.scored_runs import measured as is_measured
 from pipelines.stage_types import CellRecord, PoolRequest, Roles
@@ -51,6 +50,11 @@ class Setting:
     runs: Mapping[int, Mapping[str, Run]]
     """Scores on all images by seed and model."""
 
+    @property
+    def name(self) -> str:
+        """The label, or "all" without a grid."""
+        return self.label or "all"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -74,11 +78,27 @@ class Difference:
     reference: str
     by_seed: tuple[float, ...]
     comparison: Comparison
-    tested: Tested | None
-    """Only pooled Dice is tested."""
-
-    is_verdict: bool = False
+    is_verdict: bool
     """Whether it is one of the comparisons that give the verdict."""
+    p: float = math.nan
+    """Of the sign-flip test; only pooled Dice is tested."""
+    corrected_p: float = math.nan
+    """After Holm's correction."""
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it is a difference in pooled Dice."""
+        return self.comparison.metric == DIFFERENCES[0]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of the test."""
+        return judge(self.comparison, self.corrected_p)
+
+    @property
+    def num_better(self) -> int:
+        """Seeds in which the model is better than its reference."""
+        return sum(value > 0 for value in self.by_seed)
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,11 @@ class Pooled:
         return self.scores[0].region
 
     @property
+    def axes(self) -> list[str]:
+        """Dotted keys of the grid."""
+        return list(dict.fromkeys(axis for cell in self.cells for axis in cell.record.values))
+
+    @property
     def failed(self) -> list[Cell]:
         """Cells without a complete result."""
         return [cell for cell in self.cells if cell.missing]
@@ -107,7 +132,7 @@ class Pooled:
     @property
     def verdict_differences(self) -> list[Difference]:
         """Pooled Dice of each treated model against its control, or of each compared model against the baseline."""
-        return [item for item in self.differences if item.is_verdict and item.tested is not None]
+        return [item for item in self.differences if item.is_verdict and item.is_tested]
 
 
 def pool(request: PoolRequest, inputs: Mapping[str, Path], seed: int) -> Pooled:
@@ -220,13 +245,8 @@ def _scores(setting: Setting, num_resamples: int, seed: int) -> list[Score]:
             if not all(is_measured(metric, run) for run in own):
                 continue
             for region in regions_of(own[0].scores):
-                mean = seed_bootstrap(
-                    [_statistic(run, metric, region) for run in own],
-                    len(groups),
-                    groups=groups,
-                    num_resamples=num_resamples,
-                    seed=seed,
-                )
+                statistics = [_statistic(run, metric, region) for run in own]
+                mean = seed_bootstrap(statistics, len(groups), groups=groups, num_resamples=num_resamples, seed=seed)
                 if math.isfinite(mean.value):
                     scores.append(Score(setting, model, metric, region, mean, len(groups), len(set(groups))))
     return scores
@@ -244,27 +264,19 @@ def _differences(setting: Setting, roles: Roles, num_resamples: int, seed: int) 
     for a, b in comparisons.pairs(roles):
         if a not in runs[0] or b not in runs[0]:
             continue
-        groups = _groups(runs[0][a])
+        scores, groups = runs[0][a].scores, _groups(runs[0][a])
         for metric in DIFFERENCES:
             if not all(is_measured(metric, run[name]) for run in runs for name in (a, b)):
                 continue
-            mean = seed_bootstrap(
-                [_minus(_statistic(run[a], metric), _statistic(run[b], metric)) for run in runs],
-                len(groups),
-                groups=groups,
-                num_resamples=num_resamples,
-                seed=seed,
-            )
+            statistics = [_minus(_statistic(run[a], metric), _statistic(run[b], metric)) for run in runs]
+            mean = seed_bootstrap(statistics, len(groups), groups=groups, num_resamples=num_resamples, seed=seed)
             comparison = Comparison(
                 *(mean.value, mean.low, mean.high, len(groups), len(set(groups)), mean.share_above_zero),
-                metric=metric,
-                class_name=summary_class(runs[0][a].scores),
-                region=regions_of(runs[0][a].scores)[0],
-                averaging="pooled",
+                *(metric, summary_class(scores), regions_of(scores)[0], "pooled"),
                 threshold_a=None,
                 threshold_b=None,  # one per seed
             )
-            differences.append(Difference(setting, a, b, mean.by_seed, comparison, None, (a, b) in verdict))
+            differences.append(Difference(setting, a, b, mean.by_seed, comparison, (a, b) in verdict))
     return differences
 
 
@@ -274,25 +286,15 @@ def _minus(a: Statistic, b: Statistic) -> Statistic:
 
 def _tested(differences: Sequence[Difference], seed: int) -> list[Difference]:
     """With sign-flip tests of pooled Dice, corrected among those that give the verdict and among all others."""
-    tested = {}
+    tested = list(differences)
     for family in (True, False):
-        main = [
-            number
-            for number, item in enumerate(differences)
-            if item.is_verdict == family and item.comparison.metric == DIFFERENCES[0]
-        ]
-        p_values = [_p(differences[number], seed) for number in main]
-        for number, p, corrected in zip(main, p_values, holm(p_values), strict=True):
-            tested[number] = Tested(differences[number].comparison, p, corrected)
-    return [replace(item, tested=tested.get(number)) for number, item in enumerate(differences)]
+        numbers = [n for n, item in enumerate(tested) if item.is_verdict == family and item.is_tested]
+        p_values = [_p(tested[n], seed) for n in numbers]
+        for n, p, corrected in zip(numbers, p_values, holm(p_values), strict=True):
+            tested[n] = replace(tested[n], p=p, corrected_p=corrected)
+    return tested
 
 
 def _p(difference: Difference, seed: int) -> float:
     pairs = [(run[difference.run], run[difference.reference]) for run in difference.setting.runs.values()]
     return comparisons.sign_flip_p_over_seeds(pairs, seed)
-
-
-def model_order(pooled: Pooled) -> list[str]:
-    """Names of the scored models, the second observer last."""
-    names = dict.fromkeys(score.model for score in pooled.scores)
-    return sorted(names, key=lambda name: name == OBSERVER)

@@ -7,7 +7,6 @@ from pydantic import Field
 
 from pipelines.pooling.pool import Pooled, Score
 from segkit.core.config import Settings, read_yaml, validate
-from segkit.metrics.tables import HEADINGS
 
 COLUMNS = ("sensitivity", "specificity", "precision", "accuracy", "auroc", "dice")
 """Columns of the tables; dice is F1."""
@@ -61,8 +60,6 @@ def view(pooled: Pooled) -> dict[str, object] | None:
         "source": tables.source,
         "tables": tables.tables,
         "columns": COLUMNS,
-        "headings": HEADINGS,
-        "basis": pooled.basis,
         "ours": lambda row: counterpart(pooled, row.ours),
     }
 

@@ -1,6 +1,7 @@
 """The pooled numbers as tables for a terminal, as JSON and as CSV."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 from pipelines.pooling import verdict
 from pipelines.pooling.pool import METRICS, Cell, Difference, Pooled, Score
@@ -8,45 +9,42 @@ from pipelines.report.verdict import difference_text
 from segkit.core.files import as_csv
 from segkit.core.wording import counted, is_nan
 from segkit.metrics.measure import to_json
-from segkit.metrics.tables import HEADINGS, Table
+from segkit.metrics.tables import HEADINGS, Table, cell, of_cells
 
 
 def score_table(pooled: Pooled, metrics: Sequence[str] = METRICS) -> Table:
     """A row for each choice of settings and model: means over seeds with intervals, in the main region."""
     shown = [score for score in pooled.scores if score.region == pooled.region and score.metric in metrics]
     metrics = [metric for metric in metrics if any(score.metric == metric for score in shown)]
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[tuple[str, str], dict[str, Score]] = {}
     for score in shown:
-        first = {"Settings": score.setting.label or "all", "Model": score.model, "Seeds": str(len(score.mean.by_seed))}
-        row = rows.setdefault((score.setting.label, score.model), first | {HEADINGS[name]: "" for name in metrics})
-        row[HEADINGS[score.metric]] = cell(score)
-    columns = ("Settings", "Model", "Seeds", *(HEADINGS[name] for name in metrics))
+        rows.setdefault((score.setting.name, score.model), {})[score.metric] = score
+    cells = [
+        (
+            *key,
+            str(len(next(iter(row.values())).mean.by_seed)),
+            *(cell(row[metric].mean) if metric in row else "" for metric in metrics),
+        )
+        for key, row in rows.items()
+    ]
     basis = pooled.basis
     images = f"{basis.n} {basis.noun}, region {pooled.region}, pooled"
     heading = f"Means over seeds on {images} | 95 % intervals over seeds and {basis.unit}s"
-    return Table(heading, columns, list(rows.values()))
-
-
-def cell(score: Score) -> str:
-    """ "0.8267 [0.8212, 0.8321]"."""
-    mean = score.mean
-    return f"{mean.value:.4f}" + ("" if is_nan(mean.low) else f" [{mean.low:.4f}, {mean.high:.4f}]")
+    return of_cells(heading, ("Settings", "Model", "Seeds", *(HEADINGS[name] for name in metrics)), cells)
 
 
 def difference_table(differences: Iterable[Difference]) -> Table:
     """A row for each tested difference in Dice."""
     columns = ("Settings", "Model", "Against", "Dice difference", "Seeds better", "p", "p (Holm)", "Outcome")
-    rows = []
-    for item in differences:
-        if item.tested is None:
-            continue
-        cells = (
-            *(item.setting.label or "all", item.run, item.reference, difference_text(item.comparison)),
-            f"{sum(value > 0 for value in item.by_seed)} of {len(item.by_seed)}",
-            *(f"{item.tested.p:.2g}", f"{item.tested.corrected_p:.2g}", item.tested.outcome),
+    cells = [
+        (
+            *(item.setting.name, item.run, item.reference, difference_text(item.comparison)),
+            *(f"{item.num_better} of {len(item.by_seed)}", f"{item.p:.2g}", f"{item.corrected_p:.2g}", item.outcome),
         )
-        rows.append(dict(zip(columns, cells, strict=True)))
-    return Table("Paired differences in Dice, means over seeds | sign-flip test over patients", columns, rows)
+        for item in differences
+        if item.is_tested
+    ]
+    return of_cells("Paired differences in Dice, means over seeds | sign-flip test over patients", columns, cells)
 
 
 def failed_lines(cells: Sequence[Cell]) -> list[str]:
@@ -56,59 +54,47 @@ def failed_lines(cells: Sequence[Cell]) -> list[str]:
 
 def as_json(pooled: Pooled) -> dict[str, object]:
     """The verdict with everything behind it as plain values."""
-    basis = pooled.basis
     return {
         "headline": verdict.headline(pooled),
         "outcome": verdict.outcome(pooled),
-        "basis": {"split": basis.split, "n": basis.n, "num_groups": basis.num_groups, "why": basis.why},
+        "basis": asdict(pooled.basis),
         "caveats": verdict.caveats(pooled),
         "cells": [
-            {
-                "name": item.record.name,
-                "seed": item.record.seed,
-                "fold": item.record.fold,
-                "values": item.record.values,
-                "missing": item.missing,
-            }
+            {**item.record.model_dump(include={"name", "seed", "fold", "values"}), "missing": item.missing}
             for item in pooled.cells
         ],
         "scores": [
             {
                 "values": dict(score.setting.values),
-                "model": score.model,
-                "metric": score.metric,
-                "region": score.region,
-                "value": score.mean.value,
-                "low": _defined(score.mean.low),
-                "high": _defined(score.mean.high),
-                "deviation": _defined(score.mean.deviation),
+                **_score_record(score),
                 "by_seed": _by_seed(score.setting.runs, score.mean.by_seed),
-                "n": score.n,
-                "num_groups": score.num_groups,
             }
             for score in pooled.scores
         ],
         "differences": [
             {
                 "values": dict(item.setting.values),
-                "run": item.run,
-                "reference": item.reference,
-                "gives_verdict": item.is_verdict,
+                **_difference_record(item),
                 "by_seed": _by_seed(item.setting.runs, item.by_seed),
-                **to_json(item.comparison),
-                **(
-                    {}
-                    if item.tested is None
-                    else {
-                        "p": item.tested.p,
-                        "corrected_p": item.tested.corrected_p,
-                        "outcome": item.tested.outcome,
-                    }
-                ),
             }
             for item in pooled.differences
         ],
     }
+
+
+def _score_record(score: Score) -> dict[str, object]:
+    mean = score.mean
+    return {
+        **{"model": score.model, "metric": score.metric, "region": score.region, "value": mean.value},
+        **{name: _defined(getattr(mean, name)) for name in ("low", "high", "deviation")},
+        **{"n": score.n, "num_groups": score.num_groups},
+    }
+
+
+def _difference_record(item: Difference) -> dict[str, object]:
+    tested = {"p": item.p, "corrected_p": item.corrected_p, "outcome": item.outcome} if item.is_tested else {}
+    names = {"run": item.run, "reference": item.reference, "gives_verdict": item.is_verdict}
+    return names | to_json(item.comparison) | tested
 
 
 def _by_seed(seeds: Iterable[int], values: Iterable[float]) -> dict[str, float | None]:
@@ -121,46 +107,31 @@ def _defined(value: float) -> float | None:
 
 def scores_csv(pooled: Pooled) -> str:
     """A row for each choice of settings, model, metric and region, and one for each of its seeds."""
-    axes = list(dict.fromkeys(axis for item in pooled.cells for axis in item.record.values))
-    columns = (*axes, *("model", "metric", "region", "seed", "value", "low", "high", "deviation", "n", "num_groups"))
+    columns = ("model", "metric", "region", "seed", "value", "low", "high", "deviation", "n", "num_groups")
     rows: list[Mapping[str, object]] = []
     for score in pooled.scores:
-        mean = score.mean
-        shared = {
-            **score.setting.values,
-            **{"model": score.model, "metric": score.metric, "region": score.region},
-            **{"n": score.n, "num_groups": score.num_groups},
-        }
-        rows.append(
-            shared
-            | {"seed": "mean", "value": mean.value}
-            | {name: _defined(getattr(mean, name)) for name in ("low", "high", "deviation")}
-        )
-        rows += [shared | {"seed": seed, "value": v} for seed, v in zip(score.setting.runs, mean.by_seed, strict=True)]
-    return as_csv(rows, columns)
+        mean = {**score.setting.values, **_score_record(score), "seed": "mean"}
+        without_interval = mean | dict.fromkeys(("low", "high", "deviation"))
+        by_seed = zip(score.setting.runs, score.mean.by_seed, strict=True)
+        rows += [mean, *(without_interval | {"seed": seed, "value": value} for seed, value in by_seed)]
+    return as_csv(rows, (*pooled.axes, *columns))
 
 
 def differences_csv(pooled: Pooled) -> str:
     """A row for each paired difference."""
-    axes = list(dict.fromkeys(axis for item in pooled.cells for axis in item.record.values))
     columns = (
-        *axes,
         *("run", "reference", "metric", "difference", "low", "high", "num_seeds", "seeds_better", "n", "num_groups"),
         *("p", "corrected_p", "outcome"),
     )
-    rows = []
-    for item in pooled.differences:
-        record = to_json(item.comparison)
-        row: dict[str, object] = {
+    rows: list[Mapping[str, object]] = [
+        {
             **item.setting.values,
-            **{"run": item.run, "reference": item.reference},
-            **{key: record[key] for key in ("metric", "difference", "low", "high", "n", "num_groups")},
-            **{"num_seeds": len(item.by_seed), "seeds_better": sum(value > 0 for value in item.by_seed)},
+            **_difference_record(item),
+            **{"num_seeds": len(item.by_seed), "seeds_better": item.num_better},
         }
-        if item.tested is not None:
-            row |= {"p": item.tested.p, "corrected_p": item.tested.corrected_p, "outcome": item.tested.outcome}
-        rows.append(row)
-    return as_csv(rows, columns)
+        for item in pooled.differences
+    ]
+    return as_csv(rows, (*pooled.axes, *columns))
 
 
 def summary(pooled: Pooled) -> str:

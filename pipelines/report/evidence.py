@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.fidelity import files
-from pipelines.fidelity.assess import SAMPLES
+from pipelines.fidelity.assess import SAMPLES, Assessment
 from pipelines.report import comparisons, model_table, verdict
 from pipelines.report.comparisons import Paired
 from pipelines.report.model_table import ModelRow
@@ -53,6 +53,8 @@ class Evidence:
     """Of the pipeline run."""
     model_rows: list[ModelRow]
     """The baseline and the models compared with it; empty in a recipe that compares none."""
+    fidelity: Mapping[str, Assessment | str]
+    """By stage, the measures of its GAN or the reason why there are none."""
 
     @property
     def roles(self) -> Roles:
@@ -88,9 +90,8 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     }
     pooled = (inputs["evaluate"] / FILE_NAME).exists()  # of the folds of a cross-validation
     manifest = read_manifest(inputs["evaluate" if pooled else "data"])
-    sizes = {split: _size(manifest.split(split)) for split in SCORED}
     measured = read_measurements(inputs["evaluate"])
-    basis = verdict.choose_basis(measured, sizes)
+    basis = verdict.choose_basis(measured, {split: _size(manifest.split(split)) for split in SCORED})
     num_resamples = int(_record(inputs["evaluate"]).get("settings", {}).get("num_resamples", 2000))
     runs: Mapping[str, Run] = {}
     paired: list[Paired] = []
@@ -100,18 +101,22 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
         paired += comparisons.compare_runs(split, loaded, pairs, num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
             runs = loaded
-    decided = _decide(request.roles, basis, measured, paired, runs, {row.origin for row in manifest.rows}, seed)
-    measured_gans = [name for name, stage in stages.items() if stage.type == "fidelity" and name in inputs]
-    decided = replace(decided, caveats=(*_copy_caveats(measured_gans, inputs), *decided.caveats))
+    fidelity = {
+        name: files.read(inputs[name] / files.NUMBERS)
+        for name, stage in stages.items()
+        if stage.type == "fidelity" and name in inputs
+    }
+    origins: set[str] = {row.origin for row in manifest.rows}
+    decided = _decide(request.roles, basis, measured, paired, runs, origins, seed)
+    decided = replace(decided, caveats=(*_copy_caveats(fidelity), *decided.caveats))
     rows: list[ModelRow] = []
     if request.roles.compared and basis is not None:
         tests = model_table.paired_tests(request.roles, basis.split, paired, runs, seed)
         names = [request.roles.baseline, *request.roles.compared]
         records = {name: stages[name].record for name in names}
         rows = model_table.model_rows(names, records, measured[basis.split], tests, manifest.classes.num_channels)
-        phantoms = any(row.origin == "phantom" for row in manifest.rows)
-        decided = replace(decided, headline=model_table.headline(rows, basis, phantoms))
-    return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided, seed, rows)
+        decided = replace(decided, headline=model_table.headline(rows, basis, "phantom" in origins))
+    return Evidence(request, inputs, stages, manifest, measured, runs, paired, decided, seed, rows, fidelity)
 
 
 def _record(folder: Path | None) -> StageRecord:
@@ -152,14 +157,13 @@ def _decide(
     return verdict.decide(roles, basis, findings, ensemble, origins, baseline)
 
 
-def _copy_caveats(names: list[str], inputs: Mapping[str, Path]) -> list[str]:
+def _copy_caveats(fidelity: Mapping[str, Assessment | str]) -> list[str]:
     """A caveat for each GAN whose samples hold copies of its training images."""
     caveats = []
-    for name in names:
-        assessment = files.read(inputs[name] / files.NUMBERS)
+    for name, assessment in fidelity.items():
         samples = None if isinstance(assessment, str) else assessment.sets.get(SAMPLES)
         if samples is not None and samples.num_copies:
-            where = f" ({name})" if len(names) > 1 else ""
+            where = f" ({name})" if len(fidelity) > 1 else ""
             caveats.append(
                 f"Copies of training photographs among the samples{where}: {samples.num_copies} of {samples.n}. A "
                 "model could have learnt from the photographs what it learns from these."

@@ -13,7 +13,7 @@ from segkit.core.manifest import Split
 from segkit.core.wording import counted, is_nan
 from segkit.metrics.measure import Comparison, Measurement, find_measurement, to_json
 from segkit.metrics.significance import holm
-from segkit.metrics.tables import HEADINGS, Table, cell
+from segkit.metrics.tables import HEADINGS, Table, cell, of_cells
 from segkit.models import cost
 from segkit.tasks.settings import TrainSettings
 
@@ -98,24 +98,10 @@ def model_rows(
     rows = []
     for name in names:
         settings = TrainSettings.model_validate(records[name]["settings"]).model
-        measurements = ((metric, find_measurement(measured[name], metric)) for metric in METRICS)
-        scores = {
-            metric: score
-            for metric, score in measurements
-            if score is not None and (metric == "dice" or not is_nan(score.value))
-        }
-        parameters, multiply_adds = cost.of_network(settings, num_classes)
-        rows.append(
-            ModelRow(
-                name,
-                settings.name,
-                parameters,
-                multiply_adds,
-                records[name].get("seconds"),
-                scores,
-                tests.get(name),
-            )
-        )
+        found = {metric: find_measurement(measured[name], metric) for metric in METRICS}
+        scores = {metric: m for metric, m in found.items() if m and (metric == "dice" or not is_nan(m.value))}
+        costs = cost.of_network(settings, num_classes)
+        rows.append(ModelRow(name, settings.name, *costs, records[name].get("seconds"), scores, tests.get(name)))
     return rows
 
 
@@ -135,35 +121,30 @@ def headline(rows: Sequence[ModelRow], basis: Basis, phantoms: bool) -> str:
 def table(rows: Sequence[ModelRow], basis: Basis) -> Table:
     """The table as text for a terminal."""
     metrics = [metric for metric in METRICS if any(metric in row.scores for row in rows)]
-    columns = (
-        *("Model", "Parameters", "Multiply-adds", "Training"),
-        *(HEADINGS[metric] for metric in metrics),
-        *("Dice difference", "p", "p (Holm)"),
-    )
+    headings = (HEADINGS[metric] for metric in metrics)
+    columns = ("Model", "Parameters", "Multiply-adds", "Training", *headings, "Dice difference", "p", "p (Holm)")
     region = rows[0].scores["dice"].region
     heading = (
-        f"{basis.n} {basis.noun}, region {region}, pooled, each at its own threshold; differences from {rows[0].name}, "
-        f"paired bootstrap and sign-flip test; multiply-adds at {cost.SIDE} x {cost.SIDE}"
+        f"{basis.n} {basis.noun}, region {region}, pooled, each at its own threshold; differences from "
+        f"{rows[0].name}, paired bootstrap and sign-flip test; multiply-adds at {cost.SIDE} x {cost.SIDE}"
     )
-    return Table(heading, columns, [_cells(row, metrics) for row in rows])
+    return of_cells(heading, columns, [_cells(row, metrics) for row in rows])
 
 
-def _cells(row: ModelRow, metrics: Sequence[str]) -> dict[str, str]:
-    cells = {
-        "Model": row.name,
-        "Parameters": f"{row.num_parameters:,}",
-        "Multiply-adds": f"{row.multiply_adds / 1e9:.2f} G",
-        "Training": "" if row.seconds is None else f"{row.seconds:.0f} s",
-        **{HEADINGS[metric]: cell(row.scores[metric]) if metric in row.scores else "" for metric in metrics},
-        **dict.fromkeys(("Dice difference", "p", "p (Holm)"), ""),
-    }
-    if row.tested is None:
-        return cells | {"Dice difference": "baseline"}
-    return cells | {
-        "Dice difference": difference_text(row.tested.comparison),
-        "p": f"{row.tested.p:.2g}",
-        "p (Holm)": f"{row.tested.corrected_p:.2g}",
-    }
+def _cells(row: ModelRow, metrics: Sequence[str]) -> list[str]:
+    tested = row.tested
+    return [
+        row.name,
+        f"{row.num_parameters:,}",
+        f"{row.multiply_adds / 1e9:.2f} G",
+        "" if row.seconds is None else f"{row.seconds:.0f} s",
+        *(cell(row.scores[metric]) if metric in row.scores else "" for metric in metrics),
+        *(
+            ("baseline", "", "")
+            if tested is None
+            else (difference_text(tested.comparison), f"{tested.p:.2g}", f"{tested.corrected_p:.2g}")
+        ),
+    ]
 
 
 def as_json(rows: Sequence[ModelRow], basis: Basis) -> dict[str, object]:
@@ -174,22 +155,17 @@ def as_json(rows: Sequence[ModelRow], basis: Basis) -> dict[str, object]:
         "num_groups": basis.num_groups,
         "baseline": rows[0].name,
         "multiply_adds_side": cost.SIDE,
-        "models": [
-            {
-                "name": row.name,
-                "network": row.network,
-                "num_parameters": row.num_parameters,
-                "multiply_adds": row.multiply_adds,
-                "seconds": row.seconds,
-                "scores": {metric: to_json(score) for metric, score in row.scores.items()},
-                "against_baseline": row.tested
-                and {
-                    **to_json(row.tested.comparison),
-                    "outcome": row.tested.outcome,
-                    "p": row.tested.p,
-                    "corrected_p": row.tested.corrected_p,
-                },
-            }
-            for row in rows
-        ],
+        "models": list(map(_row_json, rows)),
     }
+
+
+def _row_json(row: ModelRow) -> dict[str, object]:
+    numbers = {name: getattr(row, name) for name in ("name", "network", "num_parameters", "multiply_adds", "seconds")}
+    tested = row.tested and {
+        **to_json(row.tested.comparison),
+        "outcome": row.tested.outcome,
+        "p": row.tested.p,
+        "corrected_p": row.tested.corrected_p,
+    }
+    scores = {metric: to_json(score) for metric, score in row.scores.items()}
+    return numbers | {"scores": scores, "against_baseline": tested}

@@ -5,6 +5,7 @@ A section is a Python view and a template of the same name in `sections/`, and a
 
 import math
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -32,29 +33,38 @@ SECTIONS = {
 """Titles by name: of the module and the template in `sections/`, and the anchor on the page."""
 
 
-def view(name: str, evidence: Evidence, album: Album) -> dict[str, object] | None:
-    """The variables of a section's template, or None to leave the section out."""
-    variables: dict[str, object] | None = import_module(f"pipelines.report.sections.{name}").view(evidence, album)
-    return variables
-
-
 def render(evidence: Evidence) -> str:
     """The whole report as one HTML text."""
     album = Album()
-    variables = {name: view(name, evidence, album) for name in ("verdict", *SECTIONS)}
+    names = {"verdict": "", **SECTIONS}
+    views = {name: import_module(f"pipelines.report.sections.{name}").view(evidence, album) for name in names}
     templates = environment(Path(__file__).parent)
     templates.globals |= {"pictures": album.encode(), "region": evidence.region}
-    bodies = {
-        name: Markup(templates.get_template(f"sections/{name}.html.j2").render(given))
-        for name, given in variables.items()
-        if given is not None
-    }
+    return fill(templates, evidence.request.report.title, views, names)
 
-    return templates.get_template("page.html.j2").render(
-        title=evidence.request.report.title,
-        head=bodies.pop("verdict"),
-        sections=[(name, SECTIONS[name], body) for name, body in bodies.items()],
-    )
+
+def fill(
+    templates: jinja2.Environment,
+    title: str,
+    views: Mapping[str, Mapping[str, object] | None],
+    titles: Mapping[str, str],
+) -> str:
+    """The page with the template `sections/<name>.html.j2` of each view; a section without variables is left out.
+
+    Args:
+        templates: of the sections.
+        title: of the page.
+        views: variables by section.
+        titles: headings by section, in order; the first section is the head of the page.
+    """
+    bodies = {
+        name: Markup(templates.get_template(f"sections/{name}.html.j2").render(variables))
+        for name in titles
+        if (variables := views[name]) is not None
+    }
+    head, *names = bodies
+    sections = [(name, titles[name], bodies[name]) for name in names]
+    return templates.get_template("page.html.j2").render(title=title, head=bodies[head], sections=sections)
 
 
 def environment(*folders: Path) -> jinja2.Environment:

@@ -12,7 +12,7 @@ Three rules:
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pipelines.results.measurements import SCORED
@@ -172,19 +172,23 @@ def judge_treated(
         num_compared: treated models that are judged together.
     """
     outcome = judge(comparison, p, num_compared)
-    claim = {
-        "helped": f"{capital(treatment)} helped {treated}",
-        "worse": f"{capital(treatment)} made {treated} worse",
-        "no-evidence": f"No evidence that {treatment} help {treated}",
-        "too-few-images": f"No evidence that {treatment} help {treated} (too few images for a claim)",
-    }[outcome]
     numbers = f"Dice {signed(comparison.difference)} against {control}, {numbers_text(comparison, p, noun)}"
     doubt = ""
     if outcome == "no-evidence" and (comparison.low > 0 or comparison.high < 0):
         doubt = f"; the interval excludes zero, but p is above {_level_text(num_compared)}"
-    return Finding(
-        treated, control, outcome, f"{claim}: {numbers}, one training seed{doubt}.", comparison, p, num_compared
-    )
+    sentence = f"{treatment_claim(outcome, treatment, treated)}: {numbers}, one training seed{doubt}."
+    return Finding(treated, control, outcome, sentence, comparison, p, num_compared)
+
+
+def treatment_claim(outcome: Outcome, treatment: str, treated: str) -> str:
+    """The claim about a treated model, as the beginning of a sentence."""
+    no_evidence = f"No evidence that {treatment} help {treated}"
+    return {
+        "helped": f"{capital(treatment)} helped {treated}",
+        "worse": f"{capital(treatment)} made {treated} worse",
+        "no-evidence": no_evidence,
+        "too-few-images": f"{no_evidence} (too few images for a claim)",
+    }[outcome]
 
 
 def judge_ensemble(
@@ -272,23 +276,34 @@ def caveats(
     if basis is None:
         return []
     compared = [*findings, *([ensemble] if ensemble else [])]
-    n, unit = min((finding.comparison.num_groups for finding in compared), default=basis.num_groups), basis.unit
+    n = min((finding.comparison.num_groups for finding in compared), default=basis.num_groups)
     num_compared = max((finding.num_compared for finding in compared), default=1)
-    level, too_few = _level_text(num_compared), bool(compared) and not can_decide(n, num_compared)
+    limits = image_caveats(basis, n, "phantom" in origins, num_compared if compared else None)
+    limits.append(
+        f"Every model was trained once, from one seed. The interval covers the choice of {basis.unit}s, not the "
+        "variation between seeds."
+    )
+    if num_compared > 1:
+        limits.append(
+            f"{num_compared} models are compared. A claim about one needs p of at most {_level_text(num_compared)}, so "
+            f"that the probability of any false claim is {100 * LEVEL:g} %; the intervals shown are not corrected."
+        )
+    return limits
+
+
+def image_caveats(basis: Basis, n: int, phantoms: bool, num_compared: int | None) -> list[str]:
+    """Limits that come from the images: `n` patients; `num_compared` is None without comparisons."""
+    unit, number = basis.unit, counted(n, basis.unit)
     possible = {
         "The images are phantoms, made by a program: the numbers show that the pipeline works and do not apply to "
-        "photographs.": "phantom" in origins,
+        "photographs.": phantoms,
         "Only validation images were scored. They chose checkpoints, thresholds and the ensemble's rule, so all scores "
         "are optimistic, and their differences may be too.": basis.split == "val",
-        f"{counted(n, unit)} {'is' if n == 1 else 'are'} too few for a claim in either direction: even if the same "
-        f"run is better on all, p is {smallest_p(n):.2g}, which is more than {level}. At least "
-        f"{min_images(num_compared)} {unit}s are needed.": too_few,
-        f"An interval over {counted(n, unit)} is too narrow: it underestimates the variation between {unit}s.": n
-        < FEW_IMAGES,
-        f"Every model was trained once, from one seed. The interval covers the choice of {unit}s, not the "
-        "variation between seeds.": True,
-        f"{num_compared} models are compared. A claim about one needs p of at most {level}, so that the probability "
-        f"of any false claim is {100 * LEVEL:g} %; the intervals shown are not corrected.": num_compared > 1,
+        f"{number} {'is' if n == 1 else 'are'} too few for a claim in either direction: even if the same run is better "
+        f"on all, p is {smallest_p(n):.2g}, which is more than {_level_text(num_compared or 1)}. At least "
+        f"{min_images(num_compared or 1)} {unit}s are needed.": num_compared is not None
+        and not can_decide(n, num_compared),
+        f"An interval over {number} is too narrow: it underestimates the variation between {unit}s.": n < FEW_IMAGES,
     }
     return [sentence for sentence, applies in possible.items() if applies]
 
@@ -320,11 +335,10 @@ def numbers_text(comparison: Comparison, p: float, noun: str) -> str:
 
 def as_json(verdict: Verdict) -> dict[str, object]:
     """The verdict as plain values; treated models have the key "students", the baseline "teacher"."""
-    basis = verdict.basis
     return {
         "headline": verdict.headline,
         "outcome": verdict.outcome,
-        "basis": basis and {"split": basis.split, "n": basis.n, "num_groups": basis.num_groups, "why": basis.why},
+        "basis": verdict.basis and asdict(verdict.basis),
         "students": [_finding_json(finding, "student", "control") for finding in verdict.findings],
         "ensemble": verdict.ensemble and _finding_json(verdict.ensemble, "ensemble", "teacher"),
         "caveats": list(verdict.caveats),

@@ -19,6 +19,7 @@ from segkit.metrics.score import Cut, ImageScore, regions_of
 from segkit.metrics.significance import (
     FloatArray,
     PairedDifference,
+    SeedMean,
     Statistic,
     bootstrap_interval,
     mean_of,
@@ -243,7 +244,7 @@ def find_measurement(
     return None
 
 
-def has_interval(number: Measurement | PairedDifference) -> bool:
+def has_interval(number: Measurement | PairedDifference | SeedMean) -> bool:
     """Whether the number has an interval; fewer than three patients give none."""
     return not math.isnan(number.low)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from segkit.core.wording import counted_images
 from segkit.metrics.measure import Measurement, has_interval
 from segkit.metrics.metrics import METRICS
+from segkit.metrics.significance import SeedMean
 
 HEADINGS = {name: metric.heading for name, metric in METRICS.items()}
 
@@ -124,7 +125,7 @@ def images_text(measurements: Iterable[Measurement]) -> str:
     return f"{text} of {patients[0]} to {patients[-1]} patients" if grouped else text
 
 
-def cell(measurement: Measurement) -> str:
+def cell(measurement: Measurement | SeedMean) -> str:
     """ "0.8267 [0.8212, 0.8321]"; empty if the number is nan, without brackets if it has no interval."""
     if math.isnan(measurement.value):
         return ""

@@ -19,6 +19,13 @@ from segkit.metrics.tables import HEADINGS
 NUM_POINTS = 200
 """Of a drawn curve."""
 
+AXES = {
+    "reliability": ("Reliability", "mean probability given", "share that is positive", "ece"),
+    "roc": ("ROC", "1 − specificity", "sensitivity", "auroc"),
+    "pr": ("Precision-recall", "sensitivity (recall)", "precision", "auprc"),
+}
+"""Title, axes and metric of each chart."""
+
 
 def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     """Three charts of the models of a binary task that were scored on the verdict's images; None without any."""
@@ -27,28 +34,26 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     key = dict(sorted(key.items(), key=lambda item: not item[1].wide))  # the wide line is drawn first
     if basis is None or not key or evidence.manifest.classes.kind == "multiclass":
         return None
+    scored = evidence.runs
+    cuts = {name: scored[name].cut for name in key} | ({OBSERVER: 0.5} if OBSERVER in scored else {})
+    points = {
+        name: operating_point(pool(scored[name].scores, "fov"), cut)
+        for name, cut in cuts.items()
+        if isinstance(cut, float)
+    }
     plotted: dict[str, list[Plotted]] = {"reliability": [], "roc": [], "pr": []}
-    points: dict[str, list[tuple[float, float]]] = {"roc": [], "pr": []}
     for name, style in key.items():
-        counts = pool(evidence.runs[name].scores, "fov")
+        counts = pool(scored[name].scores, "fov")
         plotted["reliability"].append(_reliability(name, counts, style))
-        cut = evidence.runs[name].cut
-        if isinstance(cut, float):
-            for chart, point in operating_point(counts, cut).items():
-                plotted[chart].append(Plotted(name, [point[0]], [point[1]], style, marker=True))
-                points[chart].append(point)
         for chart, curve in (("roc", roc_curve(counts)), ("pr", precision_recall_curve(counts))):
             thinned = thin(curve, NUM_POINTS)
             plotted[chart].append(Plotted(name, thinned.x.tolist(), thinned.y.tolist(), style))
-    if OBSERVER in evidence.runs:
-        for chart, point in operating_point(pool(evidence.runs[OBSERVER].scores, "fov"), 0.5).items():
-            plotted[chart].append(Plotted(OBSERVER, [point[0]], [point[1]], styles[OBSERVER], marker=True))
-            points[chart].append(point)
-    limits = {"roc": _roc_limits(points["roc"]), "pr": _pr_limits(points["pr"])}
-    axes = {
-        "reliability": ("Reliability", "mean probability given", "share that is positive", "ece"),
-        "roc": ("ROC", "1 − specificity", "sensitivity", "auroc"),
-        "pr": ("Precision-recall", "sensitivity (recall)", "precision", "auprc"),
+    for name, point in points.items():
+        for chart, (x, y) in point.items():
+            plotted[chart].append(Plotted(name, [x], [y], styles.get(name, LineStyle()), marker=True))
+    limits = {
+        "roc": _roc_limits([point["roc"] for point in points.values()]),
+        "pr": _pr_limits([point["pr"] for point in points.values()]),
     }
     drawn = [
         charts.lines(
@@ -62,7 +67,7 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
             limits=limits.get(name),
             diagonal=name == "reliability",
         )
-        for name, (title, x_label, y_label, metric) in axes.items()
+        for name, (title, x_label, y_label, metric) in AXES.items()
     ]
     path = evidence.inputs["evaluate"] / CALIBRATION
     calibrated = read_json(path) if path.is_file() else {}
@@ -70,10 +75,9 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
         "calibrated": {name: calibration_text(record) for name, record in calibrated.items()},
         "charts": drawn,
         "key": key,
-        "noun": basis.noun,
-        "n": basis.n,
-        "observer": OBSERVER in evidence.runs,
-        "points": bool(points["roc"]),
+        "basis": basis,
+        "observer": OBSERVER in scored,
+        "points": bool(points),
     }
 
 

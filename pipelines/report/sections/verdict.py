@@ -1,6 +1,6 @@
 """The head of the page: data, verdict, differences, caveats."""
 
-from pipelines.fidelity import files, text
+from pipelines.fidelity.text import quality_sentences
 from pipelines.report import charts
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence
@@ -22,13 +22,14 @@ SPLITS: dict[Split, str] = {
 def view(evidence: Evidence, album: Album) -> dict[str, object]:
     """The verdict and its basis."""
     verdict = evidence.verdict
+    assessments = [assessment for assessment in evidence.fidelity.values() if not isinstance(assessment, str)]
     compared = {f"{f.run} − {f.reference}": f.comparison for f in verdict.all_findings}
     return {
         "title": evidence.request.report.title,
         "summary": _summary(evidence),
         "heading": "Verdict" if evidence.roles.treated else "Result",
         "verdict": verdict,
-        "generated": _generated(evidence),
+        "generated": [sentence for assessment in assessments for sentence in quality_sentences(assessment)],
         "recommended": recommend(evidence),
         "forest": charts.intervals(
             "forest",
@@ -40,16 +41,6 @@ def view(evidence: Evidence, album: Album) -> dict[str, object]:
         else None,
         "sentences": [f.sentence for f in verdict.all_findings if not verdict.headline.startswith(f.sentence)],
     }
-
-
-def _generated(evidence: Evidence) -> list[str]:
-    """Quality of the images of each measured GAN."""
-    sentences = []
-    for name in evidence.of_type("fidelity"):
-        assessment = files.read(evidence.inputs[name] / files.NUMBERS)
-        if not isinstance(assessment, str):
-            sentences += text.quality_sentences(assessment)
-    return sentences
 
 
 def _summary(evidence: Evidence) -> str:
