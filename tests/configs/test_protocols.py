@@ -37,6 +37,7 @@ PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "lwnet-drive": ("drive", (NARROW, "model.geometry.size=64")),
+    "lwnet-cpu": ("drive", (NARROW, "model.phases.0.crop_size=32", "model.phases.0.images_per_epoch=4")),
     "drive-deeplab": ("drive-article", ("model.model.width=4", "model.geometry.size=64")),
     "drive-patches": ("drive", (NARROW, *PATCHES)),
     "hrf-patches": ("hrf", (NARROW, *PATCHES)),
