@@ -8,11 +8,9 @@ from segkit.cli.options import model_option
 
 
 @click.command()
-@model_option("network", "Folder of the stage that trained it", required=True)
+@model_option("network", "Folder of the stage that trained it, a shipped or an exported model", required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new folder, or the .onnx file.")
-@click.option(
-    "--onnx", is_flag=True, help="Write one ONNX file instead; --weights may then be any folder or shipped model."
-)
+@click.option("--onnx", is_flag=True, help="Write one ONNX file instead.")
 @click.option(
     "--evaluation",
     type=click.Path(path_type=Path),
@@ -51,20 +49,16 @@ def export(
     """
     from segkit.core.outputs import check_file, check_folder
 
-    if onnx and (notes or any(option is not None for option in (evaluation, out_of_fold, threshold, tta))):
-        raise click.UsageError("--onnx takes no other options; export a folder with them, then --onnx from that folder")
     if out_of_fold is not None and threshold is not None:
         raise click.UsageError("--out-of-fold chooses the threshold; leave --threshold away")
     if onnx:
         check_file(out, "--out", (".onnx",))
-        from segkit.tasks.export import export_onnx
-
-        export_onnx(weights, out)
     else:
         check_folder(out, "--out")
-        from pipelines.results.out_of_fold import out_of_fold as read_out_of_fold
-        from segkit.tasks.export import export_model
+    from pipelines.results.out_of_fold import out_of_fold as read_out_of_fold
+    from segkit.tasks.export import export_model, export_onnx, exported_card
 
-        folds = None if out_of_fold is None else read_out_of_fold(out_of_fold, weights)
-        export_model(weights, out, evaluation, notes, folds, threshold, tta)
+    folds = None if out_of_fold is None else read_out_of_fold(out_of_fold, weights)
+    card = exported_card(weights, evaluation, notes, folds, threshold, tta)
+    (export_onnx if onnx else export_model)(weights, out, card)
     click.echo(f"model in {out}")

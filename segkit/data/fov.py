@@ -13,6 +13,14 @@ MIN_DARK_BORDER = 0.02
 SHARE_OF_RETINA = 0.25
 """Threshold between the brightness of the border (0) and of the retina (1)."""
 
+MIN_CONTRAST = 4
+"""An image whose every channel varies by fewer levels than this shows nothing."""
+
+
+def is_blank(image: npt.NDArray[np.uint8]) -> bool:
+    """Whether an image (h, w, 3) shows nothing, as a wholly black one."""
+    return bool(np.ptp(image.reshape(-1, image.shape[-1]), axis=0).max() < MIN_CONTRAST)
+
 
 def estimate_fov(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """The illuminated disc of a fundus image (h, w, 3) as bool (h, w).

@@ -1,5 +1,6 @@
 """Rows to predict: a user's images, or those of a data set."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,10 @@ from segkit.data.readers import image_files, open_dataset, part_of
 
 
 def file_rows(paths: Sequence[Path], recursive: bool = False, excluded: Path | None = None) -> list[Row]:
-    """A row for each image file and each image file in a folder, named by its stem. Files are not opened.
+    """A row for each image file and each image file in a folder. Files are not opened.
+
+    A row has the name of its file without the suffix. Files that differ only in the suffix keep it, as `eye.jpg` and
+    `eye.png`.
 
     Args:
         paths: files and folders.
@@ -35,6 +39,10 @@ def file_rows(paths: Sequence[Path], recursive: bool = False, excluded: Path | N
             advice = "; its sub-folders do, add --recursive" if below else f" ({', '.join(sorted(images.SUFFIXES))})"
             raise RequestError(f"{path} holds no image{advice}")
         rows += [Row(file.relative_to(path).with_suffix("").as_posix(), "test", Source(file)) for file in listed]
+    num_rows = Counter(row.name for row in rows)
+    rows = [
+        row if num_rows[row.name] == 1 else replace(row, name=row.name + row.image.path.suffix.lower()) for row in rows
+    ]
     files = [row.image.path for row in rows]
     advice = "rename one, or predict them into two folders"
     check_unique((row.name for row in rows), RequestError, "images", files, advice)

@@ -61,7 +61,7 @@ class Threshold:
 
     value: float | None
     source: str
-    """"val-best-dice", "fixed-0.5" or "given"; "argmax" of several classes."""
+    """"val-best-dice", "fixed-0.5", "card" or "given"; "argmax" of several classes."""
     origin: str
     """The file or option of the threshold."""
 

@@ -1,7 +1,9 @@
 """A model made ready to be given away: a folder whose card says how it was trained and scored, or an ONNX file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -30,21 +32,19 @@ class OutOfFold:
 CARD_METRICS = ("dice", "auroc", "mcc", "cldice", "sensitivity", "specificity", "accuracy")
 
 
-def export_model(
+def exported_card(
     folder: Path,
-    out: Path,
     evaluation: Path | None = None,
     notes: str = "",
     out_of_fold: OutOfFold | None = None,
     threshold: float | None = None,
     tta: str | None = None,
-) -> None:
-    """Copy the model of a finished stage, with its training and its scores in the card.
+) -> dict[str, Any]:
+    """The card of a model with its training and its scores, as JSON. An exported model's card keeps those it has.
 
     Args:
-        folder: of a finished stage that trained the model.
-        out: the new folder.
-        evaluation: of a finished stage `evaluate` that scored the model.
+        folder: of a finished stage that trained the model, or of a shipped or exported model.
+        evaluation: of a finished stage `evaluate` that scored the model of a finished stage.
         notes: kept in the card: data, terms, limits.
         out_of_fold: replaces threshold and temperature of the model.
         threshold: of a binary model, in [0, 1]; the model's own if None.
@@ -52,21 +52,25 @@ def export_model(
 
     Raises:
         WeightsError: `folder` holds no model.
-        RequestError: `folder` or `evaluation` is not a finished stage, or the model was not scored there.
+        RequestError: `folder` is an ONNX file, or the model was not scored in `evaluation`.
     """
-    card = read_card(folder)
-    done = read_done(folder)
-    if done is None:
-        raise RequestError(f"{folder} is not a finished stage; give a folder such as runs/teacher-0123456789ab")
-    record: dict[str, JsonValue] = {
-        "notes": notes,
-        "sha256": {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(folder.rglob(TENSORS))},
-        "training": {
+    card, done = read_card(folder), read_done(folder)
+    if folder.is_file():
+        raise RequestError(f"{folder} is an ONNX file; give the folder or the name of the model that it was made from")
+    record: dict[str, JsonValue] = dict(card.details.get("card", {}))
+    record["sha256"] = {
+        path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(folder.rglob(TENSORS))
+    }
+    if notes or "notes" not in record:
+        record["notes"] = notes
+    if done is not None:
+        record["training"] = {
             key: done.get(key)
             for key in ("stage", "type", "version", "fingerprint", "settings", "git_commit", "versions", "seconds")
-        },
-        "scores": [] if evaluation is None else [*_scores(evaluation, done["stage"])],
-    }
+        }
+        record["scores"] = [] if evaluation is None else [*_scores(evaluation, done["stage"])]
+    elif evaluation is not None:
+        raise RequestError(f"{folder} is not a finished stage, so {evaluation} has no scores of it; leave that out")
     raw = card.model_dump(mode="json")
     if tta is not None:
         raw["tta"] = tta
@@ -81,30 +85,30 @@ def export_model(
             "temperature": out_of_fold.temperature,
             "val_dice": None,
         }
+    return raw | {"details": raw["details"] | {"card": record}}
+
+
+def export_model(folder: Path, out: Path, card: Mapping[str, Any]) -> None:
+    """Copy the model of a folder into a new one, with the card of `exported_card`."""
     copy_model(folder, out)
-    write_json(out / DESCRIPTION, raw | {"details": raw["details"] | {"card": record}})
+    write_json(out / DESCRIPTION, card)
 
 
-def export_onnx(folder: Path, path: Path) -> None:
-    """Write the network of a model's folder as an ONNX file, `segkit.tasks.onnx_file.write_onnx`.
+def export_onnx(folder: Path, path: Path, card: Mapping[str, Any]) -> None:
+    """Write the network of a model's folder as an ONNX file with a card, `segkit.tasks.onnx_file.write_onnx`.
 
     Raises:
         WeightsError: `folder` holds no model.
         RequestError: the model is an ensemble or has no weights, or a package is missing.
     """
-    card, predictor = read_card(folder), load_predictor(folder)
+    predictor = load_predictor(folder)
     if not isinstance(predictor, NetworkPredictor):
         raise RequestError(f"{folder} is an ensemble; an ONNX file holds one network, such as one in {folder}/members")
     if not next(predictor.parameters(), torch.empty(0)).numel():
         raise RequestError(f"{folder} has no weights to export; give the folder of a trained network")
     preprocessing = predictor.preprocessing
     write_onnx(
-        path,
-        predictor.network,
-        preprocessing.num_channels,
-        predictor.stride,
-        preprocessing.patch_size,
-        card.model_dump(mode="json"),
+        path, predictor.network, preprocessing.num_channels, predictor.stride, preprocessing.patch_size, dict(card)
     )
 
 

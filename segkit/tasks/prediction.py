@@ -19,7 +19,7 @@ from segkit.core.errors import ImageError
 from segkit.core.manifest import Row
 from segkit.core.wording import counted
 from segkit.data import labels
-from segkit.data.fov import estimate_fov, read_region
+from segkit.data.fov import estimate_fov, is_blank, read_region
 from segkit.data.geometry import Geometry
 from segkit.data.preprocessing import preprocess
 from segkit.data.settings import NO_PREPROCESSING, GeometrySettings, PreprocessingSettings
@@ -183,7 +183,9 @@ def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> 
     warnings = []
     if min(height, width) < MIN_SIDE:
         warnings.append(f"only {width}x{height} pixels")
-    if (image == image[:, :, :1]).all():
+    if is_blank(image):
+        warnings.append("blank, so nothing is predicted")
+    elif (image == image[:, :, :1]).all():
         levels = len(np.unique(image[:, :, 0]))
         if levels <= 2:
             warnings.append(f"only {counted(levels, 'gray level')}, as in a label map")

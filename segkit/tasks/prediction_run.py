@@ -70,6 +70,8 @@ def predict_folder(
     if threshold is not None:
         refuse_threshold(classes)
         model |= {"threshold": threshold, "threshold_source": "given"}
+    elif model["threshold_source"] == "given":  # when the model was trained or exported, not by this command
+        model["threshold_source"] = "card"
     if vessel_table and classes.kind != "binary":
         raise RequestError(f"--vessel-table is for models of one class; this one predicts {', '.join(classes.names)}")
     folder = PredictionFolder(out, classes)

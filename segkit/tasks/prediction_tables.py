@@ -25,13 +25,15 @@ def write_overlays(folder: PredictionFolder, rows: Sequence[Row]) -> None:
 
 
 def write_vessel_table(folder: PredictionFolder, rows: Sequence[Row]) -> None:
-    """Write `vessels.csv`: for each predicted image the numbers of `VesselStatistics`; nan is an empty cell."""
-    table = []
+    """Write `vessels.csv`: for each predicted image the `VesselStatistics`, nan as an empty cell, and the warnings."""
+    table, entries = [], folder.read()["images"]
     for row in _predicted(folder, rows):
         vessels = read_labels(Source(folder.maps(row.name)["binary"]), folder.classes)
         numbers = vessel_statistics(vessels, read_region(row, folder.classes))._asdict()
-        table.append({"name": row.name} | {key: None if math.isnan(value) else value for key, value in numbers.items()})
-    write_text(folder.folder / TABLE, as_csv(table, ("name", *VesselStatistics._fields), ".6g"))
+        cells = {key: None if math.isnan(value) else value for key, value in numbers.items()}
+        warnings = "; ".join(entries[row.name].get("warnings", ()))
+        table.append({"name": row.name} | cells | {"warnings": warnings})
+    write_text(folder.folder / TABLE, as_csv(table, ("name", *VesselStatistics._fields, "warnings"), ".6g"))
 
 
 def _predicted(folder: PredictionFolder, rows: Sequence[Row]) -> list[Row]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row
-from segkit.data.fov import fov_diameter, read_region
+from segkit.data.fov import fov_diameter, is_blank, read_region
 from segkit.data.geometry import Geometry
 from segkit.tasks.prediction import Image, Predictor, Probs, inside_region
 from segkit.tasks.settings import InferenceSettings
@@ -53,7 +53,9 @@ def scale_factor(scale: Literal["auto"] | float, trained: Diameters | None, regi
 def predict_image(
     predictor: Predictor, image: Image, region: npt.NDArray[np.bool_], inference: InferenceSettings
 ) -> Probs:
-    """Probabilities (k, h, w) of an image (h, w, 3) at its own size, as `inside_region`."""
+    """Probabilities (k, h, w) of an image (h, w, 3) at its own size, as `inside_region`; of a blank one as outside."""
+    if is_blank(image):
+        region = np.zeros_like(region)
     factor = scale_factor(inference.scale, predictor.fov_diameters, region)
     height, width = image.shape[:2]
     size = (max(1, round(height * factor)), max(1, round(width * factor)))

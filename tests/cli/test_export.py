@@ -9,7 +9,7 @@ import segkit
 from segkit import weights
 from segkit.core import images
 from segkit.core.errors import WeightsError
-from segkit.core.files import read_json, sha256_file
+from segkit.core.files import read_csv, read_json, sha256_file
 from tests.pipelines.tiny import segkit_here
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,23 @@ def test_an_exported_model_has_the_given_threshold_and_views(
     assert (record["tta"], record["threshold"]) == ("d4", 0.37)
     written = images.read_probs(tmp_path / "maps" / "probs" / f"{photo.stem}.png")
     np.testing.assert_array_equal(written, result.probs)
+
+
+def test_a_shipped_model_is_exported_with_another_threshold_and_its_own_training(tmp_path: Path) -> None:
+    options = ("--weights", "vessels", "--threshold", "0.5", "--tta", "none", "--out", str(tmp_path / "mine"))
+    assert segkit_here("export", *options) == 0
+    mine, shipped = (
+        read_json(folder / "model.json") for folder in (tmp_path / "mine", weights.model_folder("vessels"))
+    )
+    assert (mine["threshold"], mine["threshold_source"], mine["tta"]) == (0.5, "given", "none")
+    assert mine["details"] == shipped["details"]
+    images.write_image(tmp_path / "black.png", np.zeros((48, 52, 3), np.uint8))
+    predict = ("predict", "--weights", str(tmp_path / "mine"), "--out", str(tmp_path / "out"), "--vessel-table")
+    assert segkit_here(*predict, str(tmp_path / "black.png")) == 0
+    record = read_json(tmp_path / "out" / "predictions.json")
+    assert (record["threshold"], record["threshold_source"]) == (0.5, "card")
+    [row] = read_csv(tmp_path / "out" / "vessels.csv")
+    assert (float(row["area_share"]), row["warnings"]) == (0, "blank, so nothing is predicted")
 
 
 def test_what_is_no_finished_model_is_not_exported(finished_runs: Path, teacher: Path, tmp_path: Path) -> None:

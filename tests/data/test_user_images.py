@@ -40,6 +40,11 @@ def test_images_are_named_by_their_place_below_the_folder(photos):
     assert {row.name for row in file_rows([photos], True, photos / "left")} == {"B", "a", "c", "d"}
 
 
+def test_files_that_differ_only_in_the_suffix_keep_it(photos):
+    (photos / "a.JPG").write_bytes((photos / "a.png").read_bytes())
+    assert {row.name for row in file_rows([photos])} == {"B", "a.jpg", "a.png", "c", "d"}
+
+
 def test_what_cannot_be_listed_is_refused(photos, tmp_path):
     (photos / "none").mkdir()
     for paths, words in [

@@ -225,9 +225,9 @@ def odd_pictures(folder):
         "label.png": (label, {}, ["only 2 gray levels, as in a label map"]),
         "moving.gif": (Image.fromarray(colour), animation, ["the first of 2 frames is used"]),
         "pages.tif": (Image.fromarray(colour), animation, ["the first of 2 frames is used"]),
-        "one.png": (Image.fromarray(colour[:1, :1]), {}, ["only 1x1 pixels"]),
+        "one.png": (Image.fromarray(colour[:1, :1]), {}, ["only 1x1 pixels", "blank, so nothing is predicted"]),
         "dark.png": (Image.fromarray(colour // 16), {}, ["nearly black, its brightest level is 15 of 255"]),
-        "black.png": (Image.fromarray(colour * 0), {}, ["only 1 gray level, as in a label map"]),
+        "black.png": (Image.fromarray(colour * 0), {}, ["blank, so nothing is predicted"]),
     }
     for name, (made, options, _) in kinds.items():
         made.save(folder / name, **options)
