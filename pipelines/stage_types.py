@@ -189,6 +189,8 @@ class FidelitySettings(Settings):
     larger, for example 0.1. None only reports the share."""
     num_pairs: int = Field(8, ge=1)
     """Images of each set shown beside their nearest photograph."""
+    snapshots: bool = False
+    """Measure each snapshot of the GAN's training too, on the seeds of the main set; the report shows the curves."""
 
     @model_validator(mode="after")
     def _seeds_exist(self) -> "FidelitySettings":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.fidelity.files import SNAPSHOTS
 from segkit.core.files import read_csv
 
 
@@ -40,14 +41,19 @@ def read_phases(folder: Path) -> History | None:
     return History(lines, tuple(starts[1:]))
 
 
-def read_gan(folder: Path) -> History | None:
-    """The curves of a GAN over thousands of real images shown; None without any."""
-    path = folder / "curves.csv"
-    if not path.exists():
-        return None
+def read_gan(folder: Path, fidelity: Path | None = None) -> History | None:
+    """The curves of a GAN over thousands of real images shown; None without any.
+
+    Args:
+        folder: of its training.
+        fidelity: of the measures of its snapshots, if there are any.
+    """
     lines: dict[str, Line] = {}
-    _extend(lines, read_csv(path), "gan/kimg", 0.0)
-    return History(lines)
+    if (folder / "curves.csv").exists():
+        _extend(lines, read_csv(folder / "curves.csv"), "gan/kimg", 0.0)
+    if fidelity is not None and (fidelity / SNAPSHOTS).exists():
+        _extend(lines, read_csv(fidelity / SNAPSHOTS), "kimg", 0.0)
+    return History(lines) if lines else None
 
 
 def _extend(lines: dict[str, Line], rows: Sequence[dict[str, str]], clock: str, offset: float) -> None:

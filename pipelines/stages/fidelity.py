@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gan.drawing.sampling import read_generator
 from gan.fidelity.copies import MIN_TRAINING_IMAGES
+from gan.training.snapshots import find_snapshots
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set
 from pipelines.fidelity.features import ImageSet, set_of_files
@@ -19,7 +20,7 @@ from segkit.core.wording import counted_images
 
 
 def run(context: Context[FidelitySettings]) -> None:
-    """Write the numbers as JSON, CSV and text, `nearest.csv` and `nearest.png`.
+    """Write the numbers as JSON, CSV and text, `nearest.csv` and `nearest.png`; with `snapshots` the curves.
 
     Raises:
         TooManyCopiesError: the share of copies is larger than `max_copy_share`.
@@ -37,11 +38,15 @@ def run(context: Context[FidelitySettings]) -> None:
     teacher, name = context.inputs["teacher"], context.name
     evaluation = Evaluation(photographs, teacher, gan, context.runtime, context.work, name, settings.k)
     assessment = evaluation.assess(generator, sets)
+    folders = find_snapshots(context.inputs["gan"], gan) if settings.snapshots else {}
+    curve = {kimg: evaluation.assess(read_generator(path)[1], sets[:1], path.name) for kimg, path in folders.items()}
     if not context.first_rank:
         return
     squares = evaluation.squares(generator, sets)
     sheet = files.nearest_sheet(assessment, settings.num_pairs, squares, evaluation.copies)
     files.write(context.out, assessment, sheet)
+    if curve:
+        files.write_snapshots(context.out, curve)
     context.tracker.summary(fidelity_numbers(context.out / files.TABLE))
     context.tracker.images("gan/nearest-photographs", {"each beside the photograph it is nearest to": sheet})
     print(text.as_text(text.measures_table(assessment)) + "\n")

@@ -154,3 +154,13 @@ def test_the_stage_gives_the_same_bytes_again(runs: Path, config: Path, tmp_path
 def test_without_it_there_is_no_such_stage_and_the_report_does_without(config: Path, tmp_path: Path) -> None:
     planned = plan(config, tmp_path, "fidelity.enabled=false")
     assert "fidelity" not in [item.stage.name for item in planned]
+
+
+def test_snapshots_are_measured_on_the_same_seeds(runs: Path, config: Path) -> None:
+    run_here(config, runs, "fidelity.snapshots=true", upto="fidelity")
+    [path] = runs.glob(f"fidelity-*/{files.SNAPSHOTS}")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [float(row["kimg"]) for row in rows] == [0.04, 0.08]
+    drawn = json.loads((path.parent / files.NUMBERS).read_text())["sets"]["drawn"]["numbers"]
+    assert float(rows[-1]["kid"]) == pytest.approx(drawn["kid"]["value"])  # the last snapshot is the trained GAN
+    assert float(rows[0]["kid"]) != pytest.approx(drawn["kid"]["value"])

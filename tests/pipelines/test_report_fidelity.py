@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.fidelity import files, text
-from pipelines.fidelity.assess import Assessment
+from pipelines.fidelity.assess import DRAWN, Assessment
 from pipelines.report.sections.fidelity import SHEET_SIDE
 from pipelines.stages import report
 from pipelines.worker import Context
@@ -103,3 +103,20 @@ def test_a_run_that_measured_no_gan_has_no_such_section(tmp_path: Path) -> None:
 def test_the_sheet_is_shown_as_large_as_its_captions_need(run: Made) -> None:
     assert re.search(r'<img [^>]*width="90" height="60"', section_of(run.page))
     assert SHEET_SIDE >= 4 * (2 * files.SIDE + 12)
+
+
+def test_measures_of_snapshots_are_drawn_over_kimg(run: Made, tmp_path: Path) -> None:
+    folders = dict(run.folders)
+    folders["fidelity"] = shutil.copytree(run.folders["fidelity"], tmp_path / "fidelity-0123456789ab")
+    snapshots = {kimg: fidelity_runs.assessment_of(copied=copied) for kimg, copied in ((0.5, 0), (1.0, 3))}
+    files.write_snapshots(folders["fidelity"], snapshots)
+    report.run(Context(run.request, folders, tmp_path, "f" * 64, True))
+    labels = re.findall(r'aria-label="(\w[^"]*snapshots[^"]*)"', Made(tmp_path, folders, run.request).page)
+    assert [label.partition(".")[0] for label in labels] == [
+        "KID of snapshots to the photographs",
+        "Precision and recall of snapshots",
+        "Copies of photographs in snapshots",
+    ]  # of the first GAN; the second one's snapshots were not measured
+    last = snapshots[1.0].sets[DRAWN]
+    assert labels[-1].endswith(f"ends at {last.num_copies / last.n:.4g}")
+    assert "snapshots to the photographs" not in run.page

@@ -1,10 +1,13 @@
 """The GAN: curves and sample grids of its training, and the samples with their pseudo-labels."""
 
+from collections.abc import Mapping
+
 from markupsafe import Markup
 
 from pipelines.report import charts, curves
 from pipelines.report.album import Album, Picture, evenly_spaced, grey
 from pipelines.report.charts import LineStyle, Plotted
+from pipelines.report.curves import Line
 from pipelines.report.evidence import Evidence
 from segkit.core import images
 from segkit.core.manifest import read_manifest
@@ -15,6 +18,8 @@ from segkit.tasks.overlay import draw_classes
 NUM_GRIDS = 4
 """Sample grids shown of a training, including those before it and at its end."""
 
+SHOWN = "thousands of real images shown (kimg)"
+
 CHARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("Losses", "loss", {"gan/loss_g": "generator", "gan/loss_d": "discriminator"}),
     (
@@ -22,6 +27,9 @@ CHARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
         "share",
         {"gan/overfitting": "overfitting r_t = E[sign D(real)]", "gan/ada_p": "augmentation chance"},
     ),
+    ("KID of snapshots to the photographs", "KID", {"kid": "KID"}),
+    ("Precision and recall of snapshots", "share", {"precision": "precision", "recall": "recall"}),
+    ("Copies of photographs in snapshots", "share", {"copy_share": "share of copies"}),
     ("R1 penalty", "penalty", {"gan/r1": "R1"}),
     ("Path length", "length", {"gan/path_length": "path length"}),
 )
@@ -39,19 +47,28 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
 
 
 def _charts(evidence: Evidence, name: str) -> list[tuple[Markup, dict[str, LineStyle]]]:
-    """Charts with their keys."""
-    history = curves.read_gan(evidence.inputs[name])
+    """Charts with their keys; measures of snapshots have bands, their 95 % intervals."""
+    measured = [other for other in evidence.of_type("fidelity") if evidence.stages[other].inputs["gan"] == name]
+    history = curves.read_gan(evidence.inputs[name], evidence.inputs[measured[0]] if measured else None)
+    lines = history.lines if history else {}
     drawn = []
-    for title, y_label, labels in CHARTS if history else ():
-        assert history is not None
-        logged = {key: history.lines[key] for key in labels if key in history.lines}
-        styles = {labels[key]: LineStyle(number) for number, key in enumerate(logged)}
-        plotted = [Plotted(labels[key], line.x, line.y, styles[labels[key]]) for key, line in logged.items()]
+    for title, y_label, labels in CHARTS:
+        styles = {label: LineStyle(number) for number, (key, label) in enumerate(labels.items()) if key in lines}
+        plotted = [
+            Plotted(label, lines[key].x, lines[key].y, styles[label], band=_band(lines, key))
+            for key, label in labels.items()
+            if key in lines
+        ]
         if plotted:
             ends = "; ".join(f"{line.label} ends at {line.y[-1]:.4g}" for line in plotted)
-            chart, x_label = f"{name}-{next(iter(logged))[4:]}", "thousands of real images shown (kimg)"
-            drawn.append((charts.lines(chart, title, plotted, x_label, y_label, description=ends), styles))
+            chart = f"{name}-{next(iter(labels)).removeprefix('gan/')}"
+            drawn.append((charts.lines(chart, title, plotted, SHOWN, y_label, description=ends), styles))
     return drawn
+
+
+def _band(lines: Mapping[str, Line], key: str) -> tuple[list[float], list[float]] | None:
+    low, high = (lines.get(f"{key}_{end}", Line()) for end in ("low", "high"))
+    return (low.y, high.y) if low.x == high.x == lines[key].x else None
 
 
 def _grids(evidence: Evidence, name: str, album: Album) -> list[Picture]:
