@@ -1,4 +1,4 @@
-"""`segkit bench`: how fast a segmenter, a GAN, or everything on a GPU runs on this machine."""
+"""`segkit bench`: speed of a segmenter, of a GAN, of everything on a GPU; and a segmenter on degraded images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +12,7 @@ from segkit.cli.options import json_option
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "gan": ("segkit.cli.bench_gan:gan", "Time the phases of a GAN's training beside the straightforward path."),
     "gpu": ("segkit.cli.bench_gpu:gpu", "Run tests, timings and trainings on a CUDA device; one JSON file."),
+    "robustness": ("segkit.cli.bench_robustness:robustness", "Score a model on degraded images: scale, blur, noise."),
 }
 
 
