@@ -87,7 +87,10 @@ def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, 
         "dir": str(folder),
         "config": without_folders(config),
     }
-    settings = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_meta=True)
+    _skip_launch()
+    settings = wandb.Settings(
+        silent=True, console="off", disable_git=True, x_disable_meta=True, x_save_requirements=False
+    )
     remaining_s = MAX_WAIT_S - waited_s()
     if logged_in() and remaining_s >= 1:
         limits = {"init_timeout": remaining_s, "finish_timeout": remaining_s, "finish_timeout_raises": True}
@@ -100,6 +103,17 @@ def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, 
             print(offline_notice(" ".join(str(error).split())), flush=True)
             wandb.teardown()  # otherwise its service keeps the run's name reserved
     return wandb.init(**arguments, mode="offline", settings=settings), False
+
+
+def _skip_launch() -> None:
+    """Keep W&B from importing its package for launch agents at the start of each run, which takes most of that time.
+
+    Nothing is skipped in a later version of W&B that has no such step.
+    """
+    from wandb.sdk.wandb_run import Run
+
+    if hasattr(Run, "_detect_and_apply_job_inputs"):
+        Run._detect_and_apply_job_inputs = lambda self: None  # type: ignore[method-assign]
 
 
 def finish_run(run: Any, folder: Path) -> None:

@@ -1,6 +1,8 @@
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -223,3 +225,18 @@ def test_a_wandb_that_cannot_begin_ends_no_stage(
 
 def test_sharing_images_does_not_change_what_a_result_is() -> None:
     assert RuntimeSettings(share_images=True).identity() == RuntimeSettings().identity()
+
+
+def test_the_start_of_a_run_does_not_import_what_takes_most_of_its_time(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from segkit.tasks.wandb_runs import RunLabel, finish_run, start_run
+run, online = start_run("p", RunLabel("a-1", "a", "a"), Path(sys.argv[1]), {})
+finish_run(run, Path(sys.argv[1]))
+sys.exit(online or "wandb.sdk.launch" in sys.modules)
+"""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(command, env=environment | {"WANDB_MODE": "offline"}).returncode == 0
+    assert not list(tmp_path.rglob("requirements.txt"))
