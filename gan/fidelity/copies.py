@@ -18,7 +18,6 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from gan.fidelity.structure import shrink, structure
-from segkit.core.errors import RequestError
 from segkit.core.groups import patients_of
 
 MIN_TRAINING_IMAGES = 3
@@ -103,20 +102,13 @@ class CopySearch(nn.Module):
     """Searches the nearest training image over all transforms and all whole-pixel shifts.
 
     Args:
-        training: the training images as the discriminator receives them.
-
-    Raises:
-        RequestError: there are fewer than three.
+        training: the training images as the discriminator receives them, at least `MIN_TRAINING_IMAGES`.
     """
 
     spectra: Tensor
 
     def __init__(self, training: UInt8[np.ndarray, "n r r c"]) -> None:
         super().__init__()
-        if len(training) < MIN_TRAINING_IMAGES:
-            raise RequestError(
-                f"detecting copies needs {MIN_TRAINING_IMAGES} or more training images; there are {len(training)}"
-            )
         self.num_images, self.resolution = len(training), training.shape[1]
         self.transforms: Sequence[Transform] = FLIPS if len(training) > _MANY else FLIPS + SLIGHT
         small = [shrink(image) for image in training]

@@ -41,18 +41,20 @@ class TooManyCopiesError(ResultError):
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and the reference photograph nearest to it."""
+    """An image and the reference photograph nearest to it, a row of `nearest.csv`."""
 
-    name: str
+    image: str
     nearest: str
-    transform: str
-    """Applied to the photograph to come so near; empty for none."""
-    shift: tuple[int, int]
-    """Rows and columns by which it is then moved, in the GAN's pixels."""
+    closeness: float
+    """The distance over the mean of the next ones; a copy's is below the threshold."""
     distance: float
     """Between their structures: 0 for the same picture, about 1.4 for unrelated ones."""
-    closeness: float
-    """That distance over the mean of the next ones; a copy's is below the threshold."""
+    transform: str
+    """Applied to the photograph to come so near; empty for none."""
+    down: int
+    """Rows by which it is then moved, in the GAN's pixels."""
+    right: int
+    """Columns by which it is moved."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,8 @@ def assess(
 
 def _pair(image: ImageFeatures, names: Sequence[str], close: float) -> Pair:
     match = image.match
-    return Pair(
-        image.name, names[match.nearest], str(match.transform), match.shift, float(match.distances.min()), close
-    )
+    distance = float(match.distances.min())
+    return Pair(image.name, names[match.nearest], close, distance, str(match.transform), *match.shift)
 
 
 def _number(mean: MeanWithInterval) -> Number:

@@ -1,12 +1,14 @@
 """Files of an assessment: numbers as JSON, CSV and text, each image's nearest photograph as CSV and as a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import TypeAdapter
+from scipy import ndimage
 
 from gan.fidelity.copies import CopySearch
 from pipelines.fidelity.assess import DRAWN, HELDOUT, REFERENCE, Assessment, Pair
@@ -45,7 +47,7 @@ def write(out: Path, assessment: Assessment, sheet: Pixels) -> None:
     write_json(out / NUMBERS, as_json(assessment))
     write_text(out / TABLE, as_csv(_numbers(assessment)))
     write_text(out / TEXT, whole_text(assessment) + "\n")
-    write_text(out / NEAREST, as_csv(_nearest(assessment)))
+    write_text(out / NEAREST, as_csv(_nearest(assessment), float_format=".4f"))
     write_image(out / SHEET, sheet)
 
 
@@ -67,7 +69,7 @@ def _numbers(assessment: Assessment) -> list[dict[str, object]]:
         {
             "key": f"{name}/{assessment.key(name, measure)}",
             "measure": measure,
-            **{"value": number.value, "low": number.low, "high": number.high},
+            **asdict(number),
             **{"num_real": assessment.num_real, "num_drawn": images.n},
         }
         for name, images in assessment.sets.items()
@@ -77,17 +79,7 @@ def _numbers(assessment: Assessment) -> list[dict[str, object]]:
 
 def _nearest(assessment: Assessment) -> list[dict[str, object]]:
     return [
-        {
-            "set": name,
-            "image": pair.name,
-            "nearest": pair.nearest,
-            "closeness": f"{pair.closeness:.4f}",
-            "copy": int(pair.closeness < assessment.threshold),
-            "distance": f"{pair.distance:.4f}",
-            "transform": pair.transform,
-            "down": pair.shift[0],
-            "right": pair.shift[1],
-        }
+        {"set": name, **asdict(pair), "copy": int(pair.closeness < assessment.threshold)}
         for name, images in assessment.sets.items()
         for pair in images.pairs
     ]
@@ -148,50 +140,55 @@ def nearest_sheet(
         square: from the names of a set and an image to a square (r, r, c), as `Evaluation.squares` returns.
         copies: the search that returned the pairs.
     """
-    chosen = {
-        name: nearest_pairs(images.pairs, NUM_COLUMNS if name == HELDOUT else count)
-        for name, images in assessment.sets.items()
-    }
-    heights = {name: HEADING + -(-len(pairs) // NUM_COLUMNS) * (SIDE + CAPTION) for name, pairs in chosen.items()}
-    sheet = Image.new("RGB", (NUM_COLUMNS * TILE, sum(heights.values())), "white")
-    draw, top = ImageDraw.Draw(sheet), 0
-    for name, pairs in chosen.items():
-        images = assessment.sets[name]
+    strips = []
+    for name, images in assessment.sets.items():
+        pairs = nearest_pairs(images.pairs, NUM_COLUMNS if name == HELDOUT else count)
         title = f"{images.title}: the {len(pairs)} of {images.n} nearest to a reference photograph"
-        draw.text((2, top + 5), title, fill=(0, 0, 0), font=ImageFont.load_default(14))
-        for number, pair in enumerate(pairs):
-            row, column = divmod(number, NUM_COLUMNS)
-            x, y = column * TILE, top + HEADING + row * (SIDE + CAPTION)
-            sheet.paste(_resized(square(name, pair.name)), (x, y))
-            sheet.paste(_resized(_aligned(square(REFERENCE, pair.nearest), pair, copies)), (x + SIDE + 4, y))
-            copy = pair.closeness < assessment.threshold
-            transform = f" ({pair.transform})" if pair.transform else ""
-            caption = (
-                f"{pair.name}  |  {pair.nearest}{transform}\ncloseness {pair.closeness:.2f}, distance "
-                f"{pair.distance:.2f}{': copy' if copy else ''}"
-            )
-            colour, font = (176, 40, 0) if copy else (40, 40, 40), ImageFont.load_default(12)
-            draw.multiline_text((x + 2, y + SIDE + 2), caption, fill=colour, font=font)
-        top += heights[name]
-    return np.asarray(sheet)
+        strips.append(_picture(NUM_COLUMNS * TILE, HEADING, (2, 5), title, 14, (0, 0, 0)))
+        tiles = [
+            _tile(pair, square(name, pair.image), _aligned(square(REFERENCE, pair.nearest), pair, copies), assessment)
+            for pair in pairs
+        ]
+        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % NUM_COLUMNS)
+        strips += [np.hstack(tiles[first : first + NUM_COLUMNS]) for first in range(0, len(tiles), NUM_COLUMNS)]
+    return np.vstack(strips)
+
+
+def _tile(pair: Pair, image: Pixels, photograph: Pixels, assessment: Assessment) -> Pixels:
+    """The image beside the photograph, with a caption below."""
+    is_copy = pair.closeness < assessment.threshold
+    transform = f" ({pair.transform})" if pair.transform else ""
+    caption = (
+        f"{pair.image}  |  {pair.nearest}{transform}\ncloseness {pair.closeness:.2f}, distance "
+        f"{pair.distance:.2f}{': copy' if is_copy else ''}"
+    )
+    colour = (176, 40, 0) if is_copy else (40, 40, 40)
+    tile = _picture(TILE, SIDE + CAPTION, (2, SIDE + 2), caption, 12, colour)
+    tile[:SIDE, :SIDE], tile[:SIDE, SIDE + 4 : 2 * SIDE + 4] = _resized(image), _resized(photograph)
+    return tile
+
+
+def _picture(
+    width: int, height: int, place: tuple[int, int], text: str, size: int, colour: tuple[int, int, int]
+) -> Pixels:
+    """White with a text."""
+    picture = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(picture).text(place, text, fill=colour, font=ImageFont.load_default(size))
+    return np.array(picture)
 
 
 def nearest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """The `count` pairs of smallest closeness, the smallest first, equal ones by name."""
-    return sorted(pairs, key=lambda pair: (pair.closeness, pair.name))[:count]
+    return sorted(pairs, key=lambda pair: (pair.closeness, pair.image))[:count]
 
 
 def _aligned(photograph: Pixels, pair: Pair, copies: CopySearch) -> Pixels:
     """The photograph after the pair's transform and shift, with black borders."""
     transform = next(transform for transform in copies.transforms if str(transform) == pair.transform)
-    moved = np.zeros_like(photograph)
-    (down, right), edge = pair.shift, len(photograph)
-    to_rows, from_rows = slice(max(down, 0), edge + min(down, 0)), slice(max(-down, 0), edge - max(down, 0))
-    to_columns, from_columns = slice(max(right, 0), edge + min(right, 0)), slice(max(-right, 0), edge - max(right, 0))
-    moved[to_rows, to_columns] = transform.apply(photograph)[from_rows, from_columns]
+    moved: Pixels = ndimage.shift(transform.apply(photograph), (pair.down, pair.right, 0), order=0)
     return moved
 
 
-def _resized(image: Pixels) -> Image.Image:
+def _resized(image: Pixels) -> Pixels:
     resample = Image.Resampling.BICUBIC if len(image) < SIDE else Image.Resampling.BOX
-    return Image.fromarray(np.ascontiguousarray(as_rgb(image))).resize((SIDE, SIDE), resample)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(as_rgb(image))).resize((SIDE, SIDE), resample))

@@ -210,11 +210,7 @@ def _basis(settings: Sequence[Setting], split: Split) -> tuple[Basis, bool]:
     folds = [cell for cell in first.cells if cell.record.seed == seed]
     scores = next(iter(first.runs[seed].values())).scores
     manifests = [read_manifest(_data_folder(cell)) for cell in folds]
-    sizes = {
-        name: SplitSize(len(part), len(part.labelled()), part.labelled().num_groups)
-        for name in SCORED
-        for part in [manifests[0].split(name)]
-    }
+    sizes = {name: SplitSize.of(manifests[0].split(name)) for name in SCORED}
     sizes[split] = SplitSize(
         sum(len(manifest.split(split)) for manifest in manifests), len(scores), len({score.group for score in scores})
     )

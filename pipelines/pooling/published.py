@@ -2,82 +2,47 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-
-from pydantic import Field
+from typing import Any
 
 from pipelines.pooling.pool import Pooled, Score
-from segkit.core.config import Settings, read_yaml, validate
+from segkit.core.config import read_yaml
 
 COLUMNS = ("sensitivity", "specificity", "precision", "accuracy", "auroc", "dice")
 """Columns of the tables; dice is F1."""
 
 
-class Counterpart(Settings):
-    """The model here that was trained like a published one."""
-
-    model: str
-    values: dict[str, str] = Field(default_factory=dict)
-    """Its choice on axes of the grid; an axis that the grid lacks is not compared."""
-
-
-class PublishedRow(Settings):
-    """A row of a published table. A number that is not known is left out."""
-
-    method: str
-    printed: dict[str, float]
-    corrected: dict[str, float] = Field(default_factory=dict)
-    note: str = ""
-    ours: Counterpart | None = None
-
-
-class PublishedTable(Settings):
-    """A published table with its protocol."""
-
-    title: str
-    protocol: str
-    rows: tuple[PublishedRow, ...]
-
-
-class PublishedTables(Settings):
-    """A file in `published/`."""
-
-    source: str
-    tables: tuple[PublishedTable, ...]
-
-
-def read(name: str) -> PublishedTables:
-    """The tables of one publication."""
-    path = Path(__file__).parent / "published" / f"{name}.yaml"
-    return validate(PublishedTables, read_yaml(path), str(path))
+def read(name: str) -> dict[str, Any]:
+    """The tables of one publication, a file in `published/`; a number that is not known is left out."""
+    return read_yaml(Path(__file__).parent / "published" / f"{name}.yaml")
 
 
 def view(pooled: Pooled) -> dict[str, object] | None:
     """The variables of the template; None if the settings name no tables."""
     if pooled.request.pool.published is None:
         return None
-    tables = read(pooled.request.pool.published)
     return {
-        "source": tables.source,
-        "tables": tables.tables,
+        **read(pooled.request.pool.published),
         "columns": COLUMNS,
-        "ours": lambda row: counterpart(pooled, row.ours),
+        "ours": lambda row: counterpart(pooled, row["ours"]) if "ours" in row else {},
     }
 
 
-def counterpart(pooled: Pooled, wanted: Counterpart | None) -> Mapping[str, Score]:
+def counterpart(pooled: Pooled, ours: Mapping[str, Any]) -> Mapping[str, Score]:
     """The scores of a row's model over all pixels by metric; empty if it was not measured.
 
-    If the grid has further axes, the first of the fitting settings is taken.
+    Args:
+        pooled: the results.
+        ours: name of the model, and its choices on axes of the grid; an axis that the grid lacks is not compared. If
+            the grid has further axes, the first of the fitting settings is taken.
     """
-    if wanted is None:
-        return {}
+    choices = ours.get("values", {})
     for setting in pooled.settings:
-        if all(setting.values.get(axis, value) == value for axis, value in wanted.values.items()):
-            found = {
+        if all(setting.values.get(axis, value) == value for axis, value in choices.items()):
+            scores = {
                 score.metric: score
                 for score in pooled.scores
-                if score.setting is setting and (score.model, score.region) == (wanted.model, "all-pixels")
+                if score.setting is setting and (score.model, score.region) == (ours["model"], "all-pixels")
             }
-            if found:
-                return found
+            if scores:
+                return scores
     return {}

@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.report.verdict import signed
+from pipelines.report.verdict import difference_text, signed
 from pipelines.results.measurements import OBSERVER
 from pipelines.stage_types import Roles
 from segkit.metrics.significance import PairedDifference
@@ -167,7 +167,7 @@ def intervals(
             axes.plot([paired.low, paired.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
             axes.plot([paired.difference], [row], "o", color=_SERIES[0], markersize=5)
             p = "" if p_values is None else f", p = {p_values[label]:.2g}"
-            for text, offset in ((label, 6), (f"{_with_interval(paired)}, n = {paired.n}{p}", -13)):
+            for text, offset in ((label, 6), (f"{difference_text(paired)}, n = {paired.n}{p}", -13)):
                 axes.annotate(
                     text,
                     (0, row),
@@ -191,11 +191,6 @@ def intervals(
             for label, paired in differences.items()
         )
         return _inline(figure, name, f"{x_label}, with 95 % intervals. {listed}.")
-
-
-def _with_interval(paired: PairedDifference) -> str:
-    interval = "" if math.isnan(paired.low) else f" [{signed(paired.low)}, {signed(paired.high)}]"
-    return signed(paired.difference) + interval
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

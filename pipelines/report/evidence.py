@@ -91,7 +91,7 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     pooled = (inputs["evaluate"] / FILE_NAME).exists()  # of the folds of a cross-validation
     manifest = read_manifest(inputs["evaluate" if pooled else "data"])
     measured = read_measurements(inputs["evaluate"])
-    basis = verdict.choose_basis(measured, {split: _size(manifest.split(split)) for split in SCORED})
+    basis = verdict.choose_basis(measured, {split: SplitSize.of(manifest.split(split)) for split in SCORED})
     num_resamples = int(_record(inputs["evaluate"]).get("settings", {}).get("num_resamples", 2000))
     runs: Mapping[str, Run] = {}
     paired: list[Paired] = []
@@ -121,11 +121,6 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
 
 def _record(folder: Path | None) -> StageRecord:
     return (folder and read_record(folder)) or StageRecord()
-
-
-def _size(part: Manifest) -> SplitSize:
-    labelled = part.labelled()
-    return SplitSize(len(part), len(labelled), labelled.num_groups)
 
 
 def _decide(

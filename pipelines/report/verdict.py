@@ -17,7 +17,7 @@ from typing import Literal
 
 from pipelines.results.measurements import SCORED
 from pipelines.stage_types import Roles
-from segkit.core.manifest import Split
+from segkit.core.manifest import Manifest, Split
 from segkit.core.wording import counted, of_patients
 from segkit.metrics.measure import Comparison, Measurement, has_interval, to_json
 from segkit.metrics.significance import PairedDifference
@@ -47,6 +47,12 @@ class SplitSize:
     num_labelled: int
     num_groups: int
     """Patients of the labelled images."""
+
+    @classmethod
+    def of(cls, part: Manifest) -> "SplitSize":
+        """The size of the images of one split."""
+        labelled = part.labelled()
+        return cls(len(part), len(labelled), labelled.num_groups)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_an_image_is_a_copy_below_the_threshold_of_closeness() -> None:
     assessment = assessment_of(copied=5)
     for name in (DRAWN, SAMPLES):
         images = assessment.sets[name]
-        below = [pair.name for pair in images.pairs if pair.closeness < assessment.threshold]
+        below = [pair.image for pair in images.pairs if pair.closeness < assessment.threshold]
         assert below == [f"seed{n:04d}" for n in range(5)]
         assert images.num_copies == 5
     assert assessment.sets[HELDOUT].num_copies == 0
@@ -138,7 +138,7 @@ def test_each_number_says_how_many_images_it_rests_on_in_its_key() -> None:
 def test_the_nearest_pairs_come_first_and_equal_ones_by_name() -> None:
     pairs = assessment_of(copied=3).sets[DRAWN].pairs
     chosen = nearest_pairs(pairs[::-1], 5)
-    assert {pair.name for pair in chosen[:3]} == {"seed0000", "seed0001", "seed0002"}
+    assert {pair.image for pair in chosen[:3]} == {"seed0000", "seed0001", "seed0002"}
     assert [pair.closeness for pair in chosen] == sorted(pair.closeness for pair in chosen)
     assert nearest_pairs(pairs, 5) == chosen
 

@@ -21,7 +21,7 @@ def search() -> CopySearch:
 def pair_of(search: CopySearch, image: np.ndarray) -> Pair:
     match = search.match(image)
     distance, close = float(match.distances.min()), float(closeness(match.distances[None])[0])
-    return Pair("drawn", str(match.nearest), str(match.transform), match.shift, distance, close)
+    return Pair("drawn", str(match.nearest), close, distance, str(match.transform), *match.shift)
 
 
 @pytest.mark.parametrize("shift", [(3, -5), (-4, 2), (0, 0)])

@@ -16,7 +16,6 @@ from gan.fidelity.copies import (
 )
 from gan.fidelity.structure import shrink, structure
 from gan.training.data import fit_to_square
-from segkit.core.errors import RequestError
 from segkit.core.images import read_image
 from segkit.data import phantom
 from tests.reference import gan_fidelity_numpy as reference
@@ -246,11 +245,6 @@ def test_of_many_training_images_only_flips_and_shifts_are_searched(monkeypatch)
     monkeypatch.setattr("gan.fidelity.copies._MANY", 4)
     assert CopySearch(squares(16, range(5))).transforms == FLIPS
     assert len(CopySearch(squares(16, range(4))).transforms) > len(FLIPS)
-
-
-def test_fewer_than_three_training_images_are_no_basis():
-    with pytest.raises(RequestError):
-        CopySearch(squares(16, range(2)))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
