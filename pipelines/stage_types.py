@@ -310,16 +310,21 @@ class GraphNode(Settings):
     """Names of the stages it reads, by input name."""
 
 
-class ReportRequest(Settings):
+class _PageRequest(Settings):
+    """What both reports need in addition to the folders of the other stages."""
+
+    pipeline: dict[str, JsonValue]
+    """The resolved settings, for the record."""
+    roles: Roles
+    """Models to compare."""
+
+
+class ReportRequest(_PageRequest):
     """Input of the report in addition to the folders of the other stages."""
 
     report: ReportSettings
-    pipeline: dict[str, JsonValue]
-    """The resolved settings of the pipeline, for the record."""
     graph: tuple[GraphNode, ...]
     """All stages before the report."""
-    roles: Roles
-    """Models to compare."""
     recipe: str = ""
     """Name of the recipe; empty in reports of versions that did not record it."""
 
@@ -349,15 +354,11 @@ class CellRecord(Settings):
     """Its stages: names of the inputs by name in the recipe."""
 
 
-class PoolRequest(Settings):
+class PoolRequest(_PageRequest):
     """Input of the pooled report in addition to the folders of the cells' stages."""
 
     pool: PoolSettings
-    pipeline: dict[str, JsonValue]
-    """The resolved settings, for the record."""
     cells: tuple[CellRecord, ...]
-    roles: Roles
-    """Of the models in each cell."""
 
 
 POOL = StageType("pool", PoolRequest, "pipelines.stages.pool")

@@ -1,7 +1,7 @@
 """The verdict of a repeated experiment, from differences averaged over its seeds."""
 
 from pipelines.pooling.pool import Difference, Pooled, Score
-from pipelines.report.verdict import PHANTOM_NOTE, capital, difference_text, image_caveats, treatment_claim
+from pipelines.report.verdict import PHANTOM_NOTE, capital, claim, difference_text, image_caveats, treatment_claim
 from segkit.core.wording import counted
 from segkit.metrics.measure import has_interval
 
@@ -58,17 +58,16 @@ def sentence(difference: Difference, pooled: Pooled) -> str:
     model, roles = difference.run, pooled.request.roles
     where = f" with {difference.setting.label}" if difference.setting.label else ""
     if roles.controls and difference.is_verdict:
-        claim = treatment_claim(difference.outcome, roles.treatment, model + where)
+        claimed = treatment_claim(difference.outcome, roles.treatment, model + where)
     else:
-        no_evidence = f"No evidence that {model} differs from {difference.reference}{where}"
-        claim = {
-            "helped": f"{capital(model)} is better than {difference.reference}{where}",
-            "worse": f"{capital(model)} is worse than {difference.reference}{where}",
-            "no-evidence": no_evidence,
-            "too-few-images": f"{no_evidence} (too few images)",
-        }[difference.outcome]
+        claimed = claim(
+            difference.outcome,
+            f"{capital(model)} is better than {difference.reference}{where}",
+            f"{capital(model)} is worse than {difference.reference}{where}",
+            f"No evidence that {model} differs from {difference.reference}{where}",
+        )
     return (
-        f"{claim}: Dice {numbers(difference)}, against {difference.reference}, p = {difference.p:.2g}, "
+        f"{claimed}: Dice {numbers(difference)}, against {difference.reference}, p = {difference.p:.2g}, "
         f"{difference.corrected_p:.2g} after Holm's correction."
     )
 

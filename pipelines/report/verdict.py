@@ -188,13 +188,18 @@ def judge_treated(
 
 def treatment_claim(outcome: Outcome, treatment: str, treated: str) -> str:
     """The claim about a treated model, as the beginning of a sentence."""
-    no_evidence = f"No evidence that {treatment} help {treated}"
-    return {
-        "helped": f"{capital(treatment)} helped {treated}",
-        "worse": f"{capital(treatment)} made {treated} worse",
-        "no-evidence": no_evidence,
-        "too-few-images": f"{no_evidence} (too few images for a claim)",
-    }[outcome]
+    return claim(
+        outcome,
+        f"{capital(treatment)} helped {treated}",
+        f"{capital(treatment)} made {treated} worse",
+        f"No evidence that {treatment} help {treated}",
+    )
+
+
+def claim(outcome: Outcome, better: str, worse: str, no_evidence: str) -> str:
+    """One of three claims; the last one also where there are too few images."""
+    too_few = f"{no_evidence} (too few images for a claim)"
+    return {"helped": better, "worse": worse, "no-evidence": no_evidence, "too-few-images": too_few}[outcome]
 
 
 def judge_ensemble(
@@ -202,16 +207,15 @@ def judge_ensemble(
 ) -> Finding:
     """The finding about the ensemble, from its difference to the baseline; `treatment` is empty if none is tested."""
     outcome = judge(comparison, p)
-    no_evidence = f"No evidence that the {ensemble} is better than the {baseline}"
-    claim = {
-        "helped": f"The {ensemble} is better than the {baseline}",
-        "worse": f"The {ensemble} is worse than the {baseline}",
-        "no-evidence": no_evidence,
-        "too-few-images": f"{no_evidence} (too few images for a claim)",
-    }[outcome]
+    claimed = claim(
+        outcome,
+        f"The {ensemble} is better than the {baseline}",
+        f"The {ensemble} is worse than the {baseline}",
+        f"No evidence that the {ensemble} is better than the {baseline}",
+    )
     numbers = f"Dice {signed(comparison.difference)}, {numbers_text(comparison, p, noun)}"
     about = f" Averaging networks helps by itself, so this is no evidence about {treatment}." if treatment else ""
-    sentence = f"{claim}: {numbers}.{about}"
+    sentence = f"{claimed}: {numbers}.{about}"
     if comparison.difference == comparison.low == comparison.high == 0:
         sentence = f"The {ensemble} has exactly the scores of the {baseline}, n = {comparison.n} {noun}."
     return Finding(ensemble, baseline, outcome, sentence, comparison, p)
