@@ -293,4 +293,4 @@ def _tested(differences: Sequence[Difference], seed: int) -> list[Difference]:
 
 def _p(difference: Difference, seed: int) -> float:
     pairs = [(run[difference.run], run[difference.reference]) for run in difference.setting.runs.values()]
-    return comparisons.sign_flip_p_over_seeds(pairs, seed)
+    return comparisons.sign_flip_p(pairs, seed)

@@ -72,30 +72,19 @@ def compare_runs(
 
 
 def sign_flip_p(
-    a: Run,
-    b: Run,
-    seed: int = 0,
-    metric: str = "dice",
-    averaging: Averaging = "pooled",
-    class_name: str | None = None,
-) -> float:
-    """Two-sided p of the difference in a metric inside the field of view, if the runs were interchangeable.
-
-    Swapping the maps of a patient between interchangeable runs changes nothing; p is the share of all swaps whose
-    difference is at least the observed one (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many
-    drawn by `seed`.
-    """
-    return sign_flip_p_over_seeds([(a, b)], seed, metric, averaging, class_name)
-
-
-def sign_flip_p_over_seeds(
     pairs: Sequence[tuple[Run, Run]],
     seed: int = 0,
     metric: str = "dice",
     averaging: Averaging = "pooled",
     class_name: str | None = None,
 ) -> float:
-    """As `sign_flip_p`, of the mean difference over several seeds; a patient is swapped in all of them together."""
+    """Two-sided p of the difference in a metric inside the field of view, if the runs of a pair were interchangeable.
+
+    Swapping the maps of a patient between interchangeable runs changes nothing; p is the share of all swaps whose
+    difference is at least the observed one (Fisher 1935). Up to 16 patients all 2^n are tried, beyond that as many
+    drawn by `seed`. Of several pairs, one for each training seed, the mean difference counts, and a patient is swapped
+    in all of them together.
+    """
     differences = np.mean([_swap_differences(a, b, seed, metric, averaging, class_name) for a, b in pairs], axis=0)
     if np.isnan(differences[0]):
         return float("nan")

@@ -137,7 +137,7 @@ def _decide(
 
     def tested(run: str, reference: str) -> tuple[Comparison, float] | None:
         comparison = comparisons.main_comparison(paired, basis.split, run, reference)
-        return None if comparison is None else (comparison, comparisons.sign_flip_p(runs[run], runs[reference], seed))
+        return comparison and (comparison, comparisons.sign_flip_p([(runs[run], runs[reference])], seed))
 
     findings = [
         verdict.judge_treated(*result, treated, control, basis.noun, roles.treatment, len(roles.controls))

@@ -72,7 +72,7 @@ def paired_tests(
         for name in roles.compared
         if (comparison := comparisons.main_comparison(paired, split, name, roles.baseline)) is not None
     }
-    p_values = [comparisons.sign_flip_p(runs[name], runs[roles.baseline], seed) for name in differences]
+    p_values = [comparisons.sign_flip_p([(runs[name], runs[roles.baseline])], seed) for name in differences]
     return {
         name: Tested(difference, p, corrected)
         for (name, difference), p, corrected in zip(differences.items(), p_values, holm(p_values), strict=True)

@@ -149,7 +149,7 @@ def compare_runs(
         for other in others
     ]
     p_values = [
-        sign_flip_p(other.scores, baseline.scores, seed, metric, averaging_of(metric), name)
+        sign_flip_p([(other.scores, baseline.scores)], seed, metric, averaging_of(metric), name)
         for other, _, metric, name in pairs
     ]
     differences = [

@@ -52,7 +52,7 @@ def test_it_ends_with_one_table_of_costs_scores_and_tests_against_the_first_mode
         for name, numbers in measured.items()
     }
     tests = [row["against_baseline"] for row in table["models"][1:]]
-    p_values = [sign_flip_p(loaded[name], loaded["unet"]) for name in ("wnet", "sa-unet")]
+    p_values = [sign_flip_p([(loaded[name], loaded["unet"])]) for name in ("wnet", "sa-unet")]
     assert [test["p"] for test in tests] == p_values
     assert [test["corrected_p"] for test in tests] == holm(p_values)
     dice = {row["name"]: row["scores"]["dice"]["value"] for row in table["models"]}

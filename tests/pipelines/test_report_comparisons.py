@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,10 @@ def run(name: str, order: list[int] | None = None, groups: str = "") -> Run:
         for index in order or range(NUM_IMAGES)
     ]
     return Run(name, score_images(pictures, [THRESHOLDS[name]]), THRESHOLDS[name])
+
+
+def p_of(a: Run, b: Run, *args: Any, **given: Any) -> float:
+    return comparisons.sign_flip_p([(a, b)], *args, **given)
 
 
 def plain_dice(names: tuple[str, ...]) -> float:
@@ -77,7 +82,7 @@ def test_a_run_is_better_on_the_images_where_its_own_dice_is_higher() -> None:
 
 def test_images_are_paired_by_name_whatever_their_order() -> None:
     assert compared([3, 1, 4, 0, 2])[0] == compared()[0]
-    assert comparisons.sign_flip_p(run("a"), run("b", [3, 1, 4, 0, 2])) == comparisons.sign_flip_p(run("a"), run("b"))
+    assert p_of(run("a"), run("b", [3, 1, 4, 0, 2])) == p_of(run("a"), run("b"))
 
 
 def test_the_sign_flip_test_tries_every_swap() -> None:
@@ -86,7 +91,7 @@ def test_the_sign_flip_test_tries_every_swap() -> None:
     swaps = list(itertools.product("ab", repeat=NUM_IMAGES))
     flipped = [abs(plain_dice(names) - plain_dice(tuple(other[name] for name in names))) for names in swaps]
     expected = np.mean([difference >= observed - 1e-12 for difference in flipped])
-    assert comparisons.sign_flip_p(run("a"), run("b")) == pytest.approx(expected)
+    assert p_of(run("a"), run("b")) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("groups", ["abcde", "abbac", "aabbb", "aaaaa"])
@@ -95,7 +100,7 @@ def test_the_sign_flip_test_swaps_all_images_of_a_patient(groups: str) -> None:
         a = tuple("b" if each else "a" for each in swapped)
         return plain_dice(a) - plain_dice(tuple("a" if name == "b" else "b" for name in a))
 
-    p = comparisons.sign_flip_p(run("a", groups=groups), run("b", [3, 1, 4, 0, 2], groups=groups))
+    p = p_of(run("a", groups=groups), run("b", [3, 1, 4, 0, 2], groups=groups))
     assert p == pytest.approx(sign_flip_p(groups, difference))
     assert p >= 2 / 2 ** len(set(groups))
 
@@ -110,7 +115,7 @@ def test_the_sign_flip_test_of_another_metric_computes_it_for_every_swap() -> No
     def difference(swapped: list[bool]) -> float:
         return plain_auroc(swapped) - plain_auroc([not swap for swap in swapped])
 
-    p = comparisons.sign_flip_p(run("a"), run("b"), metric="auroc")
+    p = p_of(run("a"), run("b"), metric="auroc")
     assert p == pytest.approx(sign_flip_p("abcde", difference))
 
 
@@ -120,21 +125,21 @@ def test_the_sign_flip_test_of_a_mean_over_images_swaps_the_values_of_images() -
     def difference(swapped: list[bool]) -> float:
         return float(np.mean(np.where(swapped, values_b - values_a, values_a - values_b)))
 
-    p = comparisons.sign_flip_p(run("a"), run("b"), averaging="per-image")
+    p = p_of(run("a"), run("b"), averaging="per-image")
     assert p == pytest.approx(sign_flip_p("abcde", difference))
 
 
 def test_a_run_does_not_differ_from_itself() -> None:
-    assert comparisons.sign_flip_p(run("a"), run("a")) == 1.0
+    assert p_of(run("a"), run("a")) == 1.0
 
 
 def test_with_many_images_swaps_are_drawn_and_come_near_to_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = run("a"), run("b")
-    exact = comparisons.sign_flip_p(a, b)
+    exact = p_of(a, b)
     monkeypatch.setattr(comparisons, "MAX_EXACT", 4)
-    drawn = [comparisons.sign_flip_p(a, b, seed) for seed in range(100)]
+    drawn = [p_of(a, b, seed) for seed in range(100)]
     assert np.mean(drawn) == pytest.approx(exact + (1 - exact) / 16, abs=0.04)  # one of the 16 is what was found
-    assert comparisons.sign_flip_p(a, b, 7) == drawn[7]
+    assert p_of(a, b, 7) == drawn[7]
 
 
 def test_a_comparison_is_plain_values() -> None:
