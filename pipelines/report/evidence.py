@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pipelines.fidelity import files
@@ -11,7 +12,7 @@ from pipelines.report.comparisons import Paired
 from pipelines.report.model_table import ModelRow
 from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
-from pipelines.results.scored_runs import Run, load_run
+from pipelines.results.scored_runs import Run, load_run, values_by_image
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import FILE_NAME, Manifest, read_manifest
@@ -77,6 +78,11 @@ class Evidence:
         """The model whose predictions are shown: the ensemble, or else the last model."""
         return self.roles.ensemble if self.roles.ensemble in self.models else self.models[-1]
 
+    @cached_property
+    def dice(self) -> dict[str, dict[str, float]]:
+        """The Dice of each image of the verdict's split, by model."""
+        return {name: values_by_image(self.runs[name], "dice") for name in self.models if name in self.runs}
+
     def of_type(self, stage_type: str) -> list[str]:
         """Names of the stages of a type whose folders are inputs, in order."""
         return [stage.name for stage in self.stages.values() if stage.type == stage_type and stage.name in self.inputs]
@@ -137,7 +143,9 @@ def _decide(
 
     def tested(run: str, reference: str) -> tuple[Comparison, float] | None:
         comparison = comparisons.main_comparison(paired, basis.split, run, reference)
-        return comparison and (comparison, comparisons.sign_flip_p([(runs[run], runs[reference])], seed))
+        if comparison is None:
+            return None
+        return comparison, comparisons.sign_flip_p([(runs[run], runs[reference])], seed)
 
     findings = [
         verdict.judge_treated(*result, treated, control, basis.noun, roles.treatment, len(roles.controls))

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from pipelines.report.album import Mask, Pixels, evenly_spaced, overlay
 from pipelines.report.evidence import Evidence
-from pipelines.results.scored_runs import values_by_image
 from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row, Source
@@ -44,14 +43,9 @@ class ShownImage:
         return overlay(self.image, self.predictions[model].astype(bool), self.labels.astype(bool), self.region)
 
 
-def dice_by_image(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """The Dice of each image of the verdict's split, by model."""
-    return {name: values_by_image(evidence.runs[name], "dice") for name in evidence.models if name in evidence.runs}
-
-
 def ranking(evidence: Evidence) -> dict[str, float]:
     """Every scored image with the shown model's Dice, the worst first."""
-    return dict(sorted(dice_by_image(evidence)[evidence.shown_model].items(), key=lambda item: (item[1], item[0])))
+    return dict(sorted(evidence.dice[evidence.shown_model].items(), key=lambda item: (item[1], item[0])))
 
 
 def shown_images(evidence: Evidence) -> list[ShownImage]:
@@ -68,7 +62,7 @@ def _read(evidence: Evidence, row: Row) -> ShownImage:
     classes = evidence.manifest.classes
     image = images.read_image(*row.image)
     probs, predictions = {}, {}
-    for name in dice_by_image(evidence):
+    for name in evidence.dice:
         cut = evidence.runs[name].cut
         probs[name] = model_probs(evidence, name, row)
         predictions[name] = (

@@ -12,7 +12,7 @@ from pipelines.report.album import (
     grey,
 )
 from pipelines.report.evidence import Evidence
-from pipelines.report.shown_images import ShownImage, dice_by_image, model_probs, ranking, shown_images
+from pipelines.report.shown_images import ShownImage, model_probs, ranking, shown_images
 from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row
@@ -56,7 +56,7 @@ def _overlays(evidence: Evidence, album: Album) -> dict[str, object] | None:
     return {
         "noun": evidence.verdict.basis.noun,
         "ranking": list(ranking(evidence).items()),
-        "images": {image.name: _overlay_row(image, dice_by_image(evidence), album) for image in shown},
+        "images": {image.name: _overlay_row(image, evidence.dice, album) for image in shown},
     }
 
 
