@@ -19,8 +19,10 @@ MAX_LISTED = 3
 MAX_COUNTED = 10
 """With more differences, none is listed: the results have little in common."""
 
-AMOUNT_OF_WORK = re.compile(r"^(\S*(epochs|steps|kimg|num_\w+|size|resolution)|model\S*) ")
-"""A difference in a setting on which a stage's duration depends so much that another result's duration is no guide."""
+AMOUNT_OF_WORK = re.compile(r"^(?!pipeline\.)(\S*(epochs|steps|kimg|num_\w+|size|resolution)|model\S*) ")
+"""A difference in a setting on which a stage's duration depends so much that another result's duration is no guide.
+
+A report holds the settings of the whole pipeline, but its own duration does not depend on them."""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def test_a_running_loop_corrects_what_the_last_time_took(monkeypatch: pytest.Mon
         ("truncation_psi 0.5 (was 0.7)", False),
         ("runtime.seed 2 (was 1)", False),
         ("input data", False),
+        ("pipeline.teacher.phases.0.epochs 9 (was 2)", False),  # in the settings of a report
     ],
 )
 def test_another_amount_of_work_is_no_guide_to_the_duration(difference: str, matters: bool) -> None:
