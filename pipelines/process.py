@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from queue import SimpleQueue
@@ -169,7 +170,8 @@ class Launcher:
         for line in output:
             text = line.decode(errors="replace").rstrip()
             if text.startswith(MARK):
-                self._display.show(name, relayed(text))
+                with suppress(ValueError, TypeError):  # another rank has written into the line
+                    self._display.show(name, relayed(text))
             else:
                 self._display.print(f"{name} | {text}" if self._prefixed else text)
 
