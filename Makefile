@@ -33,13 +33,18 @@ test: lint
 docs: setup
 	$(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
 
-# Train the shipped model and put it, with its card, into the package: `make weights DRIVE=/data/DRIVE`. With FOLDS, the
-# stage that a cross-validation of drive-best ends with, the card gets its threshold, temperature and out-of-fold scores.
+# Train a shipped model and put it, with its card, into the package: `make weights DRIVE=/data/DRIVE MODEL=vessels-fast`.
+# With FOLDS, the stage that a cross-validation with the same settings ends with, the card gets its threshold,
+# temperature and out-of-fold scores.
+MODEL ?= vessels
+CONFIG_vessels := drive-best
+CONFIG_vessels-fast := drive-fast
 weights: setup
-	$(BIN)/segkit pipeline run train -c drive-best --data drive:$(DRIVE) --runs runs/weights
-	rm -rf segkit/weights/vessels
-	$(BIN)/segkit export --weights runs/weights/model-* $(if $(FOLDS),--out-of-fold $(FOLDS),--threshold 0.44) \
-	  --tta d4 --out segkit/weights/vessels --notes "$$(cat segkit/weights/vessels.txt)"
+	$(BIN)/segkit pipeline run train -c $(CONFIG_$(MODEL)) --data drive:$(DRIVE) --runs runs/weights/$(MODEL)
+	rm -rf segkit/weights/$(MODEL)
+	$(BIN)/segkit export --weights runs/weights/$(MODEL)/model-* \
+	  $(if $(FOLDS),--out-of-fold $(FOLDS),--threshold 0.44) \
+	  --tta d4 --out segkit/weights/$(MODEL) --notes "$$(cat segkit/weights/$(MODEL).txt)"
 
 # Figures and pictures of one CUDA device into GPU_OUT. Nothing is installed: where there is no .venv, python3 runs it.
 # `make gpu DRIVE=/data/DRIVE MINUTES=8`; STEPS="tests gan" runs some of the steps.
