@@ -104,10 +104,10 @@ def _drive(steps: Steps) -> Iterator[list[str]]:
         cells[0], cells[1], cells[5] = f"{figures['kimg']:g}", f"{figures['s_per_kimg']:.2f}", _origin(trained)
     if "figures" in judged:
         drawn = judged["figures"]["sets"]["drawn"]
-        kid = next(measured for measured in drawn["measures"] if measured["measure"] == "kid")
-        area = next(row for row in drawn["vessels"] if row["statistic"] == "area_share")
-        shares = [f"{100 * area[key]['mean']:.1f} %" for key in ("other", "reference")]
-        cells[2:5] = [_interval(kid, 3), _interval(drawn["copies"], 3), f"{shares[0]} ({shares[1]})"]
+        areas = drawn["vessels"]["area_share"]["mean"], judged["figures"]["vessels"]["area_share"]
+        shares = [f"{100 * area['value']:.1f} %" for area in areas]
+        numbers = [_interval(drawn["numbers"][measure], 3) for measure in ("kid", "copy_share")]
+        cells[2:5] = [*numbers, f"{shares[0]} ({shares[1]})"]
     yield ["256x256, `configs/gan-drive-256.yaml`", *cells]
     yield ["512x512, `configs/gan-drive-512.yaml`", *[""] * 6]
 

@@ -1,1 +1,1 @@
-"""Results of a pipeline: measurements of `evaluate`, final numbers under flat keys, and the pipeline's W&B run."""
+"""Results in a runs folder: their names and removal, measurements, final numbers, and the pipeline's W&B run."""

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pipelines.result_names import BEST, LATEST, MIN_ID, find_result
 from pipelines.results.measurements import OBSERVER, Measured, read_measurements
+from pipelines.results.names import BEST, LATEST, MIN_ID, find_result
 from pipelines.results.settings_diff import changed_settings, flatten
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import DATA, EVALUATE, EVALUATE_FOLDS, REPORT, TRAIN, ReportRequest

@@ -48,7 +48,7 @@ def stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of finished pipelines."""
-    from pipelines.result_names import run_names
+    from pipelines.results.names import run_names
 
     return _items(run_names(ctx.params.get("runs") or DEFAULT_RUNS), incomplete, or_path=True)
 
@@ -57,7 +57,7 @@ def models(kind: Literal["network", "gan"]) -> Complete:
     """Names for `--weights`, or paths."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from pipelines.model_names import names_in
+        from pipelines.results.model_names import names_in
         from segkit.weights import shipped_models
 
         shipped = shipped_models() if kind == "network" else ()

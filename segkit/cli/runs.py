@@ -141,7 +141,7 @@ def clean(folder: Path, yes: bool, dry_run: bool) -> None:
     A pipeline that is running is kept, and so is one that stopped early if no other one has finished since. Locked
     stages, exported models and all folders that are not of a pipeline's stage are never removed.
     """
-    from pipelines.cleaning import plan_cleaning, remove
+    from pipelines.results.cleaning import plan_cleaning, remove
     from segkit.core.wording import counted, data_size
     from segkit.tasks.wandb_runs import unsent_runs
 

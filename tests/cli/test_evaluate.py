@@ -167,8 +167,8 @@ def test_the_threshold_is_the_recorded_one_unless_one_is_given(
     assert "threshold 0.5000 (fixed-0.5) from the default, as there is no predictions.json" in capsys.readouterr().out
     write_record(gray, phantoms)
     assert cut(gray) == cut(gray.parent) == (0.25, "val-best-dice", {0.25})
-    out = " ".join(capsys.readouterr().out.split())
-    assert f"threshold 0.2500 (val-best-dice) from {gray.parent / 'predictions.json'}" in out
+    out = "".join(capsys.readouterr().out.split())  # a long path is broken into lines
+    assert f"threshold0.2500(val-best-dice)from{gray.parent / 'predictions.json'}" in out
     assert cut(gray, "--threshold", "0.125") == (0.125, "given", {0.125})
     (gray.parent / "predictions.json").write_text("{}")
     assert evaluate(gray, phantoms) == 2

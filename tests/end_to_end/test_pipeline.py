@@ -149,7 +149,7 @@ def test_a_student_s_changed_epochs_run_it_its_control_and_what_follows_again(
         "mixed", "mixed-control", "ensemble", "evaluate", "report",
     }  # fmt: skip
     assert {name: after[name] for name in before} == before
-    assert [line.split()[1] for line in said if "done" in line] == [f"{stage}:" for stage in STAGES[:6]]
+    assert [line.split()[1] for line in said if ": done (" in line] == [f"{stage}:" for stage in STAGES[:6]]
 
 
 def test_a_deleted_output_is_made_again_bit_for_bit_and_nothing_else_is(

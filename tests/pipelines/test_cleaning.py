@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pipelines import cleaning
-from pipelines.cleaning import plan_cleaning, remove
+from pipelines.results import cleaning
+from pipelines.results.cleaning import plan_cleaning, remove
 from segkit.core.files import write_json, write_text
 from segkit.core.run_folder import DONE, LOCKS, REQUEST, WORK
 from tests.pipelines.tiny import segkit_here

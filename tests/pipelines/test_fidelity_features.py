@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gan.drawing.sampling import generate
 from gan.fidelity.copies import CopySearch
@@ -85,7 +86,7 @@ def test_a_teacher_s_features_are_means_and_deviations_of_its_encoder_s_channels
     back = undo_fit(square, HEIGHT, WIDTH, GAN.fit).copy()
     padded = np.pad(back, [(0, -HEIGHT % SMALL.stride), (0, -WIDTH % SMALL.stride), (0, 0)])
     fresh = build_model(SMALL).eval()
-    fresh.load_state_dict(extractor.predictor.network.state_dict())
+    fresh.load_state_dict(load_file(teacher / "model.safetensors"))
     with torch.inference_mode():
         levels = fresh.features(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255)  # type: ignore[operator]
     expected = [value for level in levels for value in (level.mean((0, 2, 3)), level.std((0, 2, 3), correction=0))]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.graph import Graph
-from pipelines.model_names import find_model, with_named_weights
+from pipelines.results.model_names import find_model, with_named_weights
 from pipelines.stage import Stage
 from pipelines.stage_types import TRAIN
 from segkit.core.errors import WeightsError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.graph import Graph
-from pipelines.result_names import BEST, LATEST, FinishedStage, find_result, finished_stages, read_stage
+from pipelines.results.names import BEST, LATEST, FinishedStage, find_result, finished_stages, read_stage
 from pipelines.stage import read_record
 from pipelines.stage_types import ENSEMBLE, GAN, REPORT, SELECT, TRAIN
 from segkit.core.errors import WeightsError
