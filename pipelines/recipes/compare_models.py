@@ -1,4 +1,4 @@
-"""The recipe `compare-models`: several networks on one cut of the data, tested against the first of them."""
+"""The recipe `compare-models`: several networks on one split of the data, tested against the first of them."""
 
 from pydantic import Field, model_validator
 
@@ -49,4 +49,4 @@ def build(settings: CompareModelsSettings) -> Graph:
     return Graph([*stages, report_stage(NAME, settings.report, settings, stages, roles)])
 
 
-RECIPE = Recipe(NAME, "several networks on one cut, one table, paired tests", CompareModelsSettings, build)
+RECIPE = Recipe(NAME, "several networks on one split, one table, paired tests", CompareModelsSettings, build)

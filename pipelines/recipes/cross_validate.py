@@ -43,7 +43,7 @@ class CrossValidateSettings(RecipeSettings):
     model: TrainSettings = TrainSettings()
     members: dict[StageName, TrainSettings] = Field(default_factory=dict)
     """Further networks by name, trained in the same folds. The mean of their probabilities and those of `model` is
-    scored as `ensemble`; a fold's threshold of it is from the other folds, too."""
+    scored as `ensemble`; its threshold in each fold also comes from the other folds."""
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings(title="Cross-validation")
 

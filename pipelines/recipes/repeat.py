@@ -45,7 +45,7 @@ class RepeatSettings(RecipeSettings):
     """A cell for each, in place of `runtime.seed`. All seeds share the images and their splits."""
     num_folds: int | None = Field(None, ge=2)
     """Repeat for each fold of a cross-validation by patient; `data.num_holdout` and images by name are then not used.
-    None is the cut of `data`."""
+    None is the split of `data`."""
     grid: Mapping[str, tuple[JsonValue, ...] | Mapping[str, Mapping[str, JsonValue]]] = Field(default_factory=dict)
     """Settings that vary over the cells, all combinations. Either a setting of the recipe and its values, as in
     `samples.truncation_psi: [0.5, 1.0]`, or a name and its choices, each with the settings that it changes."""

@@ -61,7 +61,8 @@ class SyntheticAugSettings(RecipeSettings):
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings(title="Do synthetic fundi help?")
     rounds: int = Field(1, ge=1)
-    """Repeat gan to students so often, the best model on validation being the next teacher (the paper's step 5)."""
+    """How many times to repeat the stages from `gan` to the students; the best model on validation is the next teacher,
+    the paper's step 5."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> "SyntheticAugSettings":

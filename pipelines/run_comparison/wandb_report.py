@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.results.pipeline_run import RECORD
 from pipelines.run_comparison.finished import FinishedRun, model_names
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json
@@ -23,7 +24,8 @@ def runs_of_group(run: FinishedRun, listed: Sequence[FinishedRun]) -> list[Finis
     Raises:
         RequestError: W&B did not track it.
     """
-    if run.record.get("runtime", {}).get("tracker") != "wandb":
+    pipeline = run.folder.parent / f"pipeline-{run.fingerprint[:12]}"
+    if run.record.get("runtime", {}).get("tracker") != "wandb" and not (pipeline / RECORD).exists():
         raise RequestError(f"{run.folder} was run without W&B; run it again with --set runtime.tracker=wandb")
     return [run, *(other for other in listed if other.group == run.group and other.folder != run.folder)]
 

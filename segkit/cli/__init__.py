@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "settings": ("segkit.cli.settings:settings", "Print settings with their types, defaults and meaning."),
     "models": ("segkit.cli.models:models", "List the networks and their settings."),
-    "bench": ("segkit.cli.bench:bench", "Measure images per second on this machine."),
+    "bench": ("segkit.cli.bench:bench", "Measure speed, and scores on degraded images."),
     "doctor": ("segkit.cli.doctor:doctor", "Check this installation."),
 }
 

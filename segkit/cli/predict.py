@@ -32,7 +32,7 @@ from segkit.cli.options import devices_option, model_option
 @click.option(
     "--tile",
     type=int,
-    help="Tile side for images too large for memory, rounded up to what the network takes; whole images by default.",
+    help="Tile side, rounded up to what the network takes. By default only images above 2.5 million pixels are tiled.",
 )
 @click.option(
     "--scale",
@@ -82,7 +82,7 @@ def predict(
 
     # Wrong requests are refused before torch is imported, which takes seconds.
     if bool(paths) == (data is not None):
-        raise click.UsageError("give images and folders, or --data NAME:DIR, and not both")
+        raise click.UsageError("give either images and folders, or --data NAME:DIR")
     if (data is None and split is not None) or (data is not None and recursive):
         raise click.UsageError("--split goes with --data, --recursive with folders")
     check_folder(out, "--out")

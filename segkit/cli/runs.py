@@ -161,7 +161,11 @@ def clean(folder: Path, yes: bool, dry_run: bool) -> None:
         click.echo(f"{counted(len(cleaning.leftovers), 'stage')} that an interrupted cleaning has left half removed")
     if dry_run or not (removable or cleaning.leftovers):
         return
-    if not yes and not click.confirm("Remove them?"):
+    try:
+        agreed = yes or click.confirm("Remove them?")
+    except click.Abort:
+        raise click.UsageError("no answer, so nothing was removed; --yes removes without asking") from None
+    if not agreed:
         click.echo("nothing was removed")
         return
     for stage, removed in remove(cleaning):

@@ -77,6 +77,8 @@ def exported_card(
     if threshold is not None:
         refuse_threshold(card.classes)
         raw |= {"threshold": threshold, "threshold_source": "given"}
+        if not notes:
+            record["notes"] = f"{record['notes']}\nThe threshold {threshold:g} was given at a later export.".strip()
     if out_of_fold is not None:
         record["out_of_fold"] = out_of_fold.record
         raw |= {

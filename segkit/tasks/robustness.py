@@ -70,6 +70,9 @@ CHANGES: dict[str, Change] = {
 """Those that keep the image's size: sigma in pixels, deviation as a share of 255, factors from left to right."""
 
 
+PARTS = {"training": "training images", "test": "test images", "all": "all images"}
+
+
 @dataclass(frozen=True)
 class Robustness:
     """Scores of a model on the images of a data set and on their degraded versions."""
@@ -86,9 +89,11 @@ class Robustness:
         for note in self.notes:
             yield from textwrap.wrap(f"note: {note}", MAX_WIDTH, subsequent_indent="  ")
         images_of = counted_images(self.rows[0]["n"], self.rows[0]["num_groups"])
+        one_patient = self.rows[0]["num_groups"] == 1
+        interval = "without an interval, as all show one patient" if one_patient else "with its 95 % interval"
         heading = (
-            f"{self.weights} on {self.data}, {self.split} part, n = {images_of}; "
-            "in brackets the difference from the clean images with its 95 % interval"
+            f"{Path(self.weights).name} on {self.data}, {PARTS[self.split]}, n = {images_of}; "
+            f"in brackets the difference from the clean images {interval}"
         )
         names = dict.fromkeys(row["degradation"] for row in self.rows)
         cells = [[name, *(_cell(row) for row in self.rows if row["degradation"] == name)] for name in names]
@@ -109,7 +114,8 @@ class Robustness:
 def _cell(row: dict[str, Any]) -> str:
     if row["degradation"] == CLEAN:
         return f"{row['value']:.4f}"
-    return f"{row['value']:.4f} ({row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}])"
+    interval = "" if is_nan(row["low"]) else f" [{row['low']:+.4f}, {row['high']:+.4f}]"
+    return f"{row['value']:.4f} ({row['difference']:+.4f}{interval})"
 
 
 def robustness(
@@ -158,14 +164,14 @@ def robustness(
 def _notes(splits: dict[str, str] | None, rows: Sequence[Row]) -> Iterator[str]:
     """Whether the model has been trained on these images, by the sha256 in its card."""
     if splits is None:
-        yield "the model does not record its training images; if these are among them, only the losses count"
+        yield "the model does not record its training images; if these are among them, only the differences count"
         return
     used = Counter(splits.get(sha256_file(row.image.path)) for row in rows)
     for split, use in (("train", "trained on"), ("val", "chosen with")):
         if used[split]:
             yield (
                 f"the model was {use} {used[split]} of these {counted(len(rows), 'image')}: "
-                "its scores are too high, and only the losses between rows count"
+                "its scores are too high, and only the differences from the clean images count"
             )
 
 

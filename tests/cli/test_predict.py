@@ -346,7 +346,7 @@ def bad_requests(photo: Path, tmp_path: Path) -> list[tuple[list[str | Path], st
         ([photo, tmp_path / "01_test.tif"], "two images have the name '01_test.tif'"),
         ([tmp_path / "above"], "holds no image; its sub-folders do, add --recursive"),
         ([photo, "--split", "test"], "--split goes with --data, --recursive with folders"),
-        ([], "give images and folders, or --data NAME:DIR, and not both"),
+        ([], "give either images and folders, or --data NAME:DIR"),
         ([photo, "--tile", "10"], "tile = 10: input should be greater than or equal to 64"),
         ([photo, "--devices", "two"], "devices"),
         ([photo, "--tta", "all"], "Invalid value for '--tta': 'all' is not one of 'none', 'flips', 'd4'"),
