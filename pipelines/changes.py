@@ -61,13 +61,13 @@ def changes(planned: Sequence[Planned], runs: Path) -> dict[str, Change]:
     """
     results = _results(runs)
     fingerprints = {item.folder: item.fingerprint for item in planned}
-    found = {}
+    by_stage = {}
     for item in planned:
         if item.state == "missing":
             inputs = {key: fingerprints[folder] for key, folder in item.inputs.items()}
             if change := _change(item.stage, inputs, results):
-                found[item.stage.name] = change
-    return found
+                by_stage[item.stage.name] = change
+    return by_stage
 
 
 def expected_seconds(planned: Sequence[Planned], runs: Path) -> dict[str, float]:
@@ -112,23 +112,23 @@ def _change(stage: AnyStage, inputs: Mapping[str, str], results: Sequence[_Resul
 
 def _differences(stage: AnyStage, inputs: Mapping[str, str], result: _Result) -> tuple[str, ...]:
     record, stage_type = result.record, stage.type
-    found = []
+    differences = []
     if record.get("version", stage_type.version) != stage_type.version:
-        found.append(f"version {stage_type.version} of {stage_type.name} (was {record['version']})")
+        differences.append(f"version {stage_type.version} of {stage_type.name} (was {record['version']})")
     old = {key: value for key, value in record["settings"].items() if key not in stage_type.not_fingerprinted}
-    found += _changed(flatten(old), flatten(stage_type.fingerprint_fields(stage.settings)))
+    differences += _changed(flatten(old), flatten(stage_type.fingerprint_fields(stage.settings)))
     runtime = stage.runtime.identity()
-    found += _changed(
+    differences += _changed(
         {key: value for key, value in record.get("runtime", {}).items() if key in runtime}, runtime, "runtime."
     )
     if "contents" in record:
         digests, before = stage_type.external_digests(stage.settings), record["contents"]
         names = sorted(name for name in {*digests, *before} if digests.get(name) != before.get(name))
-        found += [f"files of {name} (sha256)" for name in names]
+        differences += [f"files of {name} (sha256)" for name in names]
     if result.finished:
         read = {key: entry["fingerprint"] for key, entry in record["inputs"].items()}
-        found += [f"input {name}" for name in sorted({*inputs, *read}) if inputs.get(name) != read.get(name)]
-    return tuple(found)
+        differences += [f"input {name}" for name in sorted({*inputs, *read}) if inputs.get(name) != read.get(name)]
+    return tuple(differences)
 
 
 def _changed(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> list[str]:

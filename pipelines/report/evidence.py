@@ -33,9 +33,9 @@ class StageInfo:
     """Its `done.json`; empty if its folder is not an input of the report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """The input of the report."""
+    """The input of the report; one per report, so that functions of it can be cached."""
 
     request: ReportRequest
     inputs: Mapping[str, Path]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ def ranking(evidence: Evidence) -> dict[str, float]:
     return dict(sorted(evidence.dice[evidence.shown_model].items(), key=lambda item: (item[1], item[0])))
 
 
+@lru_cache(maxsize=1)  # three sections show them
 def shown_images(evidence: Evidence) -> list[ShownImage]:
     """`report.num_overlays` images, evenly spaced from the worst to the best; none if nothing was scored."""
     basis, count = evidence.verdict.basis, evidence.request.report.num_overlays
