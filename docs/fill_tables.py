@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines import settings_reference
+from segkit.cli import settings_reference
 
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "gpu.json"

@@ -24,7 +24,7 @@ from segkit.tasks.settings import RuntimeSettings, TrainSettings
 from segkit.tasks.wandb_runs import SWEEP_VARIABLES, RunLabel, finish_run, may_track, offline_if_unreachable, start_run
 
 if TYPE_CHECKING:
-    from pipelines.runner import Planned
+    from pipelines.execution.runner import Planned
 
 RECORD = "pipeline.json"
 """Written last into the pipeline's folder: its W&B run is complete."""

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.worker import Context
+from pipelines.execution.worker import Context
 from segkit.core.files import atomic_path, write_json
 from segkit.core.manifest import Row, Source, Split, write_manifest
 from segkit.core.wording import counted_images

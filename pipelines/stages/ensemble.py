@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.execution.worker import Context
 from pipelines.stage_types import EnsembleSettings
 from pipelines.stages.predictions import cut_text, predict
-from pipelines.worker import Context
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.manifest import Manifest, read_manifest
 from segkit.data.fov import read_region

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from pipelines.execution.worker import Context
 from pipelines.results.final_numbers import evaluation_numbers
 from pipelines.results.measurements import OBSERVER, SCORED, SPLIT_NOTES, Measured
 from pipelines.stage_types import EvaluateSettings
 from pipelines.stages.predictions import predict, scored
-from pipelines.worker import Context
 from segkit.core.files import write_json, write_text
 from segkit.core.manifest import Manifest, Split, read_manifest
 from segkit.data.fov import read_region

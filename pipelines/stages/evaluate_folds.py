@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.execution.worker import Context
 from pipelines.results.calibration import CALIBRATION, FOLDS, calibration_text, read_calibration
 from pipelines.results.measurements import OUT_OF_FOLD
 from pipelines.stage_types import ENSEMBLE_OF_FOLDS, MODEL, EvaluateSettings
 from pipelines.stages.evaluate import measure_observer, write_measured
 from pipelines.stages.predictions import cut_text, predict, scored
-from pipelines.worker import Context
 from segkit.core.files import write_json
 from segkit.core.manifest import Manifest, read_manifest, write_manifest
 from segkit.data import labels

@@ -5,6 +5,7 @@ from pathlib import Path
 from gan.drawing.sampling import read_generator
 from gan.fidelity.copies import MIN_TRAINING_IMAGES
 from gan.training.snapshots import find_snapshots
+from pipelines.execution.worker import Context
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set
 from pipelines.fidelity.features import ImageSet, set_of_files
@@ -12,7 +13,6 @@ from pipelines.fidelity.photographs import Photographs, of_data_stage
 from pipelines.results.final_numbers import fidelity_numbers
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import FidelitySettings
-from pipelines.worker import Context
 from segkit.core.errors import RequestError
 from segkit.core.files import write_json
 from segkit.core.manifest import read_manifest

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from pipelines.execution.worker import Context
 from pipelines.stage_types import FoldSettings
-from pipelines.worker import Context
 from segkit.core.errors import DatasetError
 from segkit.core.manifest import read_manifest, write_manifest
 from segkit.data import splits

@@ -10,8 +10,8 @@ from gan.training.batch_split import device_count_error
 from gan.training.data import GanImages, load_images
 from gan.training.snapshots import REALS, Snapshots, kimg_of
 from gan.training.task import StyleGAN2Task
+from pipelines.execution.worker import Context
 from pipelines.stage_types import GanStageSettings
-from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.manifest import read_manifest
 from segkit.core.seeding import derive_seed

@@ -1,8 +1,8 @@
 """`pool`: the scores of all cells of a repeated experiment, pooled over seeds, with tables and a report."""
 
+from pipelines.execution.worker import Context
 from pipelines.pooling import page, pool, text, verdict
 from pipelines.stage_types import PoolRequest
-from pipelines.worker import Context
 from segkit.core.files import write_json, write_text
 from segkit.metrics.tables import MAX_WIDTH, Table, render
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from pipelines.execution.worker import Context
 from pipelines.stage import S
-from pipelines.worker import Context
 from segkit.core.classes import Classes
 from segkit.core.manifest import Manifest
 from segkit.data.labels import probs_path

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from pipelines.execution.worker import Context
 from pipelines.stage_types import PseudoLabelSettings
 from pipelines.stages.predictions import predict
-from pipelines.worker import Context
 from segkit.core.manifest import Source, read_manifest, write_manifest
 from segkit.data.labels import probs_path
 from segkit.tasks.weights import read_card

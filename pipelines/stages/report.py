@@ -1,9 +1,9 @@
 """`report`: one self-contained HTML file with the verdict, and what it rests on as JSON."""
 
+from pipelines.execution.worker import Context
 from pipelines.report import comparisons, evidence, model_table, page, verdict
 from pipelines.results.final_numbers import verdict_numbers
 from pipelines.stage_types import ReportRequest
-from pipelines.worker import Context
 from segkit.core.files import write_json, write_text
 from segkit.metrics.tables import MAX_WIDTH, render
 

@@ -10,8 +10,8 @@ from gan.drawing.sampling import levels_8bit, read_generator
 from gan.drawing.seed_task import draw_seeds
 from gan.settings import SamplingSettings
 from gan.training.data import Fit, undo_fit
+from pipelines.execution.worker import Context
 from pipelines.stage_types import SampleSettings
-from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.manifest import Row, Source, read_manifest, write_manifest
 from segkit.data.fov import estimate_fov

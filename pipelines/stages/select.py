@@ -1,7 +1,7 @@
 """`select`: the best model on validation, as the next round's teacher."""
 
+from pipelines.execution.worker import Context
 from pipelines.stage_types import SelectSettings
-from pipelines.worker import Context
 from segkit.core.files import write_json
 from segkit.tasks.weights import copy_model, read_card
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import lightning as L
 import torch
 
+from pipelines.execution.worker import Context
 from pipelines.stages.predictions import cut_text, predict, scored
-from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.errors import ConfigError

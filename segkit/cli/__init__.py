@@ -66,7 +66,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run a command.
 
     Exit codes: 0 done, 1 a run failed, 2 the request was wrong, 130 interrupted (SIGINT), 143 terminated (SIGTERM).
-    A stage under the runner has more exit codes, see `pipelines.process`.
+    A stage under the runner has more exit codes, see `pipelines.execution.process`.
     """
     # albumentations would look for a newer version of itself on the internet.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -112,8 +112,8 @@ def _run(args: list[str] | None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    from pipelines.process import UNDER_RUNNER
-    from pipelines.worker import is_first_rank
+    from pipelines.execution.process import UNDER_RUNNER
+    from pipelines.execution.worker import is_first_rank
     from segkit.cli import errors
 
     if os.environ.get("SEGKIT_DEBUG"):
@@ -138,7 +138,7 @@ def _show(error: click.ClickException) -> None:
 
 
 def _ended(how: str, code: int) -> int:
-    from pipelines.process import UNDER_RUNNER
+    from pipelines.execution.process import UNDER_RUNNER
 
     if UNDER_RUNNER not in os.environ:  # otherwise the runner prints it
         print(f"{how}; run the same command again", file=sys.stderr)

@@ -75,6 +75,6 @@ def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 def settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Recipes, sections and keys."""
-    from pipelines.settings_reference import all_names
+    from segkit.cli.settings_reference import all_names
 
     return _items(all_names(), incomplete)

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.process import ExitCode
+from pipelines.execution.process import ExitCode
 from segkit.core.errors import RequestError, ResultError, SegkitError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -85,10 +85,10 @@ def evaluate(
     """
     from gan.drawing.sampling import read_generator
     from gan.training.snapshots import find_snapshots
+    from pipelines.execution.worker import is_first_rank
     from pipelines.fidelity.assess import Evaluation, check_copies, generated_set
     from pipelines.fidelity.files import SHEET, nearest_sheet
     from pipelines.fidelity.photographs import find
-    from pipelines.worker import is_first_rank
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
     from segkit.tasks.settings import RuntimeSettings

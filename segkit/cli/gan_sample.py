@@ -123,7 +123,7 @@ def _draw(
 ) -> None:
     from gan.drawing.sampling import read_generator
     from gan.drawing.seed_folder import SeedFolder, SeedWriter
-    from pipelines.worker import is_first_rank
+    from pipelines.execution.worker import is_first_rank
     from segkit.core.outputs import check_file, check_folder
     from segkit.core.wording import counted
     from segkit.tasks.trainer import build_trainer, silence_lightning

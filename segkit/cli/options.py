@@ -77,8 +77,8 @@ def model_option(kind: Literal["network", "gan"], help_text: str, **attributes: 
 
 def named_model(name: str, runs: Path, kind: Literal["network", "gan"]) -> Path:
     """The path of a model's name; the choice is printed where the name is not a path."""
+    from pipelines.execution.worker import is_first_rank
     from pipelines.results.model_names import find_model
-    from pipelines.worker import is_first_rank
 
     model = find_model(name, runs, kind)
     if model.reason and is_first_rank():

@@ -90,10 +90,10 @@ def run(
 
 def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
     """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
-    from pipelines.changes import changes, expected_seconds
+    from pipelines.execution.changes import changes, expected_seconds
+    from pipelines.execution.runner import check
+    from pipelines.execution.runner import run as run_stages
     from pipelines.results import pipeline_run
-    from pipelines.runner import check
-    from pipelines.runner import run as run_stages
 
     planned = resolved.plan(runs, upto)
     check(planned, log=click.echo)
@@ -125,7 +125,7 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
 @runs_option
 def status(name: str, config: Path | None, overrides: tuple[str, ...], data: str | None, runs: Path) -> None:
     """Print which stages are done, started or missing, how long they took, and why they would run again."""
-    from pipelines.changes import changes
+    from pipelines.execution.changes import changes
 
     resolved = resolve(name, config, overrides, data)
     if resolved.settings.data.source is None:

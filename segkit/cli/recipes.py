@@ -9,12 +9,12 @@ from typing import Any, TypeVar, get_origin
 
 import click
 
+from pipelines.execution.runner import Planned, plan
 from pipelines.graph import Graph
 from pipelines.recipes import DEFAULT_RECIPE, RECIPES
 from pipelines.recipes.base import RecipeSettings
 from pipelines.results import pipeline_run
 from pipelines.results.model_names import with_named_weights
-from pipelines.runner import Planned, plan
 from segkit.cli import completion
 from segkit.core.config import apply_overrides, read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError

@@ -12,7 +12,7 @@ def settings(name: str | None) -> None:
 
     NAME is a recipe, or a section or key of its settings, as in `gan` or `phases`; without it, all are listed.
     """
-    from pipelines import settings_reference as reference
+    from segkit.cli import settings_reference as reference
 
     if name is None:
         for title, listed in (("recipes", reference.recipes()), ("sections", reference.sections())):

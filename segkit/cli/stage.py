@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.process import UNDER_RUNNER
+from pipelines.execution.process import UNDER_RUNNER
 from pipelines.stage import read_stage
 from pipelines.stage_types import STAGE_TYPES
 from segkit.cli import completion
@@ -37,7 +37,7 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     --config is the stage file that `pipeline run` writes, or the settings file of --recipe, of which the stage called
     NAME is taken. Done already: nothing happens.
     """
-    from pipelines.worker import execute
+    from pipelines.execution.worker import execute
     from segkit.tasks.trainer import silence_lightning
 
     silence_lightning()

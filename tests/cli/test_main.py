@@ -12,8 +12,8 @@ import click
 import pytest
 import torch
 
+from pipelines.execution.process import ExitCode
 from pipelines.fidelity.assess import TooManyCopiesError
-from pipelines.process import ExitCode
 from segkit import __version__, cli
 from segkit.cli import errors
 from segkit.core.errors import ConfigError, SegkitError

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.worker import execute
+from pipelines.execution.worker import execute
 from segkit.cli.recipes import resolve
 from segkit.core.files import TEMPORARY
 from tests.end_to_end import kill_test

@@ -245,7 +245,7 @@ def test_the_launched_command_is_one_a_user_can_type(finished_runs: Path, tmp_pa
         typed.extend(command)  # type: ignore[call-overload]
         return launch_here(typed)
 
-    from pipelines.runner import run
+    from pipelines.execution.runner import run
 
     (next(runs.glob("samples-*")) / "manifest.json").unlink()
     run(plan(config, runs), print, remember)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pipelines.worker import Context
+from pipelines.execution.worker import Context
 from segkit.core.config import Settings
 from segkit.core.files import write_text
 

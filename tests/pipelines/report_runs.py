@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from pipelines.execution.worker import Context
 from pipelines.graph import Graph
 from pipelines.recipes import synthetic_aug, train
 from pipelines.recipes.synthetic_aug import SyntheticAugSettings
 from pipelines.stage import AnyStage
 from pipelines.stages import data, evaluate, report
-from pipelines.worker import Context
 from segkit.core import images
 from segkit.core.files import as_csv, read_json, sha256_json, write_json, write_text
 from segkit.core.manifest import Manifest, Row, Source, read_manifest, write_manifest

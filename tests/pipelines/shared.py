@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pipelines import runner
+from pipelines.execution import runner
 from segkit.data import phantom
 from tests.pipelines import tiny
 

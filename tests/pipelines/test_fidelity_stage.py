@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.execution.runner import StageFailedError
 from pipelines.fidelity import files
 from pipelines.fidelity.photographs import of_data_stage
-from pipelines.runner import StageFailedError
 from segkit.core import images
 from segkit.tasks import tracking
 from segkit.tasks.tracking import Tracker

@@ -9,14 +9,14 @@ import pytest
 
 from gan.checkpoints import weights
 from gan.settings import GanSettings
-from pipelines import runner
-from pipelines.process import run_preflight
-from pipelines.runner import check, run
+from pipelines.execution import runner
+from pipelines.execution.process import run_preflight
+from pipelines.execution.runner import check, run
 from pipelines.stage import Preflight
 from pipelines.stage_types import GAN, GAN_FIELDS, GanStageSettings
 from segkit.core.errors import RequestError, SegkitError, WeightsError
 from tests.gan.small_networks import networks, states
-from tests.pipelines.test_runner import FakeLauncher
+from tests.pipelines.execution.test_runner import FakeLauncher
 from tests.pipelines.tiny import TINY, plan, segkit_here, write_config
 from tests.reference import gan_official_pickle as official
 

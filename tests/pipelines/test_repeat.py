@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.execution.runner import Planned, StageFailedError, run
 from pipelines.pooling import page, pool, published, text, verdict
 from pipelines.pooling.pool import Pooled
 from pipelines.results import pipeline_run
-from pipelines.runner import Planned, StageFailedError, run
 from pipelines.stage_types import CellRecord, PoolRequest, PoolSettings, Roles
 from segkit.cli.recipes import CONFIGS, resolve
 from segkit.core.files import read_json, write_json
@@ -24,9 +24,9 @@ from segkit.core.run_folder import read_done
 from segkit.metrics.measure import measure, to_json
 from segkit.metrics.score import ImageScore, save_scores
 from segkit.metrics.significance import ratio_of, seed_bootstrap
+from tests.pipelines.execution.test_runner import FakeLauncher
+from tests.pipelines.execution.test_side_by_side import Counting
 from tests.pipelines.finished_runs import THRESHOLD, scores
-from tests.pipelines.test_runner import FakeLauncher
-from tests.pipelines.test_side_by_side import Counting
 from tests.pipelines.tiny import TINY, segkit_here
 from tests.reference.tasks_wandb import read_run
 

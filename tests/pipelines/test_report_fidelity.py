@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.execution.worker import Context
 from pipelines.fidelity import files, text
 from pipelines.fidelity.assess import DRAWN, Assessment
 from pipelines.report.sections.fidelity import SHEET_SIDE
 from pipelines.stages import report
-from pipelines.worker import Context
 from segkit.core.files import write_json
 from tests.pipelines import fidelity_runs
 from tests.pipelines.report_runs import Made, make

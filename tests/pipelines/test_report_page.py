@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.execution.worker import Context
 from pipelines.report import page, shown_images
 from pipelines.results.measurements import read_measurements
 from pipelines.results.scored_runs import Run, load_run, values_by_image
 from pipelines.stages import report
-from pipelines.worker import Context
 from segkit.cli.recipes import resolve
 from segkit.core.manifest import read_manifest
 from tests.configs.commands import parse

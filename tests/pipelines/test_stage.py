@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.process import stage_command
+from pipelines.execution.process import stage_command
 from pipelines.stage import AnyStage, Stage, StageType, read_stage
 from pipelines.stage_types import STAGE_TYPES, TRAIN
 from segkit.core.config import Settings

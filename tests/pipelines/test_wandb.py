@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import runner
+from pipelines.execution import runner
 from pipelines.results import pipeline_run
 from pipelines.results.pipeline_run import readable_title
 from segkit.core.versions import git_commit

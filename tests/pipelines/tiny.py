@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.runner import Planned, run
+from pipelines.execution.runner import Planned, run
 from segkit.cli import main
 from segkit.cli.recipes import resolve
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import process
-from pipelines.display import Display
-from pipelines.process import Launcher
-from pipelines.runner import Planned, StageFailedError, run
+from pipelines.execution import process
+from pipelines.execution.display import Display
+from pipelines.execution.process import Launcher
+from pipelines.execution.runner import Planned, StageFailedError, run
 from segkit.cli.recipes import resolve
+from tests.pipelines.execution.test_runner import FakeLauncher
 from tests.pipelines.test_cross_validate import write
-from tests.pipelines.test_runner import FakeLauncher
 
 
 class Counting(FakeLauncher):
@@ -119,7 +119,7 @@ RUNNER = """
 import signal, sys
 from dataclasses import replace
 from pathlib import Path
-from pipelines import process, runner
+from pipelines.execution import process, runner
 from segkit.cli.recipes import resolve
 process.GRACE_S = process.PATIENCE_S = 0.5
 def end(*_): raise SystemExit(143)

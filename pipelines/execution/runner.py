@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines.display import Display, Log
-from pipelines.graph import Graph
-from pipelines.process import (
+from pipelines.execution.display import Display, Log
+from pipelines.execution.process import (
     GRACE_S,
     ExitCode,
     Launcher,
@@ -19,6 +18,7 @@ from pipelines.process import (
     stage_command,
     stage_environment,
 )
+from pipelines.graph import Graph
 from pipelines.stage import AnyStage, StageRecord, read_record
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.files import sha256_json, write_text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.runner import Planned, StageFailedError, check, run
+from pipelines.execution.runner import Planned, StageFailedError, check, run
 from pipelines.stage import read_stage
 from pipelines.stage_types import STAGE_TYPES
 from segkit.core import run_folder

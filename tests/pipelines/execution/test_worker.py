@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.execution.worker import execute
 from pipelines.stage import Stage, StageType, read_stage
-from pipelines.worker import execute
 from segkit.core import versions
 from segkit.core.errors import RequestError
 from segkit.core.run_folder import DONE, REQUEST, WORK, MissingResultError, read_done

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
 
-from pipelines.display import Display
+from pipelines.execution.display import Display
 from pipelines.stage import Preflight
 from segkit.core.errors import RequestError, SegkitError
 from segkit.core.progress import MARK, RELAY, relayed

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.changes import AMOUNT_OF_WORK
-from pipelines.display import Display
+from pipelines.execution.changes import AMOUNT_OF_WORK
+from pipelines.execution.display import Display
 from segkit.core.progress import Progress
 
 GRAPH = {"data": set[str](), "teacher": {"data"}, "gan": {"data"}, "report": {"teacher", "gan"}}
@@ -20,7 +20,7 @@ RUNNER = """
 import signal, sys
 from dataclasses import replace
 from pathlib import Path
-from pipelines import process, runner
+from pipelines.execution import process, runner
 from segkit.cli.recipes import resolve
 process.PATIENCE_S = 0.5
 def end(*_): raise SystemExit(143)
@@ -50,7 +50,7 @@ time.sleep(60)
 
 def display(monkeypatch: pytest.MonkeyPatch, parallel: int, **seconds: float) -> Display:
     """Of `GRAPH`, at 100 s."""
-    monkeypatch.setattr("pipelines.display.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("pipelines.execution.display.time.monotonic", lambda: 100.0)
     shown = Display(GRAPH, print, parallel, lambda: seconds)
     return shown.__enter__()
 
@@ -73,7 +73,7 @@ def test_a_running_loop_corrects_what_the_last_time_took(monkeypatch: pytest.Mon
     shown.start("teacher")
     shown.show("teacher", Progress("teacher", "step", 10, 100, rate=3.0))
     assert shown.time_left == ", about 42 s left"
-    monkeypatch.setattr("pipelines.display.time.monotonic", lambda: 111.0)
+    monkeypatch.setattr("pipelines.execution.display.time.monotonic", lambda: 111.0)
     shown.show("teacher", None)
     assert shown.time_left == ""  # it takes longer than the last time, and no loop shows how long
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
-from pipelines.process import check_num_nodes
+from pipelines.execution.process import check_num_nodes
 from pipelines.stage import AnyStage, S, Stage, StageRecord, read_record
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, write_json

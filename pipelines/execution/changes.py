@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.execution.runner import Planned
 from pipelines.results.settings_diff import flatten
-from pipelines.runner import Planned
 from pipelines.stage import AnyStage, read_record
 from segkit.core.config import read_yaml
 from segkit.core.errors import ConfigError

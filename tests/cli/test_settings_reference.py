@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import settings_reference as reference
 from pipelines.recipes.synthetic_aug import SyntheticAugSettings
+from segkit.cli import settings_reference as reference
 from segkit.core.errors import RequestError
 from segkit.tasks.settings import PhaseSettings, RuntimeSettings
 from tests.pipelines.tiny import segkit_here

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.display import Display
-from pipelines.process import Launcher, check_num_nodes
+from pipelines.execution.display import Display
+from pipelines.execution.process import Launcher, check_num_nodes
 from segkit.core.errors import RequestError
 
 PATIENT = "import time; print('up', flush=True); time.sleep(60)"
@@ -18,8 +18,8 @@ STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.S
 
 RUNNER = """
 import signal, sys
-from pipelines import process
-from pipelines.display import Display
+from pipelines.execution import process
+from pipelines.execution.display import Display
 process.PATIENCE_S = 0.5
 launch = process.Launcher(1, 1, Display({}, print))
 def end(*_): raise SystemExit(143)
@@ -58,7 +58,7 @@ def test_the_stage_s_words_go_where_ours_go(capfd: pytest.CaptureFixture[str]) -
 
 def test_a_stage_cannot_wait_for_somebody_to_type() -> None:
     stage = [sys.executable, "-c", "input('login? ')"]
-    runner = python(f"from tests.pipelines.test_process import launch; exit(launch({stage!r}))")
+    runner = python(f"from tests.pipelines.execution.test_process import launch; exit(launch({stage!r}))")
     ended = subprocess.run(runner, input="somebody\n", capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "EOFError" in ended.stderr
