@@ -143,7 +143,7 @@ class StageRecord(TypedDict, total=False):
     """Of Python and the libraries, by name."""
     machine: dict[str, str | int | None]
     seconds: float
-    """Of the process that finished the stage."""
+    """Of the process that finished the stage, its start included, without waiting for another one's lock."""
     finished: str
     """Date and time."""
 

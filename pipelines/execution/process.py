@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import IntEnum
@@ -19,7 +20,8 @@ from segkit.core.progress import MARK, RELAY, relayed
 from segkit.tasks.wandb_runs import SWEEP_VARIABLES
 
 UNDER_RUNNER = "SEGKIT_UNDER_RUNNER"
-"""Environment variable of a stage that the runner starts; the runner then prints how to go on."""
+"""Environment variable of a stage that the runner starts: when it did, by `time.monotonic`, which all processes of a
+machine share. The runner then prints how to go on, and the record's seconds count from there."""
 
 GRACE_S = 1.0
 """Seconds that an interrupted stage has to exit by itself."""
@@ -101,7 +103,8 @@ def stage_environment() -> dict[str, str]:
     Without the W&B run of a sweep too: it is the pipeline's, and W&B would write the stages into it.
     """
     left_out = (*_RANK_VARIABLES, *SWEEP_VARIABLES)
-    return {key: value for key, value in os.environ.items() if key not in left_out} | {UNDER_RUNNER: "1"}
+    kept = {key: value for key, value in os.environ.items() if key not in left_out}
+    return kept | {UNDER_RUNNER: str(time.monotonic())}
 
 
 def run_preflight(preflight: Preflight) -> None:

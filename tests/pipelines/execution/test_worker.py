@@ -3,12 +3,16 @@
 import hashlib
 import json
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipelines.execution import worker
+from pipelines.execution.process import UNDER_RUNNER
 from pipelines.execution.worker import execute
 from pipelines.stage import Stage, StageType, read_stage
 from segkit.core import versions
@@ -51,6 +55,22 @@ def test_the_record_says_what_was_made_of_what_and_by_what(tmp_path: Path) -> No
     assert one["runtime"]["seed"] == 7
     assert one["seconds"] >= 0
     assert {"segkit", "torch", "lightning", "python"} <= set(one["versions"])
+
+
+def test_the_recorded_seconds_begin_when_the_runner_starts_the_process_and_leave_out_waiting_for_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def lock_after_a_while(folder: Path, on_wait: object) -> Iterator[None]:
+        time.sleep(1)
+        yield
+
+    monkeypatch.setattr(worker, "lock_stage", lock_after_a_while)
+    begin = time.monotonic()
+    monkeypatch.setenv(UNDER_RUNNER, str(begin - 100))
+    execute(REQUESTED, {}, tmp_path / "fake")
+    recorded = json.loads((tmp_path / "fake" / DONE).read_text())["seconds"]
+    assert 100 <= recorded < 99.5 + time.monotonic() - begin
 
 
 def test_the_record_is_the_last_file_to_be_written_and_appears_whole(
