@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "wandb": ("segkit.cli.wandb:wandb", "Send W&B runs that were written offline; make a W&B report."),
     "data": ("segkit.cli.data:data", "Draw a phantom data set; check one on disk."),
     "settings": ("segkit.cli.settings:settings", "Print settings with their types, defaults and meaning."),
-    "models": ("segkit.cli.models:models", "List the networks and their settings."),
+    "models": ("segkit.cli.models:models", "List networks and shipped models; print settings and cards."),
     "bench": ("segkit.cli.bench:bench", "Measure speed, and scores on degraded images."),
     "doctor": ("segkit.cli.doctor:doctor", "Check this installation."),
 }

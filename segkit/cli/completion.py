@@ -66,11 +66,13 @@ def models(kind: Literal["network", "gan"]) -> Complete:
     return complete
 
 
-def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of networks."""
+def networks_and_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of networks and of shipped models, or paths."""
     from segkit.models.settings import MODELS
+    from segkit.weights import shipped_models
 
-    return _items((kind.model_fields["name"].default for kind in MODELS), incomplete)
+    networks = (kind.model_fields["name"].default for kind in MODELS)
+    return _items([*networks, *shipped_models()], incomplete, or_path=True)
 
 
 def settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,42 +1,130 @@
-"""`segkit models`: the list of networks."""
+"""`segkit models`: the list of networks and shipped models, and the card of a model."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from segkit.cli import completion
 from segkit.cli.options import json_option
 
+if TYPE_CHECKING:
+    from segkit.models.catalogue import Entry
+
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completion.networks)
-@json_option("the list, settings included,")
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completion.networks_and_models)
+@json_option("the list, settings and cards included,")
 def models(names: tuple[str, ...], json_path: Path | None) -> None:
     """List the shipped models, and the networks: size, cost, the paper, and the licence of its authors' code.
 
-    Networks that are named are listed with their settings. The code here is written from the papers and has this
-    project's licence.
+    NAME is a network, whose settings are listed too, or a shipped model or a folder of `segkit export`, whose card is
+    printed: data and terms, scores, limits, training, threshold, sha256. The networks are written from the papers and
+    have this project's licence.
     """
-    from segkit.core.files import write_json
+    from segkit.core.errors import RequestError
+    from segkit.core.files import read_json, write_json
+    from segkit.core.names import hint
     from segkit.models.catalogue import describe
-    from segkit.models.cost import SIDE
     from segkit.models.settings import MODELS, default_settings
-    from segkit.tasks.weights import read_card
     from segkit.weights import shipped_models
 
-    names_of_all = [kind.model_fields["name"].default for kind in MODELS]
-    entries = [describe(default_settings(name)) for name in names or names_of_all]
-    for entry in entries:
-        click.echo(f"{entry.name}: {entry.description}")
-        cost = f"{entry.multiply_adds / 1e9:.2f} billion multiply-adds at {SIDE}x{SIDE}"
-        click.echo(f"  {entry.parameters:,} parameters; {cost}; stride {entry.stride}; {entry.implementation}")
-        click.echo(f"  paper: {entry.paper}")
-        click.echo(f"  authors' code: {entry.authors_code}; licence: {entry.licence}")
-        for setting in entry.settings if names else ():
-            click.echo(f"  {setting.name} = {setting.default!r}  {setting.description}".rstrip())
+    networks = [kind.model_fields["name"].default for kind in MODELS]
+    shipped = shipped_models()
+    entries: list[dict[str, Any]] = []
+    for name in names or (*shipped, *networks):
+        folder = shipped.get(name, Path(name))
+        if name in networks:
+            entry = describe(default_settings(name))
+            entries.append(entry.to_json())
+            lines = _network(entry, with_settings=bool(names))
+        elif (folder / "model.json").is_file():
+            card = read_json(folder / "model.json")
+            entries.append({"name": name, "folder": str(folder), "card": card})
+            lines = _card(name, folder, card) if names else _short_card(name, card)
+        else:
+            raise RequestError(f"no network or shipped model is called {name!r}; {hint(name, [*shipped, *networks])}")
+        for line in lines:
+            click.echo(line)
     if not names:
-        for name, folder in shipped_models().items():
-            click.echo(f"\nshipped model: {name}, a {read_card(folder).details['model']['name']}; card in {folder}")
-        click.echo("\nSettings of a network: segkit models NAME")
+        click.echo("\nSettings of a network, or the card of a shipped model: segkit models NAME")
     if json_path is not None:
-        write_json(json_path, [entry.to_json() for entry in entries])
+        write_json(json_path, entries)
+
+
+def _network(entry: "Entry", with_settings: bool) -> Iterator[str]:
+    from segkit.models.cost import SIDE
+
+    yield f"{entry.name}: {entry.description}"
+    cost = f"{entry.multiply_adds / 1e9:.2f} billion multiply-adds at {SIDE}x{SIDE}"
+    yield f"  {entry.parameters:,} parameters; {cost}; stride {entry.stride}; {entry.implementation}"
+    yield f"  paper: {entry.paper}"
+    yield f"  authors' code: {entry.authors_code}; licence: {entry.licence}"
+    for setting in entry.settings if with_settings else ():
+        yield f"  {setting.name} = {setting.default!r}  {setting.description}".rstrip()
+
+
+def _short_card(name: str, card: Mapping[str, Any]) -> Iterator[str]:
+    first = (card["details"].get("card", {}).get("notes") or "").partition("\n")[0]
+    yield f"{name}: shipped model, {_kind(card)}. {first}".rstrip()
+
+
+def _kind(card: Mapping[str, Any]) -> str:
+    details = card["details"]
+    if card["kind"] == "ensemble":
+        return f"an ensemble of {len(details['members'])} networks"
+    return f"network {details['model']['name']}"
+
+
+def _card(name: str, folder: Path, card: Mapping[str, Any]) -> Iterator[str]:
+    """The card of a model, `model.json`, in lines."""
+    from segkit.core.wording import data_size, duration
+
+    details = card["details"]
+    record = details.get("card", {})
+    yield f"{name}: {_kind(card)}"
+    yield from (f"  {line}" for line in (record.get("notes") or "no notes").splitlines())
+    yield f"  classes: {', '.join(card['classes']['names'])}"
+    if card["classes"]["kind"] == "binary":
+        yield f"  threshold: {card['threshold']:g} ({card['threshold_source']}); temperature {card['temperature']:g}"
+    yield f"  test-time augmentation by default: {card['tta']}"
+    if images := details.get("images"):
+        validated = f", validated on {len(images['val'])}" if images["val"] else ""
+        yield f"  trained on {len(images['train'])} images{validated}"
+    if diameters := details.get("fov_diameters"):
+        low, high = diameters
+        yield f"  fields of view of the training images: {low} to {high} pixels wide; others are scaled to that"
+    if training := record.get("training"):
+        phases = [
+            f"{phase['epochs']} epochs of {phase['images_per_epoch'] or 'all'} images, batch {phase['batch_size']}, "
+            f"{phase['optimizer']['name']}, augmentation {phase['augmentation']}"
+            for phase in training["settings"].get("phases", ())
+        ]
+        yield f"  training: {'; then '.join(phases) or training['type']}; took {duration(training['seconds'])}"
+        versions = training.get("versions") or {}
+        made = f"segkit {versions.get('segkit', 'unknown')}, torch {versions.get('torch', 'unknown')}"
+        yield f"  made by: {made}, commit {training.get('git_commit') or 'unknown'}"
+    yield from _scores(record)
+    if "model" in details:
+        shown = ", ".join(f"{key} {value}" for key, value in details["model"].items() if key != "name")
+        yield f"  settings of the network: {shown}"
+    for file, digest in record.get("sha256", {}).items():
+        size = data_size((folder / file).stat().st_size) if (folder / file).is_file() else "missing"
+        yield f"  {file}: {size}, sha256 {digest}"
+    yield f"  in {folder}"
+
+
+def _scores(record: Mapping[str, Any]) -> Iterator[str]:
+    """Pooled scores of a cross-validation of the same training, and of the stage `evaluate`: a line for each region."""
+    folds = record.get("out_of_fold") or {}
+    measured = [
+        ({"split": f"out-of-fold ({folds.get('num_folds')} folds)"} | score) for score in folds.get("scores", ())
+    ]
+    lines: dict[str, list[str]] = {}
+    for score in (*measured, *record.get("scores", ())):
+        if score["averaging"] == "pooled" and score["value"] is not None:
+            scored = f"{score['split']} images, region {score['region']}, pooled, n = {score['n']}"
+            interval = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
+            lines.setdefault(scored, []).append(f"{score['metric']} {score['value']:.3f}{interval}")
+    yield from (f"  scores of {scored}: {', '.join(numbers)}" for scored, numbers in lines.items())

@@ -41,7 +41,8 @@ def test_commands_are_completed_without_loading_them() -> None:
         (("pipeline", "run", "synthetic-aug", "-c", "demo", "--upto"), "pseudo", ["pseudo-labels"]),
         (("pipeline", "run", "no-recipe", "--upto"), "", []),
         (("train", "--stage"), "te", ["teacher"]),
-        (("models",), "little", ["little-wnet"]),
+        (("models",), "little", ["file", "little-wnet"]),
+        (("models",), "vess", ["file", "vessels", "vessels-fast"]),
         (("settings",), "phas", ["phase", "phases"]),
     ],
 )

@@ -88,6 +88,10 @@ def test_listing_pipelines_loads_no_torch(tmp_path: Path) -> None:
     assert not loaded_by("pipeline", "list", cwd=tmp_path)[0] & set(HEAVY)
 
 
+def test_listing_models_loads_no_torch(tmp_path: Path) -> None:
+    assert not loaded_by("models", cwd=tmp_path)[0] & set(HEAVY)
+
+
 def test_listing_runs_loads_no_torch(tmp_path: Path) -> None:
     assert not loaded_by("runs", "list", "--runs", ".", cwd=tmp_path)[0] & set(HEAVY)
 

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import segkit
 from segkit.cli import doctor
+from segkit.core.files import sha256_file
 from segkit.models import build_model
 from segkit.models.settings import MODELS, SAUNetSettings
+from segkit.tasks.weights import TENSORS
+from segkit.weights import shipped_models
 from tests.pipelines.tiny import segkit_here
 
 
@@ -19,12 +23,16 @@ def test_models_lists_every_network_with_size_cost_paper_and_licence(
     assert segkit_here("models", "--json", str(tmp_path / "models.json")) == 0
     out = capsys.readouterr().out
     written = json.loads((tmp_path / "models.json").read_text())
-    assert [entry["name"] for entry in written] == [kind.model_fields["name"].default for kind in MODELS]
-    for entry in written:
+    cards, networks = written[: -len(MODELS)], written[-len(MODELS) :]
+    assert [entry["name"] for entry in networks] == [kind.model_fields["name"].default for kind in MODELS]
+    assert {card["name"]: card["card"]["threshold"] for card in cards} == {
+        name: segkit.load(name).threshold for name in shipped_models()
+    }
+    for entry in networks:
         assert f"{entry['parameters']:,} parameters; {entry['multiply_adds'] / 1e9:.2f} billion" in out
         assert all(entry[key] in out for key in ("name", "paper", "authors_code", "licence"))
         assert entry["settings"]["name"] == entry["name"]
-    [wnet] = [entry for entry in written if entry["name"] == "little-wnet"]
+    [wnet] = [entry for entry in networks if entry["name"] == "little-wnet"]
     assert wnet["parameters"] == 68_482
 
 
@@ -35,6 +43,27 @@ def test_models_lists_the_settings_of_a_named_network(capsys: pytest.CaptureFixt
     assert f"{count:,} parameters" in out
     assert [name for name in SAUNetSettings.model_fields if f"\n  {name} = " not in out] == []
     assert "unet++" not in out
+
+
+def test_models_prints_the_card_of_a_shipped_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("models", "vessels") == 0
+    out = capsys.readouterr().out
+    folder = shipped_models()["vessels"]
+    notes = json.loads((folder / "model.json").read_text())["details"]["card"]["notes"]
+    assert {"Data", "Limits"} <= {line.partition(":")[0] for line in notes.splitlines()}
+    for text in (*notes.splitlines(), f"threshold: {segkit.load().threshold:g}", sha256_file(folder / TENSORS)):
+        assert text in out
+
+
+def test_models_prints_the_scores_in_the_card_of_an_exported_model(
+    finished_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher, evaluation = (next(finished_runs.glob(pattern)) for pattern in ("teacher-*", "evaluate-*"))
+    args = ("--weights", str(teacher), "--evaluation", str(evaluation), "--out", str(tmp_path / "mine"))
+    assert segkit_here("export", *args) == segkit_here("models", str(tmp_path / "mine")) == 0
+    measured = json.loads((evaluation / "measurements.json").read_text())["test"]["teacher"]
+    [dice] = [m for m in measured if (m["metric"], m["averaging"], m["region"]) == ("dice", "pooled", "fov")]
+    assert f"test images, region fov, pooled, n = 2: dice {dice['value']:.3f}" in capsys.readouterr().out
 
 
 def test_models_refuses_a_name_that_no_network_has(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,15 @@
 import pytest
 
-from segkit.models.catalogue import describe
+from segkit.models.catalogue import DEFAULT_COSTS, describe
 from segkit.models.cost import SIDE, of_network
-from segkit.models.settings import DeepLabV3Settings, IterNetSettings, LittleWNetSettings, SAUNetSettings, UNetSettings
+from segkit.models.settings import (
+    MODELS,
+    DeepLabV3Settings,
+    IterNetSettings,
+    LittleWNetSettings,
+    SAUNetSettings,
+    UNetSettings,
+)
 
 
 def test_multiply_adds_are_those_of_the_convolutions():
@@ -29,6 +36,12 @@ def test_costs_agree_with_published_ones(settings, published):
     """Given in 10^9 operations, two per multiply-add, for an image of 584 x 565 pixels."""
     _, multiply_adds = of_network(settings)
     assert 2 * multiply_adds / 1e9 * (584 * 565) / SIDE**2 == pytest.approx(published, rel=0.06)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind.trainable])
+def test_the_stored_costs_are_those_of_the_default_networks(kind):
+    settings = kind(name=kind.model_fields["name"].default)
+    assert DEFAULT_COSTS[settings.name] == of_network(settings)
 
 
 def test_an_entry_holds_the_settings_as_json():
