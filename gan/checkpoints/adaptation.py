@@ -130,13 +130,13 @@ def _changes(source: GanSettings, target: GanSettings) -> Iterator[str]:
     if source.resolution != target.resolution:
         low, high = sorted((source.resolution, target.resolution))
         names = [f"b{resolution}" for resolution in resolutions_to(high) if resolution > low]
-        blocks, begin = ", ".join(names), "begins" if len(names) == 1 else "begin"
+        blocks, are = ", ".join(names), "is" if len(names) == 1 else "are"
         if target.resolution == high:
-            change = f"{blocks} {begin} anew; the generator draws the old image upsampled"
+            change = f"{blocks} {are} initialised at random; the generator draws the old image upsampled"
         else:
             change = f"{blocks} left out; the generator draws the image of the blocks up to b{low}"
         sizes = f"{source.resolution} -> {target.resolution}"
-        yield f"resolution {sizes}: {change}, the discriminator's fromrgb begins anew"
+        yield f"resolution {sizes}: {change}, the discriminator's fromrgb is initialised at random"
 
 
 def _channel_changes(source: int, target: int) -> Iterator[str]:
