@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import Field, model_validator
 
@@ -48,7 +48,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 # Ours, for some twenty photographs. The batch is fixed and split into passes, so one GPU computes the same as eight.
 # The networks have the sizes of those that NVIDIA publishes for FFHQ, to start from them.
-_FUNDUS: dict[str, Any] = {
+_FUNDUS: dict[str, object] = {
     "augment_transforms": "fundus",
     "ada_ramp_kimg": 100.0,
     "x_flips": True,
@@ -125,7 +125,7 @@ def presets_with(
     return [name for name in names if sizes.items() <= (usual | preset(name, resolution)).items()]
 
 
-def _never() -> Any:
+def _never() -> NoReturn:
     raise AssertionError("filled in by GanSettings._fill_from_preset")
 
 
@@ -226,7 +226,7 @@ class GanSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_preset(cls, raw: Any) -> Any:
+    def _fill_from_preset(cls, raw: object) -> object:
         if not isinstance(raw, dict):
             return raw
         name, resolution, batch_size = raw.get("preset"), raw.get("resolution"), raw.get("batch_size")

@@ -337,7 +337,7 @@ class StyleGAN2Task(L.LightningModule):
 
     # checkpoints --------------------------------------------------------------------------------------------------
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         latest = {key: float(value) for key, value in self.latest.items()}
         checkpoint[TASK_FORMAT_KEY] = self.checkpoint_format
         checkpoint["gan"] = {"num_images_seen": self.num_images_seen, "latest": latest}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -51,9 +50,9 @@ def write(out: Path, assessment: Assessment, sheet: Pixels) -> None:
     write_image(out / SHEET, sheet)
 
 
-def as_json(assessment: Assessment) -> dict[str, Any]:
+def as_json(assessment: Assessment) -> dict[str, object]:
     """The assessment as plain values, without its pairs."""
-    values: dict[str, Any] = STORED.dump_python(assessment, mode="json", exclude={"sets": {"__all__": {"pairs"}}})
+    values: dict[str, object] = STORED.dump_python(assessment, mode="json", exclude={"sets": {"__all__": {"pairs"}}})
     return values
 
 

@@ -11,7 +11,7 @@ COLUMNS = ("sensitivity", "specificity", "precision", "accuracy", "auroc", "dice
 """Columns of the tables; dice is F1."""
 
 
-def read(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, object]:
     """The tables of one publication, a file in `published/`; a number that is not known is left out."""
     return read_yaml(Path(__file__).parent / "published" / f"{name}.yaml")
 

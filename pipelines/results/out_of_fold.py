@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import JsonValue
 
@@ -83,7 +82,7 @@ def _record(record: StageRecord, folder: Path, num_folds: int, differing: Mappin
     }
 
 
-def _differences(folds: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
+def _differences(folds: Mapping[str, object], own: Mapping[str, object]) -> dict[str, str]:
     """Settings that differ, by dotted key, as "phases.0.epochs is 10 in the folds and 20 in the model"."""
     a, b = flatten(folds), flatten(own)
     return {

@@ -1,14 +1,13 @@
 """Tables, curves and the report of a finished pipeline, as W&B shows them."""
 
 from pathlib import Path
-from typing import Any
 
 from pipelines.results.scored_runs import curve_rows, image_metrics, image_rows, load_runs
 
 AXES = {"roc": ("1 - specificity", "sensitivity"), "precision-recall": ("sensitivity", "precision")}
 
 
-def evaluation_tables(evaluation: Path, share_names: bool) -> dict[str, Any]:
+def evaluation_tables(evaluation: Path, share_names: bool) -> dict[str, object]:
     """The table of images and, of a binary task, ROC and precision-recall; of the most trustworthy split.
 
     Args:
@@ -25,7 +24,7 @@ def evaluation_tables(evaluation: Path, share_names: bool) -> dict[str, Any]:
     numbers = {name: number for number, name in enumerate(sorted({name for _, name, _ in rows}), start=1)}
     metrics = image_metrics(runs)
     data = [[model, name if share_names else numbers[name], *values] for model, name, values in rows]
-    tables: dict[str, Any] = {f"{split}/images": wandb.Table(columns=["model", "image", *metrics], data=data)}
+    tables: dict[str, object] = {f"{split}/images": wandb.Table(columns=["model", "image", *metrics], data=data)}
     for curve, points in curve_rows(runs).items():
         if points:
             table = wandb.Table(columns=["model", "threshold", *AXES[curve]], data=points)
@@ -33,7 +32,7 @@ def evaluation_tables(evaluation: Path, share_names: bool) -> dict[str, Any]:
     return tables
 
 
-def report_page(report: Path) -> dict[str, Any]:
+def report_page(report: Path) -> dict[str, object]:
     """The HTML report. It holds pictures."""
     import wandb
 

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from pipelines.results.pipeline_run import RECORD
@@ -106,7 +107,7 @@ def _result(run: FinishedRun, varied: Sequence[str]) -> str:
     return f"{cell}: {headline}" if cell else headline
 
 
-def _packages() -> list[Any]:
+def _packages() -> list[ModuleType]:
     """The packages of W&B's reports, of its workspaces and of its filters."""
     try:
         return [importlib.import_module(f"wandb_workspaces.{name}") for name in ("reports.v2", "workspaces", "expr")]

@@ -34,7 +34,7 @@ def run_upto(
     run_pipeline(resolved, runs, name, dry_run)
 
 
-def _alias(last: StageType[Any], summary: str) -> Callable[..., Any]:
+def _alias(last: StageType[Any], summary: str) -> Callable[..., None]:
     @alias_options
     def run(**options: Any) -> None:
         run_upto(last, **options)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import TypeVar, get_origin
 
 import click
 
@@ -23,7 +23,7 @@ from segkit.core.names import hint
 CONFIGS = Path(__file__).parents[1] / "configs"
 """The settings files that are installed with segkit; in a checkout, a link to the top-level `configs`."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _recipe_hint(name: str) -> str:
     return f"{name!r} is a settings file, as in `segkit pipeline run {recipe} -c {name}`"
 
 
-def _check_named_entries(cls: type[RecipeSettings], raw: Mapping[str, Any], overrides: Sequence[str]) -> None:
+def _check_named_entries(cls: type[RecipeSettings], raw: Mapping[str, object], overrides: Sequence[str]) -> None:
     """Raise where `--set` would add an entry to a section of names, such as a student, by a misspelt name."""
     for override in overrides:
         section, *keys = override.partition("=")[0].split(".")

@@ -220,7 +220,7 @@ def _range(schema: Schema) -> str:
     return f" {' and '.join(limits)}" if limits else ""
 
 
-def _without_defaults(schema: Schema, value: Any, definitions: Mapping[str, Schema]) -> Any:
+def _without_defaults(schema: Schema, value: object, definitions: Mapping[str, Schema]) -> object:
     """A default without what its sections have by default anyway; an empty section where nothing is left."""
     if isinstance(value, list):
         return [_without_defaults(schema.get("items", {}), item, definitions) for item in value]
@@ -234,7 +234,7 @@ def _without_defaults(schema: Schema, value: Any, definitions: Mapping[str, Sche
     }
 
 
-def _properties(schema: Schema, value: Mapping[str, Any], definitions: Mapping[str, Schema]) -> Mapping[str, Schema]:
+def _properties(schema: Schema, value: Mapping[str, object], definitions: Mapping[str, Schema]) -> Mapping[str, Schema]:
     """The keys of the section that a value belongs to."""
     for member in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
         properties: Mapping[str, Schema] = definitions.get(member.get("$ref", "").rpartition("/")[2], {}).get(
@@ -245,7 +245,7 @@ def _properties(schema: Schema, value: Mapping[str, Any], definitions: Mapping[s
     return {}
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     """In one line; empty for a section with its own defaults."""
     if value == {}:
         return ""

@@ -46,7 +46,7 @@ class Pixels(NamedTuple):
         return cls(np.stack([1 - probs, probs], axis=1), counts.astype(np.float64))
 
     @classmethod
-    def of_map(cls, levels: NDArray[np.uint16], labels: NDArray[Any], region: NDArray[np.bool_]) -> "Pixels":
+    def of_map(cls, levels: NDArray[np.uint16], labels: NDArray[np.generic], region: NDArray[np.bool_]) -> "Pixels":
         """Of k classes: stored probabilities (k, h, w), class indices (h, w) and the pixels that count (h, w)."""
         step = max(1, int(region.sum()) // MAX_PIXELS)
         probs = np.clip(levels[:, region][:, ::step].T / MAX_LEVEL, HALF_LEVEL, None)

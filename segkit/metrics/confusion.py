@@ -7,7 +7,7 @@ returns the same kind. A rate whose denominator is zero is nan: an image without
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ def _as_float(count: Counts) -> Counts:
         return float(count)
     if isinstance(count, np.ndarray):
         return count.astype(np.float64)
-    return cast(Any, count).double()  # type: ignore[no-any-return]
+    return count.double()
 
 
 def _ratio(numerator: Counts, denominator: Counts) -> Counts:

@@ -12,7 +12,7 @@ negative pixel, or no pixel).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from segkit.metrics.confusion import Confusion, dice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Counted = TypeVar("Counted", IntArray, FloatArray)
 
 NUM_LEVELS = 65536
 MAX_LEVEL = NUM_LEVELS - 1
@@ -55,7 +56,7 @@ def quantise(probs: NDArray[Any]) -> NDArray[np.uint16]:
     return np.rint(np.asarray(probs, dtype=np.float64) * MAX_LEVEL).astype(np.uint16)
 
 
-def count_levels(levels: NDArray[np.uint16], truth: NDArray[Any], region: NDArray[Any]) -> LevelCounts:
+def count_levels(levels: NDArray[np.uint16], truth: NDArray[np.bool_], region: NDArray[np.bool_]) -> LevelCounts:
     """Count the pixels of `region` by level; the three have one shape, `truth` and `region` are bool."""
     return LevelCounts(
         np.bincount(levels[truth & region], minlength=NUM_LEVELS),
@@ -170,7 +171,7 @@ def thin(curve: Curve, max_points: int) -> Curve:
     return Curve(*(values[kept] for values in curve))
 
 
-def from_top(per_level: NDArray[Any]) -> NDArray[Any]:
+def from_top(per_level: Counted) -> Counted:
     """Sum of this level and all above it, along the last axis."""
     return np.cumsum(per_level[..., ::-1], axis=-1)[..., ::-1]
 
@@ -181,5 +182,5 @@ def _sweep(counts: LevelCounts) -> tuple[FloatArray, IntArray, IntArray]:
     return LEVEL_PROBS[occurring], from_top(counts.positive)[occurring], from_top(counts.negative)[occurring]
 
 
-def _share(part: IntArray, whole: Any) -> FloatArray:
+def _share(part: IntArray, whole: np.int64) -> FloatArray:
     return part / whole if whole else np.full(part.shape, np.nan)

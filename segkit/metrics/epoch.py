@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -48,7 +46,7 @@ class SegmentationMetrics(Metric):
     levels: Tensor
     joint: Tensor
 
-    def __init__(self, classes: Classes = VESSEL, threshold: float = 0.5, **kwargs: Any) -> None:
+    def __init__(self, classes: Classes = VESSEL, threshold: float = 0.5, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.classes, self.threshold = classes, threshold
         num_classes = len(classes.names)

@@ -249,7 +249,7 @@ def has_interval(number: Measurement | PairedDifference | SeedMean) -> bool:
     return not math.isnan(number.low)
 
 
-def to_json(record: Measurement | Comparison | PairedDifference) -> dict[str, Any]:
+def to_json(record: Measurement | Comparison | PairedDifference) -> dict[str, object]:
     """The record as a plain dict; nan, which JSON does not have, becomes None."""
     return {
         key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(record).items()

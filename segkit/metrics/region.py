@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,6 @@ Averaging = Literal["pooled", "per-image"]
 AVERAGINGS: tuple[Averaging, ...] = ("pooled", "per-image")
 
 
-def region_pixels(region: Region, fov: NDArray[Any]) -> NDArray[np.bool_]:
+def region_pixels(region: Region, fov: NDArray[np.generic]) -> NDArray[np.bool_]:
     """The pixels of a region, bool, with the shape of `fov`."""
     return fov.astype(bool) if region == "fov" else np.ones(fov.shape, dtype=bool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress, product
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,7 +247,7 @@ def _distances(in_a: NDArray[np.bool_], gaps: FloatArray) -> FloatArray:
 
 
 def _columns(statistics: Sequence[VesselStatistics]) -> dict[str, FloatArray]:
-    table: NDArray[Any] = np.array(statistics, dtype=np.float64).reshape(-1, len(VesselStatistics._fields))
+    table: NDArray[np.float64] = np.array(statistics, dtype=np.float64).reshape(-1, len(VesselStatistics._fields))
     return dict(zip(VesselStatistics._fields, table.T, strict=True))
 
 

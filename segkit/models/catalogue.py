@@ -1,7 +1,6 @@
 """Facts about a network before training: size, cost, source and settings."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from segkit.models import cost
 from segkit.models.settings import MODELS, NetworkSettings
@@ -24,7 +23,7 @@ class Setting:
     """One setting of a network."""
 
     name: str
-    default: Any
+    default: object
     description: str
 
 
@@ -45,7 +44,7 @@ class Entry:
     """Of the authors' code."""
     settings: tuple[Setting, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The entry as JSON values."""
         values = asdict(self)
         return values | {"settings": {setting["name"]: setting["default"] for setting in values["settings"]}}

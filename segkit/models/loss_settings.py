@@ -5,7 +5,7 @@ To add a loss: a function in a module of `segkit/models/losses/`, its settings h
 
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -111,7 +111,7 @@ NAMED_LOSSES: dict[str, tuple[LossTerm, ...]] = {
 """Losses by name: each term by itself, and usual sums of them. Cross-entropy is categorical for several classes."""
 
 
-def _by_name(value: Any) -> Any:
+def _by_name(value: object) -> object:
     if isinstance(value, dict):
         raise ValueError("input should be a name or a list of terms; put brackets around a single term: [{name: ce}]")
     if not isinstance(value, str):

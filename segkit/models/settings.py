@@ -6,7 +6,7 @@ To add a network: a module with the class, its settings here, one line in `MODEL
 from abc import abstractmethod
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -306,7 +306,7 @@ def default_settings(name: str) -> NetworkSettings:
     return by_name[name](name=name)
 
 
-def _with_default_name(value: Any) -> Any:
+def _with_default_name(value: object) -> object:
     return {"name": "sa-unet", **value} if isinstance(value, dict) else value
 
 

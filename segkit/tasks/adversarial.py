@@ -1,6 +1,6 @@
 """Train a segmentation network against a discriminator, which receives the image and the probabilities."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -54,7 +54,7 @@ class AdversarialSegmentationTask(SegmentationTask):
         )
         return segmentation + self.adversarial.weight * generator + discriminator
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, object]]:
         own = {"lr": self.adversarial.learning_rate, "betas": self.adversarial.betas, "weight_decay": 0.0}
         return [*super().parameter_groups(), {"params": list(self.discriminator.parameters()), **own}]
 

@@ -21,7 +21,7 @@ compared by name: the state of a callback, or a clock. Without it a checkpoint h
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically, with their format."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
         with atomic_path(Path(path)) as temporary:
             torch.save({**checkpoint, FORMAT_KEY: CHECKPOINT_FORMAT}, temporary)
 
@@ -87,7 +87,7 @@ class BestWeights(Callback):
         """Whether patience has run out after `epoch`."""
         return self.patience_epochs is not None and self.epoch >= 0 and epoch - self.epoch >= self.patience_epochs
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {"score": self.score, "epoch": self.epoch, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Curves(Callback):
         if self.path is not None and trainer.is_global_zero:
             write_text(self.path, as_csv(self.rows, float_format=".10g"))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

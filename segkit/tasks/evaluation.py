@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -80,7 +79,7 @@ class PartScores:
     scores: Sequence[ImageScore]
     threshold: Threshold
     metrics: tuple[str, ...]
-    entries: Mapping[str, Mapping[str, Any]]
+    entries: Mapping[str, Mapping[str, object]]
     """The entry of `predictions.json` of each image, by name; empty if it has none."""
 
     @property
@@ -99,7 +98,7 @@ class PartScores:
             return np.full(len(self.scores), np.nan)
         return image_values(self.scores, metric, region, self.threshold.cut, class_name)
 
-    def image_rows(self) -> list[dict[str, Any]]:
+    def image_rows(self) -> list[dict[str, str | float | None]]:
         """Every metric of each image, region and class, of several also of all; nan where it has no meaning."""
         names = self.class_names if len(self.class_names) == 1 else (ALL, *self.class_names)
         regions = regions_of(self.scores)
@@ -203,7 +202,7 @@ class Evaluation:
                 yield ""
                 yield render(table, MAX_WIDTH).rstrip("\n")
 
-    def image_rows(self) -> list[dict[str, Any]]:
+    def image_rows(self) -> list[dict[str, str | float | None]]:
         """As `PartScores.image_rows`, all parts."""
         return [row for part in self.parts for row in part.image_rows()]
 
@@ -213,7 +212,7 @@ class Evaluation:
             [{key: None if is_nan(value) else value for key, value in row.items()} for row in self.image_rows()]
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Everything, for other programs."""
         model = None if self.record is None else {k: v for k, v in self.record.items() if k not in {"images", "runs"}}
         return {
@@ -343,7 +342,7 @@ def _number(name: str) -> str:
     return digits if digits.isdigit() else name
 
 
-def _entries(record: Record | None, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def _entries(record: Record | None, rows: Sequence[Row]) -> dict[str, dict[str, object]]:
     """The record's entry for each row's image file, by the row's name; empty if it has none."""
     if record is None:
         return {row.name: {} for row in rows}

@@ -39,7 +39,7 @@ def exported_card(
     out_of_fold: OutOfFold | None = None,
     threshold: float | None = None,
     tta: str | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The card of a model with its training and its scores, as JSON. An exported model's card keeps those it has.
 
     Args:
@@ -90,7 +90,7 @@ def exported_card(
     return raw | {"details": raw["details"] | {"card": record}}
 
 
-def export_model(folder: Path, out: Path, card: Mapping[str, Any]) -> None:
+def export_model(folder: Path, out: Path, card: Mapping[str, object]) -> None:
     """Copy the model of a folder into a new one, with the card of `exported_card`."""
     copy_model(folder, out)
     write_json(out / DESCRIPTION, card)

@@ -1,7 +1,6 @@
 """Fine-tuning: modules that keep their weights, and learning rates of modules."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from torch import nn
 
@@ -41,7 +40,7 @@ def freeze(network: nn.Module, modules: Iterable[str]) -> list[nn.Module]:
     return frozen
 
 
-def parameter_groups(network: nn.Module, factors: Mapping[str, float], learning_rate: float) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, factors: Mapping[str, float], learning_rate: float) -> list[dict[str, object]]:
     """The trained parameters of a network as groups of torch's optimisers; the innermost module's factor counts.
 
     Args:

@@ -5,6 +5,7 @@ import logging
 import warnings
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def write_onnx(
     _package("onnx")
     _package("onnxscript")
     whole = _Probabilities(network).eval()
-    shapes: dict[int, Any] = {0: Dim("n", min=1)}
+    shapes: dict[int, Dim] = {0: Dim("n", min=1)}
     if patch_size is None:
         shapes |= {2: stride * Dim("rows", min=1), 3: stride * Dim("columns", min=1)}
     height, width = (patch_size, patch_size) if patch_size is not None else (4 * stride, 5 * stride)
@@ -107,7 +108,7 @@ class OnnxNetwork(nn.Module):
         return probs.logit() if probs.shape[1] == 1 else probs.log()
 
 
-def read_onnx_card(path: Path) -> dict[str, Any]:
+def read_onnx_card(path: Path) -> dict[str, object]:
     """The card in the metadata of an ONNX file.
 
     Raises:
@@ -116,7 +117,7 @@ def read_onnx_card(path: Path) -> dict[str, Any]:
     metadata = _session(path).get_modelmeta().custom_metadata_map
     if CARD not in metadata:
         raise WeightsError(f"{path} has no {CARD} in its metadata; give a file that `segkit export --onnx` wrote")
-    card: dict[str, Any] = json.loads(metadata[CARD])
+    card: dict[str, object] = json.loads(metadata[CARD])
     return card
 
 
@@ -130,7 +131,7 @@ def _session(path: Path) -> Any:
         raise WeightsError(f"{path} is not a whole ONNX file: {str(error).splitlines()[0]}") from error
 
 
-def _package(name: str) -> Any:
+def _package(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import lightning as L
 import numpy as np
@@ -263,7 +263,13 @@ class MapWriter(BasePredictionWriter):
         return [row for row in rows if not all(path.exists() for path in self.paths(row.name))]
 
     def write_on_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, prediction: Probs, batch_indices: Any, batch: InferenceImage, *_: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: object,
+        prediction: Probs,
+        batch_indices: object,
+        batch: InferenceImage,
+        *_: object,
     ) -> None:
         probs, *others = self.paths(batch["name"])
         labels.write_probs(probs, prediction)

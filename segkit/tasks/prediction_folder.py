@@ -41,22 +41,23 @@ def prediction_record(
     return {**about_model, **inference.model_dump(mode="json"), "images": images}
 
 
-def _image_entry(row: Row, splits: Mapping[str, str] | None, classes: Classes) -> dict[str, Any]:
+def _image_entry(row: Row, splits: Mapping[str, str] | None, classes: Classes) -> dict[str, object]:
     """The entry of an image before it is predicted.
 
     `model_split` is "train" or "val" for an image the model was trained on or chosen with, None for any other; it is
     absent if the model does not record its images.
     """
-    entry: dict[str, Any] = {"file": row.image.path.name}
+    entry: dict[str, object] = {"file": row.image.path.name}
     try:
-        entry |= {"bytes": row.image.path.stat().st_size, "sha256": sha256_file(row.image.path)}
+        digest = sha256_file(row.image.path)
+        entry |= {"bytes": row.image.path.stat().st_size, "sha256": digest}
         absent = "estimated" if classes.field_of_view else "whole image"
         entry["fov"] = absent if row.region is None else "given"
         if row.region is not None:
             entry["fov_sha256"] = sha256_file(row.region.path)
     except OSError:  # reading the image will raise the error
         return entry
-    return entry if splits is None else entry | {"model_split": splits.get(entry["sha256"])}
+    return entry if splits is None else entry | {"model_split": splits.get(digest)}
 
 
 def refuse_threshold(classes: Classes) -> None:
@@ -91,7 +92,7 @@ class PredictionFolder:
             on_wait, {(Path(kind) / row.name).parent.as_posix() for row in rows for kind in KINDS}
         )
 
-    def claim(self, record: Record, rows: Sequence[Row], run: Mapping[str, Any]) -> None:
+    def claim(self, record: Record, rows: Sequence[Row], run: Mapping[str, object]) -> None:
         """Make the folder one for these predictions: new, or as a command with the same model and settings left it.
 
         Maps of an image whose file or field of view has changed are removed, so that it is predicted again.
@@ -108,7 +109,7 @@ class PredictionFolder:
         decisive = {key: record[key] for key in ("weights_sha256", "threshold", "tta", "tile", "scale")}
         self._recorded.claim(decisive, {"weights": Path(record["weights"])})
         before = self.read()
-        known: dict[str, Any] = before.get("images", {})
+        known: dict[str, dict[str, object]] = before.get("images", {})
         entries, missing = {}, []
         for row in rows:
             old = known.get(row.name, {})
@@ -154,7 +155,7 @@ class PredictionFolder:
         write_json(self.folder / RECORD, record)
 
 
-def _same_input(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def _same_input(old: Mapping[str, object], new: Mapping[str, object]) -> bool:
     return "sha256" in new and all(old.get(key) == new.get(key) for key in ("sha256", "fov", "fov_sha256"))
 
 

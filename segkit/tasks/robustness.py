@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from segkit.core import images
 from segkit.core.classes import Classes
@@ -42,7 +43,7 @@ Change = Callable[[Image, int], Image]
 """Degrades an image (h, w, 3); what is random in it comes from the seed."""
 
 
-def _albumentation(kind: str, **limits: Any) -> Change:
+def _albumentation(kind: str, **limits: object) -> Change:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it looks up its newest version online
 
     def change(image: Image, seed: int) -> Image:
@@ -53,7 +54,7 @@ def _albumentation(kind: str, **limits: Any) -> Change:
     return change
 
 
-def _times(factors: Callable[[Image], Any]) -> Change:
+def _times(factors: Callable[[Image], NDArray[np.float64]]) -> Change:
     return lambda image, seed: np.clip(np.rint(image * factors(image)), 0, 255).astype(np.uint8)
 
 

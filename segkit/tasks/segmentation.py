@@ -112,7 +112,7 @@ class SegmentationTask(L.LightningModule):
         self.log_dict({f"val/{name}": torch.as_tensor(float(value)) for name, value in values.items()})
         self.val_metrics.reset()
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, object]]:
         """What the optimiser trains, as groups of torch; options that a group does not set are the phase's."""
         optimizer = self.phase.optimizer
         return parameter_groups(self.model, optimizer.learning_rate_factors, optimizer.learning_rate)

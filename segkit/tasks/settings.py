@@ -1,7 +1,7 @@
 """Settings of training, inference and the machine, free of torch so that the runner can read them."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -172,7 +172,7 @@ class TrainSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _sections_of_the_first_weights(cls, values: Any) -> Any:
+    def _sections_of_the_first_weights(cls, values: object) -> object:
         """Take the sections that are left out from the model to start from."""
         if not isinstance(values, dict) or not isinstance(values.get("init_from"), str | Path):
             return values

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,17 @@ def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, 
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = {
-        "project": project,
-        "id": label.run_id,
-        "name": label.name,
-        "job_type": label.job_type,
-        "group": label.group,
-        "tags": list(label.tags),
-        "dir": str(folder),
-        "config": without_folders(config),
-    }
+    init = partial(
+        wandb.init,
+        project=project,
+        id=label.run_id,
+        name=label.name,
+        job_type=label.job_type,
+        group=label.group,
+        tags=list(label.tags),
+        dir=str(folder),
+        config=without_folders(config),
+    )
     _skip_launch()
     settings = wandb.Settings(
         silent=True, console="off", disable_git=True, x_disable_meta=True, x_save_requirements=False
@@ -97,12 +99,12 @@ def start_run(project: str, label: RunLabel, folder: Path, config: Mapping[str, 
         begin = time.monotonic()
         try:
             online = settings.model_copy(update=limits)
-            return wandb.init(**arguments, mode="online", resume="allow", settings=online), True
+            return init(mode="online", resume="allow", settings=online), True
         except wandb.Error as error:
             add_waited(time.monotonic() - begin)
             print(offline_notice(" ".join(str(error).split())), flush=True)
             wandb.teardown()  # otherwise its service keeps the run's name reserved
-    return wandb.init(**arguments, mode="offline", settings=settings), False
+    return init(mode="offline", settings=settings), False
 
 
 def _skip_launch() -> None:
@@ -164,20 +166,14 @@ def may_upload(path: str, share_images: bool) -> bool:
     return share_images or any(fnmatchcase(name, pattern) for pattern in SHARED_FILES)
 
 
-def without_folders(config: Any) -> Any:
+def without_folders(config: Mapping[str, object]) -> dict[str, object]:
     """The configuration as W&B can flatten it, without places on this machine.
 
     A list of sections becomes a section with the keys "0", "1", ..., so that `teacher.phases.0.epochs` is a key of its
     own. Of `source` the reader's name stays (`drive:/data/DRIVE` becomes `drive`), of `init_from` the file's,
     and of `group_pattern`, which may spell patients' names, the digest.
     """
-    if isinstance(config, Mapping):
-        return {key: _without_folder(key, value) for key, value in config.items()}
-    if isinstance(config, list | tuple):
-        items = [without_folders(item) for item in config]
-        sections = bool(items) and all(isinstance(item, dict) for item in items)
-        return {str(number): item for number, item in enumerate(items)} if sections else items
-    return config
+    return {key: _without_folder(key, value) for key, value in config.items()}
 
 
 def _without_folder(key: str, value: object) -> object:
@@ -187,7 +183,13 @@ def _without_folder(key: str, value: object) -> object:
         return Path(value).name
     if key == "group_pattern" and isinstance(value, str):
         return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
-    return without_folders(value)
+    if isinstance(value, Mapping):
+        return without_folders(value)
+    if isinstance(value, list | tuple):
+        items = [_without_folder("", item) for item in value]
+        sections = bool(items) and all(isinstance(item, dict) for item in items)
+        return {str(number): item for number, item in enumerate(items)} if sections else items
+    return value
 
 
 def may_track(runtime: RuntimeSettings) -> bool:

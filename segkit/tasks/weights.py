@@ -99,7 +99,7 @@ def save_network(
     val_dice: float | None = None,
     classes: Classes = VESSEL,
     preprocessing: PreprocessingSettings = NO_PREPROCESSING,
-    **record: Any,
+    **record: object,
 ) -> None:
     """Write a network's folder; `record` is added to `model.json`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def save_ensemble(
     threshold: float,
     threshold_source: str,
     val_dice: float | None,
-    **record: Any,
+    **record: object,
 ) -> None:
     """Write an ensemble's folder with a copy of each member's.
 
@@ -160,7 +160,7 @@ def _write_card(
     threshold: float,
     threshold_source: str,
     val_dice: float | None,
-    details: dict[str, Any],
+    details: dict[str, object],
 ) -> None:
     score = None if val_dice is None or math.isnan(val_dice) else val_dice  # nan where no image shows the class
     card = ModelCard(

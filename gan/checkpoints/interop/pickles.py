@@ -26,7 +26,7 @@ class Global(NamedTuple):
     """A name in the file and the function that replaces it."""
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[..., object]
 
 
 class Buildable:
@@ -104,7 +104,7 @@ class Machine:
 
     def __init__(
         self,
-        names: Mapping[str, Callable[..., Any]],
+        names: Mapping[str, Callable[..., object]],
         persistent: Callable[[object], object] | None = None,
         explain: Callable[[str], str] | None = None,
         limit: int = MAX_INSTRUCTIONS,

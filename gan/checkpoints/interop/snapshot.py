@@ -42,7 +42,7 @@ class Module(NamedTuple):
     """A module of a snapshot."""
 
     class_name: str
-    state: dict[Any, Any]
+    state: dict[object, object]
     """Its attributes."""
 
 
@@ -65,7 +65,7 @@ def _module(meta: object) -> Module:
     raise PickleError("a network that is not stored as by the official code")
 
 
-def _empty_dict() -> dict[Any, Any]:
+def _empty_dict() -> dict[object, object]:
     return {}
 
 
@@ -115,9 +115,9 @@ def _encoder(num_bytes: int) -> Callable[[object, object], bytes]:
     return encode
 
 
-def _names(num_bytes: int) -> dict[str, Callable[..., Any]]:
+def _names(num_bytes: int) -> dict[str, Callable[..., object]]:
     tensors = TensorReader(num_bytes)
-    names: dict[str, Callable[..., Any]] = {
+    names: dict[str, Callable[..., object]] = {
         "torch_utils.persistence._reconstruct_persistent_obj": _module,
         "dnnlib.util.EasyDict": _empty_dict,
         "collections.OrderedDict": _empty_dict,

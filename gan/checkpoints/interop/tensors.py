@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, NoReturn, TypeGuard
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ _MAX_DIMENSIONS = 8
 _LIMIT = 200  # instructions; the preamble has about forty
 
 
-def _no_call(*_: object) -> Any:
+def _no_call(*_: object) -> NoReturn:
     raise PickleError("a call of a storage's type")
 
 
@@ -26,7 +26,7 @@ _DTYPES = {
     "torch.HalfStorage": torch.float16,
     "torch.BFloat16Storage": torch.bfloat16,
 }
-_STORAGE_NAMES: dict[str, Callable[..., Any]] = dict.fromkeys(_DTYPES, _no_call)
+_STORAGE_NAMES: dict[str, Callable[..., object]] = dict.fromkeys(_DTYPES, _no_call)
 
 
 class Storage(NamedTuple):
