@@ -47,14 +47,14 @@ def export(
     (n, c, h, w) in [0, 1], of any batch size and of sides that are multiples of the stride; its output `probs` is
     (n, k, h, w). Its metadata hold the card, the classes, the threshold, the stride and the preprocessing.
     """
-    from segkit.core.outputs import check_file, check_folder
+    from segkit.core.outputs import check_file, check_new_folder
 
     if out_of_fold is not None and threshold is not None:
         raise click.UsageError("--out-of-fold chooses the threshold; leave --threshold away")
     if onnx:
         check_file(out, "--out", (".onnx",))
     else:
-        check_folder(out, "--out")
+        check_new_folder(out, "--out")
     from pipelines.results.out_of_fold import out_of_fold as read_out_of_fold
     from segkit.tasks.export import export_model, export_onnx, exported_card
 

@@ -21,10 +21,8 @@ def import_weights(file: Path, out: Path, resolution: int | None, image_channels
     """
     from gan.checkpoints.interop.convert import import_snapshot
     from gan.settings import presets_with
-    from segkit.core.outputs import check_folder
     from segkit.core.wording import counted
 
-    check_folder(out, "--out")
     s, adaptation = import_snapshot(file, out, resolution, image_channels, seed)
     presets = presets_with(s.resolution, s.channel_base, s.num_mapping_layers, s.d_architecture)
     click.echo(

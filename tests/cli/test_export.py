@@ -84,6 +84,13 @@ def test_a_shipped_model_is_exported_with_another_threshold_and_its_own_training
     assert (float(row["area_share"]), row["warnings"]) == (0, "blank, so nothing is predicted")
 
 
+def test_a_folder_that_holds_something_is_refused(teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert segkit_here("export", "--weights", str(teacher), "--out", str(tmp_path / "mine")) == 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
 def test_what_is_no_finished_model_is_not_exported(finished_runs: Path, teacher: Path, tmp_path: Path) -> None:
     data = next(finished_runs.glob("data-*"))
     out = ("--out", str(tmp_path / "out"))

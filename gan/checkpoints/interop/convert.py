@@ -11,7 +11,7 @@ from gan.networks.discriminator import Discriminator
 from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from segkit.core.config import validate
-from segkit.core.errors import RequestError
+from segkit.core.outputs import check_new_folder
 
 
 def import_snapshot(
@@ -30,8 +30,7 @@ def import_snapshot(
         RequestError: the folder is not empty, or there are no networks of that size.
         WeightsError: as `read_snapshot`, or the tensors do not fit the networks; nothing is written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(f"{folder} is not empty; remove it, or name a new folder with --out")
+    check_new_folder(folder, "--out")
     snapshot = read_snapshot(path)
     source = snapshot.settings
     weights.check_networks(source, snapshot.networks, str(path))
