@@ -134,7 +134,17 @@ def _show(error: click.ClickException) -> None:
     if context is None or type(error).__name__ == "NoArgsIsHelpError":
         error.show()
     else:
-        print(f"error: {error.format_message()} (see `{context.command_path} --help`)", file=sys.stderr)
+        print(
+            f"error: {error.format_message()}{_hint(error, context.command)} (see `{context.command_path} --help`)",
+            file=sys.stderr,
+        )
+
+
+def _hint(error: click.ClickException, command: click.Command) -> str:
+    """Where the folder of the results may have been given without --runs."""
+    possible = any(option.name == "runs" for option in command.params)
+    extra = "unexpected extra argument" in error.format_message()
+    return "; the folder of the results is given by --runs FOLDER" if extra and possible else ""
 
 
 def _ended(how: str, code: int) -> int:

@@ -12,7 +12,7 @@ import click
 from pipelines.execution.runner import Planned, plan
 from pipelines.graph import Graph
 from pipelines.recipes import DEFAULT_RECIPE, RECIPES
-from pipelines.recipes.base import RecipeSettings
+from pipelines.recipes.base import Recipe, RecipeSettings
 from pipelines.results import pipeline_run
 from pipelines.results.model_names import with_named_weights
 from segkit.cli import completion
@@ -100,6 +100,8 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     path = config_path(config or CONFIGS / f"{name}.yaml")
     has_file = config is not None or path.is_file()
     raw = read_yaml(path) if has_file else {}
+    if config is not None:
+        _check_recipe(recipe, raw, path, config)
     _check_named_entries(recipe.settings, raw, overrides)
     if overrides:
         raw = apply_overrides(raw, overrides, recipe.settings)
@@ -110,12 +112,31 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     return Resolved(name, source, settings, recipe.build(settings), tuple(overrides))
 
 
+def _check_recipe(recipe: Recipe[RecipeSettings], raw: Mapping[str, object], path: Path, given: Path) -> None:
+    """Raise if a settings file has sections that the recipe lacks and another recipe has.
+
+    Of several such recipes, the one in the command at the head of the file is named.
+    """
+    if raw.keys() <= recipe.settings.model_fields.keys():
+        return
+    fitting = [name for name, other in RECIPES.items() if raw.keys() <= other.settings.model_fields.keys()]
+    named = _recipe_at_head(path)
+    if fitting:
+        fit = named if named in fitting else fitting[0]
+        raise ConfigError(f"{path}: this file is for the recipe {fit}: segkit pipeline run {fit} -c {given}")
+
+
+def _recipe_at_head(path: Path) -> str | None:
+    """The recipe of the first command in a settings file's comments."""
+    command = re.search(r"^#.*segkit pipeline run ([\w-]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return command[1] if command else None
+
+
 def _recipe_hint(name: str) -> str:
     """The nearest recipes, or the command where the name is that of shipped settings."""
     if name not in shipped_configs():
         return hint(name, RECIPES)
-    command = re.search(r"segkit pipeline run (\S+)", (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
-    recipe = command[1] if command else "RECIPE"
+    recipe = _recipe_at_head(CONFIGS / f"{name}.yaml") or "RECIPE"
     return f"{name!r} is a settings file, as in `segkit pipeline run {recipe} -c {name}`"
 
 

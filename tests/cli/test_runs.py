@@ -37,6 +37,11 @@ def test_an_empty_folder_holds_no_run(tmp_path: Path) -> None:
     assert segkit_here("runs", "list", "--runs", str(tmp_path / "absent")) == 2
 
 
+def test_a_folder_in_place_of_a_name_gets_the_option_as_a_hint(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("runs", "list", str(runs)) == 2
+    assert "--runs FOLDER" in capsys.readouterr().err
+
+
 def test_a_run_is_shown_with_its_report(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert segkit_here("runs", "show", "latest", "--runs", str(runs)) == 0
     out = capsys.readouterr().out
