@@ -48,7 +48,9 @@ from segkit.cli.options import devices_option, model_option
 )
 @click.option("--overlay", is_flag=True, help="Also draw each prediction onto its image.")
 @click.option(
-    "--vessel-table", is_flag=True, help="Also write vessels.csv: density, calibre, length, branch points, tortuosity."
+    "--vessel-table",
+    is_flag=True,
+    help="Also write vessels.csv: density, calibre, length, branch points, tortuosity (docs/own-data.md).",
 )
 @devices_option("Processes or GPUs, or `auto`.")
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[IMAGE|DIR]...")

@@ -39,13 +39,13 @@ class VesselStatistics(NamedTuple):
     """One map's numbers; lengths in its pixels. nan where there is no vessel to measure."""
 
     area_share: float
-    """Vessel pixels over all pixels, inside the field of view."""
+    """Vessel density, in [0, 1]: vessel pixels over all pixels, inside the field of view."""
     calibre: float
-    """Mean width: vessel area over the length of the centreline."""
+    """Mean width in pixels: vessel area over the length of the centreline."""
     length: float
-    """Of the centreline: 1 for each step between neighbours side by side, sqrt 2 for a diagonal one."""
+    """Of the centreline in pixels: 1 for each step between neighbours side by side, sqrt 2 for a diagonal one."""
     branch_points: float
-    """Places where three or more lines meet or two cross, in the centreline."""
+    """Number of places where three or more lines meet or two cross, in the centreline."""
     tortuosity: float
     """Length along the centreline over the straight distance, of all pieces between branch points together (Hart 1999).
 
