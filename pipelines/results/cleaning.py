@@ -1,7 +1,8 @@
 """Remove the stages of a runs folder that no finished pipeline needs.
 
 A pipeline is finished when it has a report or a pooled report. It needs the stages that these read, and all that those
-were made from. Everything of a pipeline that runs is kept as well, and everything of one that stopped early, unless
+were made from. A stage that a user asked for by name, with `--upto` or a command such as `segkit gan train`, is kept
+like a report. Everything of a pipeline that runs is kept as well, and everything of one that stopped early, unless
 another pipeline has finished since. Only real folders that the runner has made are removed, never one that is locked.
 """
 
@@ -17,12 +18,14 @@ from typing import Any
 from pipelines.stage_types import POOL, REPORT
 from segkit.core.config import read_yaml
 from segkit.core.errors import ConfigError, RequestError
-from segkit.core.files import read_json
+from segkit.core.files import read_json, write_text
 from segkit.core.run_folder import DONE, LOCKS, REQUEST
 from segkit.core.wording import duration
 
 REMOVED = ".removed"
 """Folder in the runs folder that a stage is moved to at once, so that a kill leaves no half of it behind."""
+ASKED_FOR = ".asked-for"
+"""Folder in the runs folder with an empty file for each stage that a user asked for by name."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ class Cleaning:
     """Folders that an interrupted cleaning has moved and not removed yet."""
 
 
+def keep(folder: Path) -> None:
+    """Note that a user asked for this stage by name, before or after it runs."""
+    write_text(folder.parent / ASKED_FOR / folder.name, "")
+
+
 def plan_cleaning(runs: Path) -> Cleaning:
     """What can be removed from a runs folder.
 
@@ -85,7 +93,8 @@ def plan_cleaning(runs: Path) -> Cleaning:
     if not runs.is_dir():
         raise RequestError(f"there is no folder {runs}; give the folder of the results")
     stages = {stage.path.name: stage for stage in _stages(runs.resolve())}
-    kept = _with_inputs(stages, [stage.path.name for stage in _roots(list(stages.values()))])
+    asked_for = [path.name for path in (runs / ASKED_FOR).glob("*")]
+    kept = _with_inputs(stages, [*asked_for, *(stage.path.name for stage in _roots(list(stages.values())))])
     removable = sorted((stages[name] for name in stages.keys() - kept), key=lambda stage: stage.path.name)
     leftovers = tuple(sorted((runs.resolve() / REMOVED).glob("*")))
     return Cleaning(tuple(removable), tuple(stages[name] for name in sorted(kept)), leftovers)

@@ -68,7 +68,10 @@ def _graph_lines(resolved: Resolved) -> list[str]:
 @settings_options
 @runs_option
 @click.option(
-    "--upto", metavar="STAGE", shell_complete=completion.stages, help="Stop after this stage; run only what it needs."
+    "--upto",
+    metavar="STAGE",
+    shell_complete=completion.stages,
+    help="Stop after this stage; run only what it needs. `segkit runs clean` keeps its result.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would run and why, and run nothing.")
 def run(
@@ -90,10 +93,11 @@ def run(
 
 def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool = False) -> None:
     """Plan, check and run, then write the pipeline's W&B run and print where the results are."""
-    from pipelines.execution.changes import changes, expected_seconds
+    from pipelines.execution.changes import Result, changes, expected_seconds
     from pipelines.execution.runner import check
     from pipelines.execution.runner import run as run_stages
     from pipelines.results import pipeline_run
+    from pipelines.results.cleaning import keep
 
     planned = resolved.plan(runs, upto)
     check(planned, log=click.echo)
@@ -105,6 +109,9 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
             if item.stage.name in why:
                 click.echo(f"    {why[item.stage.name]}")
         return
+    if upto is not None:
+        keep(next(item.folder for item in planned if item.stage.name == upto))
+    read: dict[Path, Result] = {}
     title = pipeline_run.readable_title(Path(resolved.source).stem, resolved.overrides)
     complete = len(planned) == len(resolved.graph)
     with pipeline_run.tracked(resolved.name, title, resolved.settings, planned, complete, click.echo) as launched:
@@ -112,7 +119,7 @@ def run_pipeline(resolved: Resolved, runs: Path, upto: str | None, dry_run: bool
             planned,
             log=click.echo,
             parallel=resolved.settings.runtime.parallel,
-            expected=lambda: expected_seconds(planned, runs),
+            expected=lambda: expected_seconds(planned, runs, read),
         )
     last = planned[-1].folder
     report = last / "report.html"

@@ -132,19 +132,23 @@ def study(names: tuple[str, ...], runs: Path, path: Path, model: str | None, bas
 
 
 @runs.command()
-@click.argument("folder", metavar="[RUNS]", type=click.Path(path_type=Path), default=Path("runs"))
+@click.argument("folder", metavar="[RUNS]", type=click.Path(path_type=Path), required=False)
+@runs_option
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
-def clean(folder: Path, yes: bool, dry_run: bool) -> None:
+def clean(folder: Path | None, runs: Path, yes: bool, dry_run: bool) -> None:
     """Remove the stages in the folder RUNS that no finished pipeline needs, after asking.
 
-    A pipeline that is running is kept, and so is one that stopped early if no other one has finished since. Locked
-    stages, exported models and all folders that are not of a pipeline's stage are never removed.
+    A pipeline that is running is kept, and so is one that stopped early if no other one has finished since. Kept with
+    what it needs is each stage that you asked for by name: by --upto, or a command such as `segkit gan train`; remove
+    its folder by hand. Locked stages, exported models and all folders that are not of a pipeline's stage are never
+    removed.
     """
     from pipelines.results.cleaning import plan_cleaning, remove
     from segkit.core.wording import counted, data_size
     from segkit.tasks.wandb_runs import unsent_runs
 
+    folder = runs if folder is None else folder
     cleaning = plan_cleaning(folder)
     removable = cleaning.removable
     width = max((len(stage.path.name) for stage in removable), default=0)

@@ -1,5 +1,6 @@
 """`segkit pipeline`, `segkit stage` and the stages under the names users think in."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from pipelines.recipes import RECIPES
 from segkit.cli.recipes import shipped_configs
 from segkit.core.config import parse_yaml
+from segkit.core.files import write_json, write_text
+from segkit.core.run_folder import DONE, REQUEST
 from segkit.core.wording import duration
 from tests.pipelines.tiny import STAGES, TINY, plan, segkit_here, write_config
 
@@ -49,6 +52,20 @@ def test_what_show_prints_is_a_settings_file_of_the_same_pipeline(
     again.write_text(out_of(capsys, "pipeline", "show", "synthetic-aug", "-c", str(config)))
     one, two = plan(config, tmp_path), plan(again, tmp_path)
     assert [item.fingerprint for item in one] == [item.fingerprint for item in two]
+
+
+def test_a_settings_file_of_another_recipe_names_that_recipe(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in (str(config), "demo"):
+        [line] = out_of(capsys, "pipeline", "show", "train", "-c", given, code=2).splitlines()
+        assert line.endswith(f"for the recipe synthetic-aug: segkit pipeline run synthetic-aug -c {given}")
+    # several recipes have these sections; the head of the file names one
+    other = tmp_path / "other.yaml"
+    other.write_text("# segkit pipeline run cross-validate -c other.yaml\nmodel: {}\n")
+    assert "for the recipe cross-validate" in out_of(capsys, "pipeline", "show", "repeat", "-c", str(other), code=2)
+    other.write_text("modle: {}\n")
+    assert "did you mean 'model'?" in out_of(capsys, "pipeline", "show", "train", "-c", str(other), code=2)
 
 
 def test_data_comes_last_of_all_settings(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,11 +125,22 @@ def test_a_part_of_the_recipe_runs_up_to_its_stage(
     assert named[-1] == last
 
 
-def test_a_run_ends_with_the_place_of_its_last_result(
-    finished_runs: Path, config: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_ends_with_the_place_of_its_last_result_which_no_cleaning_removes(
+    finished_runs: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ("pipeline", "run", "synthetic-aug", "-c", str(config), "--runs", str(finished_runs), "--upto", "gan")
-    assert out_of(capsys, *args).splitlines()[-1] == f"result: {next(finished_runs.glob('gan-*'))}"
+    runs = tmp_path / "runs"
+    shutil.copytree(finished_runs, runs)
+    gan = next(runs.glob("gan-*"))
+    args = ("-c", str(config), "--runs", str(runs))
+    assert out_of(capsys, "gan", "train", *args).splitlines()[-1] == f"result: {gan}"
+    shutil.rmtree(next(runs.glob("report-*")))
+    (runs / "report-000000000000").mkdir()  # of another pipeline, which finished later
+    write_text(runs / "report-000000000000" / REQUEST, "fingerprint: '000000000000'\ngroup: other\n")
+    record = {"type": "report", "inputs": {}, "finished": "2100-01-01T00:00:00+0000"}
+    write_json(runs / "report-000000000000" / DONE, record)
+    out_of(capsys, "runs", "clean", str(runs), "--yes")
+    kept = {path.parent.name.partition("-")[0] for path in runs.glob(f"*/{DONE}")}
+    assert kept == {"data", "gan", "report"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from pipelines.results import cleaning
-from pipelines.results.cleaning import plan_cleaning, remove
+from pipelines.results.cleaning import keep, plan_cleaning, remove
 from segkit.core.files import write_json, write_text
 from segkit.core.run_folder import DONE, LOCKS, REQUEST, WORK
 from tests.pipelines.tiny import segkit_here
@@ -75,6 +75,16 @@ def test_the_inputs_of_a_stage_that_was_started_by_hand_are_kept(runs: Path) -> 
     by_hand = write_stage(runs, "mine", "3", "none", 0, runs / "gan-bbbbbbbbbbbb", kind="sample")
     by_hand.rename(runs / "mine")
     assert removable(runs) == ["samples-cccccccccccc"]
+
+
+def test_a_stage_that_was_asked_for_by_name_is_kept_with_its_inputs(runs: Path) -> None:
+    samples = write_stage(runs, "drawn", "4", "by-hand", 1, runs / "gan-bbbbbbbbbbbb", kind="sample")
+    assert removable(runs) == ["drawn-444444444444", "gan-bbbbbbbbbbbb", "samples-cccccccccccc"]
+    keep(samples)
+    assert removable(runs) == ["samples-cccccccccccc"]
+    assert segkit_here("runs", "clean", "--runs", str(runs), "--yes") == 0
+    assert removable(runs) == []
+    assert (runs / "gan-bbbbbbbbbbbb" / "weights").is_file()
 
 
 def test_without_a_finished_pipeline_nothing_is_removed(runs: Path) -> None:

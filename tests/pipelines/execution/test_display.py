@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.execution.changes import AMOUNT_OF_WORK
 from pipelines.execution.display import Display
 from segkit.core.progress import Progress
 
@@ -76,22 +75,6 @@ def test_a_running_loop_corrects_what_the_last_time_took(monkeypatch: pytest.Mon
     monkeypatch.setattr("pipelines.execution.display.time.monotonic", lambda: 111.0)
     shown.show("teacher", None)
     assert shown.time_left == ""  # it takes longer than the last time, and no loop shows how long
-
-
-@pytest.mark.parametrize(
-    ("difference", "matters"),
-    [
-        ("phases.0.epochs 2 (was 1)", True),
-        ("num_images 50 (was 10)", True),
-        ("model.widths [8] (was [4])", True),
-        ("truncation_psi 0.5 (was 0.7)", False),
-        ("runtime.seed 2 (was 1)", False),
-        ("input data", False),
-        ("pipeline.teacher.phases.0.epochs 9 (was 2)", False),  # in the settings of a report
-    ],
-)
-def test_another_amount_of_work_is_no_guide_to_the_duration(difference: str, matters: bool) -> None:
-    assert (AMOUNT_OF_WORK.search(difference) is not None) == matters
 
 
 def start(tmp_path: Path, output: int) -> "subprocess.Popen[bytes]":
