@@ -5,7 +5,8 @@
 
 `segkit bench gpu` writes `gpu.json`. The README's accuracy table is made from published results, `docs/drive.csv`, and
 from the scores in the card of the shipped model. A table stands between the lines `<!-- NAME begin -->` and
-`<!-- NAME end -->`; what was not measured stays empty. settings.md as a whole is made from the settings classes.
+`<!-- NAME end -->`; what was not measured stays empty. settings.md as a whole is made from the settings classes, the
+table of metrics.md from the metrics.
 """
 
 import argparse
@@ -17,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segkit.cli import settings_reference
+from segkit.cli import settings_reference as reference
+from segkit.metrics.metrics import METRICS
 
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "gpu.json"
@@ -27,6 +29,15 @@ CARD = DOCS.parent / "segkit" / "weights" / "vessels" / "model.json"
 SPLIT_NAMES = {"val": "validation", "holdout": "held-out"}
 THRESHOLD_NAMES = {"val-best-dice": "from validation images", "fixed-0.5": "0.5"}
 Steps = Mapping[str, Mapping[str, Any]]
+
+SETTINGS_HEAD = """\
+# Settings
+
+Every setting of every recipe, with its type, range and default. `segkit settings NAME` prints the same for a recipe, a
+section or a key, and `segkit pipeline show NAME` the values that a recipe and its shipped settings file give. The first
+tables are the recipes: their keys are the sections of a settings file. A section that several recipes or keys use is
+described once, below. `python docs/fill_tables.py` writes this page; [own-data.md](own-data.md) shows how to use it.
+"""
 
 
 def _origin(step: Mapping[str, Any]) -> str:
@@ -191,6 +202,44 @@ def read_published() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def settings_page() -> str:
+    """The content of docs/settings.md."""
+    parts = [SETTINGS_HEAD]
+    for section in reference.recipes().values():
+        parts += [f"## Recipe {section.name}\n", *_markdown(section)]
+    parts.append("## Sections\n")
+    for section in reference.sections().values():
+        parts += [f"### {_anchor(section.name)}\n", *_markdown(section)]
+    return "\n".join(parts)
+
+
+def _markdown(section: reference.Section) -> Iterator[str]:
+    description = section.description
+    yield f"{description[:1].upper()}{description[1:]}\n"
+    if not section.settings:
+        return
+    rows = [["key", "type", "default", "meaning"], ["---"] * 4]
+    for setting in section.settings:
+        linked = re.sub(r"\[([^]]+)\]", lambda match: f"[{match[1]}](#{_anchor(match[1])})", setting.type)
+        default = f"`{setting.default}`" if setting.default else ""
+        rows.append([f"`{setting.key}`", linked, default, setting.description])
+    yield "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows) + "\n"
+
+
+def _anchor(name: str) -> str:
+    return name.replace("++", "-plus-plus")
+
+
+def metrics_table() -> str:
+    """Every metric with its formula, its source and where it has no value."""
+    rows = [["name", "metric", "formula", "source", "no value where", "averaging"], ["---"] * 6]
+    for name, metric in METRICS.items():
+        averaging = "per-image" if metric.per_image_only else "pooled, per-image"
+        formula = metric.formula.replace("|", "\\|")
+        rows.append([f"`{name}`", metric.heading, formula, metric.source, metric.undefined, averaging])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
+
+
 def main(arguments: list[str]) -> None:
     """Fill the tables of all pages."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -200,7 +249,9 @@ def main(arguments: list[str]) -> None:
         take_over(path)
     card = json.loads(CARD.read_text(encoding="utf-8"))
     README.write_text(fill_readme(README.read_text(encoding="utf-8"), card, read_published()), encoding="utf-8")
-    (DOCS / "settings.md").write_text(settings_reference.page(), encoding="utf-8")
+    (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
+    prose = (DOCS / "metrics.md").read_text(encoding="utf-8").partition("| name |")[0]
+    (DOCS / "metrics.md").write_text(prose + metrics_table(), encoding="utf-8")
     if not FIGURES.is_file():
         print(f"there is no {FIGURES}; the tables about GPUs stay as they are")
         return

@@ -148,9 +148,15 @@ class StageRecord(TypedDict, total=False):
     """Date and time."""
 
 
-def read_record(folder: Path) -> StageRecord | None:
-    """The record of a finished stage; None if the folder holds none or a file of the result is missing."""
-    return cast(StageRecord | None, read_done(folder))
+def read_record(folder: Path, fingerprint: str | None = None) -> StageRecord | None:
+    """The record of a finished stage; None if the folder holds none, another one, or a file of the result is missing.
+
+    Args:
+        folder: of the result.
+        fingerprint: of the expected result; any if None.
+    """
+    record = cast(StageRecord | None, read_done(folder))
+    return record if record is None or fingerprint in (None, record["fingerprint"]) else None
 
 
 class _StageFile(Settings):

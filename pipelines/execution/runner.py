@@ -45,8 +45,7 @@ class Planned:
     @property
     def done(self) -> StageRecord | None:
         """The record of the finished result, if there is one."""
-        record = read_record(self.folder)
-        return record if record is not None and record["fingerprint"] == self.fingerprint else None
+        return read_record(self.folder, self.fingerprint)
 
     @property
     def started(self) -> bool:
@@ -99,7 +98,7 @@ def _folder(runs: Path, name: str, fingerprint: str) -> Path:
     own = runs / f"{name}-{fingerprint[:12]}"
     if not own.exists():
         for other in sorted(runs.glob(f"*-{fingerprint[:12]}")):
-            if (read_record(other) or StageRecord()).get("fingerprint") == fingerprint:
+            if read_record(other, fingerprint) is not None:
                 return other.resolve()
     return own.resolve()
 

@@ -126,13 +126,13 @@ def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path, planned: str
     run = importlib.import_module(stage.type.module).run
     context = Context(stage, inputs, out, fingerprint, is_first_rank())
     if not context.first_rank:
-        if not _is_done(out, fingerprint):
+        if read_record(out, fingerprint) is None:
             run(context)
         return
     asked = time.monotonic()
     with lock_stage(out, on_wait=lambda text: print(text, flush=True)):
         start += time.monotonic() - asked
-        if _is_done(out, fingerprint):
+        if read_record(out, fingerprint) is not None:
             print(f"{out} is done already", flush=True)
             remove_work(out)
             return
@@ -155,11 +155,6 @@ def _check_inputs(stage: AnyStage, inputs: Mapping[str, Path]) -> None:
         raise RequestError(f"{expected}; give --input {min(missing)}=DIR")
     if unknown := inputs.keys() - stage.inputs.keys():
         raise RequestError(f"{expected}, not {min(unknown)}")
-
-
-def _is_done(out: Path, fingerprint: str) -> bool:
-    done = read_record(out)
-    return done is not None and done["fingerprint"] == fingerprint
 
 
 def _track(context: Context[S], record: StageRecord) -> None:

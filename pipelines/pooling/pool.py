@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.report import comparisons
-from pipelines.report.comparisons import COMPARED
-from pipelines.report.verdict import Basis, Outcome, SplitSize, choose_basis, judge
+from pipelines.report.comparisons import COMPARED, Tested
+from pipelines.report.verdict import Basis, SplitSize, choose_basis
 from pipelines.results.measurements import SCORED, Measured, common_split, read_measurements
-from pipelines.results.scored_runs import Run, load_run
+from pipelines.results.scored_runs import Run, load_split
 from pipelines.results.scored_runs import measured as is_measured
 from pipelines.stage_types import CellRecord, PoolRequest, Roles
 from segkit.core.errors import RequestError
@@ -70,30 +70,20 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A model against its reference in one metric, averaged over seeds."""
+class Difference(Tested):
+    """A model against its reference in one metric, averaged over seeds; p is nan where it is not tested."""
 
     setting: Setting
     run: str
     reference: str
     by_seed: tuple[float, ...]
-    comparison: Comparison
     is_verdict: bool
     """Whether it is one of the comparisons that give the verdict."""
-    p: float = math.nan
-    """Of the sign-flip test; only pooled Dice is tested."""
-    corrected_p: float = math.nan
-    """After Holm's correction."""
 
     @property
     def is_tested(self) -> bool:
         """Whether it is a difference in pooled Dice."""
         return self.comparison.metric == DIFFERENCES[0]
-
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome of the test."""
-        return judge(self.comparison, self.corrected_p)
 
     @property
     def num_better(self) -> int:
@@ -177,7 +167,7 @@ def _settings(cells: Sequence[Cell], measured: Mapping[str, Measured], split: Sp
         for cell in members:
             by_seed.setdefault(cell.record.seed, []).append(cell)
         runs = {
-            seed: _joined([_runs(cell, measured[cell.record.name], split) for cell in folds])
+            seed: _joined([load_split(cell.folders["evaluate"], split, measured[cell.record.name]) for cell in folds])
             for seed, folds in by_seed.items()
             if not any(cell.missing for cell in folds)
         }
@@ -185,11 +175,6 @@ def _settings(cells: Sequence[Cell], measured: Mapping[str, Measured], split: Sp
             label = ", ".join(f"{axis.rpartition('.')[2]} = {value}" for axis, value in values)
             settings.append(Setting(label, dict(values), tuple(members), runs))
     return tuple(settings)
-
-
-def _runs(cell: Cell, measured: Measured, split: Split) -> dict[str, Run]:
-    evaluation = cell.folders["evaluate"]
-    return {name: load_run(name, evaluation, split, numbers) for name, numbers in measured[split].items()}
 
 
 def _joined(folds: Sequence[Mapping[str, Run]]) -> dict[str, Run]:
@@ -272,7 +257,9 @@ def _differences(setting: Setting, roles: Roles, num_resamples: int, seed: int) 
                 threshold_a=None,
                 threshold_b=None,  # one per seed
             )
-            differences.append(Difference(setting, a, b, mean.by_seed, comparison, (a, b) in verdict))
+            differences.append(
+                Difference(comparison, math.nan, math.nan, setting, a, b, mean.by_seed, (a, b) in verdict)
+            )
     return differences
 
 

@@ -1,7 +1,15 @@
 """The verdict of a repeated experiment, from differences averaged over its seeds."""
 
 from pipelines.pooling.pool import Difference, Pooled, Score
-from pipelines.report.verdict import PHANTOM_NOTE, capital, claim, difference_text, image_caveats, treatment_claim
+from pipelines.report.verdict import (
+    PHANTOM_NOTE,
+    capital,
+    claim,
+    common_outcome,
+    difference_text,
+    image_caveats,
+    treatment_claim,
+)
 from segkit.core.wording import counted
 from segkit.metrics.measure import has_interval
 
@@ -10,9 +18,8 @@ FEW_SEEDS = 5
 
 
 def outcome(pooled: Pooled) -> str:
-    """Of all settings if they agree, else "mixed"; "none" if no models are compared."""
-    outcomes = {item.outcome for item in pooled.verdict_differences}
-    return outcomes.pop() if len(outcomes) == 1 else "mixed" if outcomes else "none"
+    """Of all settings together."""
+    return common_outcome(item.outcome for item in pooled.verdict_differences)
 
 
 def headline(pooled: Pooled) -> str:

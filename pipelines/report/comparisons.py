@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.report.verdict import Outcome, judge
 from pipelines.results.scored_runs import Run, measured, values_by_image
 from pipelines.stage_types import Roles
 from segkit.core.groups import group_numbers
@@ -45,6 +46,22 @@ class Paired:
     comparison: Comparison
     num_better: int
     """Images on which a is better than b."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A difference with its sign-flip test."""
+
+    comparison: Comparison
+    p: float
+    """Of the sign-flip test."""
+    corrected_p: float
+    """After Holm's correction for all tests of its family."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """`helped` and `worse` need the interval on one side of zero and a corrected p of at most 0.05."""
+        return judge(self.comparison, self.corrected_p)
 
 
 def pairs(roles: Roles) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from pipelines.report.comparisons import Paired
 from pipelines.report.model_table import ModelRow
 from pipelines.report.verdict import Basis, SplitSize, Verdict
 from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
-from pipelines.results.scored_runs import Run, load_run, values_by_image
+from pipelines.results.scored_runs import Run, load_split, values_by_image
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import ReportRequest, Roles
 from segkit.core.manifest import FILE_NAME, Manifest, read_manifest
@@ -102,8 +102,8 @@ def gather(request: ReportRequest, inputs: Mapping[str, Path], seed: int) -> Evi
     runs: Mapping[str, Run] = {}
     paired: list[Paired] = []
     pairs = comparisons.pairs(request.roles)
-    for split, scored in measured.items():
-        loaded = {name: load_run(name, inputs["evaluate"], split, numbers) for name, numbers in scored.items()}
+    for split in measured:
+        loaded = load_split(inputs["evaluate"], split, measured)
         paired += comparisons.compare_runs(split, loaded, pairs, num_resamples=num_resamples, seed=seed)
         if basis is not None and split == basis.split:
             runs = loaded

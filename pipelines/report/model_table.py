@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.report import comparisons
-from pipelines.report.comparisons import Paired
-from pipelines.report.verdict import PHANTOM_NOTE, Basis, Outcome, difference_text, judge
+from pipelines.report.comparisons import Paired, Tested
+from pipelines.report.verdict import PHANTOM_NOTE, Basis, difference_text
 from pipelines.results.scored_runs import Run
 from pipelines.stage import StageRecord
 from pipelines.stage_types import Roles
 from segkit.core.manifest import Split
 from segkit.core.wording import counted, is_nan
-from segkit.metrics.measure import Comparison, Measurement, find_measurement, to_json
+from segkit.metrics.measure import Measurement, find_measurement, to_json
 from segkit.metrics.significance import holm
 from segkit.metrics.tables import HEADINGS, Table, cell, of_cells
 from segkit.models import cost
@@ -19,23 +19,6 @@ from segkit.tasks.settings import TrainSettings
 
 METRICS = ("dice", "auroc", "mcc", "cldice", "mean_iou")
 """Columns of the table, where measured."""
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A model against the baseline in pooled Dice."""
-
-    comparison: Comparison
-    """Model minus baseline, with the 95 % interval of a paired bootstrap."""
-    p: float
-    """Of the sign-flip test."""
-    corrected_p: float
-    """After Holm's correction for the number of models."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """`helped` and `worse` need the interval on one side of zero and a corrected p of at most 0.05."""
-        return judge(self.comparison, self.corrected_p)
 
 
 @dataclass(frozen=True)
@@ -52,7 +35,7 @@ class ModelRow:
     scores: Mapping[str, Measurement]
     """By metric, pooled inside the field of view, at the model's own threshold."""
     tested: Tested | None
-    """None for the baseline."""
+    """Against the baseline in pooled Dice; None for the baseline."""
 
 
 def paired_tests(
@@ -105,6 +88,11 @@ def model_rows(
     return rows
 
 
+def columns(rows: Sequence[ModelRow]) -> list[str]:
+    """The metrics that a model has."""
+    return [metric for metric in METRICS if any(metric in row.scores for row in rows)]
+
+
 def headline(rows: Sequence[ModelRow], basis: Basis, phantoms: bool) -> str:
     """The best model by Dice, and how many models differ from the baseline."""
     best = max(rows, key=lambda row: row.scores["dice"].value)
@@ -120,15 +108,15 @@ def headline(rows: Sequence[ModelRow], basis: Basis, phantoms: bool) -> str:
 
 def table(rows: Sequence[ModelRow], basis: Basis) -> Table:
     """The table as text for a terminal."""
-    metrics = [metric for metric in METRICS if any(metric in row.scores for row in rows)]
+    metrics = columns(rows)
     headings = (HEADINGS[metric] for metric in metrics)
-    columns = ("Model", "Parameters", "Multiply-adds", "Training", *headings, "Dice difference", "p", "p (Holm)")
+    titles = ("Model", "Parameters", "Multiply-adds", "Training", *headings, "Dice difference", "p", "p (Holm)")
     region = rows[0].scores["dice"].region
     heading = (
         f"{basis.n} {basis.noun}, region {region}, pooled, each at its own threshold; differences from "
         f"{rows[0].name}, paired bootstrap and sign-flip test; multiply-adds at {cost.SIDE} x {cost.SIDE}"
     )
-    return of_cells(heading, columns, [_cells(row, metrics) for row in rows])
+    return of_cells(heading, titles, [_cells(row, metrics) for row in rows])
 
 
 def _cells(row: ModelRow, metrics: Sequence[str]) -> list[str]:

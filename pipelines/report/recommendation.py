@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import yaml
 
 from pipelines.report.evidence import Evidence
+from segkit.core.manifest import Split
 from segkit.metrics.measure import Measurement, find_measurement
 
 
@@ -43,11 +44,8 @@ def recommend(evidence: Evidence) -> Recommendation | None:
     return Recommendation(model, reason, f"segkit predict --weights {place} --out predictions MY_IMAGES")
 
 
-def _dice(evidence: Evidence, split: str, model: str) -> Measurement | None:
-    return next(
-        (find_measurement(runs.get(model, []), "dice") for name, runs in evidence.measured.items() if name == split),
-        None,
-    )
+def _dice(evidence: Evidence, split: Split, model: str) -> Measurement | None:
+    return find_measurement(evidence.measured.get(split, {}).get(model, []), "dice")
 
 
 def settings_yaml(evidence: Evidence) -> str:

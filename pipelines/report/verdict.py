@@ -11,7 +11,7 @@ Three rules:
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -111,9 +111,14 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """Of the findings if they agree, else "mixed"; "none" without any."""
-        outcomes = {finding.outcome for finding in self.findings}
-        return outcomes.pop() if len(outcomes) == 1 else "mixed" if outcomes else "none"
+        """Of all findings together."""
+        return common_outcome(finding.outcome for finding in self.findings)
+
+
+def common_outcome(outcomes: Iterable[Outcome]) -> str:
+    """The outcome if all agree, else "mixed"; "none" without any."""
+    distinct = set(outcomes)
+    return distinct.pop() if len(distinct) == 1 else "mixed" if distinct else "none"
 
 
 def smallest_p(n: int) -> float:

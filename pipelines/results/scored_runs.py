@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.results.measurements import OBSERVER, SCORED, read_measurements
+from pipelines.results.measurements import OBSERVER, SCORED, Measured, read_measurements
 from segkit.core.manifest import Split
 from segkit.core.wording import is_nan
 from segkit.metrics.curves import precision_recall_curve, roc_curve, thin
@@ -40,6 +40,11 @@ def load_run(name: str, evaluation: Path, split: Split, measurements: Iterable[M
     return Run(name, load_scores(evaluation / "scores" / f"{split}-{name.replace(' ', '-')}.npz"), cut)
 
 
+def load_split(evaluation: Path, split: Split, measured: Measured) -> dict[str, Run]:
+    """All runs of one split of an evaluation, by name."""
+    return {name: load_run(name, evaluation, split, numbers) for name, numbers in measured[split].items()}
+
+
 def values_by_image(run: Run, metric: str, class_name: str | None = None) -> dict[str, float]:
     """A metric of each image by name, inside the field of view."""
     values = image_values(run.scores, metric, "fov", run.cut, class_name or summary_class(run.scores))
@@ -57,7 +62,7 @@ def load_runs(evaluation: Path) -> tuple[Split, dict[str, Run]] | None:
     split = next((name for name in SCORED if name in read), None)
     if split is None:
         return None
-    return split, {name: load_run(name, evaluation, split, numbers) for name, numbers in read[split].items()}
+    return split, load_split(evaluation, split, read)
 
 
 def image_metrics(runs: Mapping[str, Run]) -> list[str]:

@@ -3,16 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.report.comparisons import Paired, paired_difference, sign_flip_p
-from pipelines.report.sections.results import MAIN_METRICS
-from pipelines.report.verdict import judge
+from pipelines.report.comparisons import Paired, Tested, paired_difference, sign_flip_p
 from pipelines.results.measurements import common_split
-from pipelines.results.scored_runs import Run, load_run, measured
+from pipelines.results.scored_runs import IMAGE_METRICS, Run, load_run, measured
 from pipelines.run_comparison.finished import FinishedRun, model_names, short_ids
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Split
 from segkit.core.names import hint
-from segkit.metrics.measure import Comparison, Measurement, find_measurement, summary_class
+from segkit.metrics.measure import Measurement, find_measurement, summary_class
 from segkit.metrics.metrics import METRICS
 from segkit.metrics.region import Averaging, Region
 from segkit.metrics.significance import holm
@@ -20,6 +18,7 @@ from segkit.metrics.significance import holm
 NUM_RESAMPLES = 2000
 """Of the paired bootstrap."""
 OUTCOMES = {"helped": "better", "worse": "worse", "no-evidence": "no evidence", "too-few-images": "too few patients"}
+SWAPPED = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,13 @@ class ScoredRun:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Tested):
     """A run minus the baseline in one metric of one class."""
 
     id: str
     """Of the run."""
-    comparison: Comparison
     num_better: int
     """Images on which the run is better."""
-    p: float
-    """Of the sign-flip test."""
-    corrected_p: float
-    """After Holm's correction for all differences."""
 
     @property
     def metric(self) -> str:
@@ -62,12 +56,10 @@ class Difference:
         return self.comparison.class_name
 
     @property
-    def outcome(self) -> str:
-        """`better` and `worse` need the interval on one side of zero and a corrected p of at most 0.05."""
-        outcome = OUTCOMES[judge(self.comparison, self.corrected_p)]
-        if METRICS[self.metric].larger_is_better:
-            return outcome
-        return {"better": "worse", "worse": "better"}.get(outcome, outcome)
+    def result(self) -> str:
+        """The outcome in words; a smaller value of some metrics is better."""
+        result = OUTCOMES[self.outcome]
+        return result if METRICS[self.metric].larger_is_better else SWAPPED.get(result, result)
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ class RunComparison:
     def metrics(self) -> list[str]:
         """Metrics of the main table: those of which a run has a value."""
         summary = self.classes[0]
-        return [name for name in MAIN_METRICS if any(run.number(name, summary) is not None for run in self.runs)]
+        return [name for name in IMAGE_METRICS if any(run.number(name, summary) is not None for run in self.runs)]
 
     @property
     def region(self) -> Region:
@@ -153,7 +145,7 @@ def compare_runs(
         for other, _, metric, name in pairs
     ]
     differences = [
-        Difference(other.id, paired.comparison, paired.num_better, p, corrected)
+        Difference(paired.comparison, p, corrected, other.id, paired.num_better)
         for (other, paired, _, _), p, corrected in zip(pairs, p_values, holm(p_values), strict=True)
     ]
     settings = differing_settings({ids[run.fingerprint]: run for run in distinct})

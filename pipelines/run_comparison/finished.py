@@ -39,8 +39,7 @@ class StageResult:
     @cached_property
     def record(self) -> StageRecord | None:
         """Its `done.json`; None if the folder no longer holds this result."""
-        record = read_record(self.folder)
-        return record if record is not None and record["fingerprint"] == self.fingerprint else None
+        return read_record(self.folder, self.fingerprint)
 
     @property
     def state(self) -> Literal["done", "missing"]:

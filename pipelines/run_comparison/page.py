@@ -16,7 +16,7 @@ from segkit.metrics.tables import HEADINGS
 def render(comparison: RunComparison) -> str:
     """The page as HTML text."""
     templates = page.environment(Path(__file__).parent, Path(page.__file__).parent)
-    outcomes = {item.outcome for item in comparison.differences}
+    outcomes = {item.result for item in comparison.differences}
     return templates.get_template("comparison.html.j2").render(
         comparison=comparison,
         sentences=[text.sentence(item, comparison.baseline.id) for item in comparison.differences],

@@ -159,7 +159,7 @@ def _difference_table(comparison: RunComparison) -> Table:
         (
             *(item.id, item.class_name, HEADINGS[item.metric], difference_text(item.comparison)),
             *(f"{item.p:.2g}", f"{item.corrected_p:.2g}"),
-            *(f"{item.num_better} of {item.comparison.n}", item.outcome),
+            *(f"{item.num_better} of {item.comparison.n}", item.result),
         )
         for item in comparison.differences
     ]
@@ -186,7 +186,7 @@ def sentence(item: Difference, baseline: str) -> str:
         "worse": "is worse than",
         "no evidence": "does not differ demonstrably from",
         "too few patients": "cannot be told from",
-    }[item.outcome]
+    }[item.result]
     return (
         f"{item.id} {verb} {baseline} in {HEADINGS[item.metric]}: {difference_text(item.comparison)}, "
         f"p = {item.p:.2g}, p (Holm) = {item.corrected_p:.2g}"
@@ -235,7 +235,7 @@ def comparison_json(comparison: RunComparison) -> dict[str, object]:
                 "num_better": item.num_better,
                 "p": item.p,
                 "corrected_p": item.corrected_p,
-                "outcome": item.outcome,
+                "outcome": item.result,
             }
             for item in comparison.differences
         ],
@@ -265,5 +265,5 @@ def comparison_csv(comparison: RunComparison) -> str:
 def _csv_difference(item: Difference) -> dict[str, object]:
     record = to_json(item.comparison)
     ends = {"difference_low": record["low"], "difference_high": record["high"]}
-    outcome = {"p": item.p, "corrected_p": item.corrected_p, "outcome": item.outcome}
+    outcome = {"p": item.p, "corrected_p": item.corrected_p, "outcome": item.result}
     return {"difference": record["difference"], **ends, **outcome}

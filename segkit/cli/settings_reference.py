@@ -1,4 +1,4 @@
-"""The reference of all settings, made from the settings classes: for `segkit settings` and docs/settings.md."""
+"""The reference of all settings, made from the settings classes."""
 
 import re
 import textwrap
@@ -15,15 +15,6 @@ from segkit.core.names import hint
 
 Schema = Mapping[str, Any]
 """JSON schema of a setting or a section, as pydantic writes it."""
-
-PAGE_HEAD = """\
-# Settings
-
-Every setting of every recipe, with its type, range and default. `segkit settings NAME` prints the same for a recipe, a
-section or a key, and `segkit pipeline show NAME` the values that a recipe and its shipped settings file give. The first
-tables are the recipes: their keys are the sections of a settings file. A section that several recipes or keys use is
-described once, below. `python docs/fill_tables.py` writes this page; [own-data.md](own-data.md) shows how to use it.
-"""
 
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 
@@ -119,34 +110,6 @@ def text(section: Section) -> Iterator[str]:
         line = f"{setting.key}: {re.sub(r'[][]', '', setting.type)}{default}"
         yield from wrapped(line, initial_indent="  ", subsequent_indent="      ")
         yield from wrapped(setting.description, initial_indent="      ", subsequent_indent="      ")
-
-
-def page() -> str:
-    """The content of docs/settings.md."""
-    parts = [PAGE_HEAD]
-    for section in recipes().values():
-        parts += [f"## Recipe {section.name}\n", *_markdown(section)]
-    parts.append("## Sections\n")
-    for section in sections().values():
-        parts += [f"### {_anchor(section.name)}\n", *_markdown(section)]
-    return "\n".join(parts)
-
-
-def _markdown(section: Section) -> Iterator[str]:
-    description = section.description
-    yield f"{description[:1].upper()}{description[1:]}\n"
-    if not section.settings:
-        return
-    rows = [["key", "type", "default", "meaning"], ["---"] * 4]
-    for setting in section.settings:
-        linked = re.sub(r"\[([^]]+)\]", lambda match: f"[{match[1]}](#{_anchor(match[1])})", setting.type)
-        default = f"`{setting.default}`" if setting.default else ""
-        rows.append([f"`{setting.key}`", linked, default, setting.description])
-    yield "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows) + "\n"
-
-
-def _anchor(name: str) -> str:
-    return name.replace("++", "-plus-plus")
 
 
 def _reachable(start: Sequence[Section], known: Mapping[str, Section]) -> list[str]:

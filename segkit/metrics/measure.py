@@ -133,21 +133,18 @@ def compare(
     metric: str = "dice",
     *,
     class_name: str | None = None,
-    region: Region | None = None,
     averaging: Averaging = "pooled",
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Comparison:
     """Paired bootstrap of run a minus run b over the patients of the images they share, each at its own threshold.
 
-    Args:
-        class_name: by default the only class, or all of several.
-        region: by default the main one of `regions_of`.
+    The region is the main one of `regions_of`, the class by default the only one, or all of several.
 
     Raises:
         RequestError: the runs do not hold the same images with the same labels and patients.
     """
-    region = region or regions_of(scores_a)[0]
+    region = regions_of(scores_a)[0]
     scores_a, scores_b = _in_one_order(scores_a, scores_b, region)
     name = class_name or summary_class(scores_a)
     n, groups = len(scores_a), [score.group for score in scores_a]
@@ -237,9 +234,8 @@ def find_measurement(
     for measurement in measurements:
         fits = (measurement.metric, measurement.averaging) == (metric, averaging)
         of_class = class_name in (None, measurement.class_name) and region in (None, measurement.region)
-        if fits and of_class and threshold_source in (None, measurement.threshold_source):
-            return measurement
-        if fits and of_class and measurement.threshold_source == "none":
+        at_source = threshold_source is None or measurement.threshold_source in (threshold_source, "none")
+        if fits and of_class and at_source:
             return measurement
     return None
 

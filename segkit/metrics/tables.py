@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from segkit.core.wording import counted_images
@@ -47,19 +47,22 @@ def tabulate(runs: Mapping[str, Iterable[Measurement]], metrics: Sequence[str] =
     never share a table; threshold-free metrics stand in the table of every threshold source.
     """
     measured = {run: [m for m in measurements if m.metric in metrics] for run, measurements in runs.items()}
-    everything = [m for measurements in measured.values() for m in measurements]
-    groups = dict.fromkeys((m.class_name, m.region, m.averaging) for m in everything)
-    tables = []
-    for group in groups:
-        inside = {run: [m for m in measurements if _group(m) == group] for run, measurements in measured.items()}
+    return [_table(source, chosen, metrics) for source, chosen in comparable(measured)]
+
+
+def comparable(runs: Mapping[str, Sequence[Measurement]]) -> Iterator[tuple[str, dict[str, list[Measurement]]]]:
+    """For each class, region, averaging and threshold source: the source, and the measurements of every run."""
+    groups: dict[tuple[str, str, str], dict[str, list[Measurement]]] = {}
+    for run, measurements in runs.items():
+        for m in measurements:
+            groups.setdefault((m.class_name, m.region, m.averaging), {name: [] for name in runs})[run].append(m)
+    for inside in groups.values():
         sources = dict.fromkeys(m.threshold_source for measurements in inside.values() for m in measurements)
         for source in [name for name in sources if name != "none"] or ["none"]:
-            chosen = {
-                run: [m for m in measurements if m.threshold_source in (source, "none")]
-                for run, measurements in inside.items()
-            }
-            tables.append(_table(group, source, chosen, metrics))
-    return tables
+            yield (
+                source,
+                {run: [m for m in ms if m.threshold_source in (source, "none")] for run, ms in inside.items()},
+            )
 
 
 def metric_tables(measurements: Iterable[Measurement]) -> list[Table]:
@@ -134,41 +137,26 @@ def cell(measurement: Measurement | SeedMean) -> str:
     return f"{measurement.value:.4f} [{measurement.low:.4f}, {measurement.high:.4f}]"
 
 
-def _group(measurement: Measurement) -> tuple[str, str, str]:
-    return measurement.class_name, measurement.region, measurement.averaging
+def heading_of(source: str, measurements: Sequence[Measurement]) -> str:
+    """The heading of a table of measurements of one class, region, averaging and threshold source."""
+    first, n = measurements[0], images_text(measurements)
+    heading = f"class {first.class_name} | region {first.region} | {first.averaging} | threshold {source} | n = {n}"
+    return heading + _intervals_over(measurements)
 
 
-def _table(
-    group: tuple[str, str, str], source: str, runs: Mapping[str, Sequence[Measurement]], metrics: Sequence[str]
-) -> Table:
-    class_name, region, averaging = group
-    present = [
-        metric for metric in metrics if any(m.metric == metric for measurements in runs.values() for m in measurements)
-    ]
+def _table(source: str, runs: Mapping[str, Sequence[Measurement]], metrics: Sequence[str]) -> Table:
     everything = [m for measurements in runs.values() for m in measurements]
+    present = [metric for metric in metrics if any(m.metric == metric for m in everything)]
     columns = ("Run", "Threshold", *(HEADINGS.get(metric, metric) for metric in present))
     rows = []
     for run, measurements in runs.items():
         cells = {HEADINGS.get(m.metric, m.metric): cell(m) for m in measurements}
         thresholds = dict.fromkeys(f"{m.threshold:.4f}" for m in measurements if m.threshold is not None)
         rows.append(dict.fromkeys(columns, "") | cells | {"Run": run, "Threshold": ", ".join(thresholds)})
-    n = images_text(everything)
-    heading = f"class {class_name} | region {region} | {averaging} | threshold {source} | n = {n}"
-    return Table(heading + _intervals_over(everything), columns, rows)
+    return Table(heading_of(source, everything), columns, rows)
 
 
 def _intervals_over(measurements: Sequence[Measurement]) -> str:
     """What the intervals resample, as the end of a heading; empty where there are none."""
     over = "patients" if any(m.num_groups < m.n for m in measurements) else "images"
     return f" | 95 % intervals over {over}" if any(has_interval(m) for m in measurements) else ""
-
-
-def metric_reference() -> str:
-    """The table of docs/metrics.md: every metric with its formula, its source and where it has no value."""
-    rows = [["name", "metric", "formula", "source", "no value where", "averaging"]]
-    rows.append(["---"] * len(rows[0]))
-    for name, metric in METRICS.items():
-        averaging = "per-image" if metric.per_image_only else "pooled, per-image"
-        formula = metric.formula.replace("|", "\\|")
-        rows.append([f"`{name}`", metric.heading, formula, metric.source, metric.undefined, averaging])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"

@@ -1,4 +1,4 @@
-"""The tables of measured figures in the pages are generated: from docs/gpu.json and the shipped model's card."""
+"""The tables in the pages are generated: from docs/gpu.json, the shipped model's card, the settings and the metrics."""
 
 import importlib.util
 import json
@@ -52,8 +52,8 @@ def book():
 @pytest.fixture
 def docs(tmp_path, monkeypatch, book):
     """A copy of the pages, and the figures beside it."""
-    for name, text in PAGES.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    for name in (*PAGES, "metrics.md"):
+        (tmp_path / name).write_text((DOCS / name).read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(fill_tables, "DOCS", tmp_path)
     monkeypatch.setattr(fill_tables, "FIGURES", tmp_path / "gpu.json")
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
@@ -140,3 +140,15 @@ def test_the_shipped_model_s_row_shows_pooled_scores_in_the_field_of_view_and_an
     assert rows(scores) == [["20 test", "", ""], ["20 validation", "0.95 [0.94, 0.96]", "0.75 [0.74, 0.76]"]]
     tested = [*scores, score("test", "dice", 0.8), score("test", "auroc", 0.9)]
     assert rows(tested)[0] == ["20 test", "0.9 [0.89, 0.91]", "0.8 [0.79, 0.81]"]
+
+
+def test_the_page_of_settings_is_current():
+    page = fill_tables.settings_page()
+    assert (DOCS / "settings.md").read_text(encoding="utf-8") == page, "python docs/fill_tables.py writes it"
+    assert len(page.splitlines()) < 1000
+
+
+def test_the_table_of_metrics_is_current():
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    assert page.endswith(fill_tables.metrics_table()), "python docs/fill_tables.py writes it"
+    assert all(metric.formula for metric in fill_tables.METRICS.values())

@@ -29,18 +29,18 @@ def compared(folders: list[Path], **options: object) -> RunComparison:
 def test_the_better_of_two_runs_is_recognised(tmp_path: Path) -> None:
     folders = pair(tmp_path, 0.5, 0.3)
     (item,) = compared(folders).differences
-    assert item.outcome == "better"
+    assert item.result == "better"
     assert item.comparison.low > 0
     assert item.p == pytest.approx(2 / 2**8)
     assert item.num_better == 8
     (turned,) = compared(folders[::-1]).differences
-    assert turned.outcome == "worse"
+    assert turned.result == "worse"
     assert turned.comparison.difference == pytest.approx(-item.comparison.difference)
 
 
 def test_two_runs_of_equal_quality_do_not_differ(tmp_path: Path) -> None:
     (item,) = compared(pair(tmp_path, 0.4, 0.4)).differences
-    assert item.outcome == "no evidence"
+    assert item.result == "no evidence"
     assert item.comparison.low < 0 < item.comparison.high
 
 
@@ -56,7 +56,7 @@ def test_less_log_loss_is_better(tmp_path: Path) -> None:
     (item,) = compared(pair(tmp_path, 0.5, 0.3), metrics=("log_loss",)).differences
     assert not METRICS["log_loss"].larger_is_better
     assert item.comparison.high < 0
-    assert item.outcome == "better"
+    assert item.result == "better"
     assert item.num_better == 8
 
 
@@ -74,7 +74,7 @@ def test_each_of_several_classes_is_compared_on_request(tmp_path: Path) -> None:
         *(("all classes", "dice"), ("all classes", "mean_iou")),
         *(("background", "dice"), ("disc", "dice"), ("cup", "dice")),
     ]
-    assert {item.outcome for item in comparison.differences} == {"better"}
+    assert {item.result for item in comparison.differences} == {"better"}
     assert len(text.comparison_tables(comparison)) == 4 + 1
     assert page.render(comparison).count("<caption>") == 4
 

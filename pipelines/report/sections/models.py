@@ -2,7 +2,7 @@
 
 from pipelines.report.album import Album
 from pipelines.report.evidence import Evidence
-from pipelines.report.model_table import METRICS
+from pipelines.report.model_table import columns
 from segkit.metrics.tables import HEADINGS
 from segkit.models import cost
 
@@ -15,7 +15,7 @@ def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
     return {
         "rows": rows,
         "baseline": rows[0].name,
-        "metrics": [metric for metric in METRICS if any(metric in row.scores for row in rows)],
+        "metrics": columns(rows),
         "headings": HEADINGS,
         "side": cost.SIDE,
         "basis": evidence.verdict.basis,

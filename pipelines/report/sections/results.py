@@ -15,10 +15,7 @@ from segkit.core.manifest import Split
 from segkit.core.wording import of_patients
 from segkit.metrics.measure import Measurement, find_measurement
 from segkit.metrics.metrics import METRICS
-from segkit.metrics.tables import HEADINGS, tabulate
-
-MAIN_METRICS = IMAGE_METRICS
-"""Columns of the tables that are not folded away."""
+from segkit.metrics.tables import HEADINGS, comparable, heading_of
 
 Runs = Mapping[str, Sequence[Measurement]]
 
@@ -56,15 +53,14 @@ def _split(split: Split, runs: Runs) -> dict[str, object]:
     """The main table of each class, and a table per class, region, averaging and threshold source."""
     everything = [m for measurements in runs.values() for m in measurements]
     classes = dict.fromkeys(m.class_name for m in everything)
-    groups = dict.fromkeys(
-        (m.class_name, m.region, m.averaging, m.threshold_source) for m in everything if m.threshold_source != "none"
-    )
+    sources = list(dict.fromkeys(m.threshold_source for m in everything))
+    full = sorted(comparable(runs), key=lambda item: sources.index(item[0]))
     return {
         "noun": NOUNS[split],
         "note": SPLIT_NOTES[split].partition(": ")[2],
         **_size((m.n, m.num_groups) for m in everything),
         "main": [_main_table(runs, name, f", class {name}" if len(classes) > 1 else "") for name in classes],
-        "full": [_full_table(runs, *group) for group in groups],
+        "full": [_full_table(source, chosen) for source, chosen in full if source != "none"],
     }
 
 
@@ -82,32 +78,24 @@ def _main_table(runs: Runs, class_name: str, heading: str) -> MetricTable:
         of_class = [m for m in measurements if m.class_name == class_name]
         dice = find_measurement(of_class, "dice")
         source = dice.threshold_source if dice else None
-        cells = [find_measurement(of_class, metric, threshold_source=source) for metric in MAIN_METRICS]
+        cells = [find_measurement(of_class, metric, threshold_source=source) for metric in IMAGE_METRICS]
         if run == OBSERVER:  # a hard map cannot rank pixels
             cells = [m if m and METRICS[m.metric].uses_prediction else None for m in cells]
         elif dice is not None and dice.threshold is not None:
             thresholds[run] = dice.threshold
         rows[run] = [None if m is None or math.isnan(m.value) else m for m in cells]
-    return MetricTable(heading, MAIN_METRICS, rows, thresholds)
+    return MetricTable(heading, IMAGE_METRICS, rows, thresholds)
 
 
-def _full_table(runs: Runs, class_name: str, region: str, averaging: str, source: str) -> MetricTable:
+def _full_table(source: str, runs: Runs) -> MetricTable:
     """Every metric of the runs that were measured at this threshold source."""
-    chosen = {
-        run: [
-            m
-            for m in measurements
-            if (m.class_name, m.region, m.averaging) == (class_name, region, averaging)
-            and m.threshold_source in (source, "none")
-        ]
-        for run, measurements in runs.items()
-    }
+    chosen = {run: ms for run, ms in runs.items() if any(m.threshold_source == source for m in ms)}
     thresholds = {run: m.threshold for run, ms in chosen.items() for m in ms if m.threshold is not None}
-    at_source = [run for run, ms in chosen.items() if any(m.threshold_source == source for m in ms)]
-    by_metric = {run: {m.metric: m for m in chosen[run] if not math.isnan(m.value)} for run in at_source}
+    by_metric = {run: {m.metric: m for m in ms if not math.isnan(m.value)} for run, ms in chosen.items()}
     metrics = [metric for metric in METRICS if any(metric in cells for cells in by_metric.values())]
     rows = {run: [cells.get(metric) for metric in metrics] for run, cells in by_metric.items()}
-    return MetricTable(tabulate({run: chosen[run] for run in at_source})[0].heading, metrics, rows, thresholds)
+    heading = heading_of(source, [m for ms in chosen.values() for m in ms])
+    return MetricTable(heading, metrics, rows, thresholds)
 
 
 def _combination(evidence: Evidence) -> dict[str, object] | None:
