@@ -6,12 +6,9 @@ The left and the right eye of a child are one group. There are no fields of view
 no test part: hold images out with `data.num_holdout`, or use cross-validation.
 """
 
-from pathlib import Path
+from segkit.data import groups, pairing
+from segkit.data.readers import Published
 
-from segkit.data import groups, pairing, readers
-from segkit.data.readers import Dataset, Published
-
-NAME = "chase"
 LAYOUT = "Image_01L.jpg with Image_01L_1stHO.png"
 _IMAGE = r"(?:.*/)?(Image_\d+[LR])"
 PATTERNS: pairing.Patterns = {
@@ -20,13 +17,4 @@ PATTERNS: pairing.Patterns = {
     ("train", "observer2"): _IMAGE + "_2ndHO",
 }
 
-
-def read(root: Path) -> Dataset:
-    """List and pair the files.
-
-    Raises:
-        DatasetError: there are no images, or groups.csv does not fit them.
-    """
-    base = readers.existing_folder(root)
-    published = Published(28, height=960, width=999)
-    return pairing.list_dataset(NAME, base, PATTERNS, LAYOUT, published=published, group_of=groups.child)
+read = pairing.reader("chase", PATTERNS, LAYOUT, published=Published(28, height=960, width=999), group_of=groups.child)

@@ -9,14 +9,11 @@ is, `data.num_val` cuts none; with `data.num_folds` it takes part in the folds. 
 estimated.
 """
 
-from pathlib import Path
-
 from segkit.core.manifest import Split
-from segkit.data import pairing, readers
+from segkit.data import pairing
 from segkit.data.pairing import Kind
-from segkit.data.readers import Dataset, Published
+from segkit.data.readers import Published
 
-NAME = "drive-article"
 LAYOUT = "train_images/21_training.tif with train_masks/21_manual1.gif, valid_images/ and valid_masks/"
 PARTS: dict[Split, str] = {"train": "train", "val": "valid", "test": "test"}
 KINDS: dict[Kind, str] = {"image": "images", "reference": "masks"}
@@ -24,12 +21,4 @@ PATTERNS: pairing.Patterns = {
     (split, kind): rf"{part}_{folder}/(\d+)(?:\D.*)?" for split, part in PARTS.items() for kind, folder in KINDS.items()
 }
 
-
-def read(root: Path) -> Dataset:
-    """List and pair the files.
-
-    Raises:
-        DatasetError: there are no images, or groups.csv does not fit them.
-    """
-    base = readers.existing_folder(root)
-    return pairing.list_dataset(NAME, base, PATTERNS, LAYOUT, published=Published(20, height=584, width=565))
+read = pairing.reader("drive-article", PATTERNS, LAYOUT, published=Published(20, height=584, width=565))

@@ -6,12 +6,9 @@ The number counts the patients of a disease: 01_h, 01_dr and 01_g are three pati
 hold images out with `data.num_holdout`, or use cross-validation.
 """
 
-from pathlib import Path
+from segkit.data import pairing
+from segkit.data.readers import Published
 
-from segkit.data import pairing, readers
-from segkit.data.readers import Dataset, Published
-
-NAME = "hrf"
 LAYOUT = "images/01_h.jpg with manual1/01_h.tif and mask/01_h_mask.tif"
 _PATIENT = r"(\d+_(?:h|dr|g))"
 PATTERNS: pairing.Patterns = {
@@ -20,12 +17,4 @@ PATTERNS: pairing.Patterns = {
     ("train", "region"): f"mask/{_PATIENT}_mask",
 }
 
-
-def read(root: Path) -> Dataset:
-    """List and pair the files.
-
-    Raises:
-        DatasetError: there are no images, or groups.csv does not fit them.
-    """
-    base = readers.existing_folder(root)
-    return pairing.list_dataset(NAME, base, PATTERNS, LAYOUT, published=Published(45, height=2336, width=3504))
+read = pairing.reader("hrf", PATTERNS, LAYOUT, published=Published(45, height=2336, width=3504))

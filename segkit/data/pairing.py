@@ -25,6 +25,23 @@ ROLES: tuple[Literal["reference", "observer2"], ...] = ("reference", "observer2"
 _Files = dict[str, Path]
 
 
+def reader(
+    name: str,
+    patterns: Patterns,
+    layout: str,
+    *,
+    published: Published,
+    group_of: Callable[[str], str] = str,
+) -> Callable[[Path], Dataset]:
+    """The function `read` of a data set's module: `list_dataset` on an existing folder."""
+
+    def read(root: Path) -> Dataset:
+        base = readers.existing_folder(root)
+        return list_dataset(name, base, patterns, layout, published=published, group_of=group_of)
+
+    return read
+
+
 def list_dataset(
     name: str,
     base: Path,

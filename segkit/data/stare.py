@@ -7,12 +7,9 @@ estimated. The names state no patients, so each image is its own group. The data
 with `data.num_holdout`, or use cross-validation.
 """
 
-from pathlib import Path
+from segkit.data import pairing
+from segkit.data.readers import Published
 
-from segkit.data import pairing, readers
-from segkit.data.readers import Dataset, Published
-
-NAME = "stare"
 LAYOUT = "im0001.ppm with im0001.ah.ppm"
 _IMAGE = r"(?:.*/)?(im\d+)"
 PATTERNS: pairing.Patterns = {
@@ -21,12 +18,4 @@ PATTERNS: pairing.Patterns = {
     ("train", "observer2"): _IMAGE + r"\.vk",
 }
 
-
-def read(root: Path) -> Dataset:
-    """List and pair the files.
-
-    Raises:
-        DatasetError: there are no images, or groups.csv does not fit them.
-    """
-    base = readers.existing_folder(root)
-    return pairing.list_dataset(NAME, base, PATTERNS, LAYOUT, published=Published(20, height=605, width=700))
+read = pairing.reader("stare", PATTERNS, LAYOUT, published=Published(20, height=605, width=700))

@@ -12,7 +12,7 @@ import pytest
 from segkit.cli.data import LAYOUTS
 from segkit.core import images
 from segkit.core.errors import DatasetError
-from segkit.data import drive_article, histology, isbi2012, labels, phantom_layouts, phantom_tissue, readers
+from segkit.data import histology, isbi2012, labels, phantom_layouts, phantom_tissue, readers
 from segkit.data.phantom_layouts import Request
 from segkit.data.settings import DataSettings
 
@@ -151,7 +151,7 @@ def test_a_volume_with_too_few_labelled_pages_is_an_error(tmp_path: Path) -> Non
 
 def test_the_articles_validation_part_is_kept_and_joins_the_folds(tmp_path: Path) -> None:
     dataset = readers.open_dataset(data(tmp_path, "drive-article", 10, 2))
-    assert dataset.name == drive_article.NAME
+    assert dataset.name == "drive-article"
     valid = {path.stem for path in (tmp_path / "valid_images").iterdir()}
     assert len(valid) == 2
     cut = DataSettings(num_val=5, num_holdout=1).cut(dataset.training_groups, dataset.given_splits)
