@@ -9,7 +9,7 @@ from click.shell_completion import ShellComplete
 
 from segkit.cli import COMMANDS, cli
 from tests.pipelines.finished_runs import scores, write_run
-from tests.pipelines.test_model_names import write_model
+from tests.pipelines.results.test_model_names import write_model
 
 
 def completed(*words: str, incomplete: str = "") -> list[str]:

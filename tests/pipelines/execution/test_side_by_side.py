@@ -17,7 +17,7 @@ from pipelines.execution.process import Launcher
 from pipelines.execution.runner import Planned, StageFailedError, run
 from segkit.cli.recipes import resolve
 from tests.pipelines.execution.test_runner import FakeLauncher
-from tests.pipelines.test_cross_validate import write
+from tests.pipelines.recipes.test_cross_validate import write
 
 
 class Counting(FakeLauncher):

@@ -14,7 +14,7 @@ from segkit.core.run_folder import read_done
 from tests.pipelines import another_recipe
 from tests.pipelines.tiny import TINY, segkit_here
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
