@@ -13,6 +13,7 @@ from segkit.core.classes import Classes
 from segkit.core.config import validate
 from segkit.core.determinism import deterministic
 from segkit.core.errors import RequestError
+from segkit.core.outputs import check_folder
 from segkit.data import labels
 from segkit.data.fov import default_region
 from segkit.metrics.curves import LEVEL_PROBS, quantise
@@ -62,6 +63,7 @@ class Prediction:
             The paths of "probs" (16 bit), "binary" and "overlay".
         """
         folder = Path(folder)
+        check_folder(folder)
         paths = {
             "probs": labels.probs_path(folder / "probs", name, self.classes),
             "binary": folder / "binary" / f"{name}.png",
@@ -102,8 +104,15 @@ class Model:
         return next(self._predictor.parameters()).device
 
     def to(self, device: str | torch.device) -> "Model":
-        """Move the model to a device, for example "cuda"."""
-        self._predictor.to(device)
+        """Move the model to a device, for example "cuda".
+
+        Raises:
+            RequestError: there is no such device.
+        """
+        try:
+            self._predictor.to(device)
+        except (AssertionError, RuntimeError) as error:  # of a torch without CUDA, and of an unknown name
+            raise RequestError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
         return self
 
     def predict(

@@ -138,7 +138,7 @@ def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path, planned: str
             return
         prepare(out, stage.to_yaml(fingerprint), fingerprint)
         run(context)
-        record = _record(context, time.monotonic() - start)
+        record = _record(context, start)
         _track(context, record)
         write_done(out, record)
         remove_work(out)
@@ -175,9 +175,9 @@ def is_first_rank() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def _record(context: Context[S], seconds: float) -> StageRecord:
+def _record(context: Context[S], start: float) -> StageRecord:
     stage, out = context.stage, context.out
-    return {
+    record: StageRecord = {
         "stage": stage.name,
         "type": stage.type.name,
         "version": stage.type.version,
@@ -195,6 +195,7 @@ def _record(context: Context[S], seconds: float) -> StageRecord:
         "wandb_run": context.tracker.run_id,
         "versions": installed_versions(),
         "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "devices": stage.runtime.devices},
-        "seconds": round(seconds, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+    record["seconds"] = round(time.monotonic() - start, 1)  # last, because digests and versions take time too
+    return record

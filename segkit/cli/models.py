@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def models(names: tuple[str, ...], json_path: Path | None) -> None:
     """List the shipped models, and the networks: size, cost, the paper, and the licence of its authors' code.
 
-    NAME is a network, whose settings are listed too, or a shipped model or a folder of `segkit export`, whose card is
+    NAME is a network, whose settings are listed too, or a shipped model or the path of an exported one, whose card is
     printed: data and terms, scores, limits, training, threshold, sha256. The networks are written from the papers and
     have this project's licence.
     """
     from segkit.core.errors import RequestError
-    from segkit.core.files import read_json, write_json
+    from segkit.core.files import write_json
     from segkit.core.names import hint
     from segkit.models.catalogue import describe
     from segkit.models.settings import MODELS, default_settings
@@ -39,8 +39,8 @@ def models(names: tuple[str, ...], json_path: Path | None) -> None:
             entry = describe(default_settings(name))
             entries.append(entry.to_json())
             lines = _network(entry, with_settings=bool(names))
-        elif (folder / "model.json").is_file():
-            card = read_json(folder / "model.json")
+        elif (folder / "model.json").is_file() or (folder.suffix == ".onnx" and folder.is_file()):
+            card = _read_card(folder)
             entries.append({"name": name, "folder": str(folder), "card": card})
             lines = _card(name, folder, card) if names else _short_card(name, card)
         else:
@@ -51,6 +51,17 @@ def models(names: tuple[str, ...], json_path: Path | None) -> None:
         click.echo("\nSettings of a network, or the card of a shipped model: segkit models NAME")
     if json_path is not None:
         write_json(json_path, entries)
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model's folder, which loads no torch, or of an ONNX file."""
+    if folder.is_dir():
+        from segkit.core.files import read_json
+
+        return dict(read_json(folder / "model.json"))
+    from segkit.tasks.onnx_file import read_onnx_card
+
+    return dict(read_onnx_card(folder))
 
 
 def _network(entry: "Entry", with_settings: bool) -> Iterator[str]:
@@ -110,8 +121,8 @@ def _card(name: str, folder: Path, card: Mapping[str, Any]) -> Iterator[str]:
         shown = ", ".join(f"{key} {value}" for key, value in details["model"].items() if key != "name")
         yield f"  settings of the network: {shown}"
     for file, digest in record.get("sha256", {}).items():
-        size = data_size((folder / file).stat().st_size) if (folder / file).is_file() else "missing"
-        yield f"  {file}: {size}, sha256 {digest}"
+        size = f"{data_size((folder / file).stat().st_size)}, " if (folder / file).is_file() else ""
+        yield f"  {file}: {size}sha256 {digest}"
     yield f"  in {folder}"
 
 

@@ -400,7 +400,7 @@ def with_default(further: Sequence[str]) -> tuple[str, ...]:
     """
     unknown = [name for name in further if name not in METRICS]
     if unknown:
-        raise RequestError(f"unknown metric {unknown[0]!r}; {hint(unknown[0], FURTHER_METRICS)}")
+        raise RequestError(f"unknown metric {unknown[0]!r}; {hint(unknown[0], METRICS)}")
     return tuple(name for name, metric in METRICS.items() if not metric.on_request or name in further)
 
 

@@ -1,5 +1,6 @@
 """Inference: an image of any size in, class probabilities of the same size out."""
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -170,6 +171,17 @@ MIN_SIDE = 32
 """A picture with a shorter side than this, in pixels, is probably no image to segment."""
 
 
+PALETTE = 256
+"""Colours of a GIF or a palette PNG; a photograph converted to one has lost its thin vessels."""
+
+
+def _num_colors(image: Image) -> int:
+    """Different colours among at most 2^18 pixels, spread over the image."""
+    step = max(1, math.isqrt(image.shape[0] * image.shape[1] // 2**16))
+    packed = image[::step, ::step].astype(np.uint32) @ np.array([1, 2**8, 2**16], np.uint32)
+    return len(np.unique(packed))
+
+
 def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> list[str]:
     """Why a decoded picture (h, w, 3) may not be an image of the kind that a model was trained on; usually nothing.
 
@@ -191,6 +203,8 @@ def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> 
             warnings.append(f"only {counted(levels, 'gray level')}, as in a label map")
         elif classes.field_of_view:
             warnings.append("gray, not in colour")
+    elif _num_colors(image) <= PALETTE < height * width / 4:
+        warnings.append(f"not more than {PALETTE} colours, as in a GIF; give the original photograph")
     if 0 < image.max() < 32:
         warnings.append(f"nearly black, its brightest level is {image.max()} of 255")
     if num_pages == 1 and (frames := images.num_frames(row.image.path)) > 1:

@@ -110,6 +110,11 @@ def test_wrong_arguments_are_refused(folder: Path, photo: Path, options: dict[st
         segkit.load(folder).predict(photo, **options)
 
 
+def test_a_device_that_does_not_exist_is_refused(folder: Path) -> None:
+    with pytest.raises(RequestError, match="device 'gpu' cannot be used"):
+        segkit.load(folder, device="gpu")
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError):
         segkit.load(tmp_path)

@@ -213,6 +213,7 @@ def odd_pictures(folder):
     gray = Image.fromarray(colour[:, :, 0])
     label = Image.fromarray(np.where(colour[:, :, 0] > 99, 255, 0).astype(np.uint8))
     animation = {"save_all": True, "append_images": [Image.fromarray(255 - colour)]}
+    palette = "not more than 256 colours, as in a GIF; give the original photograph"
     alpha = Image.fromarray(np.dstack([colour, colour[:, :, 0]]))
     kinds = {
         "colour.png": (Image.fromarray(colour), {}, []),
@@ -223,7 +224,8 @@ def odd_pictures(folder):
         "gray.png": (gray, {}, ["gray, not in colour"]),
         "deep.png": (Image.fromarray(colour[:, :, 0].astype(np.uint16) * 257), {}, ["gray, not in colour"]),
         "label.png": (label, {}, ["only 2 gray levels, as in a label map"]),
-        "moving.gif": (Image.fromarray(colour), animation, ["the first of 2 frames is used"]),
+        "moving.gif": (Image.fromarray(colour), animation, [palette, "the first of 2 frames is used"]),
+        "palette.png": (Image.fromarray(colour).quantize(200), {}, [palette]),
         "pages.tif": (Image.fromarray(colour), animation, ["the first of 2 frames is used"]),
         "one.png": (Image.fromarray(colour[:1, :1]), {}, ["only 1x1 pixels", "blank, so nothing is predicted"]),
         "dark.png": (Image.fromarray(colour // 16), {}, ["nearly black, its brightest level is 15 of 255"]),
