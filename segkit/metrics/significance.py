@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from segkit.core.groups import patients_of
 
 FloatArray = NDArray[np.float64]
+LEVEL = 0.95
+"""Coverage of all intervals."""
 MIN_GROUPS = 3
 """Fewer patients than this have no interval."""
 
@@ -99,7 +101,6 @@ def bootstrap_interval(
     *,
     groups: Sequence[str] | None = None,
     num_resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
     """Percentile interval over resampled patients (Efron 1979); (nan, nan) for fewer than three patients.
@@ -109,7 +110,7 @@ def bootstrap_interval(
     """
     if (n if groups is None else len(set(groups))) < MIN_GROUPS:
         return Interval(np.nan, np.nan)
-    return _percentiles(statistic(resample_multiplicities(n, num_resamples, seed, groups)), level)
+    return _percentiles(statistic(resample_multiplicities(n, num_resamples, seed, groups)))
 
 
 def paired_bootstrap(
@@ -119,7 +120,6 @@ def paired_bootstrap(
     *,
     groups: Sequence[str] | None = None,
     num_resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> PairedDifference:
     """Difference a - b with its interval, both on the same n images and the same resamples of their patients.
@@ -134,7 +134,7 @@ def paired_bootstrap(
     differences = a(multiplicities) - b(multiplicities)
     known = differences[np.isfinite(differences)]
     share = float((known > 0).mean()) if known.size else float("nan")
-    return PairedDifference(difference, *_percentiles(differences, level), n, num_groups, share)
+    return PairedDifference(difference, *_percentiles(differences), n, num_groups, share)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,6 @@ def seed_bootstrap(
     *,
     groups: Sequence[str] | None = None,
     num_resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> SeedMean:
     """Mean of a number over training seeds, with an interval over resampled seeds and patients.
@@ -175,7 +174,6 @@ def seed_bootstrap(
         n: images.
         groups: patient of each image, by default one for each.
         num_resamples: draws.
-        level: coverage.
         seed: of the draws.
     """
     by_seed = tuple(point_estimate(statistic, n) for statistic in statistics)
@@ -190,7 +188,7 @@ def seed_bootstrap(
     means = np.where(drawn > 0, drawn * values, 0).sum(axis=1) / num_seeds
     known = means[np.isfinite(means)]
     share = float((known > 0).mean()) if known.size else float("nan")
-    return SeedMean(value, *_percentiles(means, level), by_seed, share)
+    return SeedMean(value, *_percentiles(means), by_seed, share)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -205,9 +203,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _percentiles(values: FloatArray, level: float) -> Interval:
+def _percentiles(values: FloatArray) -> Interval:
     known = values[np.isfinite(values)]
     if known.size == 0:
         return Interval(np.nan, np.nan)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
