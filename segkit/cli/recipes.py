@@ -113,31 +113,24 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
 
 
 def _check_recipe(recipe: Recipe[RecipeSettings], raw: Mapping[str, object], path: Path, given: Path) -> None:
-    """Raise if a settings file has sections that the recipe lacks and another recipe has.
-
-    Of several such recipes, the one in the command at the head of the file is named.
-    """
-    if raw.keys() <= recipe.settings.model_fields.keys():
-        return
-    fitting = [name for name, other in RECIPES.items() if raw.keys() <= other.settings.model_fields.keys()]
-    named = _recipe_at_head(path)
-    if fitting:
-        fit = named if named in fitting else fitting[0]
-        raise ConfigError(f"{path}: this file is for the recipe {fit}: segkit pipeline run {fit} -c {given}")
+    """Raise if a settings file has sections that the recipe lacks and another recipe has."""
+    if not raw.keys() <= recipe.settings.model_fields.keys() and (fitting := _recipe_of(path, raw)):
+        raise ConfigError(f"{path}: this file is for the recipe {fitting}: segkit pipeline run {fitting} -c {given}")
 
 
-def _recipe_at_head(path: Path) -> str | None:
-    """The recipe of the first command in a settings file's comments."""
+def _recipe_of(path: Path, raw: Mapping[str, object]) -> str | None:
+    """A recipe that has all sections of a settings file: the one of the first command in its comments, if that has."""
+    fitting = [name for name, recipe in RECIPES.items() if raw.keys() <= recipe.settings.model_fields.keys()]
     command = re.search(r"^#.*segkit pipeline run ([\w-]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return command[1] if command else None
+    return command[1] if command and command[1] in fitting else next(iter(fitting), None)
 
 
 def _recipe_hint(name: str) -> str:
     """The nearest recipes, or the command where the name is that of shipped settings."""
     if name not in shipped_configs():
         return hint(name, RECIPES)
-    recipe = _recipe_at_head(CONFIGS / f"{name}.yaml") or "RECIPE"
-    return f"{name!r} is a settings file, as in `segkit pipeline run {recipe} -c {name}`"
+    path = CONFIGS / f"{name}.yaml"
+    return f"{name!r} is a settings file: segkit pipeline run {_recipe_of(path, read_yaml(path))} -c {name}"
 
 
 def _check_named_entries(cls: type[RecipeSettings], raw: Mapping[str, object], overrides: Sequence[str]) -> None:

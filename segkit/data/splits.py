@@ -35,7 +35,8 @@ def cut(groups: Mapping[str, str], num_val: int, num_holdout: int = 0, seed: int
     if min(num_val, num_holdout) < 0 or num_holdout_groups >= len(rest):
         raise DatasetError(
             f"{num_val} validation and {num_holdout} held-out images cannot be cut from"
-            f" {counted_images(len(groups), len(sizes))} with one left to train on; reduce them"
+            f" {counted_images(len(groups), len(sizes))} with one left to train on;"
+            " reduce data.num_val or data.num_holdout"
         )
     return _splits(groups, val, rest[:num_holdout_groups])
 
@@ -97,7 +98,7 @@ def leave_fold_out(
     if not folds[fold] or num_val < 0 or num_val_groups >= len(others):
         raise DatasetError(
             f"{counted_images(len(groups), len(sizes))} cannot be cut into {num_folds} folds with {num_val} validation"
-            " images and one left to train on; use fewer folds or validation images"
+            " images and one left to train on; reduce num_folds or data.num_val"
         )
     return _splits(groups, others[:num_val_groups], folds[fold], left_out="out-of-fold")
 
