@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pipelines.pooling import verdict
 from pipelines.pooling.pool import METRICS, Cell, Difference, Pooled, Score
 from pipelines.report.verdict import difference_text
-from segkit.core.files import as_csv
-from segkit.core.wording import counted, is_nan
+from segkit.core.files import as_csv, without_nan
+from segkit.core.wording import counted
 from segkit.metrics.measure import to_json
 from segkit.metrics.tables import HEADINGS, Table, cell, of_cells
 
@@ -86,7 +86,7 @@ def _score_record(score: Score) -> dict[str, object]:
     mean = score.mean
     return {
         **{"model": score.model, "metric": score.metric, "region": score.region, "value": mean.value},
-        **{name: _defined(getattr(mean, name)) for name in ("low", "high", "deviation")},
+        **without_nan({name: getattr(mean, name) for name in ("low", "high", "deviation")}),
         **{"n": score.n, "num_groups": score.num_groups},
     }
 
@@ -97,12 +97,8 @@ def _difference_record(item: Difference) -> dict[str, object]:
     return names | to_json(item.comparison) | tested
 
 
-def _by_seed(seeds: Iterable[int], values: Iterable[float]) -> dict[str, float | None]:
-    return {str(seed): _defined(value) for seed, value in zip(seeds, values, strict=True)}
-
-
-def _defined(value: float) -> float | None:
-    return None if is_nan(value) else value
+def _by_seed(seeds: Iterable[int], values: Iterable[float]) -> dict[str, object]:
+    return without_nan(dict(zip(map(str, seeds), values, strict=True)))
 
 
 def scores_csv(pooled: Pooled) -> str:

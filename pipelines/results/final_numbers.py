@@ -7,12 +7,12 @@ Images without a field of view have the region `all-pixels` alone. The suffixes 
 control is `verdict/<student>/dice_difference`. A number that is not defined has no key.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segkit.core.files import read_csv
+from segkit.core.wording import is_nan
 
 if TYPE_CHECKING:
     from segkit.core.manifest import Split
@@ -71,8 +71,4 @@ def fidelity_numbers(path: Path) -> Numbers:
 
 
 def _defined(numbers: Iterable[tuple[str, float | str | None]]) -> Numbers:
-    return {
-        key: value
-        for key, value in numbers
-        if value is not None and not (isinstance(value, float) and math.isnan(value))
-    }
+    return {key: value for key, value in numbers if value is not None and not is_nan(value)}

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from segkit.core.wording import is_nan
+
 TEMPORARY = ".tmp-"
 """Prefix of half-written files; a killed process may leave one behind."""
 
@@ -65,6 +67,11 @@ def sha256_file(path: Path) -> str:
 def sha256_json(value: object) -> str:
     """Hexadecimal sha256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def without_nan(row: Mapping[str, object]) -> dict[str, object]:
+    """The row with None for nan, which JSON does not have."""
+    return {key: None if is_nan(value) else value for key, value in row.items()}
 
 
 def as_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = (), float_format: str = "") -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.core.errors import RequestError
+from segkit.core.files import without_nan
 from segkit.core.names import hint
 from segkit.metrics.metrics import DEFAULT_METRICS, METRICS
 from segkit.metrics.region import AVERAGINGS, Averaging, Region
@@ -247,9 +248,7 @@ def has_interval(number: Measurement | PairedDifference | SeedMean) -> bool:
 
 def to_json(record: Measurement | Comparison | PairedDifference) -> dict[str, object]:
     """The record as a plain dict; nan, which JSON does not have, becomes None."""
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(record).items()
-    }
+    return without_nan(asdict(record))
 
 
 def from_json(record: dict[str, Any]) -> Measurement:

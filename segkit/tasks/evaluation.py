@@ -10,9 +10,9 @@ import numpy as np
 
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, RequestError
-from segkit.core.files import as_csv, sha256_file
+from segkit.core.files import as_csv, sha256_file, without_nan
 from segkit.core.manifest import Row
-from segkit.core.wording import counted, is_nan
+from segkit.core.wording import counted
 from segkit.data import labels as labels_of
 from segkit.data.fov import read_region
 from segkit.data.readers import Part, image_files, open_dataset, part_of
@@ -208,9 +208,7 @@ class Evaluation:
 
     def image_csv(self) -> str:
         """`image_rows` as CSV; nan is an empty cell."""
-        return as_csv(
-            [{key: None if is_nan(value) else value for key, value in row.items()} for row in self.image_rows()]
-        )
+        return as_csv([without_nan(row) for row in self.image_rows()])
 
     def to_json(self) -> dict[str, object]:
         """Everything, for other programs."""
@@ -226,9 +224,7 @@ class Evaluation:
             "not_predicted": list(self.missing),
             "notes": {part.part: part.notes() for part in self.parts},
             "measurements": [{"part": part.part, **to_json(m)} for part in self.parts for m in part.measurements],
-            "images": [
-                {key: None if is_nan(value) else value for key, value in row.items()} for row in self.image_rows()
-            ],
+            "images": [without_nan(row) for row in self.image_rows()],
         }
 
 

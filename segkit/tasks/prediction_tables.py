@@ -1,10 +1,9 @@
 """Overlays and a table of vessel measurements beside the maps of a prediction folder."""
 
-import math
 from collections.abc import Sequence
 
 from segkit.core import images
-from segkit.core.files import as_csv, write_text
+from segkit.core.files import as_csv, without_nan, write_text
 from segkit.core.manifest import Row, Source
 from segkit.data.fov import read_region
 from segkit.data.labels import read_labels
@@ -29,8 +28,7 @@ def write_vessel_table(folder: PredictionFolder, rows: Sequence[Row]) -> None:
     table, entries = [], folder.read()["images"]
     for row in _predicted(folder, rows):
         vessels = read_labels(Source(folder.maps(row.name)["binary"]), folder.classes)
-        numbers = vessel_statistics(vessels, read_region(row, folder.classes))._asdict()
-        cells = {key: None if math.isnan(value) else value for key, value in numbers.items()}
+        cells = without_nan(vessel_statistics(vessels, read_region(row, folder.classes))._asdict())
         warnings = "; ".join(entries[row.name].get("warnings", ()))
         table.append({"name": row.name} | cells | {"warnings": warnings})
     write_text(folder.folder / TABLE, as_csv(table, ("name", *VesselStatistics._fields, "warnings"), ".6g"))

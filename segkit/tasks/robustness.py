@@ -16,7 +16,7 @@ from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.determinism import deterministic
 from segkit.core.errors import RequestError
-from segkit.core.files import sha256_file
+from segkit.core.files import sha256_file, without_nan
 from segkit.core.manifest import Row
 from segkit.core.progress import tracked
 from segkit.core.seeding import derive_seed
@@ -102,13 +102,12 @@ class Robustness:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for other programs; nan is None."""
-        rows = [{key: None if is_nan(value) else value for key, value in row.items()} for row in self.rows]
         return {
             "weights": self.weights,
             "data": self.data,
             "split": self.split,
             "notes": list(self.notes),
-            "rows": rows,
+            "rows": [without_nan(row) for row in self.rows],
         }
 
 
