@@ -51,6 +51,8 @@ def export(
 
     if out_of_fold is not None and threshold is not None:
         raise click.UsageError("--out-of-fold chooses the threshold; leave --threshold away")
+    if out.suffix.lower() == ".onnx" and not onnx:
+        raise click.UsageError(f"--out {out}: add --onnx for an ONNX file, or name a folder")
     if onnx:
         check_file(out, "--out", (".onnx",))
     else:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from segkit.core.errors import RequestError
 
+FILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".csv", ".json", ".onnx", ".html", ".zip")
+"""Suffixes of files that a user may expect from a command that writes a folder."""
+
 FINISHED = "done.json"
 """File that marks the folder of a finished stage."""
 
@@ -17,11 +20,14 @@ def check_folder(path: Path, option: str = "") -> None:
         option: the command's option, as in "--out"; begins the message.
 
     Raises:
-        RequestError: it is a file, is below a file or in a finished stage's folder, or is not writable.
+        RequestError: it is a file or named like one, is below a file or in a finished stage's folder, or is not
+            writable.
     """
     what = f"{option} {path}".lstrip()
     if os.path.lexists(path) and not path.is_dir():
         raise RequestError(f"{what} is a file; name a folder")
+    if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
+        raise RequestError(f"{what} is the name of a file, and a folder is written; name one without {path.suffix}")
     finished = next((folder for folder in (path, *path.absolute().parents) if (folder / FINISHED).is_file()), None)
     if finished is not None:
         raise RequestError(f"{what}: {finished} holds the finished result of a stage; name another folder")

@@ -87,7 +87,9 @@ def test_a_shipped_model_is_exported_with_another_threshold_and_its_own_training
 def test_a_folder_that_holds_something_is_refused(teacher: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    assert segkit_here("export", "--weights", str(teacher), "--out", str(tmp_path / "mine")) == 2
+    for name in ("mine", "mine.onnx"):
+        assert segkit_here("export", "--weights", str(teacher), "--out", str(tmp_path / name)) == 2
+    assert not (tmp_path / "mine.onnx").exists()
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 

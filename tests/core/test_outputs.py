@@ -36,7 +36,13 @@ def test_a_path_without_a_folder_lies_in_the_current_one(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("file", "a file"), ("nowhere", "a file"), ("file/a", "below .*/file"), ("file/a/b", "below .*/file")],
+    [
+        ("file", "a file"),
+        ("new.PNG", "name of a file"),
+        ("nowhere", "a file"),
+        ("file/a", "below .*/file"),
+        ("file/a/b", "below .*/file"),
+    ],
 )
 def test_what_can_be_no_folder_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
