@@ -1,6 +1,7 @@
 """Overlays and the table of vessels beside predictions."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ def test_the_table_holds_the_statistics_of_each_image(tmp_path: Path) -> None:
 
     assert predict(tmp_path, "--vessel-table") == 0
     [row] = csv.DictReader((tmp_path / "out" / "vessels.csv").read_text().splitlines())
+    documented = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text().partition("## Measure vessels")[2]
+    assert list(row) == re.findall(r"^\| `(\w+)` \|", documented.partition("\n## ")[0], re.MULTILINE)
     vessels = images.read_mask(tmp_path / "out" / "binary" / "photo.png")
     expected = vessel_statistics(vessels, estimate_fov(images.read_image(tmp_path / "photo.png")))
     assert (row.pop("name"), row.pop("warnings")) == ("photo", "")
