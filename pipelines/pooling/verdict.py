@@ -16,6 +16,9 @@ from segkit.metrics.measure import has_interval
 FEW_SEEDS = 5
 """With fewer seeds the interval is noticeably too narrow, and there is a caveat."""
 
+MAX_LISTED = 6
+"""Of more comparisons, those without evidence are in the table of differences only."""
+
 
 def outcome(pooled: Pooled) -> str:
     """Of all settings together."""
@@ -37,14 +40,18 @@ def _headline(pooled: Pooled) -> str:
         return sentence(compared[0], pooled)
     outcomes = [item.outcome for item in compared]
     helped, worse = outcomes.count("helped"), outcomes.count("worse")
-    best = max(compared, key=lambda item: item.comparison.difference)
-    where = f" ({best.setting.label})" if best.setting.label else ""
+    lowest, *_, highest = sorted(compared, key=lambda item: item.comparison.difference)
     return (
         f"{capital(roles.treatment) if roles.controls else 'The other network'} helped in {helped} of {len(compared)} "
-        f"comparisons and made {worse} worse; for {len(compared) - helped - worse} there is no evidence. The largest "
-        f"difference in Dice is {numbers(best)}, {best.run} against {best.reference}{where} (n = {pooled.basis.n} "
-        f"{pooled.basis.noun})."
+        f"comparisons and made {worse} worse; for {len(compared) - helped - worse} there is no evidence. The "
+        f"differences in Dice are between {_numbers_of_setting(lowest)} and {_numbers_of_setting(highest)} "
+        f"(n = {pooled.basis.n} {pooled.basis.noun})."
     )
+
+
+def _numbers_of_setting(difference: Difference) -> str:
+    where = f", {difference.setting.label}" if difference.setting.label else ""
+    return f"{difference_text(difference.comparison)} ({difference.run}{where})"
 
 
 def _score_text(score: Score) -> str:
@@ -92,11 +99,13 @@ def caveats(pooled: Pooled) -> list[str]:
         < num_seeds
         < FEW_SEEDS,
     }
-    limits = image_caveats(pooled.basis, pooled.basis.num_groups, pooled.phantoms, num_compared=1)
+    num_compared = len(pooled.verdict_differences) or None
+    limits = image_caveats(pooled.basis, pooled.basis.num_groups, pooled.phantoms, num_compared)
     return limits + [text for text, applies in possible.items() if applies]
 
 
 def sentences(pooled: Pooled) -> list[str]:
-    """A finding for each comparison that gives the verdict, unless the headline is it."""
+    """A finding for each comparison that gives the verdict, unless the headline is it; of many, those with evidence."""
     compared = pooled.verdict_differences
-    return [sentence(item, pooled) for item in compared] if len(compared) > 1 else []
+    listed = [item for item in compared if len(compared) <= MAX_LISTED or item.outcome in {"helped", "worse"}]
+    return [sentence(item, pooled) for item in listed] if len(compared) > 1 else []

@@ -6,6 +6,7 @@ Matplotlib draws with placeholder colours, which are then replaced by CSS variab
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -29,6 +30,9 @@ NUM_COLOURS = 6
 
 DASHES: tuple[str, ...] = ("", "4 2", "1 1.6", "5 1.5 1 1.5")
 """Dash patterns in widths of the line."""
+
+LABEL_COLUMNS = 56
+"""Characters of a line of a label in a forest plot."""
 
 _INK, _MUTED, _GRID, _PAPER = "#0a0001", "#0a0002", "#0a0003", "#0a0004"
 _SERIES = tuple(f"#0b00{number:02x}" for number in range(NUM_COLOURS))
@@ -161,13 +165,18 @@ def intervals(
 ) -> Markup:
     """A forest plot: differences with their intervals, values, n and p below each other, and a line at zero."""
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure, axes = _figure(4.0, 0.55 + 0.6 * len(differences))
+        wrapped = {label: textwrap.wrap(label.replace(" = ", "\u00a0=\u00a0"), LABEL_COLUMNS) for label in differences}
+        num_lines = max((len(lines) for lines in wrapped.values()), default=1)
+        figure, axes = _figure(4.0, 0.55 + (0.45 + 0.15 * num_lines) * len(differences))
         axes.axvline(0, color=_INK, linewidth=0.8)
         for row, (label, paired) in enumerate(reversed([*differences.items()])):
             axes.plot([paired.low, paired.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
             axes.plot([paired.difference], [row], "o", color=_SERIES[0], markersize=5)
             p = "" if p_values is None else f", p = {p_values[label]:.2g}"
-            for text, offset in ((label, 6), (f"{difference_text(paired)}, n = {paired.n}{p}", -13)):
+            for text, offset in (
+                ("\n".join(wrapped[label]), 6),
+                (f"{difference_text(paired)}, n = {paired.n}{p}", -13),
+            ):
                 axes.annotate(
                     text,
                     (0, row),

@@ -258,6 +258,18 @@ def test_a_difference_is_found_where_there_is_one_and_incomplete_cells_are_left_
     assert text.as_json(pooled)["outcome"] == "mixed"
 
 
+def test_of_many_comparisons_only_those_with_evidence_are_listed_and_the_images_have_to_suffice_for_all(
+    pooled: Pooled,
+) -> None:
+    first, second = pooled.verdict_differences
+    without = [replace(first, corrected_p=1.0)] * 12
+    many = replace(pooled, differences=[*without, second])
+    assert len(verdict.sentences(many)) == 1
+    assert len(verdict.sentences(pooled)) == 2
+    # 8 images: 2 / 2^8 is below 0.05 / 2, but not below 0.05 / 13
+    assert len(verdict.caveats(many)) == len(verdict.caveats(pooled)) + 1
+
+
 def test_the_csv_has_the_mean_and_every_seed(pooled: Pooled) -> None:
     rows = list(csv.DictReader(text.scores_csv(pooled).splitlines()))
     dice = [row for row in rows if (row["samples.psi"], row["model"], row["metric"]) == ("0.5", "base", "dice")]
