@@ -104,7 +104,7 @@ def test_an_unknown_recipe_is_answered_with_those_there_are(capsys: pytest.Captu
 
 def test_settings_in_place_of_a_recipe_are_answered_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert segkit_here("pipeline", "show", "paper-grid") == 2
-    assert "`segkit pipeline run repeat -c paper-grid`" in capsys.readouterr().err
+    assert "segkit pipeline run repeat -c paper-grid" in capsys.readouterr().err
 
 
 # Damage to a data set: each takes the folder of a copy, and the words are what the message holds.
