@@ -3,6 +3,7 @@
 from pipelines.pooling.pool import Difference, Pooled, Score
 from pipelines.report.verdict import (
     PHANTOM_NOTE,
+    can_decide,
     capital,
     claim,
     common_outcome,
@@ -41,11 +42,19 @@ def _headline(pooled: Pooled) -> str:
     outcomes = [item.outcome for item in compared]
     helped, worse = outcomes.count("helped"), outcomes.count("worse")
     lowest, *_, highest = sorted(compared, key=lambda item: item.comparison.difference)
+    if helped == worse == 0 and not can_decide(pooled.basis.num_groups, len(compared)):
+        number = counted(pooled.basis.num_groups, pooled.basis.unit)
+        claimed = f"Undecided: {number} are too few for a claim in {len(compared)} comparisons"
+    else:
+        treatment = capital(roles.treatment) if roles.controls else "The other network"
+        without = len(compared) - helped - worse
+        claimed = (
+            f"{treatment} helped in {helped} of {len(compared)} comparisons and did harm in {worse}; for {without} "
+            "there is no evidence"
+        )
     return (
-        f"{capital(roles.treatment) if roles.controls else 'The other network'} helped in {helped} of {len(compared)} "
-        f"comparisons and made {worse} worse; for {len(compared) - helped - worse} there is no evidence. The "
-        f"differences in Dice are between {_numbers_of_setting(lowest)} and {_numbers_of_setting(highest)} "
-        f"(n = {pooled.basis.n} {pooled.basis.noun})."
+        f"{claimed}. The differences in Dice are between {_numbers_of_setting(lowest)} and "
+        f"{_numbers_of_setting(highest)} (n = {pooled.basis.n} {pooled.basis.noun})."
     )
 
 

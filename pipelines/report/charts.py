@@ -168,7 +168,7 @@ def intervals(
         wrapped = {label: textwrap.wrap(label.replace(" = ", "\u00a0=\u00a0"), LABEL_COLUMNS) for label in differences}
         num_lines = max((len(lines) for lines in wrapped.values()), default=1)
         figure, axes = _figure(4.0, 0.55 + (0.45 + 0.15 * num_lines) * len(differences))
-        axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.axvline(0, color=_MUTED, linewidth=0.8)
         for row, (label, paired) in enumerate(reversed([*differences.items()])):
             axes.plot([paired.low, paired.high], [row, row], color=_SERIES[0], linewidth=2.2, solid_capstyle="butt")
             axes.plot([paired.difference], [row], "o", color=_SERIES[0], markersize=5)
@@ -184,7 +184,6 @@ def intervals(
                     ("axes fraction", "data"),
                     "offset points",
                     annotation_clip=False,
-                    bbox={"facecolor": _PAPER, "edgecolor": "none", "pad": 1},
                 )
         ends = [end for paired in differences.values() for end in (paired.low, paired.high, paired.difference)]
         reach = max((abs(end) for end in ends if not math.isnan(end)), default=0.0)

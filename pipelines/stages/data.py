@@ -34,7 +34,8 @@ def run(context: Context[DataSettings]) -> None:
     listed = ", ".join(f"{number} {split}" for split, number in counts.items())
     if dataset.num_groups < len(rows):
         listed = f"{counted_images(len(rows), dataset.num_groups)}, {listed}"
-    print(f"{dataset.name} data set {dataset.digest[:12]}: {listed} ({labelled} of the test images labelled)")
+    name = "phantom" if dataset.phantom else dataset.name
+    print(f"{name} data set {dataset.digest[:12]}: {listed} ({labelled} of the test images labelled)")
 
 
 def _dataset(settings: DataSettings, work: Path) -> Dataset:

@@ -95,7 +95,7 @@ def _card(name: str, folder: Path, card: Mapping[str, Any]) -> Iterator[str]:
     details = card["details"]
     record = details.get("card", {})
     yield f"{name}: {_kind(card)}"
-    yield from (f"  {line}" for line in (record.get("notes") or "no notes").splitlines())
+    yield from (f"  {line}" for line in (record.get("notes") or "").splitlines())
     yield f"  classes: {', '.join(card['classes']['names'])}"
     if card["classes"]["kind"] == "binary":
         yield f"  threshold: {card['threshold']:g} ({card['threshold_source']}); temperature {card['temperature']:g}"

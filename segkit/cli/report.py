@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from segkit.core.errors import RequestError
+from segkit.core.files import read_json
 from segkit.core.outputs import FINISHED
 
 
@@ -20,7 +21,9 @@ def report(run: Path, out: Path | None) -> None:
     pages = [page for page in run.rglob("report.html") if (page.parent / FINISHED).exists()]
     if not pages:
         raise RequestError(f"{run} holds no finished report; `segkit pipeline run` makes one")
-    newest = max(pages, key=lambda page: page.stat().st_mtime)
+    newest = max(pages, key=lambda page: str(read_json(page.parent / FINISHED)["finished"]))
+    if out is not None and out.is_dir():
+        raise RequestError(f"{out} is a folder; name a file with --out")
     if out is not None:
         shutil.copyfile(newest, out)
     click.echo(str(out or newest))

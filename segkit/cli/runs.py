@@ -156,7 +156,7 @@ def clean(folder: Path | None, runs: Path, yes: bool, dry_run: bool) -> None:
         click.echo(f"{stage.path.name:<{width}}  {data_size(stage.num_bytes):>9}  {stage.state}")
     total = data_size(sum(stage.num_bytes for stage in removable))
     click.echo(
-        f"{counted(len(removable), 'stage')} that no finished pipeline needs, {total}; {len(cleaning.kept)} needed"
+        f"{counted(len(removable), 'stage')} that no finished pipeline needs, {total}; {len(cleaning.kept)} kept"
     )
     unsent = {run.parents[1].name for run in unsent_runs(folder)} & {stage.path.name for stage in removable}
     if unsent:

@@ -1,7 +1,6 @@
 """`segkit models`, `bench`, `doctor` and `report`."""
 
 import json
-import os
 from importlib import metadata
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 import segkit
 from segkit.cli import doctor
-from segkit.core.files import sha256_file
+from segkit.core.files import sha256_file, write_json
 from segkit.models import build_model
 from segkit.models.settings import MODELS, SAUNetSettings
 from segkit.tasks.weights import TENSORS
@@ -132,17 +131,18 @@ def test_doctor_finds_what_is_missing_and_what_does_not_fit(
     assert f"problem: {problems[1]}" in capsys.readouterr().out
 
 
-def page(folder: Path, text: str) -> Path:
+def page(folder: Path, text: str, minute: int = 0) -> Path:
     folder.mkdir(parents=True)
-    (folder / "done.json").write_text("{}")
+    write_json(folder / "done.json", {"finished": f"2026-01-01T12:{minute:02d}:00+0000"})
     (folder / "report.html").write_text(text)
     return folder / "report.html"
 
 
 def test_report_finds_the_newest_finished_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    old, new, begun = (page(tmp_path / f"report-{name}", name) for name in ("aaa", "bbb", "ccc"))
-    for age, path in enumerate((begun, new, old)):
-        os.utime(path, (1e9 - age, 1e9 - age))
+    """A copy of a folder has new times of its files, so the record's time counts."""
+    new, old, begun = (
+        page(tmp_path / f"report-{name}", name, minute) for name, minute in (("bbb", 8), ("aaa", 7), ("ccc", 9))
+    )
     (begun.parent / "done.json").unlink()
     assert segkit_here("report", str(tmp_path)) == 0
     assert capsys.readouterr().out == f"{new}\n"
@@ -151,9 +151,8 @@ def test_report_finds_the_newest_finished_page(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_report_finds_pages_in_folders_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pages = [page(tmp_path / name / "report-aaa", name) for name in ("demo", "drive/seed1", "drive/seed2")]
-    for age, path in enumerate(pages):
-        os.utime(path, (1e9 - age, 1e9 - age))
+    names = ("demo", "drive/seed1", "drive/seed2")
+    pages = [page(tmp_path / name / "report-aaa", name, 9 - number) for number, name in enumerate(names)]
     for folder, newest in (("", pages[0]), ("drive", pages[1]), ("drive/seed2", pages[2])):
         assert segkit_here("report", str(tmp_path / folder)) == 0
         assert capsys.readouterr().out == f"{newest}\n"
