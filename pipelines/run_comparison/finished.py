@@ -14,7 +14,7 @@ from pipelines.results.measurements import OBSERVER, Measured, read_measurements
 from pipelines.results.names import BEST, LATEST, MIN_ID, find_result
 from pipelines.results.settings_diff import changed_settings, flatten
 from pipelines.stage import StageRecord, read_record
-from pipelines.stage_types import DATA, EVALUATE, EVALUATE_FOLDS, REPORT, TRAIN, ReportRequest
+from pipelines.stage_types import DATA, EVALUATE, EVALUATE_FOLDS, POOL, REPORT, TRAIN, ReportRequest
 from segkit.core.config import read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError
 from segkit.core.manifest import Split
@@ -81,6 +81,12 @@ class FinishedRun:
     def recipe(self) -> str:
         """Its name; empty if the report does not hold it."""
         return self.request.recipe
+
+    @property
+    def title(self) -> str:
+        """Of its report; with the cell where the pipeline is one of a repeated experiment."""
+        cell = self.record["stage"].removeprefix(REPORT.name).strip("-")
+        return f"{self.request.report.title} ({cell})" if cell else self.request.report.title
 
     @property
     def group(self) -> str | None:
@@ -189,6 +195,8 @@ def read_run(folder: Path) -> FinishedRun:
         RequestError: the folder holds no finished report, or one that this version cannot read.
     """
     record = read_record(folder)
+    if record is not None and record.get("type") == POOL.name:
+        raise RequestError(f"{folder} pools the runs of a repeated experiment; open {folder / PAGE}, or name one run")
     if record is None or record.get("type") != REPORT.name:
         raise RequestError(f"{folder} holds no finished report; `segkit runs list` lists the finished runs")
     try:

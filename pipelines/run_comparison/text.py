@@ -26,7 +26,18 @@ NONE = "–"
 def run_table(listing: Listing) -> Table:
     """A row for each finished run."""
     ids = short_ids(listing.runs)
-    columns = ("Run", "Finished", "Recipe", "Title", "Data", "Networks", "Scored on", "Dice (F1)", "AUROC", "Minutes")
+    columns = (
+        "Run",
+        "Finished",
+        "Recipe",
+        "Title",
+        "Data",
+        "Networks",
+        "Scored on",
+        "Dice (F1)",
+        "AUROC",
+        "Minutes of stages",
+    )
     cells = [(ids[run.fingerprint], *_run_cells(run)) for run in listing.runs]
     return of_cells("Pooled over images, inside the field of view", columns, cells)
 
@@ -36,7 +47,7 @@ def _run_cells(run: FinishedRun) -> list[str]:
     if score is not None:
         auroc = NONE if score.auroc is None else f"{score.auroc.value:.4f}"
         scored = [f"{score.split}, {score.model}", f"{score.dice.value:.4f}", auroc]
-    about = [run.recipe or NONE, run.request.report.title, run.dataset or NONE, ", ".join(run.networks) or NONE]
+    about = [run.recipe or NONE, run.title, run.dataset or NONE, ", ".join(run.networks) or NONE]
     return [f"{run.finished:%F %H:%M}", *about, *scored, f"{run.minutes:.1f}"]
 
 
@@ -70,7 +81,7 @@ def run_json(run: FinishedRun, run_id: str) -> dict[str, object]:
         "folder": str(run.folder),
         "finished": run.finished.isoformat(),
         "recipe": run.recipe,
-        "title": run.request.report.title,
+        "title": run.title,
         "dataset": run.dataset,
         "networks": list(run.networks),
         "minutes": round(run.minutes, 2),
