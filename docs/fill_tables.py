@@ -175,7 +175,7 @@ def _replace(page: str, text: str, name: str, rows: Iterable[list[str]]) -> str:
     """The text with these rows, the head first, as its table of this name."""
     head, *body = rows
     lines = [head, ["---"] * len(head), *body]
-    table = "\n".join(f"| {' | '.join(cells)} |".replace("  ", " ") for cells in lines)
+    table = _table(lines).replace("  ", " ")
     begin, end = f"<!-- {name} begin -->\n", f"\n<!-- {name} end -->"
     block = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
     if len(block.findall(text)) != 1:
@@ -223,7 +223,7 @@ def _markdown(section: reference.Section) -> Iterator[str]:
         linked = re.sub(r"\[([^]]+)\]", lambda match: f"[{match[1]}](#{_anchor(match[1])})", setting.type)
         default = f"`{setting.default}`" if setting.default else ""
         rows.append([f"`{setting.key}`", linked, default, setting.description])
-    yield "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows) + "\n"
+    yield _table(rows) + "\n"
 
 
 def _anchor(name: str) -> str:
@@ -235,9 +235,14 @@ def metrics_table() -> str:
     rows = [["name", "metric", "formula", "source", "no value where", "averaging"], ["---"] * 6]
     for name, metric in METRICS.items():
         averaging = "per-image" if metric.per_image_only else "pooled, per-image"
-        formula = metric.formula.replace("|", "\\|")
-        rows.append([f"`{name}`", metric.heading, formula, metric.source, metric.undefined, averaging])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
+        rows.append([f"`{name}`", metric.heading, metric.formula, metric.source, metric.undefined, averaging])
+    return _table(rows) + "\n"
+
+
+def _table(rows: Iterable[Iterable[str]]) -> str:
+    """Rows as a table in Markdown."""
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
 
 
 def main(arguments: list[str]) -> None:

@@ -37,7 +37,9 @@ class Difference(NamedTuple):
         """
         key = self.setting or ""
         section, last = key.partition(".")[0], key.rpartition(".")[2]
-        return section == "model" or (section != "pipeline" and last.startswith("num_") | last.endswith(AMOUNT_OF_WORK))
+        return section == "model" or (
+            section != "pipeline" and (last.startswith("num_") or last.endswith(AMOUNT_OF_WORK))
+        )
 
 
 @dataclass(frozen=True)

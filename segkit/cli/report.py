@@ -1,6 +1,7 @@
 """`segkit report`: the path of a run's HTML report."""
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ def report(run: Path, out: Path | None) -> None:
     pages = [page for page in run.rglob("report.html") if (page.parent / FINISHED).exists()]
     if not pages:
         raise RequestError(f"{run} holds no finished report; `segkit pipeline run` makes one")
-    newest = max(pages, key=lambda page: str(read_json(page.parent / FINISHED)["finished"]))
+    newest = max(pages, key=lambda page: datetime.fromisoformat(read_json(page.parent / FINISHED)["finished"]))
     if out is not None and out.is_dir():
         raise RequestError(f"{out} is a folder; name a file with --out")
     if out is not None:
