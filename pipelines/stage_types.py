@@ -329,7 +329,7 @@ class ReportRequest(_PageRequest):
     """Name of the recipe; empty in reports of versions that did not record it."""
 
 
-REPORT = StageType("report", ReportRequest, "pipelines.stages.report", version=2)
+REPORT = StageType("report", ReportRequest, "pipelines.stages.report", version=3)
 
 
 class PoolSettings(Settings):
@@ -361,7 +361,7 @@ class PoolRequest(_PageRequest):
     cells: tuple[CellRecord, ...]
 
 
-POOL = StageType("pool", PoolRequest, "pipelines.stages.pool")
+POOL = StageType("pool", PoolRequest, "pipelines.stages.pool", version=2)
 
 STAGE_TYPES: Mapping[str, AnyStageType] = {
     stage_type.name: stage_type

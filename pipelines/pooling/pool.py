@@ -258,7 +258,7 @@ def _differences(setting: Setting, roles: Roles, num_resamples: int, seed: int) 
                 threshold_b=None,  # one per seed
             )
             differences.append(
-                Difference(comparison, math.nan, math.nan, setting, a, b, mean.by_seed, (a, b) in verdict)
+                Difference(comparison, math.nan, math.nan, 1, setting, a, b, mean.by_seed, (a, b) in verdict)
             )
     return differences
 
@@ -274,7 +274,7 @@ def _tested(differences: Sequence[Difference], seed: int) -> list[Difference]:
         numbers = [n for n, item in enumerate(tested) if item.is_verdict == family and item.is_tested]
         p_values = [_p(tested[n], seed) for n in numbers]
         for n, p, corrected in zip(numbers, p_values, holm(p_values), strict=True):
-            tested[n] = replace(tested[n], p=p, corrected_p=corrected)
+            tested[n] = replace(tested[n], p=p, corrected_p=corrected, num_tests=len(numbers))
     return tested
 
 

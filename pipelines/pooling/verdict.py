@@ -3,7 +3,6 @@
 from pipelines.pooling.pool import Difference, Pooled, Score
 from pipelines.report.verdict import (
     PHANTOM_NOTE,
-    can_decide,
     capital,
     claim,
     common_outcome,
@@ -42,7 +41,7 @@ def _headline(pooled: Pooled) -> str:
     outcomes = [item.outcome for item in compared]
     helped, worse = outcomes.count("helped"), outcomes.count("worse")
     lowest, *_, highest = sorted(compared, key=lambda item: item.comparison.difference)
-    if helped == worse == 0 and not can_decide(pooled.basis.num_groups, len(compared)):
+    if set(outcomes) == {"too-few-images"}:
         number = counted(pooled.basis.num_groups, pooled.basis.unit)
         claimed = f"Undecided: {number} are too few for a claim in {len(compared)} comparisons"
     else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.report.verdict import Outcome, judge
+from pipelines.report.verdict import Outcome, can_decide, judge
 from pipelines.results.scored_runs import Run, measured, values_by_image
 from pipelines.stage_types import Roles
 from segkit.core.groups import group_numbers
@@ -57,10 +57,14 @@ class Tested:
     """Of the sign-flip test."""
     corrected_p: float
     """After Holm's correction for all tests of its family."""
+    num_tests: int
+    """Of the family. With too few patients for that many tests, none of them can give a claim."""
 
     @property
     def outcome(self) -> Outcome:
         """`helped` and `worse` need the interval on one side of zero and a corrected p of at most 0.05."""
+        if not can_decide(self.comparison.num_groups, self.num_tests):
+            return "too-few-images"
         return judge(self.comparison, self.corrected_p)
 
 

@@ -57,7 +57,7 @@ def paired_tests(
     }
     p_values = [comparisons.sign_flip_p([(runs[name], runs[roles.baseline])], seed) for name in differences]
     return {
-        name: Tested(difference, p, corrected)
+        name: Tested(difference, p, corrected, len(p_values))
         for (name, difference), p, corrected in zip(differences.items(), p_values, holm(p_values), strict=True)
     }
 

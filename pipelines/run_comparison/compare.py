@@ -145,7 +145,7 @@ def compare_runs(
         for other, _, metric, name in pairs
     ]
     differences = [
-        Difference(paired.comparison, p, corrected, other.id, paired.num_better)
+        Difference(paired.comparison, p, corrected, len(pairs), other.id, paired.num_better)
         for (other, paired, _, _), p, corrected in zip(pairs, p_values, holm(p_values), strict=True)
     ]
     settings = differing_settings({ids[run.fingerprint]: run for run in distinct})

@@ -268,6 +268,8 @@ def test_of_many_comparisons_only_those_with_evidence_are_listed_and_the_images_
     assert len(verdict.sentences(pooled)) == 2
     # 8 images: 2 / 2^8 is below 0.05 / 2, but not below 0.05 / 13
     assert len(verdict.caveats(many)) == len(verdict.caveats(pooled)) + 1
+    assert {replace(item, num_tests=6).outcome for item in (first, second)} == {"helped", "worse"}
+    assert {replace(item, num_tests=13).outcome for item in (first, second)} == {"too-few-images"}
 
 
 def test_the_csv_has_the_mean_and_every_seed(pooled: Pooled) -> None:
