@@ -1,6 +1,7 @@
 """Trained models in Python: `segkit.load` a model, `predict` images, look at and save the result."""
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -144,7 +145,7 @@ class Model:
         views = self.card.tta if tta is None else tta
         inference = validate(InferenceSettings, {"tta": views, "tile": tile, "scale": scale}, "predict()")
         binary = self.classes.kind == "binary"
-        if threshold is not None and not (binary and 0 <= threshold <= 1):
+        if threshold is not None and not (binary and isinstance(threshold, Real) and 0 <= threshold <= 1):
             raise RequestError(f"threshold is {threshold!r}; a binary model takes one in [0, 1], others none")
         cut = self.threshold if threshold is None else threshold
         pixels = images.read_image(Path(image)) if isinstance(image, str | Path) else _checked_image(image)
@@ -164,8 +165,11 @@ def load(model: str | Path = DEFAULT, device: str | torch.device = "cpu") -> Mod
         device: where to compute, for example "cuda".
 
     Raises:
+        RequestError: `model` is neither text nor a path, or there is no such device.
         WeightsError: no shipped model has this name, and no folder of it holds a whole model.
     """
+    if not isinstance(model, str | Path):
+        raise RequestError(f"model is {model!r}; give the name of a shipped model, or a path")
     folder = model_folder(model)
     return Model(load_predictor(folder), read_card(folder), folder).to(device)
 

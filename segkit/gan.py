@@ -1,6 +1,7 @@
 """Trained GANs in Python: `segkit.gan.load` a generator and `sample` images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ class Gan:
 
     def sample(
         self,
-        seeds: Sequence[int],
+        seeds: Iterable[int],
         truncation_psi: float = 0.7,
         truncation_cutoff: int | None = None,
         noise_mode: str = "const",
@@ -55,12 +56,14 @@ class Gan:
         """
         given = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff, "noise_mode": noise_mode}
         how = validate(SamplingSettings, given, "sample()")
-        wrong = [seed for seed in seeds if not 0 <= seed <= LARGEST_SEED]
-        if wrong or not len(seeds):
-            raise RequestError(f"seeds are {list(seeds)!r}; give at least one whole number, from 0 to {LARGEST_SEED}")
+        listed = list(seeds) if isinstance(seeds, Iterable) else []
+        if not listed or not all(isinstance(seed, Integral) and 0 <= seed <= LARGEST_SEED for seed in listed):
+            raise RequestError(
+                f"seeds are {seeds!r}; give a list of at least one whole number, each from 0 to {LARGEST_SEED}"
+            )
         drawn = [
             generate(self.generator, int(seed), how.truncation_psi, how.truncation_cutoff, how.noise_mode)
-            for seed in seeds
+            for seed in listed
         ]
         return np.stack(drawn)
 

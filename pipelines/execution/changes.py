@@ -74,7 +74,7 @@ class Change:
 def changes(planned: Sequence[Planned], runs: Path, read: dict[Path, Result] | None = None) -> dict[str, Change]:
     """The change of every stage that has not been started and is not done, by name.
 
-    A stage has none if the runs folder holds no result of its type.
+    A stage has none if the runs folder holds no result to compare it with.
 
     Args:
         planned: stages of a pipeline.
@@ -126,7 +126,10 @@ def _results(runs: Path, read: dict[Path, Result]) -> list[Result]:
 
 
 def _change(stage: AnyStage, inputs: Mapping[str, str], results: Sequence[Result]) -> Change | None:
-    """Compared with the result that has the fewest differences; a result of the same stage is preferred."""
+    """Compared with the result that has the fewest differences; a result of the same stage is preferred.
+
+    None without a result of the same type, or if only other stages have one and too many settings differ.
+    """
     digests = stage.type.external_digests(stage.settings) if results else {}
     compared = [
         (result.record.get("stage") != stage.name, len(differences), number, differences)
@@ -136,7 +139,9 @@ def _change(stage: AnyStage, inputs: Mapping[str, str], results: Sequence[Result
     ]
     if not compared:
         return None
-    _, _, number, differences = min(compared)
+    other_stage, _, number, differences = min(compared)
+    if other_stage and len(differences) > MAX_COUNTED:
+        return None
     result = results[number]
     seconds = result.record.get("seconds") if result.finished else None
     return Change(result.folder, differences or (Difference("a version of segkit that recorded less"),), seconds)

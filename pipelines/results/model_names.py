@@ -73,8 +73,10 @@ def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchangi
 
 
 def names_in(runs: Path, kind: Kind) -> list[str]:
-    """The names of the models of a runs folder: `latest`, `best`, stages and folders."""
+    """The names of the models of a runs folder: `latest`, `best`, stages and folders; none if it holds no model."""
     trained = finished_stages(runs, _TYPES[kind])
+    if not trained:
+        return []
     stages = dict.fromkeys(model.record["stage"] for model in trained)
     return [LATEST, *([BEST] if kind == "network" else []), *stages, *(model.folder.name for model in trained)]
 

@@ -8,6 +8,7 @@ import click
 
 from segkit.cli import completion
 from segkit.cli.options import json_option
+from segkit.cli.recipes import runs_option
 
 if TYPE_CHECKING:
     from segkit.models.catalogue import Entry
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completion.networks_and_models)
+@runs_option
 @json_option("the list, settings and cards included,")
-def models(names: tuple[str, ...], json_path: Path | None) -> None:
+def models(names: tuple[str, ...], runs: Path, json_path: Path | None) -> None:
     """List the shipped models, and the networks: size, cost, the paper, and the licence of its authors' code.
 
-    NAME is a network, whose settings are listed too, or a shipped model or the path of an exported one, whose card is
-    printed: data and terms, scores, limits, training, threshold, sha256. The networks are written from the papers and
-    have this project's licence.
+    NAME is a network, whose settings are listed too, or a trained model as for `segkit predict --weights`, whose card
+    is printed: data and terms, scores, limits, training, threshold, sha256. The networks are written from the papers
+    and have this project's licence.
     """
-    from segkit.core.errors import RequestError
+    from pipelines.results.model_names import find_model
+    from segkit.core.errors import RequestError, WeightsError
     from segkit.core.files import write_json
     from segkit.core.names import hint
     from segkit.models.catalogue import describe
@@ -34,17 +37,19 @@ def models(names: tuple[str, ...], json_path: Path | None) -> None:
     shipped = shipped_models()
     entries: list[dict[str, Any]] = []
     for name in names or (*shipped, *networks):
-        folder = shipped.get(name, Path(name))
         if name in networks:
             entry = describe(default_settings(name))
             entries.append(entry.to_json())
             lines = _network(entry, with_settings=bool(names))
-        elif (folder / "model.json").is_file() or (folder.suffix == ".onnx" and folder.is_file()):
-            card = _read_card(folder)
+        else:
+            try:
+                folder = find_model(name, runs).folder
+                card = _read_card(folder)
+            except WeightsError as error:
+                nearest = hint(name, [*networks, *shipped], str(error))
+                raise RequestError(f"no network is called {name!r}; {nearest}") from error
             entries.append({"name": name, "folder": str(folder), "card": card})
             lines = _card(name, folder, card) if names else _short_card(name, card)
-        else:
-            raise RequestError(f"no network or shipped model is called {name!r}; {hint(name, [*shipped, *networks])}")
         for line in lines:
             click.echo(line)
     if not names:
@@ -54,14 +59,21 @@ def models(names: tuple[str, ...], json_path: Path | None) -> None:
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
-    """The card of a model's folder, which loads no torch, or of an ONNX file."""
-    if folder.is_dir():
-        from segkit.core.files import read_json
+    """The card of a model's folder, which loads no torch, or of an ONNX file.
 
-        return dict(read_json(folder / "model.json"))
-    from segkit.tasks.onnx_file import read_onnx_card
+    Raises:
+        WeightsError: it holds none.
+    """
+    if folder.suffix == ".onnx" and folder.is_file():
+        from segkit.tasks.onnx_file import read_onnx_card
 
-    return dict(read_onnx_card(folder))
+        return dict(read_onnx_card(folder))
+    from segkit.core.errors import WeightsError
+    from segkit.core.files import read_json
+
+    if not (folder / "model.json").is_file():
+        raise WeightsError(f"{folder} holds no model.json, the card of a model")
+    return dict(read_json(folder / "model.json"))
 
 
 def _network(entry: "Entry", with_settings: bool) -> Iterator[str]:

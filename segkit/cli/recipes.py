@@ -101,7 +101,7 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     has_file = config is not None or path.is_file()
     raw = read_yaml(path) if has_file else {}
     if config is not None:
-        _check_recipe(recipe, raw, path, config)
+        _check_recipe(recipe, raw, path, config, data)
     _check_named_entries(recipe.settings, raw, overrides)
     if overrides:
         raw = apply_overrides(raw, overrides, recipe.settings)
@@ -112,10 +112,13 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     return Resolved(name, source, settings, recipe.build(settings), tuple(overrides))
 
 
-def _check_recipe(recipe: Recipe[RecipeSettings], raw: Mapping[str, object], path: Path, given: Path) -> None:
+def _check_recipe(
+    recipe: Recipe[RecipeSettings], raw: Mapping[str, object], path: Path, given: Path, data: str | None
+) -> None:
     """Raise if a settings file has sections that the recipe lacks and another recipe has."""
     if not raw.keys() <= recipe.settings.model_fields.keys() and (fitting := _recipe_of(path, raw)):
-        raise ConfigError(f"{path}: this file is for the recipe {fitting}: segkit pipeline run {fitting} -c {given}")
+        command = f"segkit pipeline run {fitting} -c {given}" + (f" --data {data}" if data else "")
+        raise ConfigError(f"{path}: this file is for the recipe {fitting}: {command}")
 
 
 def _recipe_of(path: Path, raw: Mapping[str, object]) -> str | None:

@@ -126,10 +126,11 @@ def _print_result(
     kept = len(rows) - num_missing
     before = f" ({kept} of them from an earlier run)" if kept else ""
     cut = f"threshold {record['threshold']:.3f}, " if folder.classes.kind == "binary" else ""
-    log(
-        f"{counted(len(rows) - len(failed), 'image')}{before}: probabilities in {probs_dir}, "
-        f"{', '.join(folder.classes.names)} ({cut}{record['threshold_source']}) in {binary_dir}"
-    )
+    if len(failed) < len(rows):
+        log(
+            f"{counted(len(rows) - len(failed), 'image')}{before}: probabilities in {probs_dir}, "
+            f"{', '.join(folder.classes.names)} ({cut}{record['threshold_source']}) in {binary_dir}"
+        )
     if failed:
         names = ", ".join(str(row.image) for row in failed[:MAX_NAMED])
         more = f" and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""

@@ -31,7 +31,9 @@ def test_images_have_the_networks_resolution(weights: Path) -> None:
     assert model.sample(range(2)).shape == (2, model.resolution, model.resolution, 3)
 
 
-@pytest.mark.parametrize("arguments", [{"seeds": []}, {"seeds": [-1]}, {"seeds": [0], "noise_mode": "loud"}])
+@pytest.mark.parametrize(
+    "arguments", [{"seeds": []}, {"seeds": [-1]}, {"seeds": 3}, {"seeds": ["3"]}, {"seeds": [0], "noise_mode": "loud"}]
+)
 def test_wrong_arguments_are_refused(weights: Path, arguments: dict[str, object]) -> None:
     with pytest.raises(RequestError):
         segkit.gan.load(weights).sample(**arguments)

@@ -63,11 +63,18 @@ def test_models_prints_the_scores_in_the_card_of_an_exported_model(
     measured = json.loads((evaluation / "measurements.json").read_text())["test"]["teacher"]
     [dice] = [m for m in measured if (m["metric"], m["averaging"], m["region"]) == ("dice", "pooled", "fov")]
     assert f"test images, region fov, pooled, n = 2: dice {dice['value']:.3f}" in capsys.readouterr().out
+    assert segkit_here("models", "teacher", "--runs", str(finished_runs)) == 0
+    assert f"in {teacher}" in capsys.readouterr().out
 
 
-def test_models_refuses_a_name_that_no_network_has(capsys: pytest.CaptureFixture[str]) -> None:
-    assert segkit_here("models", "u-net") == 2
-    assert "u-net" in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["u-net", "latest", "a-folder"])
+def test_models_refuses_a_name_that_no_network_and_no_model_has(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a-folder").mkdir()
+    assert segkit_here("models", name) == 2
+    assert f"no network is called '{name}'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

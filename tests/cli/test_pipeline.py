@@ -60,6 +60,8 @@ def test_a_settings_file_of_another_recipe_names_that_recipe(
     for given in (str(config), "demo"):
         [line] = out_of(capsys, "pipeline", "show", "train", "-c", given, code=2).splitlines()
         assert line.endswith(f"for the recipe synthetic-aug: segkit pipeline run synthetic-aug -c {given}")
+    with_data = out_of(capsys, "pipeline", "run", "train", "-c", "demo", "--data", "phantom", code=2)
+    assert with_data.endswith("segkit pipeline run synthetic-aug -c demo --data phantom\n")
     assert "segkit pipeline run synthetic-aug -c demo" in out_of(capsys, "pipeline", "run", "demo", code=2)
     # several recipes have these sections; the head of the file names one
     other = tmp_path / "other.yaml"

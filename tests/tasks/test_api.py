@@ -103,7 +103,14 @@ def test_wrong_arrays_are_refused(folder: Path, image: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"tta": "all"}, {"tile": 3}, {"threshold": 1.5}, {"region": np.ones((3, 3), bool)}, {"region": np.ones((61, 47))}],
+    [
+        {"tta": "all"},
+        {"tile": 3},
+        {"threshold": 1.5},
+        {"threshold": "high"},
+        {"region": np.ones((3, 3), bool)},
+        {"region": np.ones((61, 47))},
+    ],
 )
 def test_wrong_arguments_are_refused(folder: Path, photo: Path, options: dict[str, object]) -> None:
     with pytest.raises(RequestError):
@@ -118,6 +125,8 @@ def test_a_device_that_does_not_exist_is_refused(folder: Path) -> None:
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError):
         segkit.load(tmp_path)
+    with pytest.raises(RequestError):
+        segkit.load(None)  # type: ignore[arg-type]
 
 
 def test_importing_segkit_does_not_import_torch() -> None:
