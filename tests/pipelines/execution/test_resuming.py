@@ -1,6 +1,8 @@
 """What a killed training left is gone on from only by code that can."""
 
+import functools
 import json
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from segkit.core.run_folder import WORK
 from segkit.core.versions import TASK_FORMAT_KEY
 from segkit.tasks import callbacks, resuming
 from segkit.tasks.segmentation import SegmentationTask
-from tests.pipelines.tiny import run_here, segkit_here
+from tests.pipelines.tiny import run_here, segkit_here, write_config
 
 
 class Killed(BaseException):
@@ -36,18 +38,32 @@ KILLED = {
 """Where each training is killed: when all of it is in its work folder."""
 
 
-@pytest.fixture
-def begun(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A file in the work folder of a stage that was killed just before its end."""
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The runs folder of a pipeline that was killed just before the end of a stage; tests copy it."""
+    root = tmp_path_factory.mktemp("killed")
+    config = write_config(root / "tiny.yaml")
 
-    def run(stage: str, file: str) -> Path:
-        with monkeypatch.context() as during:
+    @functools.cache
+    def run(stage: str) -> Path:
+        with pytest.MonkeyPatch.context() as during:
             during.setattr(*KILLED[stage])
             with pytest.raises(Killed):
-                run_here(config, tmp_path / "runs", upto=stage)
-        return next((tmp_path / "runs").glob(f"{stage}-*")) / WORK / file
+                run_here(config, root / stage, upto=stage)
+        return root / stage
 
     return run
+
+
+@pytest.fixture
+def begun(killed: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """A file in the work folder of a stage that was killed just before its end."""
+
+    def copy(stage: str, file: str) -> Path:
+        runs = shutil.copytree(killed(stage), tmp_path / "runs")
+        return next(runs.glob(f"{stage}-*")) / WORK / file
+
+    return copy
 
 
 @pytest.fixture
@@ -122,6 +138,15 @@ def test_what_another_version_left_is_refused_with_the_way_out(
     assert lines[0].startswith(f"error: {path} was written by another version")
     assert words in lines[0]
     assert "remove this file" in lines[0]
+
+
+@pytest.mark.parametrize(("stage", "file"), [("gan", "last.ckpt"), ("teacher", "phase-0.pt")])
+def test_without_the_refused_file_the_same_command_goes_on(
+    stage: str, file: str, begun: Callable[..., Path], again: Callable[..., str]
+) -> None:
+    path = begun(stage, file)
+    change(path, without_first)
+    again(stage, 1)
     path.unlink()
     assert again(stage, 0) == ""
 
