@@ -1,5 +1,6 @@
 """Shared fixtures; shapes in annotations are checked while testing."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,15 @@ install_import_hook(
     ["segkit.models", "segkit.metrics", "segkit.tasks", "gan"],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int will do for a float
 )
+
+gc.disable()  # until all tests are imported: what imports make stays
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, but do not search through the modules for it, which are most objects."""
+    gc.freeze()
+    gc.enable()
+
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -175,7 +175,7 @@ def test_a_killed_search_goes_on_with_the_next_image_to_the_same_bytes(
     weights: Path, drawn: Path, photo: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "third.png").write_bytes(photo.read_bytes())
-    command = (drawn, photo, tmp_path / "third.png", "--steps", "60")
+    command = (drawn, photo, tmp_path / "third.png", "--steps", "30")
     process = start_segkit(
         *("gan", "project", "--weights", str(weights), "--out", str(tmp_path / "killed"), *map(str, command)),
         cwd=tmp_path,

@@ -33,9 +33,8 @@ def alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world_size", [2, 4])
-def test_the_shipped_network_takes_the_same_steps_on_any_number_of_ranks(alone, tmp_path, world_size):
-    for state in run_on_ranks(partial(train, world_size=world_size), world_size, tmp_path):
+def test_the_shipped_network_takes_the_same_steps_on_two_ranks(alone, tmp_path):
+    for state in run_on_ranks(partial(train, world_size=2), 2, tmp_path):
         for name, value in alone.items():
             torch.testing.assert_close(
                 state[name], value, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"

@@ -40,6 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 {"data": "real", "epochs": 8, "batch_size": 2, "optimizer": {"learning_rate": 0.01}},
             ],
             "students": {"mixed": {"model": UNET, "phases": phases}},
+            "gan.kimg": 0.02,
             "fidelity.enabled": False,
         },
     )

@@ -214,20 +214,20 @@ def test_a_process_that_dies_is_reported():
 def test_bench_gan_prints_and_writes_the_same_figures(tmp_path, capsys):
     path = tmp_path / "new" / "bench.json"
     size = ("--resolution", "16", "--batch", "4", "--channel-base", "128", "--channel-max", "8")
-    args = ("--precision", "fp32", "--precision", "bf16", "--augment-p", "0.5", "--repeats", "3", "--profile")
+    args = ("--precision", "bf16", "--augment-p", "0.5", "--repeats", "3", "--profile")
     assert segkit_here("bench", "gan", *size, *args, "--json", str(path)) == 0
     out = capsys.readouterr().out
     written = json.loads(path.read_text())
     assert "16x16, batch 4, channels 128 / r up to 8, augmentation p 0.5; " in out
     assert written["rounds"] == 3
     assert written["num_low_precision_resolutions"] == 3
-    assert [row["kind"] for row in written["rows"]] == [name for name in (REFERENCE, "fp32", "bf16") for _ in range(6)]
+    assert [row["kind"] for row in written["rows"]] == [name for name in (REFERENCE, "bf16") for _ in range(6)]
     lines = {tuple(line.split()[:2]): line for line in out.splitlines() if "(" in line}
     for row in written["rows"]:
         assert 0 < row["low"] <= row["s_per_kimg"] <= row["high"]
         assert f"{row['s_per_kimg']:.2f}" in lines[row["kind"], row["phase"]]
         assert f"{row['ratio']:.2f}" in lines[row["kind"], row["phase"]]
-    assert written["profile"].keys() == {"fp32", "bf16"}
+    assert written["profile"].keys() == {"bf16"}
     assert all(value > 0 for value in written["memory_mb"].values())
 
 

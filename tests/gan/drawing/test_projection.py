@@ -40,6 +40,12 @@ def found(generator):
     return project(generator, draw(generator, 3), pyramid_measure, settings())
 
 
+@pytest.fixture(scope="module")
+def found_of_noise(generator):
+    """The projection of an image that the GAN does not draw."""
+    return project(generator, noise_image(generator), pyramid_measure, settings())
+
+
 def distance(image_pm1, target_pm1):
     return pyramid_measure(target_pm1[None])(image_pm1[None]).item()
 
@@ -121,10 +127,10 @@ def test_an_image_of_the_gan_is_found_again_with_its_w(generator, found):
     assert (found.ws - w).norm() < 0.02 * (w_avg - w).norm()
 
 
-def test_another_image_is_not(generator, found):
-    target = noise_image(generator)
-    other = project(generator, target, pyramid_measure, settings())
-    assert distance(other.image_pm1, target) > 10 * distance(found.image_pm1, draw(generator, 3))
+def test_another_image_is_not(generator, found, found_of_noise):
+    assert distance(found_of_noise.image_pm1, noise_image(generator)) > 10 * distance(
+        found.image_pm1, draw(generator, 3)
+    )
 
 
 def test_what_is_measured_is_recorded_step_by_step(generator, found):
@@ -141,10 +147,10 @@ def test_the_image_is_that_of_the_w_that_was_found(generator, found):
     torch.testing.assert_close(found.image_pm1, synthesise(generator.synthesis, found.ws, {})[0])
 
 
-def test_with_a_w_for_each_layer_another_image_is_met_better(generator):
+def test_with_a_w_for_each_layer_another_image_is_met_better(generator, found_of_noise):
     target = noise_image(generator)
-    one, many = (project(generator, target, pyramid_measure, settings(space=space)) for space in ("w", "w+"))
-    assert distance(many.image_pm1, target) < 0.9 * distance(one.image_pm1, target)
+    many = project(generator, target, pyramid_measure, settings(space="w+"))
+    assert distance(many.image_pm1, target) < 0.9 * distance(found_of_noise.image_pm1, target)
     assert not torch.equal(many.ws, many.ws[:, :1].expand_as(many.ws))
 
 

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import sys
 import time
 
 import numpy as np
@@ -136,9 +137,10 @@ def _hold(path, seconds, started):
         (path / "first.txt").touch()
 
 
-@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, which costs no imports")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # the child takes a lock only
 def test_the_second_who_draws_waits_for_the_first_and_says_so(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     started = context.Event()
     process = context.Process(target=_hold, args=(tmp_path, 1.0, started))
     process.start()

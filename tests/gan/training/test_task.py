@@ -44,7 +44,7 @@ def test_training_runs_by_the_kimg_clock_and_logs_every_quantity(tmp_path):
 
 def test_the_discriminator_learns_to_tell_photographs_apart(tmp_path):
     logged = Logged()
-    settings = tiny(kimg=0.4, augment="none", learning_rate=0.01, train_noise="const", pl_interval=8, r1_interval=8)
+    settings = tiny(kimg=0.24, augment="none", learning_rate=0.01, train_noise="const", pl_interval=8, r1_interval=8)
     task, _ = fit(settings, tmp_path, [logged])
     losses = [row["gan/loss_d"] for row in logged.rows]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
@@ -76,7 +76,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, settings):
     chances = list(map(float, whole.seen["p"]))
     assert chances[2] == pytest.approx(0.3) != chances[3] != chances[7]
     fit(settings, tmp_path, [keep(tmp_path / "half")], steps=3)
-    for checkpoint in ("half/step=3", "whole/step=1", "whole/step=6", "whole/step=7"):
+    for checkpoint in ("half/step=3", "whole/step=6"):
         path, step = tmp_path / f"{checkpoint}.ckpt", int(checkpoint[-1])
         resumed, trainer = fit(settings, tmp_path, ckpt_path=path, task=Recording(settings, SEED))
         assert trainer.global_step == 8

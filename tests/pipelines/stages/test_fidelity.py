@@ -133,7 +133,7 @@ def test_a_limit_that_is_kept_lets_the_same_results_be_used(runs: Path, config: 
 
 
 def test_so_few_photographs_that_nothing_can_be_measured_do_not_stop_the_pipeline(tmp_path: Path) -> None:
-    config = write_config(tmp_path / "few.yaml", {"data.num_val": 4})  # leaves two to train on
+    config = write_config(tmp_path / "few.yaml", {"data.num_val": 4, "gan.kimg": 0.02})  # leaves two to train on
     run_here(config, tmp_path / "runs", upto="fidelity")
     assert numbers(tmp_path / "runs")["not_measured"].startswith("only 2 training photographs")
     with pytest.raises(StageFailedError):
