@@ -71,6 +71,7 @@ if __name__ == "__main__":
     torch.compiler.set_stance("default", force_backend="aot_eager")
     plain = {"augment": "none", "resolution": 8}
     cases = [compare(tiny(**plain | changes)) for changes in json.loads(sys.argv[1])]
+    torch.compiler.set_stance("default", force_backend="eager")  # what follows is about graphs, not about their code
     bench = graphs_of_a_bench(tiny(**plain))
     with TemporaryDirectory() as folder:
         resumed = what_a_resumed_training_learns_otherwise(Path(folder))
