@@ -76,7 +76,7 @@ def test_a_run_that_is_killed_twice_ends_like_an_undisturbed_one(
     `test_gan_interruption.py` kills the training of the GAN, which is finished here.
     """
     monkeypatch.setattr(os, "environ", environment())
-    longer = ("teacher.phases.0.epochs=20", "samples.num_images=24")
+    longer = ("teacher.phases.0.epochs=20", "samples.num_images=40")
     undisturbed, killed, log = (tmp_path / name for name in ("undisturbed", "killed", "log"))
     for stage in ("data", "gan"):
         folder = next(finished_runs.glob(f"{stage}-*"))
