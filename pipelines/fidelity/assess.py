@@ -1,7 +1,6 @@
 """Assessment of a GAN: every image set measured against the reference photographs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from gan.fidelity.copies import MIN_TRAINING_IMAGES, CopySearch, among_themselve
 from gan.fidelity.measures import Number, measure, share
 from gan.networks.generator import Generator
 from gan.settings import GanSettings
+from pipelines.fidelity.assessment import DRAWN, HELDOUT, REFERENCE, Assessment, Pair, SetAssessment, Vessels
 from pipelines.fidelity.features import (
     FeatureExtractor,
     FeatureTask,
@@ -27,98 +27,12 @@ from pipelines.fidelity.features import (
 from pipelines.fidelity.photographs import Photographs
 from segkit.core.errors import RequestError, ResultError
 from segkit.core.wording import counted_images
-from segkit.metrics.vessel_statistics import Finding, MeanWithInterval, VesselStatistics, compare, summarise
+from segkit.metrics.vessel_statistics import MeanWithInterval, VesselStatistics, compare, summarise
 from segkit.tasks.settings import RuntimeSettings
-
-REFERENCE, HELDOUT, DRAWN, SAMPLES = "reference", "heldout", "drawn", "samples"
-"""Names of the sets: photographs compared with, photographs the GAN was not trained on, newly generated images, a
-pipeline's samples."""
 
 
 class TooManyCopiesError(ResultError):
     """The GAN generates more copies of photographs than allowed."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image and the reference photograph nearest to it, a row of `nearest.csv`."""
-
-    image: str
-    nearest: str
-    closeness: float
-    """The distance over the mean of the next ones; a copy's is below the threshold."""
-    distance: float
-    """Between their structures: 0 for the same picture, about 1.4 for unrelated ones."""
-    transform: str
-    """Applied to the photograph to come so near; empty for none."""
-    down: int
-    """Rows by which it is then moved, in the GAN's pixels."""
-    right: int
-    """Columns by which it is moved."""
-
-
-@dataclass(frozen=True)
-class Vessels:
-    """One vessel statistic of a set, compared with the reference photographs."""
-
-    mean: Number
-    p: float | None
-    """Of a permutation test of the Wasserstein distance."""
-    finding: Finding
-
-
-@dataclass(frozen=True)
-class SetAssessment:
-    """Everything measured of one set."""
-
-    title: str
-    n: int
-    num_groups: int
-    """Patients of photographs; of generated images as many as images."""
-    num_copies: int
-    numbers: dict[str, Number]
-    """By measure: "kid", "fid", "precision", "recall" and "copy_share"."""
-    vessels: dict[str, Vessels]
-    """By statistic; empty without a teacher."""
-    pairs: tuple[Pair, ...] = ()
-    """Of every image, in order; not stored in `fidelity.json`."""
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """Everything measured of a GAN, as stored in `fidelity.json`."""
-
-    reference: str
-    """Name of the reference photographs in keys."""
-    num_real: int
-    num_real_groups: int
-    """Patients of the reference photographs."""
-    note: str
-    """Why these may not be the GAN's training images; empty if its own record names them."""
-    features: str
-    dimension: int
-    k: int
-    """Neighbour number of precision and recall."""
-    threshold: float
-    """Closeness below which an image counts as a copy."""
-    num_near_duplicates: int
-    """Reference photographs that would count as copies of another patient's."""
-    vessels: dict[str, Number]
-    """Mean statistics of the reference photographs; empty without a teacher."""
-    sets: dict[str, SetAssessment]
-
-    @property
-    def generated(self) -> list[SetAssessment]:
-        """The sets of generated images."""
-        return [images for name, images in self.sets.items() if name != HELDOUT]
-
-    def key(self, set_name: str, measure: str) -> str:
-        """Name of a number in logs, as in `kid1k_drive_train20_teacher`: drawn images, reference, features."""
-        n = self.sets[set_name].n
-        size = f"{n // 1000}k" if n % 1000 == 0 else str(n)
-        if measure == "copy_share":
-            return f"copy_share{size}_{self.reference}{self.num_real}"
-        return f"{measure}{size}_{self.reference}{self.num_real}_{self.features}"
 
 
 def assess(

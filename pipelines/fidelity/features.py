@@ -47,7 +47,7 @@ class ImageSet:
     """Images that are measured together."""
 
     name: str
-    """Key of the set in the files: one of the names in `pipelines.fidelity.assess`."""
+    """Key of the set in the files: one of the names in `pipelines.fidelity.assessment`."""
     title: str
     """Name of the set in tables and sentences."""
     sources: Mapping[str, Path | int]

@@ -3,18 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import TypeAdapter
 from scipy import ndimage
 
-from gan.fidelity.copies import CopySearch
-from pipelines.fidelity.assess import DRAWN, HELDOUT, REFERENCE, Assessment, Pair
-from pipelines.fidelity.features import Pixels
+from pipelines.fidelity.assessment import DRAWN, HELDOUT, REFERENCE, Assessment, Pair
 from pipelines.fidelity.text import whole_text
 from segkit.core.files import as_csv, atomic_path, read_json, write_json, write_text
 from segkit.core.images import as_rgb, write_image
+
+if TYPE_CHECKING:
+    from gan.fidelity.copies import CopySearch  # imports torch, which a report does not need
+
+Pixels = npt.NDArray[np.uint8]
 
 NUMBERS, TABLE, TEXT = "fidelity.json", "fidelity.csv", "fidelity.txt"
 NEAREST, SHEET = "nearest.csv", "nearest.png"
@@ -127,7 +132,7 @@ def _write_chart(path: Path, snapshots: Mapping[float, Assessment]) -> None:
 
 
 def nearest_sheet(
-    assessment: Assessment, count: int, square: Callable[[str, str], Pixels], copies: CopySearch
+    assessment: Assessment, count: int, square: Callable[[str, str], Pixels], copies: "CopySearch"
 ) -> Pixels:
     """A sheet (h, w, 3) of the pairs of smallest closeness in each set: the image beside its photograph.
 
@@ -181,7 +186,7 @@ def nearest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return sorted(pairs, key=lambda pair: (pair.closeness, pair.image))[:count]
 
 
-def _aligned(photograph: Pixels, pair: Pair, copies: CopySearch) -> Pixels:
+def _aligned(photograph: Pixels, pair: Pair, copies: "CopySearch") -> Pixels:
     """The photograph after the pair's transform and shift, with black borders."""
     transform = next(transform for transform in copies.transforms if str(transform) == pair.transform)
     moved: Pixels = ndimage.shift(transform.apply(photograph), (pair.down, pair.right, 0), order=0)

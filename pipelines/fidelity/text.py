@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gan.fidelity.measures import Number
-from pipelines.fidelity.assess import DRAWN, HELDOUT, Assessment, SetAssessment
+from pipelines.fidelity.assessment import DRAWN, HELDOUT, Assessment, SetAssessment
 from segkit.core.wording import counted_images, of_patients
 from segkit.metrics.tables import of_cells, render
 

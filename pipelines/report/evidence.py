@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines.fidelity import files
-from pipelines.fidelity.assess import SAMPLES, Assessment
+from pipelines.fidelity.assessment import SAMPLES, Assessment
 from pipelines.report import comparisons, model_table, verdict
 from pipelines.report.comparisons import Paired
 from pipelines.report.model_table import ModelRow

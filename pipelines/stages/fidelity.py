@@ -7,7 +7,8 @@ from gan.fidelity.copies import MIN_TRAINING_IMAGES
 from gan.training.snapshots import find_snapshots
 from pipelines.execution.worker import Context
 from pipelines.fidelity import files, text
-from pipelines.fidelity.assess import SAMPLES, Evaluation, check_copies, generated_set
+from pipelines.fidelity.assess import Evaluation, check_copies, generated_set
+from pipelines.fidelity.assessment import SAMPLES
 from pipelines.fidelity.features import ImageSet, set_of_files
 from pipelines.fidelity.photographs import Photographs, of_data_stage
 from pipelines.results.final_numbers import fidelity_numbers

@@ -13,7 +13,7 @@ from segkit.metrics.reductions import FAST_REDUCTIONS
 from segkit.metrics.score import Cut, ImageScore, score_images
 from segkit.tasks.ensemble import predict as predict_missing
 from segkit.tasks.evaluation import scored_row
-from segkit.tasks.prediction import MapWriter
+from segkit.tasks.prediction_files import MapWriter
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.weights import load_predictor, read_card
 

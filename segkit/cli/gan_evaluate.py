@@ -11,7 +11,7 @@ from segkit.cli.options import json_option
 from segkit.cli.seeds import check_last_seed
 
 if TYPE_CHECKING:
-    from pipelines.fidelity.assess import Assessment
+    from pipelines.fidelity.assessment import Assessment
     from pipelines.fidelity.features import Pixels
 
 NUM_PAIRS = 12
@@ -92,9 +92,7 @@ def evaluate(
     from segkit.core.config import validate
     from segkit.core.outputs import check_folder
     from segkit.tasks.settings import RuntimeSettings
-    from segkit.tasks.trainer import silence_lightning
 
-    silence_lightning()
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit gan evaluate")
     check_last_seed(seed, num_images)
     if out is not None:

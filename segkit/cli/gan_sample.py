@@ -126,9 +126,8 @@ def _draw(
     from pipelines.execution.worker import is_first_rank
     from segkit.core.outputs import check_file, check_folder
     from segkit.core.wording import counted
-    from segkit.tasks.trainer import build_trainer, silence_lightning
+    from segkit.tasks.trainer import build_trainer
 
-    silence_lightning()
     check_folder(out, "--out")
     if grid is not None:
         check_file(grid, "--grid", (".png", ".jpg", ".jpeg"))

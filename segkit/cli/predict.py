@@ -93,10 +93,8 @@ def predict(
     rows = file_rows(paths, recursive, excluded=out) if data is None else dataset_rows(data, split or "all")
 
     from segkit.tasks.prediction_run import predict_folder
-    from segkit.tasks.trainer import silence_lightning
     from segkit.tasks.weights import read_card
 
-    silence_lightning()
     inference = inference.model_copy(update={"tta": tta or read_card(weights).tta})
     predict_folder(
         weights,

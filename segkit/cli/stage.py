@@ -38,9 +38,7 @@ def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str
     NAME is taken. Done already: nothing happens.
     """
     from pipelines.execution.worker import execute
-    from segkit.tasks.trainer import silence_lightning
 
-    silence_lightning()
     config = config_path(config)
     planned = None
     if "stage" in (content := read_yaml(config)):

@@ -12,12 +12,9 @@ from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import ResultError
 from segkit.metrics.curves import MAX_LEVEL, NUM_LEVELS, best_dice_threshold
 from segkit.metrics.measure import ALL, pooled_statistic
-from segkit.metrics.metrics import DEFAULT_METRICS, METRICS
+from segkit.metrics.metrics import EPOCH_METRICS, METRICS
 from segkit.metrics.score import ARGMAX, Cut, ImageScore, Key
 from segkit.metrics.significance import point_estimate
-
-EPOCH_METRICS = tuple(name for name in DEFAULT_METRICS if METRICS[name].reduction in ("confusion", "joint", "levels"))
-"""Metrics that need no shapes, which are slow to reduce."""
 
 
 def count_levels(

@@ -388,6 +388,9 @@ METRICS: dict[str, Metric] = {
 DEFAULT_METRICS = tuple(name for name, metric in METRICS.items() if not metric.on_request)
 """The metrics that are always measured."""
 
+EPOCH_METRICS = tuple(name for name in DEFAULT_METRICS if METRICS[name].reduction in ("confusion", "joint", "levels"))
+"""The metrics of a validation epoch: those that need no shapes, which are slow to reduce."""
+
 FURTHER_METRICS = tuple(name for name, metric in METRICS.items() if metric.on_request)
 """The metrics that are measured on request, some because they are slow."""
 

@@ -8,15 +8,8 @@ import lightning as L
 from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
 from segkit.core.missing import predict_missing
-from segkit.tasks.prediction import (
-    PREDICTION_THREADS,
-    ImageLoader,
-    InferenceImage,
-    MapWriter,
-    Predictor,
-    Probs,
-    Report,
-)
+from segkit.tasks.prediction import PREDICTION_THREADS, Predictor, Probs
+from segkit.tasks.prediction_files import ImageLoader, InferenceImage, MapWriter, Report
 from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer

@@ -1,6 +1,7 @@
 """The network of a model: its architecture behind its normalisation, and the fitting of the latter."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,12 +9,14 @@ from torch import nn
 
 from segkit.core.seeding import derive_seed
 from segkit.data.crops import Crops, cut
-from segkit.data.datamodule import LabelledImage
 from segkit.data.preprocessing import IMAGE_DEVIATION, IMAGE_MEAN, Floats, Image, channel_statistics, whitening
 from segkit.data.settings import PreprocessingSettings
 from segkit.models import build_model
 from segkit.models.normalization import ChannelNormalization, NormalizedNetwork, PatchNormalization, ZCAWhitening
 from segkit.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from segkit.data.datamodule import LabelledImage  # imports Lightning, which takes seconds
 
 PATCHES_AT_ONCE = 256
 
@@ -44,7 +47,7 @@ def _normalization(preprocessing: PreprocessingSettings) -> nn.Module | None:
 
 
 def fit_normalization(
-    networks: Iterable[nn.Module], preprocessing: PreprocessingSettings, images: Sequence[LabelledImage]
+    networks: Iterable[nn.Module], preprocessing: PreprocessingSettings, images: Sequence["LabelledImage"]
 ) -> None:
     """Set what the normalisation of networks takes from training images, where it takes anything.
 
@@ -69,7 +72,7 @@ def _set(networks: Iterable[nn.Module], **values: Floats) -> None:
             network.normalization.get_buffer(name).copy_(torch.from_numpy(value))
 
 
-def random_patches(images: Sequence[LabelledImage], preprocessing: PreprocessingSettings) -> Iterator[list[Image]]:
+def random_patches(images: Sequence["LabelledImage"], preprocessing: PreprocessingSettings) -> Iterator[list[Image]]:
     """Batches of `zca_num_patches` patches (h, w, c) in all, from anywhere in the regions of random images."""
     assert preprocessing.patch_size is not None
     rng = np.random.default_rng(derive_seed(0, "zca"))

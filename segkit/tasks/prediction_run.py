@@ -14,7 +14,7 @@ from segkit.core.manifest import Row
 from segkit.core.versions import git_commit, installed_versions
 from segkit.core.wording import counted
 from segkit.tasks.ensemble import predict
-from segkit.tasks.prediction import MapWriter
+from segkit.tasks.prediction_files import MapWriter
 from segkit.tasks.prediction_folder import (
     RECORD,
     PredictionFolder,

@@ -7,20 +7,20 @@ itself. A tracker that fails prints one warning and stops tracking; the stage co
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
 
 from segkit.core.classes import Classes
 from segkit.core.files import sha256_json, write_json
-from segkit.metrics.epoch import EPOCH_METRICS
-from segkit.metrics.metrics import METRICS
+from segkit.metrics.metrics import EPOCH_METRICS, METRICS
 from segkit.tasks import wandb_runs
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.wandb_runs import RunLabel
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 STEP, KIMG = "trainer/global_step", "gan/kimg"
 
@@ -39,7 +39,7 @@ class Overlay:
 class Tracker:
     """The interface of trackers; this one does nothing."""
 
-    logger: Logger | None = None
+    logger: "Logger | None" = None
     run_id: str | None = None
     """Of the W&B run, if there is one."""
 
@@ -212,7 +212,11 @@ def artifact_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def open_tracker(runtime: RuntimeSettings, out: Path, label: RunLabel, config: Mapping[str, object]) -> Tracker:
     """The tracker that the runtime names; ranks other than the first track nothing, nor does WANDB_MODE=disabled."""
-    if not wandb_runs.may_track(runtime) or getattr(rank_zero_only, "rank", 0) != 0:
+    if not wandb_runs.may_track(runtime):
+        return Tracker()  # without the seconds that Lightning's import takes
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if getattr(rank_zero_only, "rank", 0) != 0:
         return Tracker()
     try:
         return WandbTracker(runtime, out, label, config)

@@ -39,7 +39,7 @@ def build_trainer(
     callbacks: Sequence[Callback] = (),
     **limits: Any,
 ) -> L.Trainer:
-    """A Trainer for this machine.
+    """A Trainer for this machine. From here on, Lightning's own messages are silenced.
 
     Args:
         runtime: devices, nodes, strategy, precision.
@@ -55,6 +55,7 @@ def build_trainer(
     Raises:
         ConfigError: the requested devices do not exist.
     """
+    silence_lightning()
     if runtime.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("runtime.accelerator = 'gpu', but torch finds no GPU; use 'auto' or see `segkit doctor`")
     on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()

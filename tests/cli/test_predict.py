@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from segkit.core import images
-from segkit.tasks.prediction import MapWriter
+from segkit.tasks.prediction_files import MapWriter
 from segkit.tasks.weights import read_card
 from tests.pipelines.tiny import environment, files_below, run_segkit, segkit_here
 

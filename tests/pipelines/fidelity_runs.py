@@ -8,7 +8,8 @@ import numpy as np
 
 from gan.fidelity.copies import Match, Transform
 from pipelines.fidelity import files
-from pipelines.fidelity.assess import DRAWN, HELDOUT, SAMPLES, Assessment, assess
+from pipelines.fidelity.assess import assess
+from pipelines.fidelity.assessment import DRAWN, HELDOUT, SAMPLES, Assessment
 from pipelines.fidelity.features import FeatureExtractor, ImageFeatures, ImageSet
 from pipelines.fidelity.photographs import Photographs
 from segkit.metrics.vessel_statistics import VesselStatistics

@@ -1,18 +1,7 @@
-import warnings
-
 import pytest
 import torch
 
-from segkit.tasks.trainer import silence_lightning
 from tests.tasks import small
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    """As commands are: runs here resume from another callback's checkpoint, which Lightning remarks on."""
-    with warnings.catch_warnings():
-        silence_lightning()
-        yield
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from segkit.cli import _failed
 from segkit.core.errors import SegkitError
 from segkit.tasks.settings import RuntimeSettings
-from segkit.tasks.trainer import build_trainer, silence_lightning
+from segkit.tasks.trainer import build_trainer
 
 
 class FailsAlone(L.LightningModule):
@@ -37,7 +37,6 @@ class FailsAlone(L.LightningModule):
 
 
 if __name__ == "__main__":
-    silence_lightning()
     folder = Path(sys.argv[1])
     runtime = RuntimeSettings(accelerator="cpu", devices=2, precision="32-true")
     try:

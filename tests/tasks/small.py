@@ -16,7 +16,7 @@ from segkit.data import phantom
 from segkit.data.datamodule import SegmentationDataModule
 from segkit.tasks.callbacks import BestWeights, Curves, last_checkpoint
 from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import ImageLoader, MapWriter
+from segkit.tasks.prediction_files import ImageLoader, MapWriter
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.tasks.settings import InferenceSettings, PhaseSettings, RuntimeSettings, TrainSettings
 from segkit.tasks.trainer import build_trainer

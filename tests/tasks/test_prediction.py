@@ -15,7 +15,8 @@ from segkit.models.settings import SAUNetSettings, UNetSettings
 from segkit.tasks import prediction
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
-from segkit.tasks.prediction import EnsemblePredictor, ImageLoader, MapWriter, NetworkPredictor
+from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor
+from segkit.tasks.prediction_files import ImageLoader, MapWriter
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.trainer import build_trainer
 from tests.tasks.small import FP32

@@ -9,7 +9,6 @@ import numpy as np
 from segkit.core.manifest import read_manifest
 from segkit.tasks.settings import RuntimeSettings
 from segkit.tasks.tracking import open_tracker
-from segkit.tasks.trainer import silence_lightning
 from segkit.tasks.wandb_runs import RunLabel
 from tests.tasks import small
 
@@ -21,7 +20,6 @@ def pictures():
 
 
 def main(data, out):
-    silence_lightning()  # as the command line does
     out = Path(out)
     runtime = RuntimeSettings(
         accelerator="cpu", precision="32-true", tracker="wandb", wandb_project="vessels", share_images=True

@@ -6,15 +6,8 @@ import pytest
 from gan.fidelity.copies import closeness
 from gan.fidelity.measures import measure, share
 from pipelines.fidelity import text
-from pipelines.fidelity.assess import (
-    DRAWN,
-    HELDOUT,
-    SAMPLES,
-    Assessment,
-    TooManyCopiesError,
-    assess,
-    check_copies,
-)
+from pipelines.fidelity.assess import TooManyCopiesError, assess, check_copies
+from pipelines.fidelity.assessment import DRAWN, HELDOUT, SAMPLES, Assessment
 from pipelines.fidelity.features import ImageFeatures, ImageSet
 from pipelines.fidelity.files import nearest_pairs
 from segkit.core.errors import SegkitError

@@ -5,7 +5,7 @@ import pytest
 
 from gan.fidelity.copies import CopySearch, closeness
 from gan.training.data import fit_to_square
-from pipelines.fidelity.assess import DRAWN, HELDOUT, REFERENCE, Pair
+from pipelines.fidelity.assessment import DRAWN, HELDOUT, REFERENCE, Pair
 from pipelines.fidelity.files import CAPTION, NUM_COLUMNS, SIDE, _aligned, nearest_sheet
 from segkit.data import phantom
 from tests.pipelines.fidelity_runs import assessment_of

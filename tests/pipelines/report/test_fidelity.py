@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.execution.worker import Context
 from pipelines.fidelity import files, text
-from pipelines.fidelity.assess import DRAWN, Assessment
+from pipelines.fidelity.assessment import DRAWN, Assessment
 from pipelines.report.sections.fidelity import SHEET_SIDE
 from pipelines.stages import report
 from segkit.core.files import write_json
