@@ -4,7 +4,7 @@
     python docs/fill_tables.py                      # fills all tables from the files in the repository
 
 `segkit bench gpu` writes `gpu.json`. The README's accuracy table is made from published results, `docs/drive.csv`, and
-from the scores in the card of the shipped model. A table stands between the lines `<!-- NAME begin -->` and
+from the scores in the cards of the shipped models. A table stands between the lines `<!-- NAME begin -->` and
 `<!-- NAME end -->`; what was not measured stays empty. settings.md as a whole is made from the settings classes, the
 table of metrics.md from the metrics.
 """
@@ -20,14 +20,18 @@ from typing import Any
 
 from segkit.cli import settings_reference as reference
 from segkit.metrics.metrics import METRICS
+from segkit.weights import shipped_models
 
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "gpu.json"
 README = DOCS.parent / "README.md"
 PUBLISHED = DOCS / "drive.csv"
-CARD = DOCS.parent / "segkit" / "weights" / "vessels" / "model.json"
 SPLIT_NAMES = {"val": "validation", "holdout": "held-out"}
-THRESHOLD_NAMES = {"val-best-dice": "from validation images", "fixed-0.5": "0.5"}
+THRESHOLD_NAMES = {
+    "val-best-dice": "from validation images",
+    "other-folds-best-dice": "from the other folds",
+    "fixed-0.5": "0.5",
+}
 Steps = Mapping[str, Mapping[str, Any]]
 
 SETTINGS_HEAD = """\
@@ -145,30 +149,43 @@ def fill(page: str, text: str, steps: Steps) -> str:
     return text
 
 
-def fill_readme(text: str, card: Mapping[str, Any], published: Iterable[Mapping[str, str]]) -> str:
+def read_cards() -> dict[str, Any]:
+    """`model.json` of each shipped model, by name."""
+    cards = {name: folder / "model.json" for name, folder in shipped_models().items()}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in cards.items()}
+
+
+def fill_readme(text: str, cards: Mapping[str, Any], published: Iterable[Mapping[str, str]]) -> str:
     """The README's text with its accuracy table made anew.
 
     Args:
         text: the README.
-        card: `model.json` of the shipped model.
+        cards: `model.json` of the shipped models, by name.
         published: the rows of docs/drive.csv.
     """
-    return _replace("README.md", text, "drive-accuracy", _accuracy(card, published))
+    return _replace("README.md", text, "drive-accuracy", _accuracy(cards, published))
 
 
-def _accuracy(card: Mapping[str, Any], published: Iterable[Mapping[str, str]]) -> Iterator[list[str]]:
-    """Published results on DRIVE's test images, then the shipped model's; pooled scores inside the field of view."""
+def _accuracy(cards: Mapping[str, Any], published: Iterable[Mapping[str, str]]) -> Iterator[list[str]]:
+    """Published results on DRIVE's test images, then the shipped models'; pooled scores inside the field of view."""
     columns = ["model", "images", "AUROC", "Dice (F1)", "protocol", "source"]
     yield columns
     yield from ([row[column] for column in columns] for row in published)
-    scores = [s for s in card["details"]["card"]["scores"] if (s["region"], s["averaging"]) == ("fov", "pooled")]
+    for name, card in cards.items():
+        yield from _shipped(name, card["details"]["card"])
+
+
+def _shipped(name: str, card: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The rows of a shipped model; that of the test images is empty if they were not scored."""
+    folds = [{"split": "out-of-fold"} | score for score in card.get("out_of_fold", {}).get("scores", [])]
+    scores = [s for s in (*card["scores"], *folds) if (s["region"], s["averaging"]) == ("fov", "pooled")]
     for split in ("test", *sorted({score["split"] for score in scores} - {"test"})):
         by_metric = {score["metric"]: score for score in scores if score["split"] == split}
         cells = [_interval(by_metric[metric], 3) if by_metric else "" for metric in ("auroc", "dice")]
         images = f"{by_metric['dice']['n']} {SPLIT_NAMES.get(split, split)}" if by_metric else "20 test"
         source = by_metric["dice"]["threshold_source"] if by_metric else ""
         protocol = f"FOV, pooled; threshold {THRESHOLD_NAMES.get(source, source)}" if by_metric else "not measured"
-        yield ["**`vessels`, shipped with segkit**", images, *cells, protocol, "its model card"]
+        yield [f"**`{name}`, shipped with segkit**", images, *cells, protocol, "its model card"]
 
 
 def _replace(page: str, text: str, name: str, rows: Iterable[list[str]]) -> str:
@@ -252,8 +269,8 @@ def main(arguments: list[str]) -> None:
     path = parser.parse_args(arguments).gpu_json
     if path is not None:
         take_over(path)
-    card = json.loads(CARD.read_text(encoding="utf-8"))
-    README.write_text(fill_readme(README.read_text(encoding="utf-8"), card, read_published()), encoding="utf-8")
+    text = fill_readme(README.read_text(encoding="utf-8"), read_cards(), read_published())
+    README.write_text(text, encoding="utf-8")
     (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
     prose = (DOCS / "metrics.md").read_text(encoding="utf-8").partition("| name |")[0]
     (DOCS / "metrics.md").write_text(prose + metrics_table(), encoding="utf-8")

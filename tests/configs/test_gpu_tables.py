@@ -1,4 +1,4 @@
-"""The tables in the pages are generated: from docs/gpu.json, the shipped model's card, the settings and the metrics."""
+"""The tables in the pages are generated: from docs/gpu.json, the cards of shipped models, the settings, the metrics."""
 
 import importlib.util
 import json
@@ -13,7 +13,6 @@ _spec.loader.exec_module(fill_tables)
 
 PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in fill_tables.TABLES}
 README = fill_tables.README.read_text(encoding="utf-8")
-CARD = json.loads(fill_tables.CARD.read_text(encoding="utf-8"))
 MACHINE = {"gpu": "H100", "driver": "580.1", "torch": "2.11.0", "cuda": "13.0", "commit": "0123abc"}
 
 
@@ -116,8 +115,8 @@ def test_a_page_without_its_markers_is_refused():
         fill_tables.fill("gan.md", "no table", {})
 
 
-def test_the_readme_s_accuracy_table_is_made_of_the_committed_card_and_results():
-    assert fill_tables.fill_readme(README, CARD, fill_tables.read_published()) == README
+def test_the_readme_s_accuracy_table_is_made_of_the_committed_cards_and_results():
+    assert fill_tables.fill_readme(README, fill_tables.read_cards(), fill_tables.read_published()) == README
 
 
 def score(split, metric, value, **other):
@@ -132,14 +131,17 @@ def test_the_shipped_model_s_row_shows_pooled_scores_in_the_field_of_view_and_an
     scores = [score("val", "dice", 0.75), score("val", "auroc", 0.95), score("val", "dice", 0.5, averaging="per-image")]
     text = "<!-- drive-accuracy begin -->\n\n<!-- drive-accuracy end -->"
 
-    def rows(scores):
-        card = {"details": {"card": {"scores": scores}}}
-        lines = fill_tables.fill_readme(text, card, []).splitlines()
+    def rows(scores, **record):
+        cards = {"vessels": {"details": {"card": {"scores": scores} | record}}}
+        lines = fill_tables.fill_readme(text, cards, []).splitlines()
         return [[cell.strip() for cell in line.split("|")[2:5]] for line in lines if "vessels" in line]
 
     assert rows(scores) == [["20 test", "", ""], ["20 validation", "0.95 [0.94, 0.96]", "0.75 [0.74, 0.76]"]]
     tested = [*scores, score("test", "dice", 0.8), score("test", "auroc", 0.9)]
     assert rows(tested)[0] == ["20 test", "0.9 [0.89, 0.91]", "0.8 [0.79, 0.81]"]
+    folds = [{key: value for key, value in measured.items() if key != "split"} for measured in tested[3:]]
+    [_, last] = rows([], out_of_fold={"scores": folds})
+    assert last == ["20 out-of-fold", "0.9 [0.89, 0.91]", "0.8 [0.79, 0.81]"]
 
 
 def test_the_page_of_settings_is_current():
