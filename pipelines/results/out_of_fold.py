@@ -10,11 +10,13 @@ from pipelines.results.measurements import OUT_OF_FOLD, read_measurements
 from pipelines.results.settings_diff import flatten
 from pipelines.stage import StageRecord, read_record
 from pipelines.stage_types import EVALUATE_FOLDS, MODEL
+from segkit.core.config import validate
 from segkit.core.errors import RequestError
 from segkit.metrics.calibration import tempered_threshold
 from segkit.metrics.measure import to_json
 from segkit.metrics.score import choose_threshold, load_scores
 from segkit.tasks.export import CARD_METRICS, OutOfFold
+from segkit.tasks.settings import TrainSettings
 from segkit.tasks.weights import ModelCard, read_card
 
 SOURCE = "out-of-fold-best-dice"
@@ -53,7 +55,7 @@ def out_of_fold(folder: Path, weights: Path) -> OutOfFold:
             f"{weights} is not a finished training of one network; a cross-validation says nothing of it"
         )
     first = next(found for found in done.values() if found is not None)
-    differing = _differences(first["settings"], own["settings"])
+    differing = _differences(_complete(first), _complete(own))
     if refused := [text for key, text in differing.items() if not _allowed(key)]:
         raise RequestError(f"the networks of {folder} differ from {weights}: {'; '.join(refused)}")
     _check_images([read_card(path) for path in models.values()], card, folder, weights)
@@ -80,6 +82,11 @@ def _record(record: StageRecord, folder: Path, num_folds: int, differing: Mappin
         "differs_from_this_training": [*differing.values()],
         "scores": [to_json(m) for m in measured if m.metric in (*CARD_METRICS, "ece", "log_loss")],
     }
+
+
+def _complete(record: StageRecord) -> dict[str, object]:
+    """The settings of a training, with the defaults of those that are newer than its record."""
+    return validate(TrainSettings, record["settings"], record["stage"]).model_dump(mode="json")
 
 
 def _differences(folds: Mapping[str, object], own: Mapping[str, object]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import torch
 import segkit
 from pipelines.results.calibration import read_calibration
 from segkit.core import images
-from segkit.core.files import sha256_json, write_json
+from segkit.core.files import read_json, sha256_json, write_json
 from segkit.core.manifest import write_manifest
 from segkit.core.run_folder import describe_outputs, write_done
 from segkit.data.settings import GeometrySettings
@@ -99,6 +99,15 @@ def test_the_card_has_the_out_of_fold_threshold_temperature_and_scores(folds: Pa
     ]
     assert dices[0] == pytest.approx(max(dices), abs=1e-3)
     assert dices[0] >= max(dices[1:]) - 1e-4
+
+
+def test_a_setting_that_the_model_s_record_does_not_have_yet_counts_as_its_default(folds: Path, tmp_path: Path) -> None:
+    final = network(tmp_path / "final", keep="last")
+    record = read_json(final / "done.json")
+    del record["settings"]["seed_offset"], record["settings"]["phases"][0]["frozen"]
+    write_done(final, record)
+    assert export(final, folds, tmp_path / "given") == 0
+    assert read_card(tmp_path / "given").details["card"]["out_of_fold"]["differs_from_this_training"] == []
 
 
 def test_the_exported_model_predicts_with_its_temperature(folds: Path, tmp_path: Path) -> None:
