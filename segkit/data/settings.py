@@ -126,7 +126,7 @@ class DataSettings(Settings):
         return fixed
 
 
-Augmentation = Literal["none", "flips", "symmetries", "rotations", "paper", "strong", "photo"]
+Augmentation = Literal["none", "flips", "symmetries", "rotations", "paper", "strong", "photo", "camera"]
 
 
 class TrainingDataSettings(Settings):

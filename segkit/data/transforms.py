@@ -36,6 +36,7 @@ _WINDOW = {
     "paper": math.sqrt(2),
     "strong": 2.0,
     "photo": 2.0,
+    "camera": 2.0,
 }
 
 
@@ -113,7 +114,8 @@ def build(preset: str, crops: Crops | None = None) -> Transform:
             a square); `rotations` (by any angle, in four of five draws); `paper` (flips and the offline operations of
             the paper: rotation, colour or neither, each in a third of the draws); `strong` (flips, any rotation,
             scale, shear, elastic bending, light, colour, blur, noise); `photo` (flips, rotation with scale and shift
-            in half of the draws, light, colour, a little blur).
+            in half of the draws, light, colour, a little blur); `camera` (as `photo`, then blur, noise and JPEG
+            compression as of poorer cameras, each in a part of the draws).
         crops: the random square crop; the whole image if None.
 
     Raises:
@@ -140,6 +142,7 @@ def _compose(preset: str, crop_size: int | None, soft: bool, colour: bool) -> "A
         "paper": lambda: _paper(flips, crop),
         "strong": lambda: _strong(flips, crop, colour),
         "photo": lambda: _photo(flips, crop),
+        "camera": lambda: [*_photo(flips, crop), *_degradation()],
     }
     linear = cv2.INTER_LINEAR if soft else cv2.INTER_NEAREST
     return A.Compose(steps[preset](), mask_interpolation=linear)
@@ -216,4 +219,15 @@ def _photo(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> "
         A.RandomGamma(gamma_limit=(80, 125), p=0.3),
         A.MultiplicativeNoise(multiplier=(0.9, 1.1), per_channel=True, elementwise=False, p=0.5),
         A.GaussianBlur(sigma_limit=(0.3, 1.0), blur_limit=0, p=0.1),
+    ]
+
+
+def _degradation() -> "list[A.BasicTransform]":
+    """What poorer cameras and files add: defocus, noise of the sensor, compression."""
+    import albumentations as A
+
+    return [
+        A.GaussianBlur(sigma_limit=(0.5, 1.5), blur_limit=0, p=0.2),
+        A.GaussNoise(std_range=(0.01, 0.06), p=0.3),
+        A.ImageCompression(quality_range=(20, 90), p=0.3),
     ]

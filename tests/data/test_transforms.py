@@ -10,7 +10,7 @@ from segkit.core.errors import ConfigError
 from segkit.data import transforms
 from segkit.data.crops import Crops
 
-PRESETS = ("none", "flips", "symmetries", "rotations", "paper", "strong", "photo")
+PRESETS = ("none", "flips", "symmetries", "rotations", "paper", "strong", "photo", "camera")
 
 
 def _sample(height: int = 60, width: int = 50) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ fov = probs > 0.1
 found = {{}}
 for seed in {seeds}:
     total = hashlib.sha256()
-    for preset in ("flips", "paper", "strong", "photo"):
+    for preset in ("flips", "paper", "strong", "photo", "camera"):
         for crop in (None, 24):
             for array in transforms.build(preset, crop and Crops(crop))(image, probs[None], fov, probs, seed):
                 total.update(np.ascontiguousarray(array).tobytes())
@@ -96,7 +96,7 @@ def test_both_flips_are_drawn_independently_and_move_everything_alike() -> None:
     assert len(set(seen)) == 4
 
 
-@pytest.mark.parametrize("preset", ["rotations", "paper", "strong", "photo"])
+@pytest.mark.parametrize("preset", ["rotations", "paper", "strong", "photo", "camera"])
 @pytest.mark.parametrize("crop_size", [None, 32])
 def test_image_and_maps_move_together(preset: str, crop_size: int | None) -> None:
     """A picture that shows its own label must go on showing it."""
@@ -132,7 +132,7 @@ def test_hard_labels_stay_hard_and_soft_ones_stay_in_range(preset: str) -> None:
 
 
 @pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("preset", ["rotations", "paper", "strong", "photo"])
+@pytest.mark.parametrize("preset", ["rotations", "paper", "strong", "photo", "camera"])
 def test_pixels_from_outside_the_picture_are_no_field_of_view(preset: str, soft: bool) -> None:
     image = np.full((40, 40, 3), 255, dtype=np.uint8)
     everywhere = np.ones((1, 40, 40), dtype=np.float32) * (0.5 if soft else 1)
@@ -181,7 +181,7 @@ def test_a_turned_crop_shows_what_the_picture_has_around_it(monkeypatch: pytest.
     monkeypatch.setattr(Crops, "corner", lambda *_: (100, 120))
     image = np.full((260, 280, 3), 100, dtype=np.uint8)
     whole = np.ones((260, 280), dtype=bool)
-    for preset in ("rotations", "paper", "strong", "photo"):
+    for preset in ("rotations", "paper", "strong", "photo", "camera"):
         for seed in range(60):
             assert transforms.build(preset, Crops(64))(
                 image, whole[None].astype(np.float32), whole, None, seed
