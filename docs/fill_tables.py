@@ -4,9 +4,10 @@
     python docs/fill_tables.py                      # fills all tables from the files in the repository
 
 `segkit bench gpu` writes `gpu.json`. The README's accuracy table is made from published results, `docs/drive.csv`, and
-from the scores in the cards of the shipped models. A table stands between the lines `<!-- NAME begin -->` and
-`<!-- NAME end -->`; what was not measured stays empty. settings.md as a whole is made from the settings classes, the
-table of metrics.md from the metrics.
+from the scores in the cards of the shipped models. The table of robustness is made from the files in docs/robustness,
+which `segkit bench robustness` wrote. A table stands between the lines `<!-- NAME begin -->` and `<!-- NAME end -->`;
+what was not measured stays empty. settings.md as a whole is made from the settings classes, the table of metrics.md
+from the metrics.
 """
 
 import argparse
@@ -26,6 +27,7 @@ DOCS = Path(__file__).parent
 FIGURES = DOCS / "gpu.json"
 README = DOCS.parent / "README.md"
 PUBLISHED = DOCS / "drive.csv"
+ROBUSTNESS = DOCS / "robustness"
 SPLIT_NAMES = {"val": "validation", "holdout": "held-out"}
 THRESHOLD_NAMES = {
     "val-best-dice": "from validation images",
@@ -188,6 +190,18 @@ def _shipped(name: str, card: Mapping[str, Any]) -> Iterator[list[str]]:
         yield [f"**`{name}`, shipped with segkit**", images, *cells, protocol, "its model card"]
 
 
+def fill_robustness(text: str, folder: Path = ROBUSTNESS) -> str:
+    """The text of own-data.md with its table of Dice under degradations made anew, a column for each file."""
+    columns = [folder / f"{name}.csv" for name in ("symmetries", "photo", "camera")]
+    dice = [
+        {row["degradation"]: float(row["value"]) for row in _read_csv(path) if row["metric"] == "dice"}
+        for path in columns
+    ]
+    rows = [["Dice", *(f"`{path.stem}`" for path in columns)]]
+    rows += [[name, *(f"{values[name]:.3f}" for values in dice)] for name in dice[0]]
+    return _replace("own-data.md", text, "robustness", rows)
+
+
 def _replace(page: str, text: str, name: str, rows: Iterable[list[str]]) -> str:
     """The text with these rows, the head first, as its table of this name."""
     head, *body = rows
@@ -215,7 +229,11 @@ def take_over(path: Path) -> None:
 
 def read_published() -> list[dict[str, str]]:
     """The rows of docs/drive.csv."""
-    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+    return _read_csv(PUBLISHED)
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -271,6 +289,8 @@ def main(arguments: list[str]) -> None:
         take_over(path)
     text = fill_readme(README.read_text(encoding="utf-8"), read_cards(), read_published())
     README.write_text(text, encoding="utf-8")
+    own_data = DOCS / "own-data.md"
+    own_data.write_text(fill_robustness(own_data.read_text(encoding="utf-8")), encoding="utf-8")
     (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
     prose = (DOCS / "metrics.md").read_text(encoding="utf-8").partition("| name |")[0]
     (DOCS / "metrics.md").write_text(prose + metrics_table(), encoding="utf-8")

@@ -71,12 +71,15 @@ def image_metrics(runs: Mapping[str, Run]) -> list[str]:
 
 
 def image_rows(runs: Mapping[str, Run]) -> list[tuple[str, str, list[float | None]]]:
-    """Model, image and its metrics inside the field of view in the order of `image_metrics`; None without a value."""
+    """Model, image and its metrics inside the field of view in the order of `image_metrics`; None without a value.
+
+    Images are in the order of their names, which is not the order of folds.
+    """
     metrics = image_metrics(runs)
     rows = []
     for name, run in runs.items():
         values = {metric: values_by_image(run, metric) for metric in metrics if _has(run, metric)}
-        for score in run.scores:
+        for score in sorted(run.scores, key=lambda score: score.name):
             found = [values.get(metric, {}).get(score.name) for metric in metrics]
             rows.append((name, score.name, [None if is_nan(value) else value for value in found]))
     return rows

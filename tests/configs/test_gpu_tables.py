@@ -51,7 +51,7 @@ def book():
 @pytest.fixture
 def docs(tmp_path, monkeypatch, book):
     """A copy of the pages, and the figures beside it."""
-    for name in (*PAGES, "metrics.md"):
+    for name in (*PAGES, "metrics.md", "own-data.md"):
         (tmp_path / name).write_text((DOCS / name).read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(fill_tables, "DOCS", tmp_path)
     monkeypatch.setattr(fill_tables, "FIGURES", tmp_path / "gpu.json")
@@ -117,6 +117,11 @@ def test_a_page_without_its_markers_is_refused():
 
 def test_the_readme_s_accuracy_table_is_made_of_the_committed_cards_and_results():
     assert fill_tables.fill_readme(README, fill_tables.read_cards(), fill_tables.read_published()) == README
+
+
+def test_the_table_of_robustness_is_made_of_the_committed_files():
+    page = (DOCS / "own-data.md").read_text(encoding="utf-8")
+    assert fill_tables.fill_robustness(page) == page
 
 
 def score(split, metric, value, **other):
