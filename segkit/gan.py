@@ -76,7 +76,10 @@ def load(weights: str | Path, device: str | torch.device = "cpu") -> Gan:
         device: where to compute, for example "cuda".
 
     Raises:
+        RequestError: `weights` is neither text nor a path.
         WeightsError: there is no generator, or it cannot be read.
     """
+    if not isinstance(weights, str | Path):
+        raise RequestError(f"weights is {weights!r}; give a path")
     settings, generator = read_generator(Path(weights))
     return Gan(generator, settings).to(device)

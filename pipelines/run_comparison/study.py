@@ -76,11 +76,17 @@ def read_study(path: Path) -> list[Row]:
     """The rows of a study; none if there is no file.
 
     Raises:
-        RequestError: it is another file.
+        RequestError: it is another file, or damaged.
     """
     rows = read_csv(path) if path.exists() else []
     if any(tuple(row) != COLUMNS for row in rows):
         raise RequestError(f"{path} is not a study; name a new file, or one that `segkit runs study` wrote")
+    for number, row in enumerate(rows, start=1):
+        try:
+            for column in ("settings", "dice_by_image", "patients"):
+                json.loads(row[column])
+        except (TypeError, ValueError) as error:  # a missing cell is None
+            raise RequestError(f"{path}: row {number} is damaged; take the file from a copy") from error
     return rows
 
 

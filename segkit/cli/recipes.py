@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,9 @@ def _check_recipe(
 ) -> None:
     """Raise if a settings file has sections that the recipe lacks and another recipe has."""
     if not raw.keys() <= recipe.settings.model_fields.keys() and (fitting := _recipe_of(path, raw)):
-        command = f"segkit pipeline run {fitting} -c {given}" + (f" --data {data}" if data else "")
+        command = shlex.join(
+            ["segkit", "pipeline", "run", fitting, "-c", str(given), *(["--data", data] if data else [])]
+        )
         raise ConfigError(f"{path}: this file is for the recipe {fitting}: {command}")
 
 

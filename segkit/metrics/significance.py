@@ -194,10 +194,12 @@ def seed_bootstrap(
 def holm(p_values: Sequence[float]) -> list[float]:
     """Each p corrected for the number of tests (Holm 1979): below 0.05 with at most 5 % chance of any false claim.
 
-    The smallest of m values is multiplied by m, the next by m - 1, and so on; none falls below a smaller one's.
+    The smallest of m values is multiplied by m, the next by m - 1, and so on; none falls below a smaller one's. A nan,
+    of a test without a result, counts as the largest.
     """
     corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+    order = sorted(range(len(p_values)), key=lambda index: (bool(np.isnan(p_values[index])), p_values[index]))
+    for rank, index in enumerate(order):
         largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
         corrected[index] = largest
     return corrected

@@ -42,3 +42,5 @@ def test_wrong_arguments_are_refused(weights: Path, arguments: dict[str, object]
 def test_a_folder_without_a_gan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError):
         segkit.gan.load(tmp_path)
+    with pytest.raises(RequestError):
+        segkit.gan.load(None)

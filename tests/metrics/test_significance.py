@@ -5,6 +5,7 @@ import pytest
 
 from segkit.metrics.significance import (
     bootstrap_interval,
+    holm,
     mean_of,
     paired_bootstrap,
     point_estimate,
@@ -164,3 +165,11 @@ def test_the_seed_decides_the_interval():
     statistic = mean_of(np.random.default_rng(1).random(12))
     assert bootstrap_interval(statistic, 12, seed=1) == bootstrap_interval(statistic, 12, seed=1)
     assert bootstrap_interval(statistic, 12, seed=1) != bootstrap_interval(statistic, 12, seed=2)
+
+
+def test_an_undefined_p_does_not_hide_the_others() -> None:
+    nan = float("nan")
+    assert holm([0.01, 0.02]) == [0.02, 0.02]
+    for p_values in ([nan, 0.001, 0.002], [0.001, nan, 0.002], [0.001, 0.002, nan]):
+        corrected = dict(zip(map(str, p_values), holm(p_values), strict=True))
+        assert corrected == {"0.001": 0.003, "0.002": 0.004, "nan": 1.0}

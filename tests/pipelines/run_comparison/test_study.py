@@ -78,3 +78,13 @@ def test_test_images_other_files_and_other_images_are_not_compared(folders: list
     fewer = write_run(tmp_path / "runs", scores(0.4, 6, num_images=6), split="holdout", minute=6)
     table = study_table([study_row(read_run(folder)) for folder in (folders[0], fewer)])
     assert table.rows[1]["Difference in mean Dice"] == "other images"
+
+
+def test_a_study_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "study.csv").read_text(encoding="utf-8")
+    path = tmp_path / "study.csv"
+    path.write_text(text)
+    assert len(read_study(path)) == 2
+    path.write_text(text[:700])
+    with pytest.raises(RequestError, match="row 1 is damaged"):
+        read_study(path)
