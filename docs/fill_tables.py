@@ -11,7 +11,6 @@ from the metrics.
 """
 
 import argparse
-import csv
 import json
 import re
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.cli import settings_reference as reference
+from segkit.core.files import read_csv
 from segkit.metrics.metrics import METRICS
 from segkit.weights import shipped_models
 
@@ -194,7 +194,7 @@ def fill_robustness(text: str, folder: Path = ROBUSTNESS) -> str:
     """The text of own-data.md with its table of Dice under degradations made anew, a column for each file."""
     columns = [folder / f"{name}.csv" for name in ("symmetries", "photo", "camera")]
     dice = [
-        {row["degradation"]: float(row["value"]) for row in _read_csv(path) if row["metric"] == "dice"}
+        {row["degradation"]: float(row["value"]) for row in read_csv(path) if row["metric"] == "dice"}
         for path in columns
     ]
     rows = [["Dice", *(f"`{path.stem}`" for path in columns)]]
@@ -229,12 +229,7 @@ def take_over(path: Path) -> None:
 
 def read_published() -> list[dict[str, str]]:
     """The rows of docs/drive.csv."""
-    return _read_csv(PUBLISHED)
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(PUBLISHED)
 
 
 def settings_page() -> str:
