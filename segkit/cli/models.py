@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli import completion
-from segkit.cli.options import json_option
+from segkit.cli.options import json_option, named_model
 from segkit.cli.recipes import runs_option
 
 if TYPE_CHECKING:
     from segkit.models.catalogue import Entry
+
+THRESHOLD_SOURCES = {
+    "fixed-0.5": "fixed",
+    "val-best-dice": "best Dice on the validation images",
+    "out-of-fold-best-dice": "best Dice on out-of-fold predictions",
+}
 
 
 @click.command()
@@ -25,7 +31,6 @@ def models(names: tuple[str, ...], runs: Path, json_path: Path | None) -> None:
     is printed: data and terms, scores, limits, training, threshold, sha256. The networks are written from the papers
     and have this project's licence.
     """
-    from pipelines.results.model_names import find_model
     from segkit.core.errors import RequestError, WeightsError
     from segkit.core.files import write_json
     from segkit.core.names import hint
@@ -43,7 +48,7 @@ def models(names: tuple[str, ...], runs: Path, json_path: Path | None) -> None:
             lines = _network(entry, with_settings=bool(names))
         else:
             try:
-                folder = find_model(name, runs).folder
+                folder = named_model(name, runs, "network")
                 card = _read_card(folder)
             except WeightsError as error:
                 nearest = hint(name, [*networks, *shipped], str(error))
@@ -110,7 +115,8 @@ def _card(name: str, folder: Path, card: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {line}" for line in (record.get("notes") or "").splitlines())
     yield f"  classes: {', '.join(card['classes']['names'])}"
     if card["classes"]["kind"] == "binary":
-        yield f"  threshold: {card['threshold']:g} ({card['threshold_source']}); temperature {card['temperature']:g}"
+        source = THRESHOLD_SOURCES.get(card["threshold_source"], card["threshold_source"])
+        yield f"  threshold: {card['threshold']:g} ({source}); temperature {card['temperature']:g}"
     yield f"  test-time augmentation by default: {card['tta']}"
     if images := details.get("images"):
         validated = f", validated on {len(images['val'])}" if images["val"] else ""

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,12 +56,20 @@ def settings_options(command: F) -> F:
             "-c",
             "--config",
             type=click.Path(path_type=Path),
+            multiple=True,
+            callback=_single,
             shell_complete=completion.configs,
             help="Settings file, or the name of one that `segkit pipeline list` lists; by default the recipe's own.",
         ),
     ):
         command = option(command)
     return command
+
+
+def _single(ctx: click.Context, param: click.Parameter, paths: tuple[Path, ...]) -> Path | None:
+    if len(paths) > 1:
+        raise click.BadParameter("give one settings file; --set changes single settings of it", ctx, param)
+    return paths[0] if paths else None
 
 
 def runs_option(command: F) -> F:
@@ -102,7 +109,7 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     has_file = config is not None or path.is_file()
     raw = read_yaml(path) if has_file else {}
     if config is not None:
-        _check_recipe(recipe, raw, path, config, data)
+        _check_recipe(recipe, raw, path)
     _check_named_entries(recipe.settings, raw, overrides)
     if overrides:
         raw = apply_overrides(raw, overrides, recipe.settings)
@@ -113,15 +120,13 @@ def resolve(name: str, config: Path | None, overrides: Sequence[str], data: str 
     return Resolved(name, source, settings, recipe.build(settings), tuple(overrides))
 
 
-def _check_recipe(
-    recipe: Recipe[RecipeSettings], raw: Mapping[str, object], path: Path, given: Path, data: str | None
-) -> None:
+def _check_recipe(recipe: Recipe[RecipeSettings], raw: Mapping[str, object], path: Path) -> None:
     """Raise if a settings file has sections that the recipe lacks and another recipe has."""
     if not raw.keys() <= recipe.settings.model_fields.keys() and (fitting := _recipe_of(path, raw)):
-        command = shlex.join(
-            ["segkit", "pipeline", "run", fitting, "-c", str(given), *(["--data", data] if data else [])]
+        raise ConfigError(
+            f"{path}: this file is for the recipe {fitting}, not for {recipe.name}; "
+            f"write {fitting} as the recipe's name and keep the other options"
         )
-        raise ConfigError(f"{path}: this file is for the recipe {fitting}: {command}")
 
 
 def _recipe_of(path: Path, raw: Mapping[str, object]) -> str | None:

@@ -64,7 +64,9 @@ def test_models_prints_the_scores_in_the_card_of_an_exported_model(
     [dice] = [m for m in measured if (m["metric"], m["averaging"], m["region"]) == ("dice", "pooled", "fov")]
     assert f"test images, region fov, pooled, n = 2: dice {dice['value']:.3f}" in capsys.readouterr().out
     assert segkit_here("models", "teacher", "--runs", str(finished_runs)) == 0
-    assert f"in {teacher}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"in {teacher}" in said.out
+    assert f"weights teacher: {teacher} (the newest" in said.err
 
 
 @pytest.mark.parametrize("name", ["u-net", "latest", "a-folder"])
