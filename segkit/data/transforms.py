@@ -227,7 +227,7 @@ def _degradation() -> "list[A.BasicTransform]":
     import albumentations as A
 
     return [
-        A.GaussianBlur(sigma_limit=(0.5, 1.5), blur_limit=0, p=0.2),
-        A.GaussNoise(std_range=(0.01, 0.06), p=0.3),
-        A.ImageCompression(quality_range=(20, 90), p=0.3),
+        A.GaussianBlur(sigma_limit=(0.5, 1.5), blur_limit=0, p=0.05),
+        A.GaussNoise(std_range=(0.005, 0.05), p=0.1),
+        A.ImageCompression(quality_range=(20, 90), p=0.1),
     ]
