@@ -9,8 +9,9 @@ import click
 from pipelines import stage_types
 from pipelines.stage import StageType
 from segkit.cli import completion
+from segkit.cli.options import F, runs_option
 from segkit.cli.pipeline import run_pipeline
-from segkit.cli.recipes import F, recipe_option, resolve, runs_option, settings_options
+from segkit.cli.recipes import recipe_option, resolve, settings_options
 
 
 def alias_options(command: F) -> F:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.options import PATH, folder_option
+
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gpu"), show_default=True, help="Folder.")
-@click.option("--drive", type=click.Path(path_type=Path), help="DRIVE folder; without it no GAN is trained on DRIVE.")
+@folder_option("Folder.", default=Path("runs/gpu"), show_default=True)
+@click.option("--drive", type=PATH, help="DRIVE folder; without it no GAN is trained on DRIVE.")
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
@@ -28,11 +30,9 @@ def gpu(
     """
     from pipelines.gpu_bench import run, steps
     from segkit.core.errors import RequestError, SegkitError
-    from segkit.core.outputs import check_folder
 
     if drive is not None and not drive.is_dir():
         raise RequestError(f"--drive {drive} is no folder; name the one that holds DRIVE's `training` and `test`")
-    check_folder(out, "--out")
     request = steps.Request(out.resolve(), drive and drive.resolve(), minutes, rehearse)
     chosen = run.choose(steps.steps(request), only, skip)
     facts = run.machine()

@@ -4,21 +4,22 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.options import group_pattern_option, json_option, model_option
+from segkit.cli.options import (
+    file_option,
+    group_pattern_option,
+    json_option,
+    model_option,
+    split_option,
+    tta_option,
+)
 
 
 @click.command()
 @model_option("network", "A shipped model, a model's folder or an ONNX file", default="vessels", show_default=True)
 @click.option("--data", metavar="NAME:DIR", required=True, help="The labelled data set, as in drive:/data/DRIVE.")
-@click.option(
-    "--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part."
-)
-@click.option(
-    "--tta",
-    type=click.Choice(["none", "flips", "d4"]),
-    help="Views to average over; the model's own choice by default.",
-)
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the table here too, as CSV.")
+@split_option
+@tta_option("Views to average over; the model's own choice by default.")
+@file_option("--csv", "Write the table here too, as CSV.", ".csv")
 @group_pattern_option
 @json_option("the table")
 def robustness(
@@ -37,11 +38,8 @@ def robustness(
     differences count, and a note says so.
     """
     from segkit.core.files import as_csv, write_json, write_text
-    from segkit.core.outputs import check_file
     from segkit.tasks.robustness import robustness as measure_robustness
 
-    if csv_path is not None:
-        check_file(csv_path, "--csv", (".csv",))
     result = measure_robustness(weights, data, split, tta, group_pattern)
     for line in result.lines():
         click.echo(line)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from segkit.cli.options import group_pattern_option
+from segkit.cli.options import PATH, file_option, group_pattern_option
 
 LAYOUTS = ("chase", "csv", "drive", "drive-article", "folder", "histology", "hrf", "isbi2012", "stare")
 """Names of the readers, each of which reads phantoms of its layout."""
@@ -17,7 +17,7 @@ def data() -> None:
 
 
 @data.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to draw into.")
+@click.option("--out", type=PATH, required=True, help="Folder to draw into.")
 @click.option("--layout", type=click.Choice(LAYOUTS), default="drive", show_default=True, help="Reader to draw for.")
 @click.option("--train", "num_train", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--test", "num_test", type=click.IntRange(0), help="By default 20, or 0 where there is no test part.")
@@ -69,30 +69,27 @@ def phantom(
 @data.command()
 @click.argument("dataset", metavar="NAME:DIR")
 @group_pattern_option
-@click.option("--figure", type=click.Path(path_type=Path), help="Write a PNG of all images with their labels drawn in.")
-def check(dataset: str, group_pattern: str | None, figure: Path | None) -> None:
+@file_option("--figure", "Write a PNG of all images with their labels drawn in.", ".png")
+def check(dataset: str, group_pattern: str | None, figure_path: Path | None) -> None:
     """Open every file of a data set; print sizes, shares, patients and digests, and every problem.
 
     Exit code 2 if there is an error; warnings are only printed.
     """
     from segkit.core import images
     from segkit.core.errors import DatasetError
-    from segkit.core.outputs import check_file
     from segkit.core.wording import counted
     from segkit.data import check_report, readers
     from segkit.data.contact_sheet import contact_sheet
 
-    if figure is not None:
-        check_file(figure, "--figure", (".png",))
     opened = readers.read(dataset, group_pattern)
     checked = readers.check(opened)
     for line in (*check_report.image_lines(opened, checked), *check_report.summary_lines(opened, checked)):
         click.echo(line)
     for finding in checked.findings:
         click.echo(f"{finding.severity}: {finding.message}", err=True)
-    if figure is not None:
-        images.write_image(figure, contact_sheet(opened.rows, opened.classes))
-        click.echo(f"figure: {figure}")
+    if figure_path is not None:
+        images.write_image(figure_path, contact_sheet(opened.rows, opened.classes))
+        click.echo(f"figure: {figure_path}")
     num_errors = sum(finding.severity == "error" for finding in checked.findings)
     if num_errors:
         click.echo(check_report.counts(opened))

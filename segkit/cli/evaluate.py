@@ -4,20 +4,18 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.options import group_pattern_option, json_option
+from segkit.cli.options import PATH, file_option, group_pattern_option, json_option, split_option
 
 
 @click.command()
 @click.option(
     "--predictions",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="What `segkit predict` wrote, or any folder of maps named like the images.",
 )
 @click.option("--data", metavar="NAME:DIR", required=True, help="The data set, as in drive:/data/DRIVE.")
-@click.option(
-    "--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part."
-)
+@split_option
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
@@ -30,7 +28,7 @@ from segkit.cli.options import group_pattern_option, json_option
     default="",
     help="Further metrics, some of them slow: v_rand, v_info, isbi_v_rand, isbi_v_info, hd95, assd.",
 )
-@click.option("--per-image", type=click.Path(path_type=Path), help="Write every number of each image here, as CSV.")
+@file_option("--per-image", "Write every number of each image here, as CSV.", ".csv")
 @group_pattern_option
 @json_option("every number")
 def evaluate(
@@ -39,7 +37,7 @@ def evaluate(
     split: str,
     threshold: float | None,
     metrics: str,
-    per_image: Path | None,
+    per_image_path: Path | None,
     group_pattern: str | None,
     json_path: Path | None,
 ) -> None:
@@ -48,11 +46,8 @@ def evaluate(
     A map is found by its image's name in the data set, as 21_training.png, or by the image's number, as 21.png.
     """
     from segkit.core.files import write_json, write_text
-    from segkit.core.outputs import check_file
     from segkit.tasks.evaluation import evaluate as evaluate_maps
 
-    if per_image is not None:
-        check_file(per_image, "--per-image", (".csv",))
     further = [name.strip() for name in metrics.split(",") if name.strip()]
     evaluation = evaluate_maps(predictions, data, split, threshold, group_pattern, further)
     if evaluation.missing:
@@ -62,7 +57,7 @@ def evaluate(
         click.echo(f"warning: predictions.json has no entry for these files: {names}", err=True)
     for line in evaluation.lines():
         click.echo(line)
-    if per_image is not None:
-        write_text(per_image, evaluation.image_csv())
+    if per_image_path is not None:
+        write_text(per_image_path, evaluation.image_csv())
     if json_path is not None:
         write_json(json_path, evaluation.to_json())

@@ -4,32 +4,24 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.options import model_option
+from segkit.cli.options import PATH, model_option, tta_option
 
 
 @click.command()
 @model_option("network", "Folder of the stage that trained it, a shipped or an exported model", required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new folder, or the .onnx file.")
+@click.option("--out", type=PATH, required=True, help="The new folder, or the .onnx file.")
 @click.option("--onnx", is_flag=True, help="Write one ONNX file instead.")
-@click.option(
-    "--evaluation",
-    type=click.Path(path_type=Path),
-    help="Folder of the stage `evaluate` whose scores go into the card.",
-)
+@click.option("--evaluation", type=PATH, help="Folder of the stage `evaluate` whose scores go into the card.")
 @click.option(
     "--out-of-fold",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the stage that a cross-validation of the same training ends with, RUNS/evaluate-...: threshold, "
     "temperature and scores of its out-of-fold predictions go into the card.",
 )
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), help="Of a binary model: replaces its own, if no fold chooses one."
 )
-@click.option(
-    "--tta",
-    type=click.Choice(["none", "flips", "d4"]),
-    help="Test-time augmentation that the model's users get by default; as before if not given.",
-)
+@tta_option("Test-time augmentation that the model's users get by default; as before if not given.")
 @click.option("--notes", default="", help="Text for the card: data, terms of use, limits.")
 def export(
     weights: Path,

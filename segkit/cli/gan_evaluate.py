@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segkit.cli.gan_options import gan_devices_option, seed_option, truncation_psi_option, weights_option
-from segkit.cli.options import json_option
+from segkit.cli.options import PATH, folder_option, json_option
 from segkit.cli.seeds import check_last_seed
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ NUM_PAIRS = 12
     "in drive:/data/DRIVE, or the train split of a data stage's folder. By default those in the GAN's own record; for "
     "others a note is printed.",
 )
-@click.option("--images", type=click.Path(path_type=Path), help="Instead of --data: any folder of photographs.")
+@click.option("--images", type=PATH, help="Instead of --data: any folder of photographs.")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="The feature network: a teacher's folder, or a TorchScript file such as inception-2015-12-05.pt, which is "
     "called as module(uint8 images (n, 3, r, r), return_features=True). Loading such a file runs code of whoever made "
@@ -56,11 +56,9 @@ NUM_PAIRS = 12
 )
 @click.option("--snapshots", is_flag=True, help="Measure each snapshot of its training too.")
 @json_option("every number")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the numbers, the nearest pairs and, with --snapshots, the curves; replaces an earlier "
-    "evaluation's files there.",
+@folder_option(
+    "Folder for the numbers, the nearest pairs and, with --snapshots, the curves; replaces an earlier evaluation's "
+    "files there."
 )
 def evaluate(
     weights: Path,
@@ -90,13 +88,10 @@ def evaluate(
     from pipelines.fidelity.files import SHEET, nearest_sheet
     from pipelines.fidelity.photographs import find
     from segkit.core.config import validate
-    from segkit.core.outputs import check_folder
     from segkit.tasks.settings import RuntimeSettings
 
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit gan evaluate")
     check_last_seed(seed, num_images)
-    if out is not None:
-        check_folder(out, "--out")
     gan, generator = read_generator(weights)
     folders = find_snapshots(weights, gan) if snapshots else {}
     photographs = find(data, images, weights)

@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from segkit.cli.gan_options import seed_option
+from segkit.cli.options import PATH
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the networks, new or empty.")
+@click.argument("file", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder for the networks, new or empty.")
 @click.option("--resolution", type=int, help="Adapt the networks to square images of this edge in pixels.")
 @click.option("--image-channels", type=int, help="Adapt the networks to images of this many channels: 1 gray, 3 RGB.")
 @seed_option("Seed of the layers that an adaptation initialises.")

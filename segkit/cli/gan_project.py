@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from segkit.cli.gan_options import seed_option, weights_option
+from segkit.cli.options import PATH, folder_option
 
 if TYPE_CHECKING:
     import torch
@@ -15,12 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @weights_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder for the results, in which each image gets a folder of its name.",
-)
+@folder_option("Folder for the results, in which each image gets a folder of its name.", required=True)
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Steps of the search.")
 @click.option(
     "--space",
@@ -38,12 +34,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Also compare a network's features: a teacher's folder; or a TorchScript file, called with float RGB "
     "(1, 3, r, r) of 0 to 255. Loading such a file runs code of whoever made it: name only one that you trust.",
 )
 @seed_option("Seed of the search.")
-@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="IMAGE...")
 def project(
     weights: Path,
     out: Path,
@@ -64,10 +60,8 @@ def project(
     from gan.drawing.projection_run import project_images
     from gan.drawing.sampling import fastest_device
     from segkit.core.config import validate
-    from segkit.core.outputs import check_folder
     from segkit.core.progress import tracked
 
-    check_folder(out, "--out")
     values = {"num_steps": steps, "space": space, "noise": noise, "seed": seed}
     settings = validate(ProjectionSettings, values, "segkit gan project")
     device = fastest_device()

@@ -13,14 +13,14 @@ from pipelines.stage_types import SAMPLE
 from segkit.cli import completion
 from segkit.cli.aliases import alias_options, run_upto
 from segkit.cli.gan_options import WEIGHTS_HELP, gan_devices_option, seeds_option, truncation_psi_option
-from segkit.cli.options import NAMES, named_model
+from segkit.cli.options import NAMES, file_option, folder_option, named_model
 
 if TYPE_CHECKING:
     from gan.settings import SamplingSettings
     from segkit.tasks.settings import RuntimeSettings
 
 _RECIPE_OPTIONS = ("recipe", "config", "overrides", "data", "dry_run")
-_DRAWING_OPTIONS = ("seeds", "out", "truncation_psi", "truncation_cutoff", "noise_mode", "bits", "devices", "grid")
+_DRAWING_OPTIONS = ("seeds", "out", "truncation_psi", "truncation_cutoff", "noise_mode", "bits", "devices", "grid_path")
 _MAX_IN_GRID = 100
 
 
@@ -32,7 +32,7 @@ _MAX_IN_GRID = 100
     help=f"{WEIGHTS_HELP}; or {NAMES}; by default the recipe's samples are drawn.",
 )
 @seeds_option("--seeds", "With --weights: which images, as in 0-99,105,200-210.", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="With --weights: folder for seed0000.png and so on.")
+@folder_option("With --weights: folder for seed0000.png and so on.")
 @truncation_psi_option(0.7)
 @click.option(
     "--truncation-cutoff",
@@ -50,10 +50,10 @@ _MAX_IN_GRID = 100
     "--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits for each colour of a pixel."
 )
 @gan_devices_option
-@click.option(
+@file_option(
     "--grid",
-    type=click.Path(path_type=Path),
-    help=f"Also a sheet of the first {_MAX_IN_GRID} images: a file ending in .png or .jpg.",
+    f"Also a sheet of the first {_MAX_IN_GRID} images: a file ending in .png or .jpg.",
+    *(".png", ".jpg", ".jpeg"),
 )
 @alias_options
 @click.pass_context
@@ -68,7 +68,7 @@ def sample(
     noise_mode: str,
     bits: str,
     devices: int | str,
-    grid: Path | None,
+    grid_path: Path | None,
     **recipe_options: Any,
 ) -> None:
     """Draw the images of seeds: each seed, a whole number, is one image of a GAN.
@@ -101,7 +101,7 @@ def sample(
         sampling,
         16 if bits == "16" else 8,
         runtime,
-        grid,
+        grid_path,
     )
 
 
@@ -124,13 +124,9 @@ def _draw(
     from gan.drawing.sampling import read_generator
     from gan.drawing.seed_folder import SeedFolder, SeedWriter
     from pipelines.execution.worker import is_first_rank
-    from segkit.core.outputs import check_file, check_folder
     from segkit.core.wording import counted
     from segkit.tasks.trainer import build_trainer
 
-    check_folder(out, "--out")
-    if grid is not None:
-        check_file(grid, "--grid", (".png", ".jpg", ".jpeg"))
     settings, generator = read_generator(source)
     folder = SeedFolder(out, settings, bits)
     with TemporaryDirectory() as scratch, folder.lock(on_wait=click.echo) if is_first_rank() else nullcontext():

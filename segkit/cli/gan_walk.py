@@ -7,6 +7,7 @@ from typing import Literal
 import click
 
 from segkit.cli.gan_options import seeds_option, truncation_psi_option, weights_option
+from segkit.cli.options import PATH, file_option
 
 
 @click.command()
@@ -33,7 +34,7 @@ from segkit.cli.gan_options import seeds_option, truncation_psi_option, weights_
 @click.option("--fps", type=click.IntRange(1, 50), default=24, show_default=True, help="Frames of a film per second.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="A file ending in .png for a strip with a row for each pair of seeds, or in .gif, .webp, .apng or .mp4 for a "
     "film.",
@@ -92,9 +93,9 @@ def interpolate(
     "as in 0-3,6.",
 )
 @truncation_psi_option(0.7)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The picture: a file ending in .png.")
+@file_option("--out", "The picture: a file ending in .png.", ".png", required=True)
 def mix(
-    weights: Path, rows: tuple[int, ...], columns: tuple[int, ...], layers: str, truncation_psi: float, out: Path
+    weights: Path, rows: tuple[int, ...], columns: tuple[int, ...], layers: str, truncation_psi: float, out_path: Path
 ) -> None:
     """Draw a grid of style mixing: each image has its row's styles, but those of --layers from its column.
 
@@ -104,17 +105,15 @@ def mix(
     from gan.drawing.sampling import fastest_device, read_generator
     from gan.drawing.walks import check_num_images, draw_mixtures, parse_layers
     from segkit.core.images import write_image
-    from segkit.core.outputs import check_file
     from segkit.core.progress import tracked
     from segkit.core.wording import counted
 
-    check_file(out, "--out", (".png",))
     settings, generator = read_generator(weights)
     numbers = parse_layers(layers, settings.resolution)
     count = (len(rows) + 1) * (len(columns) + 1) - 1
     check_num_images(count, settings.resolution)
     generator.to(fastest_device())
     track = partial(tracked, total=count, label="mix", unit="image")
-    write_image(out, draw_mixtures(generator, rows, columns, numbers, truncation_psi, track))
+    write_image(out_path, draw_mixtures(generator, rows, columns, numbers, truncation_psi, track))
     styles = f"style{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-    click.echo(f"{out}: {counted(len(rows), 'row')} with {styles} of {counted(len(columns), 'column')}")
+    click.echo(f"{out_path}: {counted(len(rows), 'row')} with {styles} of {counted(len(columns), 'column')}")

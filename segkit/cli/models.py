@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli import completion
-from segkit.cli.options import json_option, named_model
-from segkit.cli.recipes import runs_option
+from segkit.cli.options import json_option, named_model, runs_option
 
 if TYPE_CHECKING:
     from segkit.models.catalogue import Entry

@@ -11,6 +11,9 @@ from segkit.cli import completion
 
 F = TypeVar("F", bound=Callable[..., object])
 
+PATH = click.Path(path_type=Path)
+"""Type of an option that is a path."""
+
 group_pattern_option = click.option(
     "--group-pattern",
     metavar="REGEX",
@@ -20,23 +23,55 @@ group_pattern_option = click.option(
 )
 
 
-def json_option(numbers: str) -> Callable[[F], F]:
-    """`--json FILE` as `json_path`; a file that cannot be written is refused before anything is computed.
+split_option = click.option(
+    "--split", type=click.Choice(["training", "test", "all"]), default="all", show_default=True, help="Which part."
+)
+
+
+def tta_option(help_text: str) -> Callable[[F], F]:
+    """`--tta`."""
+    return click.option("--tta", type=click.Choice(["none", "flips", "d4"]), help=help_text)
+
+
+def runs_option(command: F, help_text: str = "Folder of the results.") -> F:
+    """`--runs`."""
+    return click.option("--runs", type=PATH, default=Path("runs"), show_default=True, help=help_text)(command)
+
+
+def file_option(option: str, help_text: str, *suffixes: str, required: bool = False) -> Callable[[F], F]:
+    """A file to write, as `<option>_path`; one that cannot be written is refused before anything is computed.
 
     Args:
-        numbers: what is written, for the help.
+        suffixes: as of `check_file`.
     """
-    kind = click.Path(path_type=Path)
-    help_text = f"Write {numbers} here too, as JSON."
-    return click.option("--json", "json_path", type=kind, callback=_check_writable, help=help_text)
+
+    def check(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+        from segkit.core.outputs import check_file
+
+        if path is not None:
+            check_file(path, option, suffixes)
+        return path
+
+    name = option.strip("-").replace("-", "_") + "_path"
+    return click.option(option, name, type=PATH, callback=check, required=required, help=help_text)
 
 
-def _check_writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    from segkit.core.outputs import check_file
+def folder_option(help_text: str, **attributes: Any) -> Callable[[F], F]:
+    """`--out`, a folder to write; one that cannot be written is refused before anything is computed."""
 
-    if path is not None:
-        check_file(path, "--json")
-    return path
+    def check(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+        from segkit.core.outputs import check_folder
+
+        if path is not None:
+            check_folder(path, "--out")
+        return path
+
+    return click.option("--out", type=PATH, callback=check, help=help_text, **attributes)
+
+
+def json_option(numbers: str) -> Callable[[F], F]:
+    """`--json FILE` as `json_path`; `numbers` is what is written, for the help."""
+    return file_option("--json", f"Write {numbers} here too, as JSON.")
 
 
 NAMES = "`latest`, `best` (validation Dice), a stage's name, the start of a folder's name in --runs, or a path"
@@ -46,17 +81,9 @@ def model_option(kind: Literal["network", "gan"], help_text: str, **attributes: 
     """`--weights`, resolved to a path, and `--runs`, in which names are searched.
 
     Args:
-        kind: what the weights are of.
         help_text: what else can be given, without a full stop.
-        attributes: of the option.
+        attributes: of the option `--weights`.
     """
-    runs = click.option(
-        "--runs",
-        type=click.Path(path_type=Path),
-        default=Path("runs"),
-        show_default=True,
-        help="Folder of the results, for the names of --weights.",
-    )
     weights = click.option(
         "--weights",
         metavar="MODEL",
@@ -70,7 +97,7 @@ def model_option(kind: Literal["network", "gan"], help_text: str, **attributes: 
         def resolved(*args: object, weights: str, runs: Path, **options: object) -> object:
             return command(*args, weights=named_model(weights, runs, kind), **options)
 
-        return cast(F, weights(runs(resolved)))
+        return cast(F, weights(runs_option(resolved, "Folder of the results, for the names of --weights.")))
 
     return decorate
 
@@ -87,11 +114,7 @@ def named_model(name: str, runs: Path, kind: Literal["network", "gan"]) -> Path:
 
 
 def devices_option(help_text: str) -> Callable[[F], F]:
-    """`--devices`, a number or "auto"; `RuntimeSettings` rejects anything else.
-
-    Args:
-        help_text: what the devices do.
-    """
+    """`--devices`, a number or "auto"; `RuntimeSettings` rejects anything else."""
     return click.option("--devices", default="1", show_default=True, callback=_parse_devices, help=help_text)
 
 

@@ -7,7 +7,8 @@ import click
 
 from pipelines.recipes import RECIPES
 from segkit.cli import completion
-from segkit.cli.recipes import CONFIGS, Resolved, resolve, runs_option, settings_options, shipped_configs
+from segkit.cli.options import runs_option
+from segkit.cli.recipes import CONFIGS, Resolved, resolve, settings_options, shipped_configs
 from segkit.core.errors import RequestError
 
 MAX_LISTED = 3

@@ -5,30 +5,18 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.options import devices_option, model_option
+from segkit.cli.options import PATH, devices_option, folder_option, model_option, tta_option
 
 
 @click.command()
 @model_option("network", "A shipped model, a model's folder or an ONNX file", default="vessels", show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("predictions"),
-    show_default=True,
-    help="Folder for probs/, binary/ and predictions.json.",
-)
+@folder_option("Folder for probs/, binary/ and predictions.json.", default=Path("predictions"), show_default=True)
 @click.option("--recursive", is_flag=True, help="Also predict images in sub-folders; --out gets the same sub-folders.")
 @click.option("--data", metavar="NAME:DIR", help="Predict a data set with its fields of view, as in drive:/data/DRIVE.")
 @click.option(
-    "--split",
-    type=click.Choice(["training", "test", "all"]),
-    help="With --data: which part; all by default.",
+    "--split", type=click.Choice(["training", "test", "all"]), help="With --data: which part; all by default."
 )
-@click.option(
-    "--tta",
-    type=click.Choice(["none", "flips", "d4"]),
-    help="Average over 1, 4 (flips) or 8 (flips and quarter turns) views; the model's own choice by default.",
-)
+@tta_option("Average over 1, 4 (flips) or 8 (flips and quarter turns) views; the model's own choice by default.")
 @click.option(
     "--tile",
     type=int,
@@ -53,7 +41,7 @@ from segkit.cli.options import devices_option, model_option
     help="Also write vessels.csv: density, calibre, length, branch points, tortuosity (docs/own-data.md).",
 )
 @devices_option("Processes or GPUs, or `auto`.")
-@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[IMAGE|DIR]...")
+@click.argument("paths", type=PATH, nargs=-1, metavar="[IMAGE|DIR]...")
 def predict(
     weights: Path,
     out: Path,
@@ -78,7 +66,6 @@ def predict(
     """
     from pipelines.execution.worker import is_first_rank
     from segkit.core.config import validate
-    from segkit.core.outputs import check_folder
     from segkit.data.user_images import dataset_rows, file_rows
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 
@@ -87,7 +74,6 @@ def predict(
         raise click.UsageError("give either images and folders, or --data NAME:DIR")
     if (data is None and split is not None) or (data is not None and recursive):
         raise click.UsageError("--split goes with --data, --recursive with folders")
-    check_folder(out, "--out")
     inference = validate(InferenceSettings, {"tile": tile, "scale": scale}, "segkit predict")
     runtime = validate(RuntimeSettings, {"devices": devices}, "segkit predict")
     rows = file_rows(paths, recursive, excluded=out) if data is None else dataset_rows(data, split or "all")

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, get_origin
+from typing import get_origin
 
 import click
 
@@ -16,14 +16,13 @@ from pipelines.recipes.base import Recipe, RecipeSettings
 from pipelines.results import pipeline_run
 from pipelines.results.model_names import with_named_weights
 from segkit.cli import completion
+from segkit.cli.options import PATH, F
 from segkit.core.config import apply_overrides, read_yaml, validate
 from segkit.core.errors import ConfigError, RequestError
 from segkit.core.names import hint
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """The settings files that are installed with segkit; in a checkout, a link to the top-level `configs`."""
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def settings_options(command: F) -> F:
         click.option(
             "-c",
             "--config",
-            type=click.Path(path_type=Path),
+            type=PATH,
             multiple=True,
             callback=_single,
             shell_complete=completion.configs,
@@ -70,17 +69,6 @@ def _single(ctx: click.Context, param: click.Parameter, paths: tuple[Path, ...])
     if len(paths) > 1:
         raise click.BadParameter("give one settings file; --set changes single settings of it", ctx, param)
     return paths[0] if paths else None
-
-
-def runs_option(command: F) -> F:
-    """`--runs`."""
-    return click.option(
-        "--runs",
-        type=click.Path(path_type=Path),
-        default=Path("runs"),
-        show_default=True,
-        help="Folder of the results.",
-    )(command)
 
 
 def recipe_option(command: F) -> F:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
+from segkit.cli.options import PATH
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json
 from segkit.core.outputs import FINISHED
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Copy the one file here.")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, help="Copy the one file here.")
 def report(run: Path, out: Path | None) -> None:
     """Print the path of the newest report in RUN: a runs folder, a folder of several, or a report stage's folder."""
     if not run.is_dir():

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from segkit.cli import completion
-from segkit.cli.options import json_option
-from segkit.cli.recipes import runs_option
+from segkit.cli.options import PATH, file_option, json_option, runs_option
 
 NAMES = "RUN is `latest`, `best` (by Dice), the first digits of an id, or the folder of a report."
 
@@ -63,8 +62,8 @@ def show(run: str, runs: Path) -> None:
 @click.option("--model", metavar="NAME", help="Model of every run; by default the ensemble, else the baseline.")
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Metric to test, as in auroc; repeatable.")
 @click.option("--per-class", is_flag=True, help="Also show and test each class.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write the comparison here as a page.")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write every number here, as CSV.")
+@file_option("--html", "Write the comparison here as a page.")
+@file_option("--csv", "Write every number here, as CSV.")
 @json_option("every number")
 def compare(
     names: tuple[str, ...],
@@ -73,7 +72,7 @@ def compare(
     model: str | None,
     metrics: tuple[str, ...],
     per_class: bool,
-    html: Path | None,
+    html_path: Path | None,
     csv_path: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -82,20 +81,16 @@ def compare(
     from pipelines.run_comparison.compare import compare_runs
     from pipelines.run_comparison.finished import find_runs
     from segkit.core.files import write_json, write_text
-    from segkit.core.outputs import check_file
     from segkit.metrics.tables import MAX_WIDTH, render
 
-    for path, option in ((html, "--html"), (csv_path, "--csv")):
-        if path is not None:
-            check_file(path, option)
     chosen = find_runs(names if baseline is None else (baseline, *names), runs)
     comparison = compare_runs(chosen, model=model, metrics=metrics or ("dice",), per_class=per_class)
     for table in text.comparison_tables(comparison):
         click.echo(render(table, MAX_WIDTH))
     for item in comparison.differences:
         click.echo(text.sentence(item, comparison.baseline.id))
-    if html is not None:
-        write_text(html, page.render(comparison))
+    if html_path is not None:
+        write_text(html_path, page.render(comparison))
     if csv_path is not None:
         write_text(csv_path, text.comparison_csv(comparison))
     if json_path is not None:
@@ -105,12 +100,12 @@ def compare(
 @runs.command(epilog=NAMES)
 @click.argument("names", metavar="[RUN]...", nargs=-1, shell_complete=completion.runs)
 @runs_option
-@click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="The study, a CSV file.")
+@file_option("--file", "The study, a CSV file.", required=True)
 @click.option("--model", metavar="NAME", help="Model of the added runs; by default the ensemble, else the baseline.")
 @click.option(
     "--baseline", metavar="RUN", help="First digits of the run that all are tested against; by default the first row."
 )
-def study(names: tuple[str, ...], runs: Path, path: Path, model: str | None, baseline: str | None) -> None:
+def study(names: tuple[str, ...], runs: Path, file_path: Path, model: str | None, baseline: str | None) -> None:
     """Add finished runs to a study and print it, with a paired test of each row against one of them.
 
     A row holds the settings that differ from the defaults, seconds, and scores of the images that were left out of
@@ -118,21 +113,19 @@ def study(names: tuple[str, ...], runs: Path, path: Path, model: str | None, bas
     """
     from pipelines.run_comparison.finished import find_runs
     from pipelines.run_comparison.study import read_study, study_row, study_table, with_rows, write_study
-    from segkit.core.outputs import check_file
     from segkit.metrics.tables import render
 
-    check_file(path, "--file")
-    rows = with_rows(read_study(path), [study_row(run, model) for run in find_runs(names, runs)] if names else [])
+    rows = with_rows(read_study(file_path), [study_row(run, model) for run in find_runs(names, runs)] if names else [])
     if not rows:
-        raise click.UsageError(f"{path} holds no row; name runs to add, `segkit runs list` lists them")
+        raise click.UsageError(f"{file_path} holds no row; name runs to add, `segkit runs list` lists them")
     table = study_table(rows, baseline)
     if names:
-        write_study(path, rows)
+        write_study(file_path, rows)
     click.echo(render(table))
 
 
 @runs.command()
-@click.argument("folder", metavar="[RUNS]", type=click.Path(path_type=Path), required=False)
+@click.argument("folder", metavar="[RUNS]", type=PATH, required=False)
 @runs_option
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")

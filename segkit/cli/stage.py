@@ -10,6 +10,7 @@ from pipelines.execution.process import UNDER_RUNNER
 from pipelines.stage import read_stage
 from pipelines.stage_types import STAGE_TYPES
 from segkit.cli import completion
+from segkit.cli.options import PATH
 from segkit.cli.recipes import config_path, recipe_option, resolve
 from segkit.core.config import read_yaml
 from segkit.core.errors import RequestError
@@ -20,7 +21,7 @@ from segkit.core.errors import RequestError
 @click.option(
     "-c",
     "--config",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     shell_complete=completion.configs,
     help="A stage file, or a recipe's settings.",
@@ -28,7 +29,7 @@ from segkit.core.errors import RequestError
 @click.option(
     "--input", "inputs", metavar="NAME=DIR", multiple=True, help="Folder of a finished stage that this one reads."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; nothing else is written.")
+@click.option("--out", type=PATH, required=True, help="Folder to write; nothing else is written.")
 @click.option("--data", metavar="NAME:DIR", help="The data set, where --config is a recipe's settings.")
 @recipe_option
 def stage(name: str, config: Path, inputs: tuple[str, ...], out: Path, data: str | None, recipe: str) -> None:

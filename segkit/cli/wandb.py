@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from segkit.cli import completion
-from segkit.cli.recipes import runs_option
+from segkit.cli.options import runs_option
 from segkit.cli.runs import NAMES
 
 
