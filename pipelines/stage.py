@@ -29,18 +29,6 @@ class Preflight:
     """What the module reads on its standard input."""
 
 
-def _no_digests(settings: Settings) -> dict[str, str]:
-    return {}
-
-
-def _no_preflight(settings: Settings) -> Preflight | None:
-    return None
-
-
-def _any_number_of_devices(settings: Settings, num_devices: int) -> str | None:
-    return None
-
-
 @dataclass(frozen=True)
 class StageType(Generic[S]):
     """A kind of work that stages do."""
@@ -53,11 +41,11 @@ class StageType(Generic[S]):
     """Raise it when the code gives another result for the same settings."""
     not_fingerprinted: frozenset[str] = frozenset()
     """Settings that cannot change the result, such as paths and how the work is split."""
-    external_digests: Callable[[S], dict[str, str]] = _no_digests
+    external_digests: Callable[[S], dict[str, str]] = lambda settings: {}
     """Digests of the files outside the runs folder that the settings name."""
-    preflight: Callable[[S], Preflight | None] = _no_preflight
+    preflight: Callable[[S], Preflight | None] = lambda settings: None
     """What to check before any stage starts, or None."""
-    device_count_error: Callable[[S, int], str | None] = _any_number_of_devices
+    device_count_error: Callable[[S, int], str | None] = lambda settings, num_devices: None
     """Why the work cannot be split over this many devices, or None."""
 
     def fingerprint_fields(self, settings: S) -> dict[str, object]:

@@ -24,10 +24,6 @@ class RecipeSettings(Settings):
 R = TypeVar("R", bound=RecipeSettings)
 
 
-def _no_check(settings: RecipeSettings) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Recipe(Generic[R]):
     """A whole experiment under the name that `segkit pipeline run` takes."""
@@ -38,16 +34,16 @@ class Recipe(Generic[R]):
     settings: type[R]
     build: Callable[[R], Graph]
     """The stages that the settings ask for; raises `ConfigError` where they do not fit together."""
-    check: Callable[[R], None] = _no_check
+    check: Callable[[R], None] = lambda settings: None
     """Raises `RequestError` where the data set does not suffice; called before anything runs."""
 
 
-def check_folds(data: DataSettings, num_folds: int) -> None:
-    """Raise DatasetError if the data set has too few patients for the folds, as the stages `fold` would."""
+def check_folds(data: DataSettings, num_folds: int | None) -> None:
+    """Raise DatasetError if the data set has too few patients for the folds, if any, as the stages `fold` would."""
     from segkit.data import readers, splits
 
-    if data.source is None:
-        return  # the stage `data` refuses this
+    if num_folds is None or data.source is None:  # the stage `data` refuses the latter
+        return
     groups = data.phantom.training_groups
     if data.source != "phantom":
         rows = readers.open_dataset(data.source, data.group_pattern).rows

@@ -73,9 +73,10 @@ def build(settings: CrossValidateSettings) -> Graph:
     return Graph([*stages, report_stage(NAME, settings.report, settings, stages, roles)])
 
 
-def check(settings: CrossValidateSettings) -> None:
-    """Raise where the data set has too few patients for the folds."""
-    check_folds(settings.data, settings.num_folds)
-
-
-RECIPE = Recipe(NAME, "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build, check)
+RECIPE = Recipe(
+    NAME,
+    "k folds by patient, pooled out-of-fold scores",
+    CrossValidateSettings,
+    build,
+    check=lambda settings: check_folds(settings.data, settings.num_folds),
+)

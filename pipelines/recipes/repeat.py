@@ -226,12 +226,10 @@ class _Merged:
         raise ConfigError(f"two cells are called {named!r}; give the choices of the grid other names")
 
 
-def check(settings: RepeatSettings) -> None:
-    """Raise where the data set has too few patients for the folds."""
-    if settings.num_folds is not None:
-        check_folds(settings.data, settings.num_folds)
-
-
 RECIPE = Recipe(
-    NAME, "any recipe over seeds, folds and settings, pooled into one verdict", RepeatSettings, build, check
+    NAME,
+    "any recipe over seeds, folds and settings, pooled into one verdict",
+    RepeatSettings,
+    build,
+    check=lambda settings: check_folds(settings.data, settings.num_folds),
 )
