@@ -3,9 +3,11 @@
 import importlib
 import shutil
 from collections.abc import Iterator
-from importlib import metadata, util
+from importlib import util
 
 import click
+
+from segkit.core.versions import installed_version
 
 CHECKED = ("torch", "lightning", "torchmetrics", "albumentations", "monai", "wandb", "numpy", "pillow")
 
@@ -22,14 +24,6 @@ def doctor() -> None:
         raise SystemExit(1)
     for line in _machine():
         click.echo(line)
-
-
-def installed_version(package: str) -> str | None:
-    """The version of an installed package, or None."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def missing_packages() -> Iterator[str]:

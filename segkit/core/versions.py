@@ -14,17 +14,16 @@ RECORDED_PACKAGES = ("segkit", "torch", "lightning", "numpy", "albumentations", 
 
 def installed_versions() -> dict[str, str]:
     """Version of Python and of each recorded package that is installed."""
-    return {"python": platform.python_version()} | {
-        name: metadata.version(name) for name in RECORDED_PACKAGES if _is_installed(name)
-    }
+    versions = {name: installed_version(name) for name in RECORDED_PACKAGES}
+    return {"python": platform.python_version()} | {name: version for name, version in versions.items() if version}
 
 
-def _is_installed(name: str) -> bool:
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
-        metadata.version(name)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def git_commit() -> str | None:
