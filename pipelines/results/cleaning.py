@@ -184,13 +184,10 @@ def _unlocked(folder: Path) -> Iterator[bool]:
     if not path.exists():
         yield True
         return
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(path).acquire(timeout=0)
     except Timeout:
         yield False
         return
-    try:
+    with lock:
         yield True
-    finally:
-        lock.release()
