@@ -29,10 +29,6 @@ TRACKER = "wandb"
 LOCK = ".lock"
 
 
-class MissingResultError(RequestError):
-    """An input folder does not hold a finished stage."""
-
-
 # any folder -----------------------------------------------------------------------------------------------------------
 
 
@@ -162,11 +158,11 @@ def input_fingerprint(folder: Path) -> str:
     """The fingerprint of a finished stage that another stage reads.
 
     Raises:
-        MissingResultError: the folder holds no finished stage.
+        RequestError: the folder holds no finished stage.
     """
     done = read_done(folder)
     if done is None:
-        raise MissingResultError(f"{folder} holds no finished stage (no whole {DONE}); run its stage first")
+        raise RequestError(f"{folder} holds no finished stage (no whole {DONE}); run its stage first")
     return str(done["fingerprint"])
 
 

@@ -68,7 +68,7 @@ def test_a_damaged_result_is_not_done(tmp_path: Path, damage: object) -> None:
     folder = finished(tmp_path / "stage")
     damage(folder)  # type: ignore[operator]
     assert run_folder.read_done(folder) is None
-    with pytest.raises(run_folder.MissingResultError, match="no finished stage"):
+    with pytest.raises(RequestError, match="no finished stage"):
         run_folder.input_fingerprint(folder)
 
 

@@ -17,7 +17,7 @@ from pipelines.execution.worker import execute
 from pipelines.stage import Stage, StageType, read_stage
 from segkit.core import versions
 from segkit.core.errors import RequestError
-from segkit.core.run_folder import DONE, REQUEST, WORK, MissingResultError, read_done
+from segkit.core.run_folder import DONE, REQUEST, WORK, read_done
 from segkit.tasks.settings import RuntimeSettings
 from tests.pipelines.fake_stage import FakeSettings, Spy, result
 
@@ -144,7 +144,7 @@ def test_another_request_does_not_take_the_folder_over(tmp_path: Path) -> None:
 
 def test_an_input_that_is_not_finished_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(MissingResultError, match="data holds no finished stage"):
+    with pytest.raises(RequestError, match="data holds no finished stage"):
         execute(replace(REQUESTED, inputs={"data": "data"}), {"data": tmp_path / "data"}, tmp_path / "fake")
     assert not (tmp_path / "fake").exists()
 
