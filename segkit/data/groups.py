@@ -17,11 +17,6 @@ CHASE_NAME = re.compile(r"(Image_\d+)[LR]", re.IGNORECASE)
 """CHASE_DB1 photographed both eyes of 14 children: Image_01L and Image_01R are of the same child (Fraz 2012)."""
 
 
-def of_names(names: Sequence[str]) -> dict[str, str]:
-    """The group of each image by its name alone: the child in CHASE_DB1's names, the image itself in all others."""
-    return {name: child(name) for name in names}
-
-
 def child(name: str) -> str:
     """The child of an image with CHASE_DB1's name; the name itself otherwise."""
     return match[1] if (match := CHASE_NAME.fullmatch(name)) else name

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeVar, cast
+from types import ModuleType
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -141,47 +142,30 @@ class CheckResult:
     """Errors before warnings."""
 
 
-class Reader(Protocol):
-    """What the module of a reader offers; `check_row(dataset, row)` besides, if it needs its own."""
-
-    read: Callable[[Path], Dataset]
-
-
-def load_reader(name: str) -> Reader:
-    """The module that reads data sets of this name.
+def load_reader(name: str) -> ModuleType:
+    """The module that reads data sets of this name, with `read` and perhaps `check_row`.
 
     Raises:
         DatasetError: no reader has this name.
     """
     if name not in READERS:
         raise DatasetError(f"no data set reader is called {name!r}; {hint(name, sorted(READERS))}")
-    return cast(Reader, importlib.import_module(READERS[name]))
-
-
-def parse_source(text: str) -> tuple[str, Path]:
-    """Split `NAME:DIR` into the reader's name and the folder.
-
-    Raises:
-        DatasetError: there is no colon, or one side of it is empty.
-    """
-    name, colon, folder = text.partition(":")
-    if not colon or not name or not folder:
-        raise DatasetError(f"a data set is named READER:FOLDER, as in drive:/data/DRIVE, not {text!r}")
-    return name, Path(folder).expanduser()
+    return importlib.import_module(READERS[name])
 
 
 def read(text: str, group_pattern: str | None = None) -> Dataset:
     """Read the data set of `NAME:DIR`; files are listed, paired and digested, not decoded.
 
-    Args:
-        text: `NAME:DIR`.
-        group_pattern: as `DataSettings.group_pattern`.
+    `group_pattern` is as `DataSettings.group_pattern`.
 
     Raises:
-        DatasetError: the reader is unknown, the folder has another form, or the pattern does not fit the names.
+        DatasetError: the text has another form, the reader is unknown, the folder has another form, or the pattern
+            does not fit the names.
     """
-    name, folder = parse_source(text)
-    dataset = load_reader(name).read(folder)
+    name, _, folder = text.partition(":")
+    if not name or not folder:
+        raise DatasetError(f"a data set is named READER:FOLDER, as in drive:/data/DRIVE, not {text!r}")
+    dataset: Dataset = load_reader(name).read(Path(folder).expanduser())
     if group_pattern is not None:
         if (dataset.root / groups.FILE_NAME).is_file():
             raise DatasetError(
