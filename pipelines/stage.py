@@ -139,9 +139,7 @@ class StageRecord(TypedDict, total=False):
 def read_record(folder: Path, fingerprint: str | None = None) -> StageRecord | None:
     """The record of a finished stage; None if the folder holds none, another one, or a file of the result is missing.
 
-    Args:
-        folder: of the result.
-        fingerprint: of the expected result; any if None.
+    Without `fingerprint` any result is read.
     """
     record = cast(StageRecord | None, read_done(folder))
     return record if record is None or fingerprint in (None, record["fingerprint"]) else None

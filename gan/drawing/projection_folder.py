@@ -33,22 +33,14 @@ _TARGET = "image_sha256"
 
 
 class ProjectionFolder:
-    """The folder and its record.
-
-    Args:
-        network: resolution and channels of the images.
-    """
+    """The folder and its record."""
 
     def __init__(self, folder: Path, network: GanSettings) -> None:
         self.folder, self.network = folder, network
         self._recorded = RecordedFolder(folder, RECORD, f"*/{LATENT}", "projections", "made")
 
     def lock(self, names: Iterable[str], on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Lock the folder; as `RecordedFolder.lock`.
-
-        Args:
-            names: of the images.
-        """
+        """Lock the folder; as `RecordedFolder.lock`."""
         return self._recorded.lock(on_wait, names)
 
     def claim(
@@ -63,8 +55,6 @@ class ProjectionFolder:
 
         Args:
             device: "cpu" or "cuda"; their last bits differ.
-            source: the weights.
-            features: compared besides pixels.
 
         Raises:
             RequestError: it holds projections of other or unknown settings.

@@ -54,12 +54,7 @@ def project_images(
 ) -> None:
     """Project each image into a folder of its name in `out`.
 
-    Args:
-        weights: of the GAN.
-        features: compared besides pixels; None for pixels only.
-        device: where to compute.
-        report: takes a line for each image.
-        track: shows the progress of each search.
+    `features` are compared besides pixels; `report` takes a line for each image, `track` shows the progress.
 
     Raises:
         WeightsError: as `read_generator`.

@@ -25,7 +25,6 @@ class SeedFolder:
     """The folder and its record.
 
     Args:
-        network: resolution and channels of the images.
         bits: 8 or 16 per level.
     """
 
@@ -57,7 +56,6 @@ class SeedFolder:
 
         Args:
             device: "cpu" or "cuda"; their last bits differ.
-            source: the weights, noted in the record.
 
         Raises:
             RequestError: it holds images of other or unknown settings, or the cutoff exceeds the network's styles.

@@ -77,8 +77,6 @@ def changes(planned: Sequence[Planned], runs: Path, read: dict[Path, Result] | N
     A stage has none if the runs folder holds no result to compare it with.
 
     Args:
-        planned: stages of a pipeline.
-        runs: the folder of all results.
         read: finished results by folder, which are not read again; those that are read are added.
     """
     results = _results(runs, {} if read is None else read)
@@ -98,8 +96,7 @@ def expected_seconds(
 ) -> dict[str, float]:
     """How long stages that have to run took the last time, where no setting differs that changes the amount of work.
 
-    Args:
-        planned, runs, read: as in `changes`.
+    Arguments are as of `changes`.
     """
     return {
         name: change.seconds

@@ -85,7 +85,6 @@ def check_num_nodes(num_nodes: int, environment: Mapping[str, str]) -> None:
     """Raise RequestError if a stage would wait for machines that never join.
 
     Args:
-        num_nodes: of the runtime.
         environment: of the stage's process. torchrun, SLURM and Lightning describe the machines in it.
     """
     joined = {"RANK", "NODE_RANK"} & environment.keys() or int(environment.get("SLURM_NTASKS", "1")) > 1
@@ -131,9 +130,7 @@ class Launcher:
     `display` redraws a terminal, it gets the output and the progress of all commands.
 
     Args:
-        slots: commands at a time.
         devices: GPUs of a stage, or `auto` for an equal share. With fewer GPUs than needed, stages share them.
-        display: of the pipeline.
     """
 
     def __init__(self, slots: int, devices: int | Literal["auto"], display: Display) -> None:

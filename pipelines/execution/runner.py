@@ -68,13 +68,7 @@ def plan(
 ) -> list[Planned]:
     """Every stage with its fingerprint and folders.
 
-    Args:
-        graph: the pipeline.
-        runtime: where to compute.
-        runs: the folder of all results.
-        recipe: its name, for the tracker.
-        upto: plan only this stage and the stages that it needs.
-        tags: for the tracker.
+    With `upto` only this stage and the stages that it needs; `recipe` and `tags` are for the tracker.
 
     Raises:
         RequestError: data or weights that the settings of these stages name are missing or wrong.
@@ -106,10 +100,7 @@ def _folder(runs: Path, name: str, fingerprint: str) -> Path:
 def _group(graph: Graph, data: str, recipe: str) -> str:
     """The tracker's group of a pipeline run; `upto` does not change it.
 
-    Args:
-        graph: the complete pipeline.
-        data: fingerprint of the first stage, which contains the seed of the run.
-        recipe: its name.
+    `data` is the fingerprint of the first stage, which contains the seed of the run.
     """
     settings = {stage.name: stage.type.fingerprint_fields(stage.settings) for stage in graph}
     return f"{recipe}-{sha256_json([settings, data])[:8]}"

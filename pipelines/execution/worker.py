@@ -105,9 +105,6 @@ def execute(stage: AnyStage, inputs: Mapping[str, Path], out: Path, planned: str
     Under DDP every rank calls this with the same stage; only the first rank writes records.
 
     Args:
-        stage: the request.
-        inputs: folders of finished stages, by input name.
-        out: folder of the result.
         planned: the fingerprint for which the runner reserved `out`; None if no runner did.
 
     Raises:

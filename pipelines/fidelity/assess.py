@@ -47,12 +47,8 @@ def assess(
     """Measure every set against the reference photographs.
 
     Args:
-        photographs: name and note of the reference photographs.
-        extractor: the extractor that computed the features.
-        reference: features of the reference photographs.
         sets: the others; an empty one is left out.
         k: neighbour number of precision and recall.
-        seed: of bootstrap and permutations.
 
     Raises:
         SegkitError: features are not finite.
@@ -144,11 +140,8 @@ class Evaluation:
     """Measures any number of generators; features of the photographs are computed once.
 
     Args:
-        photographs: reference and held-out photographs.
         features: a model's folder or a TorchScript file.
         gan: how squares are made of photographs.
-        runtime: where to compute.
-        work_dir: for files that Lightning writes.
         label: first word of the progress lines.
         k: neighbour number of precision and recall.
 

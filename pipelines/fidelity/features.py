@@ -230,11 +230,7 @@ def _encoder_levels(network: nn.Module, num_channels: int, side: int) -> list[tu
 def load_extractor(features: Path, height: int, width: int, gan: GanSettings) -> FeatureExtractor:
     """The extractor of a model's folder or a TorchScript file.
 
-    Args:
-        features: the folder or file.
-        height: of the photographs.
-        width: of the photographs.
-        gan: how squares are made of photographs.
+    `gan` defines how squares are made of photographs, which have `height` and `width`.
 
     Raises:
         WeightsError: it is neither, or damaged; or the model has no encoder.

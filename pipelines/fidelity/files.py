@@ -139,10 +139,8 @@ def nearest_sheet(
     The photograph is aligned with the image.
 
     Args:
-        assessment: with its pairs.
         count: images of each set; of held-out photographs one row.
         square: from the names of a set and an image to a square (r, r, c), as `Evaluation.squares` returns.
-        copies: the search that returned the pairs.
     """
     strips = []
     for name, images in assessment.sets.items():

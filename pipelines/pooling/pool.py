@@ -128,11 +128,6 @@ class Pooled:
 def pool(request: PoolRequest, inputs: Mapping[str, Path], seed: int) -> Pooled:
     """Read the scores of all complete cells and pool them.
 
-    Args:
-        request: of the pooled report.
-        inputs: folders of the finished stages, by name.
-        seed: of the bootstrap.
-
     Raises:
         RequestError: no cell is complete, or the cells were scored on different images.
     """

@@ -31,7 +31,6 @@ def counterpart(pooled: Pooled, ours: Mapping[str, Any]) -> Mapping[str, Score]:
     """The scores of a row's model over all pixels by metric; empty if it was not measured.
 
     Args:
-        pooled: the results.
         ours: name of the model, and its choices on axes of the grid; an axis that the grid lacks is not compared. If
             the grid has further axes, the first of the fitting settings is taken.
     """

@@ -85,15 +85,7 @@ def recorded_settings(settings: RecipeSettings) -> dict[str, JsonValue]:
 def report_stage(
     recipe: str, report: ReportSettings, settings: RecipeSettings, stages: Sequence[AnyStage], roles: Roles
 ) -> Stage[ReportRequest]:
-    """The last stage of a recipe, which reads all others.
-
-    Args:
-        recipe: its name.
-        report: the report's own settings.
-        settings: of the whole recipe.
-        stages: all stages before it.
-        roles: names of stages.
-    """
+    """The last stage of a recipe, which reads all others."""
     request = ReportRequest(
         report=report,
         pipeline=recorded_settings(settings),

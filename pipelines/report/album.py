@@ -28,11 +28,7 @@ TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), 
 def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixels:
     """The photograph in dimmed grey with true and false positives and false negatives coloured inside `region`.
 
-    Args:
-        image: (h, w, 3).
-        prediction: (h, w).
-        labels: (h, w), the manual map.
-        region: (h, w); pixels outside are not scored and not coloured.
+    The image is (h, w, 3), all maps are (h, w); pixels outside `region` are not scored.
 
     Returns:
         (h, w, 3); true negatives keep the photograph's grey.

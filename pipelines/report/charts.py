@@ -134,11 +134,6 @@ def lines(
 
     Args:
         name: unique on the page; ids inside the SVG begin with it.
-        title: drawn above.
-        plotted: the lines; the page's key names them.
-        x_label: of the axis.
-        y_label: of the axis.
-        description: for screen readers.
         diagonal: draw y = x, the line of calibrated probabilities.
         unit_square: both axes reach from 0 to 1 and are equally long.
         limits: ends of the x axis and of the y axis, for a part of the unit square.

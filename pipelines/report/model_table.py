@@ -43,12 +43,7 @@ def paired_tests(
 ) -> dict[str, Tested]:
     """The test of each compared model against the baseline on one split, by name.
 
-    Args:
-        roles: of the recipe.
-        split: the images.
-        paired: the bootstrap comparisons.
-        runs: scores on this split.
-        seed: of the sign flips, where there are too many to try all.
+    `seed` is of the sign flips, where there are too many to try all.
     """
     differences = {
         name: comparison
@@ -71,12 +66,7 @@ def model_rows(
 ) -> list[ModelRow]:
     """The rows of the models, in their order.
 
-    Args:
-        names: of the models, the baseline first.
-        records: `done.json` of each training.
-        measured: measurements of each model on one split.
-        tests: by model, without the baseline.
-        num_classes: channels of the networks' logits.
+    The first name is the baseline's, which has no test; `records` are the `done.json` of each training.
     """
     rows = []
     for name in names:

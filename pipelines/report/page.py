@@ -52,8 +52,6 @@ def fill(
     """The page with the template `sections/<name>.html.j2` of each view; a section without variables is left out.
 
     Args:
-        templates: of the sections.
-        title: of the page.
         views: variables by section.
         titles: headings by section, in order; the first section is the head of the page.
     """

@@ -173,14 +173,7 @@ def judge_treated(
 ) -> Finding:
     """The finding about a treated model, from its difference to the control.
 
-    Args:
-        comparison: treated minus control, with its 95 % interval.
-        p: of the sign-flip test of the same difference.
-        treated: the model's name.
-        control: its control's name.
-        noun: of the images, as in "test images".
-        treatment: as in `Roles`.
-        num_compared: treated models that are judged together.
+    `p` is of the sign-flip test of the same difference; `num_compared` treated models are judged together.
     """
     outcome = judge(comparison, p, num_compared)
     numbers = f"Dice {signed(comparison.difference)} against {control}, {numbers_text(comparison, p, noun)}"
@@ -241,13 +234,7 @@ def decide(
 ) -> Verdict:
     """The verdict from all findings.
 
-    Args:
-        roles: of the recipe's models.
-        basis: the images behind the findings.
-        findings: treated models against their controls.
-        ensemble: the ensemble against the baseline.
-        origins: origins of the images ("real", "phantom").
-        baseline: its Dice on these images; the headline of a recipe without treated models.
+    `baseline` is its Dice on these images, for the headline of a recipe without treated models.
     """
     return Verdict(
         headline(roles, basis, findings, baseline) + PHANTOM_NOTE * ("phantom" in origins),

@@ -66,11 +66,8 @@ def find_result(
     """The result of a name; None if there is none.
 
     Args:
-        name: what the user typed.
         results: newest first.
         score: of a result, the highest of which is `best`; None if it has none.
-        describe: the results as text, for a message.
-        error: type of the error.
 
     Raises:
         RequestError: several results begin with this name.

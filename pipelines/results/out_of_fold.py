@@ -30,9 +30,7 @@ CHOICE = ("keep", "monitor", "threshold", "seed_offset")
 def out_of_fold(folder: Path, weights: Path) -> OutOfFold:
     """What a cross-validation says of a model that was trained in the same way on all its images.
 
-    Args:
-        folder: of the stage that scored a cross-validation, `evaluate-...`.
-        weights: folder of the finished stage that trained the model.
+    `folder` is of the stage that scored the cross-validation, `weights` of the finished stage that trained the model.
 
     Raises:
         RequestError: `folder` is not such a stage, the networks of its folds no longer exist, or they differ from the

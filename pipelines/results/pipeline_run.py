@@ -82,13 +82,7 @@ def tracked(
     The connection to W&B is tested once for all stages. There is no test and no run if W&B is not the tracker, or if
     the run is already written and no stage is missing.
 
-    Args:
-        recipe: its name.
-        title: of the W&B run.
-        settings: of the pipeline.
-        planned: stages of the pipeline.
-        complete: whether `planned` are all stages; part of a pipeline gets no run.
-        log: takes a line for the user.
+    Where `planned` is not `complete`, a part of a pipeline, there is no run either.
     """
     launched: list[str] = []
     cells = _cells(planned)

@@ -113,9 +113,7 @@ def compare_runs(
     Args:
         runs: at least two, the baseline first.
         model: of every run; by default the ensemble, or else the baseline of its recipe.
-        metrics: of the paired differences.
         per_class: also test each of several classes.
-        seed: of the bootstrap and of sign flips that are drawn.
 
     Raises:
         RequestError: there are fewer than two runs, they were scored on different images, or a model or metric is

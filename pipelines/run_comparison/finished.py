@@ -260,9 +260,7 @@ def short_ids(runs: Iterable[FinishedRun]) -> dict[str, str]:
 def find_runs(names: Sequence[str], runs: Path) -> list[FinishedRun]:
     """The runs of these names: `latest`, `best`, the first digits of an id, or the folder of a report.
 
-    Args:
-        names: what the user typed.
-        runs: the runs folder. It need not exist if all names are folders.
+    The runs folder need not exist if all names are folders.
 
     Raises:
         RequestError: no run has a name, or several have it.

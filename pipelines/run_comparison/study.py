@@ -104,9 +104,7 @@ def with_rows(rows: Sequence[Row], new: Sequence[Row]) -> list[Row]:
 def study_table(rows: Sequence[Row], baseline: str | None = None) -> Table:
     """Every row, with the difference of its mean Dice over images from the baseline's.
 
-    Args:
-        rows: at least one.
-        baseline: first digits of a run; by default the first row.
+    `baseline` is the first digits of a run, by default that of the first row; there is at least one row.
 
     Raises:
         RequestError: no row or several rows are of this run.

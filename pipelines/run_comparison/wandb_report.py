@@ -44,10 +44,6 @@ def varied_settings(runs: Sequence[FinishedRun]) -> list[str]:
 def build(runs: Sequence[FinishedRun], entity: str) -> tuple[Any, Any]:
     """The report and the workspace, neither of them saved.
 
-    Args:
-        runs: finished pipelines of one group.
-        entity: user or team of W&B.
-
     Raises:
         RequestError: wandb-workspaces is not installed, or nothing was scored.
     """

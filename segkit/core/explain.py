@@ -26,9 +26,6 @@ def explain(cls: type[BaseModel], error: ValidationError, source: str, overrides
     """One line per mistake: where it is, what was found, what is allowed, the nearest known key.
 
     Args:
-        cls: the model that validation failed for.
-        error: the validation error.
-        source: the file that the values come from.
         overrides: `section.key=value` items that were applied to it; a line names those that set its key.
     """
     mistakes: dict[Location, list[ErrorDetails]] = {}

@@ -78,7 +78,6 @@ def as_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = (), fl
     """Rows as CSV; a missing value and None are an empty cell.
 
     Args:
-        rows: by column.
         columns: those to write; by default all keys, in the order in which they first occur.
         float_format: as in ".6g"; by default every digit.
     """

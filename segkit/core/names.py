@@ -10,10 +10,7 @@ from segkit.core.errors import SegkitError
 def hint(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
     """What to type in place of an unknown name, as the end of a message: the nearest known names, or all.
 
-    Args:
-        name: what was typed.
-        known: the names that exist.
-        otherwise: the text in place of all names where none is near.
+    `otherwise` replaces the list of all names where none is near.
     """
     by_lower = {other.lower(): other for other in known}
     close = [by_lower[lower] for lower in difflib.get_close_matches(name.lower(), by_lower, n=2)]
@@ -32,8 +29,6 @@ def check_unique(
     """Raise `error` if a name occurs more than once.
 
     Args:
-        names: the names.
-        error: type of the error.
         what: plural noun of the named things, for the message.
         paths: the file of each name, for the message.
         advice: end of the message.

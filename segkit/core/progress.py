@@ -168,14 +168,7 @@ class _Row:
 
 
 def tracked(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]:
-    """The items, with a report on how many of `total` are done.
-
-    Args:
-        items: passed on.
-        total: their number.
-        label: first word of the report.
-        unit: what one item is, as in "frame".
-    """
+    """The items, with a report on how many of `total` are done."""
     reporter = Reporter(label)
     try:
         for done, item in enumerate(items, start=1):

@@ -87,11 +87,6 @@ def lock_stage(folder: Path, on_wait: Callable[[str], None]) -> AbstractContextM
 def prepare(folder: Path, request: str, fingerprint: str) -> None:
     """Prepare `folder` for a stage: keep the files of a killed run, otherwise empty it, and write the request.
 
-    Args:
-        folder: of the result.
-        request: contents of `request.yaml`, including the fingerprint.
-        fingerprint: identity of the result.
-
     Raises:
         RequestError: the folder holds the result of another request, or files that are not segkit's.
     """

@@ -33,10 +33,6 @@ def contact_sheet(rows: Sequence[Row], classes: Classes) -> _Pixels:
 
     Label maps are tinted and outlined in their classes' colours, of several classes all but the first; fields of view
     are outlined. Of more than `MAX_IMAGES` images evenly spaced ones are shown.
-
-    Args:
-        rows: at least one.
-        classes: of the label maps.
     """
     shown = [rows[round(at)] for at in np.linspace(0, len(rows) - 1, min(len(rows), MAX_IMAGES))]
     columns = max(3, math.ceil(math.sqrt(1.5 * len(shown))))

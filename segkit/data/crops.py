@@ -33,7 +33,6 @@ class Crops:
         Args:
             target: (k, h, w) in [0, 1]; of several classes the first is the background.
             region: (h, w).
-            rng: of this draw.
         """
         if self.positive_prob > 0 and rng.random() < self.positive_prob:
             centre = _positive_pixel(target, region, rng)

@@ -184,14 +184,8 @@ class SegmentationDataModule(L.LightningDataModule):
         """Check the settings against the manifests.
 
         Args:
-            real: rows of the splits train and val.
             synthetic: pseudo-labelled images; empty for a control.
-            settings: of the phase.
-            geometry: from an image's size to the network's.
-            stride: of the network.
-            seed: of sampling and augmentation.
             synthetic_replaced: as in `build_pools`.
-            num_workers: loader processes.
 
         Raises:
             ConfigError: there are too few images, the classes differ, or the crop does not fit the stride.

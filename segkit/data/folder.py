@@ -44,8 +44,6 @@ def list_folder(base: Path, classes: Classes, group_of: Callable[[str], str], re
     """List and pair the files of a folder of this layout; as `read`.
 
     Args:
-        base: the folder.
-        classes: of the label maps.
         group_of: the patient of an image, by its name, where there is no groups.csv.
         reader: name of the reader, if it is another one.
 

@@ -81,7 +81,6 @@ def read_region(row: Row, classes: Classes, image: npt.NDArray[np.uint8] | None 
     """The pixels (h, w) of a row that count: its mask, or else the field of view that its image shows, if it has one.
 
     Args:
-        row: of a manifest.
         classes: of the manifest; say whether the images have a field of view.
         image: the row's image (h, w, 3) if it is decoded already; else it is read where it is needed.
     """

@@ -11,8 +11,6 @@ def build_pools(
     """Pools of image indices: 0 ... num_real - 1 are real, the following ones synthetic.
 
     Args:
-        settings: of the phase.
-        num_real: available real training images.
         num_synthetic: available synthetic images; with `synthetic_replaced`, those of the student.
         synthetic_replaced: draw real images in place of synthetic ones, with the same epoch length.
 

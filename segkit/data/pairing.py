@@ -58,14 +58,9 @@ def list_dataset(
     Training and validation images need a label map. Of another kind of map there is one for each image, or none at all.
 
     Args:
-        name: of the reader.
-        base: folder of the data set.
         patterns: of the files that are read, by split and kind.
         layout: an example of the layout, for the error where no image matches.
-        classes: of the label maps.
-        published: number and size of the public images.
         group_of: the patient of an image, by its name.
-        name_of: the name of an image.
 
     Raises:
         DatasetError: no image matches, or groups.csv does not fit the images.
@@ -94,13 +89,8 @@ def assemble(
     """A data set of these rows, sorted.
 
     Args:
-        name: of the reader.
         base: folder that holds all files.
-        rows: in any order.
-        findings: what is wrong or was ignored.
         layout: an example of the layout, for the error where there are no rows.
-        classes: of the label maps.
-        published: number and size of the public images.
         others: further files that decide what is read.
 
     Raises:

@@ -149,11 +149,8 @@ def write_dataset(
     """Draw a data set in DRIVE's folder form, for `segkit.data.drive`; `phantom.json` is written last.
 
     Args:
-        root: a folder without a data set.
         num_train: images numbered from 21, or from the number after the last test image.
         num_test: images numbered from 01.
-        height: of every image, in pixels.
-        width: of every image, in pixels.
         seed: of the set; image n does not depend on the numbers of images.
         progress: called with the number of images drawn so far and in total.
         test_labels: whether the test part has vessel maps; the official DRIVE has none.

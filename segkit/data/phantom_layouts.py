@@ -52,8 +52,6 @@ def write(root: Path, request: Request, progress: Callable[[int], None] = lambda
     """Draw a phantom data set.
 
     Args:
-        root: an empty folder, or one that does not exist.
-        request: what to draw.
         progress: takes the number of images drawn so far.
 
     Raises:

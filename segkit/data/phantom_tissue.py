@@ -16,11 +16,7 @@ _STAIN = {  # red, green and blue of background, glomerulus, podocyte and other 
 def draw_section(seed: int, section: int, height: int, width: int) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """An electron-microscope section: the gray image (h, w), and the interior of cells (h, w), the rest is membrane.
 
-    Args:
-        seed: of the volume; its sections show the same cells.
-        section: number of the section; cells move slowly from one to the next.
-        height: in pixels.
-        width: in pixels.
+    `seed` is of the volume, whose sections show the same cells; these move slowly from one `section` to the next.
     """
     from scipy import ndimage, spatial
 
@@ -40,12 +36,7 @@ def draw_section(seed: int, section: int, height: int, width: int) -> tuple[Pixe
 def draw_patch(slide: int, patch: int, height: int, width: int, seed: int = 0) -> tuple[Pixels, Pixels]:
     """A stained patch (h, w, 3) and its class indices (h, w): background, glomerulus, podocyte, other nuclei.
 
-    Args:
-        slide: number of the slide; patches of one slide have one stain.
-        patch: number of the patch on the slide.
-        height: in pixels.
-        width: in pixels.
-        seed: of the whole set.
+    Patches of one slide have one stain; `seed` is of the whole set.
     """
     from scipy import ndimage
 

@@ -24,7 +24,6 @@ def preprocess(image: Image, region: npt.NDArray[np.bool_], settings: Preprocess
     Args:
         image: (h, w, 3).
         region: (h, w), the pixels that `normalization: image` is computed from; all of them if it is empty.
-        settings: which steps are taken.
 
     Returns:
         (h, w, c), with 3 channels for `rgb` and 1 for `green` and `grey`.
@@ -75,8 +74,7 @@ def _to_levels(values: Floats) -> Image:
 def channel_statistics(images: Iterable[tuple[Image, npt.NDArray[np.bool_]]]) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each channel, in values from 0 to 1, over the regions of all images together.
 
-    Args:
-        images: each (h, w, c) with its region (h, w).
+    Each image (h, w, c) comes with its region (h, w).
     """
     counts = sum(
         np.stack([np.bincount(image[region, channel], minlength=256) for channel in range(image.shape[2])])

@@ -294,8 +294,6 @@ def digest(root: Path, rows: Iterable[Row], others: Iterable[Path] = (), reader:
     """sha256 over the sorted relative names and the contents of the rows' files and of `others`, and of no more.
 
     Args:
-        root: the folder that the names are relative to.
-        rows: of the data set.
         others: further files that decide what is read.
         reader: the reader's name, where another reader could read the same files otherwise.
     """
@@ -351,10 +349,7 @@ def _is_hidden(path: Path) -> bool:
 def ignored_files(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
     """Warnings for sub-folders that are not read, and for other files and sub-folders in those that are read.
 
-    Args:
-        folder: parent of the sub-folders.
-        used: names of the sub-folders that are read.
-        reads: end of the warning, which lists what is read.
+    `used` are the names of the sub-folders that are read; `reads` is the end of the warning and lists what is read.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or not path.is_dir():
@@ -402,10 +397,7 @@ class _Problems:
 def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None = None) -> RowReport:
     """Decode the files of a row; its maps must have the image's size and must not be empty.
 
-    Args:
-        row: of a data set.
-        classes: of its label maps.
-        size: required height and width of the image; any if None.
+    `size` is the required height and width of the image; any if None.
 
     Raises:
         ImageError: a file is damaged.

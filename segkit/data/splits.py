@@ -19,11 +19,7 @@ def cut(groups: Mapping[str, str], num_val: int, num_holdout: int = 0, seed: int
 
     The validation images do not depend on `num_holdout`. The keys are sorted.
 
-    Args:
-        groups: the group of each training image by the image's name.
-        num_val: minimum number of validation images; exceeded by less than one group.
-        num_holdout: minimum number of held-out images, likewise.
-        seed: of the order of the groups.
+    `groups` is the group of each training image by the image's name; a number is exceeded by less than one group.
 
     Raises:
         DatasetError: a number is negative, or no group is left to train on.
@@ -46,13 +42,6 @@ def fold(groups: Mapping[str, str], num_folds: int, fold: int, num_holdout: int 
 
     At least `num_holdout` images are held out, the same in all folds. Each group goes to the fold with the fewest
     images, so fold sizes differ by at most one group. The keys are sorted.
-
-    Args:
-        groups: the group of each training image by the image's name.
-        num_folds: at least 2.
-        fold: the fold that is "val".
-        num_holdout: held-out images.
-        seed: of the order of the groups.
 
     Raises:
         DatasetError: there is no such fold, or there are fewer groups than folds.
@@ -78,13 +67,6 @@ def leave_fold_out(
 
     Every image is left out by exactly one fold, and validates about as often as any other. The rest is "train". The
     keys are sorted.
-
-    Args:
-        groups: the group of each image by the image's name.
-        num_folds: at least 2.
-        fold: which fold is left out.
-        num_val: validation images; more by less than one group where a group has several images.
-        seed: of the order of the groups.
 
     Raises:
         DatasetError: there is no such fold, or no group is left to train on.

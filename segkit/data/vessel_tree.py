@@ -54,7 +54,6 @@ def grow(
     In this order short branches leave long ones (the idea of constrained constructive optimisation, Schreiner 1993).
 
     Args:
-        rng: for points and bends.
         trunks: polylines (k, 2) with the same first point, the root.
         spacings: decreasing minimum distances of a supplied point from the nearest vessel.
         trials: random points per spacing.

@@ -111,9 +111,7 @@ def score_image(
     """Reduce one image to arrays.
 
     Args:
-        image: prediction and truth.
         thresholds: binary tasks: where probabilities are cut for what depends on the shape of the prediction (clDice).
-        reductions: which to compute; metrics of the others are left out.
 
     Raises:
         RequestError: the arrays differ in size, or `probs` is not 16 bit.

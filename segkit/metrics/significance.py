@@ -55,12 +55,7 @@ def resample_multiplicities(
 ) -> NDArray[np.int64]:
     """How often each of n images is drawn in each resample: (num_resamples, n).
 
-    Args:
-        n: images.
-        num_resamples: rows of the answer.
-        seed: of the draws.
-        groups: patient of each image; images of one patient are drawn together. By default each image is its own
-            patient, and rows sum to n.
+    Images of one patient in `groups` are drawn together. By default each image is its own patient, and rows sum to n.
     """
     numbers = patients_of(n, groups)
     num_groups = int(numbers.max()) + 1
@@ -169,12 +164,7 @@ def seed_bootstrap(
     drawn seeds share the drawn patients (Owen 2007, "The pigeonhole bootstrap"). Patients drawn anew for each seed
     would average out, and the interval would be too narrow. With one seed it is `bootstrap_interval`.
 
-    Args:
-        statistics: of each seed, on its n images in one order.
-        n: images.
-        groups: patient of each image, by default one for each.
-        num_resamples: draws.
-        seed: of the draws.
+    `groups` is the patient of each image, by default one for each; the images of all `statistics` are in one order.
     """
     by_seed = tuple(point_estimate(statistic, n) for statistic in statistics)
     value, num_seeds = float(np.mean(by_seed)), len(statistics)

@@ -12,10 +12,7 @@ def of_network(settings: ModelSettings, num_classes: int = 1, side: int = SIDE) 
 
     Only multiply-adds of convolutions and matrix products are counted, so a filter without weights has none.
 
-    Args:
-        settings: of the network.
-        num_classes: channels of its logits.
-        side: a multiple of the network's stride.
+    `side` is a multiple of the network's stride.
     """
     if not settings.trainable:
         return 0, 0

@@ -46,8 +46,6 @@ class ResNet(nn.Module):
     """The convolutional part of ResNet-50 or ResNet-101: image (n, c, h, w) to feature maps of its five stages.
 
     Args:
-        depth: number of layers, by name.
-        in_channels: channels of the image.
         width: channels of the first stage; 64 in the paper. The last stage returns 32 times as many.
         output_stride: 8 or 16; later stages dilate their convolutions in place of striding (Yu 2017).
     """

@@ -44,15 +44,7 @@ def predict(
 ) -> L.Trainer:
     """Predict the rows whose maps are missing, in fp32; ranks share them. Returns the Trainer, for its rank.
 
-    Args:
-        load: loads the model; called only if a map is missing.
-        rows: the images.
-        writer: writes the maps.
-        inference: test-time augmentation and tiles.
-        runtime: devices.
-        work_dir: for files of Lightning.
-        label: prefix of progress lines.
-        report: as `ImageLoader`'s.
+    `load` is called only if a map is missing; `report` is as of `ImageLoader`.
 
     Raises:
         ImageError: an image cannot be read, and there is no `report`.

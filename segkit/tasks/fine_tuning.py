@@ -12,9 +12,7 @@ from segkit.models.normalization import NormalizedNetwork
 def check_modules(modules: Iterable[str], tensors: Iterable[str]) -> None:
     """Raise ConfigError if a module is none of a network's.
 
-    Args:
-        modules: such as "encoder" or "encoder.0".
-        tensors: names of the network's tensors.
+    Modules are such as "encoder" or "encoder.0"; `tensors` are the names of the network's tensors.
     """
     known = {".".join(parts[:end]) for parts in (name.split(".") for name in tensors) for end in range(1, len(parts))}
     for module in modules:
@@ -42,11 +40,6 @@ def freeze(network: nn.Module, modules: Iterable[str]) -> list[nn.Module]:
 
 def parameter_groups(network: nn.Module, factors: Mapping[str, float], learning_rate: float) -> list[dict[str, object]]:
     """The trained parameters of a network as groups of torch's optimisers; the innermost module's factor counts.
-
-    Args:
-        network: of `segkit.tasks.network.build_network`.
-        factors: on the learning rate, by module.
-        learning_rate: of the others.
 
     Raises:
         ConfigError: the network has no such module.

@@ -51,10 +51,7 @@ def fit_normalization(
 ) -> None:
     """Set what the normalisation of networks takes from training images, where it takes anything.
 
-    Args:
-        networks: of `build_network`.
-        preprocessing: the same.
-        images: preprocessed training images. With validation or test images their scores would be too good.
+    `images` are preprocessed training images; with validation or test images their scores would be too good.
     """
     if preprocessing.normalization == "dataset":
         mean, deviation = channel_statistics((labelled.image, labelled.region) for labelled in images)

@@ -37,13 +37,11 @@ def write_onnx(
 ) -> None:
     """Write a network: input `image` (n, c, h, w) in [0, 1], output `probs` (n, k, h, w), any batch and any size.
 
+    `network` returns logits; `card` goes into the metadata, under "model.json".
+
     Args:
-        path: of the file.
-        network: returns logits.
-        channels: of the image.
         stride: the sides are multiples of it.
         patch_size: the only side that a network of patches takes.
-        card: goes into the metadata, under "model.json".
 
     Raises:
         RequestError: a package is missing, or the network cannot be exported.

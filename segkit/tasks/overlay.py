@@ -11,10 +11,7 @@ def draw_classes(
 ) -> npt.NDArray[np.uint8]:
     """The image in dimmed grey (h, w, 3) with each class in its colour; of several classes, all but the first.
 
-    Args:
-        image: (h, w, 3).
-        labels: (h, w), bool in a binary task, else class indices.
-        classes: names and colours.
+    `image` is (h, w, 3); `labels` (h, w) are bool in a binary task, else class indices.
     """
     picture = dimmed(image)
     if classes.kind == "binary":

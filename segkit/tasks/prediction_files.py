@@ -52,11 +52,7 @@ def _num_colors(image: Image) -> int:
 def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> list[str]:
     """Why a decoded picture (h, w, 3) may not be an image of the kind that a model was trained on; usually nothing.
 
-    Args:
-        row: of the picture.
-        image: the picture.
-        classes: of the model.
-        num_pages: pages of the picture's file that are predicted.
+    `classes` are the model's; `num_pages` of the picture's file are predicted.
     """
     height, width = image.shape[:2]
     warnings = []
@@ -83,7 +79,6 @@ class ImageLoader:
     """Images of rows, decoded one after the other.
 
     Args:
-        rows: the images.
         report: takes each image that cannot be read, which is left out, and each warning; without it the first image
             that cannot be read raises ImageError and nothing is warned of.
         classes: of the model; they state whether images have a field of view.
@@ -122,10 +117,8 @@ class MapWriter(BasePredictionWriter):
 
     Args:
         probs_dir: folder of the 16-bit probabilities (`segkit.data.labels.probs_path`).
-        classes: of the model.
         labels_dir: folder of the predictions as `<name>.png`: 255 where the stored probability reaches the threshold,
             or the index of the most probable class; None to write none.
-        threshold: of binary predictions.
     """
 
     def __init__(

@@ -29,11 +29,7 @@ def prediction_record(
 ) -> Record:
     """The record of a model's predictions for `rows`; it does not depend on date or machine.
 
-    Args:
-        model: as `segkit.tasks.weights.describe_model` gives it; with the threshold that is applied.
-        rows: the images.
-        inference: test-time augmentation and tiles.
-        classes: of the model.
+    `model` is as `segkit.tasks.weights.describe_model` gives it, with the threshold that is applied.
     """
     splits = model["images"]
     about_model = {key: value for key, value in model.items() if key != "images"}
@@ -98,8 +94,6 @@ class PredictionFolder:
         Maps of an image whose file or field of view has changed are removed, so that it is predicted again.
 
         Args:
-            record: as `prediction_record`.
-            rows: the images.
             run: versions, device and the like of this command. `images` is added to it: the names it is to predict. An
                 image was predicted by the last run that lists it.
 

@@ -48,16 +48,7 @@ def predict_folder(
     """Predict rows into `out`, unless their maps are there; an image that cannot be read is left out.
 
     Args:
-        weights: the model's folder.
-        rows: the images.
-        out: as `PredictionFolder`.
-        inference: test-time augmentation and tiles.
-        runtime: devices.
         threshold: of the binary maps; the model's own by default.
-        overlays: also draw the predictions onto the images.
-        vessel_table: also write `vessels.csv`; for models of one class.
-        first_rank: whether this process writes the record.
-        log: called with each line of the result.
         warn: called with a line for each unreadable image or image that may not be a fundus photograph.
 
     Raises:

@@ -51,9 +51,7 @@ def first_weights(model: ModelSettings, own: Mapping[str, Tensor], path: Path) -
     heads where the file holds a ResNet alone (ImageNet).
 
     Args:
-        model: settings of the network.
         own: state dict of the new network without a normalisation; on the meta device it is enough for a check.
-        path: a `.pth` or `.safetensors` file.
 
     Raises:
         WeightsError: the file is missing, damaged or holds code, or its tensors do not fit.

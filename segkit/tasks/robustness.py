@@ -127,8 +127,6 @@ def robustness(
     pooled. A resized image is predicted as one of another camera, scaled by its field of view.
 
     Args:
-        weights: folder of the model.
-        data: the data set, as in drive:/data/DRIVE.
         split: "training", "test" or "all".
         tta: test-time augmentation; the model's own if None.
         group_pattern: finds the patient in an image's name.

@@ -42,14 +42,9 @@ def build_trainer(
     """A Trainer for this machine. From here on, Lightning's own messages are silenced.
 
     Args:
-        runtime: devices, nodes, strategy, precision.
-        work_dir: for files of Lightning.
-        label: prefix of progress lines.
         precision: overrides the runtime's, for a resumed stage that began with another.
         can_split: whether a number of devices can share the work; `devices: auto` uses the largest possible number.
         log_interval_steps: steps between two log entries; each waits for the GPU.
-        logger: the tracker's, if any.
-        callbacks: of the run.
         limits: `max_epochs` and other arguments of the Trainer.
 
     Raises:

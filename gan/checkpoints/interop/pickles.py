@@ -71,12 +71,7 @@ def as_key(value: object) -> _Key:
 
 
 class ByteBudget:
-    """Limits the bytes that objects of a file may take, so a small file cannot fill the memory.
-
-    Args:
-        num_bytes: the limit.
-        what: name of the objects, for the error.
-    """
+    """Limits the bytes that objects of a file may take, so a small file cannot fill the memory."""
 
     def __init__(self, num_bytes: int, what: str) -> None:
         self.left, self.what = num_bytes, what

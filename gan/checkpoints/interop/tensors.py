@@ -80,11 +80,7 @@ def load_storage(data: object) -> Storage:
 
 
 class TensorReader:
-    """Creates storages and tensors; all storages together, and all tensors together, are at most as large as the file.
-
-    Args:
-        num_bytes: the file's size.
-    """
+    """Creates storages and tensors; all storages, and all tensors, are together at most as large as the file."""
 
     def __init__(self, num_bytes: int) -> None:
         self.storages, self.tensors = ByteBudget(num_bytes, "storages"), ByteBudget(num_bytes, "tensors")
