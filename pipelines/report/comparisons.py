@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipelines.report.verdict import Outcome, can_decide, judge
 from pipelines.results.scored_runs import Run, measured, values_by_image
@@ -125,15 +126,18 @@ def _swap_differences(
         values = statistic(np.eye(2 * n, dtype=np.int64)).reshape(2, n)
         statistic = mean_of(np.where(np.isfinite(values).all(axis=0), values, np.nan).ravel())
     numbers = group_numbers([score.group for score in scores[:n]])
-    num_groups = int(numbers.max()) + 1
-    if num_groups <= MAX_EXACT:
-        swaps = (np.arange(2**num_groups)[:, None] >> np.arange(num_groups)) & 1
-    else:
-        swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, num_groups))
-        swaps[0] = 0  # the observed assignment is one of them
-    swapped = swaps[:, numbers]
+    swapped = all_swaps(int(numbers.max()) + 1, seed)[:, numbers]
     chosen = np.hstack([1 - swapped, swapped])  # of all scores, those of the first run after the swap
     return statistic(chosen) - statistic(1 - chosen)
+
+
+def all_swaps(num_patients: int, seed: int) -> npt.NDArray[np.int64]:
+    """0 and 1 (swaps, patients): the observed assignment, which swaps none, and all others or as many as are drawn."""
+    if num_patients <= MAX_EXACT:
+        return (np.arange(2**num_patients)[:, None] >> np.arange(num_patients)) & 1
+    swaps = np.random.default_rng(seed).integers(0, 2, (2**MAX_EXACT, num_patients))
+    swaps[0] = 0
+    return swaps
 
 
 def at_common_cut(run: Run) -> list[ImageScore]:

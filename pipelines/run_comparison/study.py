@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.report.comparisons import MAX_EXACT
-from pipelines.report.verdict import signed
+from pipelines.report.comparisons import all_swaps
+from pipelines.report.verdict import difference_text
 from pipelines.results.scored_runs import load_run, values_by_image
 from pipelines.run_comparison.finished import FinishedRun
 from segkit.core.errors import RequestError
@@ -122,8 +122,7 @@ def study_table(rows: Sequence[Row], baseline: str | None = None) -> Table:
         line |= {"Difference in mean Dice": "baseline" if row is chosen else "other images", "p": "", "Holm's p": ""}
         if index in tests:
             difference, p = tests[index]
-            ends = f" [{signed(difference.low)}, {signed(difference.high)}]" if np.isfinite(difference.low) else ""
-            line["Difference in mean Dice"] = f"{signed(difference.difference)}{ends}"
+            line["Difference in mean Dice"] = difference_text(difference)
             line |= {"p": f"{p:.2g}", "Holm's p": f"{corrected[index]:.2g}"}
         line["Settings"] = ", ".join(f"{key}={text}" for key, text in texts[index].items() if key in varied)
         cells.append(line)
@@ -147,12 +146,7 @@ def compare_rows(row: Row, baseline: Row) -> tuple[PairedDifference, float]:
 
 def _sign_flip_p(differences: FloatArray, groups: Sequence[str]) -> float:
     sums = np.bincount(group_numbers(groups), differences)
-    if len(sums) <= MAX_EXACT:
-        flips = (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1
-    else:
-        flips = np.random.default_rng(0).integers(0, 2, (2**MAX_EXACT, len(sums)))
-        flips[0] = 0  # the observed signs are one of them
-    flipped = np.abs((1 - 2 * flips) @ sums)
+    flipped = np.abs((1 - 2 * all_swaps(len(sums), seed=0)) @ sums)
     return float(np.mean(flipped >= flipped[0] - 1e-12))
 
 
