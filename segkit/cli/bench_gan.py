@@ -1,6 +1,7 @@
 """`segkit bench gan`: seconds per thousand images of a GAN's training, phase by phase."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -60,10 +61,6 @@ _DEFAULTS: dict[str, object] = {"resolution": 256, "batch_size": 4, "channel_bas
 @json_option("the figures")
 def gan(
     preset: str | None,
-    resolution: int | None,
-    batch_size: int | None,
-    channel_base: int | None,
-    channel_max: int | None,
     precisions: tuple[str, ...],
     low_precision_resolutions: int,
     augment_p: float,
@@ -72,6 +69,7 @@ def gan(
     with_profile: bool,
     repeats: int,
     json_path: Path | None,
+    **sizes: int | None,
 ) -> None:
     """Time the phases of a GAN's training beside a straightforward implementation.
 
@@ -86,7 +84,7 @@ def gan(
     from segkit.core.files import write_json
     from segkit.core.progress import tracked
 
-    settings = _settings(preset, resolution, batch_size, channel_base, channel_max, augment_p)
+    settings = _settings(preset, augment_p, sizes)
     result = measure(
         settings,
         list(dict.fromkeys(precisions)),
@@ -103,26 +101,11 @@ def gan(
         click.echo(line)
 
 
-def _settings(
-    preset: str | None,
-    resolution: int | None,
-    batch_size: int | None,
-    channel_base: int | None,
-    channel_max: int | None,
-    augment_p: float,
-) -> GanSettings:
+def _settings(preset: str | None, augment_p: float, sizes: Mapping[str, int | None]) -> GanSettings:
     """The settings of the options that are given, in fp32."""
-    options = {
-        "preset": preset,
-        "resolution": resolution,
-        "batch_size": batch_size,
-        "channel_base": channel_base,
-        "channel_max": channel_max,
-    }
-    values: dict[str, object] = {key: value for key, value in options.items() if value is not None}
-    if preset is None:
-        values = _DEFAULTS | values
-    if batch_size is not None and batch_size % 2:
+    base = _DEFAULTS if preset is None else {"preset": preset}
+    values: dict[str, object] = base | {key: value for key, value in sizes.items() if value is not None}
+    if (sizes["batch_size"] or 0) % 2:
         values["pl_batch_shrink"] = 1  # an odd batch cannot be halved
     values |= {"augment": "fixed" if augment_p else "none", "augment_p": augment_p, "num_low_precision_resolutions": 0}
     return validate(GanSettings, values, "the options")
