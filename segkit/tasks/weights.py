@@ -110,7 +110,8 @@ def save_network(
     if preprocessing.normalization == "dataset":
         fitted = ("normalization.mean", "normalization.deviation")
         details["channel_mean"], details["channel_deviation"] = (state[name].tolist() for name in fitted)
-    _write_card(folder, "network", classes, threshold, threshold_source, val_dice, details)
+    card = {"classes": classes, "threshold": threshold, "threshold_source": threshold_source, "details": details}
+    _write_card(folder, "network", val_dice, card)
 
 
 def save_ensemble(
@@ -136,7 +137,8 @@ def save_ensemble(
     for name, member in members.items():
         copy_model(member, folder / MEMBERS / name)
     details = {"members": list(members), "rule": rule, "weights": list(weights), **record}
-    _write_card(folder, "ensemble", first, threshold, threshold_source, val_dice, details)
+    card = {"classes": first, "threshold": threshold, "threshold_source": threshold_source, "details": details}
+    _write_card(folder, "ensemble", val_dice, card)
 
 
 def copy_model(source: Path, folder: Path) -> None:
@@ -154,24 +156,10 @@ def copy_model(source: Path, folder: Path) -> None:
 
 
 def _write_card(
-    folder: Path,
-    kind: Literal["network", "ensemble"],
-    classes: Classes,
-    threshold: float,
-    threshold_source: str,
-    val_dice: float | None,
-    details: dict[str, object],
+    folder: Path, kind: Literal["network", "ensemble"], val_dice: float | None, fields: dict[str, Any]
 ) -> None:
     score = None if val_dice is None or math.isnan(val_dice) else val_dice  # nan where no image shows the class
-    card = ModelCard(
-        kind=kind,
-        classes=classes,
-        threshold=threshold,
-        threshold_source=threshold_source,
-        val_dice=score,
-        details=details,
-    )
-    write_json(folder / DESCRIPTION, card.model_dump(mode="json"))
+    write_json(folder / DESCRIPTION, ModelCard(kind=kind, val_dice=score, **fields).model_dump(mode="json"))
 
 
 def read_card(folder: Path) -> ModelCard:
