@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -19,6 +18,7 @@ from gan.drawing.seed_folder import weights_digest
 from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from segkit.core import images
+from segkit.core.arrays import Pixels
 from segkit.core.errors import RequestError
 from segkit.core.files import as_csv, write_text
 from segkit.core.run_folder import RecordedFolder
@@ -109,6 +109,6 @@ def _digest(target: UInt8[Tensor, "c r r"]) -> str:
     return hashlib.sha256(target.contiguous().numpy().tobytes()).hexdigest()
 
 
-def _without_alpha(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _without_alpha(image: Pixels) -> Pixels:
     """Gray or RGB without alpha."""
     return image[:, :, :1] if image.shape[2] < 3 else image[:, :, :3]

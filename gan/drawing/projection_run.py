@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from gan.drawing.distances import FeatureSource, feature_measure, pyramid_measure, sum_of
@@ -13,13 +12,11 @@ from gan.drawing.projection import ProjectionSettings, project
 from gan.drawing.projection_folder import ProjectionFolder
 from gan.drawing.sampling import draw_styles, levels_8bit, read_generator
 from gan.training.data import load_images
+from segkit.core.arrays import Pixels
 from segkit.core.errors import RequestError
 from segkit.core.images import read_size
 from segkit.core.names import check_unique
 from segkit.core.outputs import check_folder
-
-Levels = npt.NDArray[np.uint8]
-
 
 Track = Callable[..., Iterable[int]]
 """Yields the items and shows progress, like `segkit.core.progress.tracked`."""
@@ -82,7 +79,7 @@ def project_images(
             report(f"{out / name}: {similarity(image, projected)} (the GAN's mean image: {similarity(image, mean)})")
 
 
-def similarity(image: Levels, other: Levels) -> str:
+def similarity(image: Pixels, other: Pixels) -> str:
     """PSNR and SSIM of two images (r, r, c), as text."""
     from skimage.metrics import structural_similarity
 

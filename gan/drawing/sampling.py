@@ -14,6 +14,7 @@ from gan.checkpoints import weights
 from gan.networks.generator import Generator
 from gan.networks.noise import noise_of_seed, synthesise
 from gan.settings import GanSettings
+from segkit.core.arrays import Pixels
 from segkit.core.determinism import deterministic
 from segkit.core.errors import WeightsError
 
@@ -110,7 +111,7 @@ def generate(
     truncation_psi: float = 1.0,
     truncation_cutoff: int | None = None,
     noise_mode: str = "const",
-) -> npt.NDArray[np.uint8]:
+) -> Pixels:
     """Draw the image of a seed as levels (r, r, c)."""
     return levels_8bit(draw(generator, seed, truncation_psi, truncation_cutoff, noise_mode))
 
@@ -120,7 +121,7 @@ def to_uint8(image_pm1: Float[Tensor, "n c r r"]) -> UInt8[Tensor, "n r r c"]:
     return (image_pm1 * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def levels_8bit(image_pm1: Float[Tensor, "c r r"]) -> npt.NDArray[np.uint8]:
+def levels_8bit(image_pm1: Float[Tensor, "c r r"]) -> Pixels:
     """Levels 0-255 (r, r, c) of an image."""
     return to_uint8(image_pm1[None])[0].cpu().numpy()
 
@@ -131,7 +132,7 @@ def levels_16bit(image_pm1: Float[Tensor, "c r r"]) -> npt.NDArray[np.uint16]:
     return np.ascontiguousarray(np.moveaxis(levels, 0, 2)).astype(np.uint16)
 
 
-def sample_grid(images: Sequence[npt.NDArray[np.uint8]], num_columns: int | None = None) -> npt.NDArray[np.uint8]:
+def sample_grid(images: Sequence[Pixels], num_columns: int | None = None) -> Pixels:
     """Lay images (r, r, c) out row by row, about as wide as high; empty places stay black.
 
     Returns:

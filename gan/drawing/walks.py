@@ -5,17 +5,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gan.drawing.sampling import draw_styles, latent, levels_8bit, sample_grid, styles, styles_of
 from gan.networks.generator import Generator
+from segkit.core.arrays import Pixels
 from segkit.core.errors import RequestError
 
 Space = Literal["w", "z"]
-Levels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 500_000_000
 """Of all images of a walk or a grid together."""
@@ -85,7 +84,7 @@ def mix(
     return ws
 
 
-def draw_walk(generator: Generator, positions: Iterable[Position], space: Space, truncation_psi: float) -> list[Levels]:
+def draw_walk(generator: Generator, positions: Iterable[Position], space: Space, truncation_psi: float) -> list[Pixels]:
     """The images (r, r, c) at positions of a walk."""
     return [
         levels_8bit(draw_styles(generator, between(generator, *position, space, truncation_psi)))
@@ -100,7 +99,7 @@ def draw_mixtures(
     layers: Sequence[int],
     truncation_psi: float,
     track: Callable[[Sequence[Tensor]], Iterable[Tensor]] = iter,
-) -> Levels:
+) -> Pixels:
     """A grid (h, w, 3 or 4) of style mixing; its first row and column show the images of the seeds themselves.
 
     Args:

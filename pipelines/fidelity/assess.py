@@ -17,7 +17,6 @@ from pipelines.fidelity.features import (
     FeatureTask,
     ImageFeatures,
     ImageSet,
-    Pixels,
     extract,
     load_extractor,
     read_square,
@@ -25,6 +24,7 @@ from pipelines.fidelity.features import (
     stacked,
 )
 from pipelines.fidelity.photographs import Photographs
+from segkit.core.arrays import Pixels
 from segkit.core.errors import RequestError, ResultError
 from segkit.core.wording import counted_images
 from segkit.metrics.vessel_statistics import MeanWithInterval, VesselStatistics, compare, summarise

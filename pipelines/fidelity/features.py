@@ -26,6 +26,7 @@ from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from gan.training.data import load_images, undo_fit
 from pipelines.fidelity.photographs import as_key
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.determinism import deterministic
 from segkit.core.errors import SegkitError, WeightsError
 from segkit.core.images import as_rgb
@@ -37,8 +38,6 @@ from segkit.tasks.settings import InferenceSettings, RuntimeSettings
 from segkit.tasks.trainer import build_trainer
 from segkit.tasks.weights import load_encoder, read_card
 
-Pixels = npt.NDArray[np.uint8]
-Vector = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float64]
 
 
@@ -62,7 +61,7 @@ class ImageFeatures(NamedTuple):
     """Everything measured of one image."""
 
     name: str
-    features: Vector
+    features: Floats
     """(d,)"""
     vessels: VesselStatistics | None
     """None if the features come from a TorchScript file."""
@@ -109,7 +108,7 @@ class FeatureExtractor(nn.Module, ABC):
     """Part of the key of every number."""
 
     @abstractmethod
-    def forward(self, square: Pixels) -> tuple[Vector, VesselStatistics | None]:
+    def forward(self, square: Pixels) -> tuple[Floats, VesselStatistics | None]:
         """Features (d,) and vessel statistics of levels (r, r, c)."""
 
     def balanced(self, features: Vectors, reference: Vectors) -> Vectors:
@@ -135,7 +134,7 @@ class ScriptFeatures(FeatureExtractor):
         self.register_buffer("empty", torch.zeros(0))
 
     @torch.inference_mode()
-    def forward(self, square: Pixels) -> tuple[Vector, None]:
+    def forward(self, square: Pixels) -> tuple[Floats, None]:
         device = self.get_buffer("empty").device
         image = torch.from_numpy(np.ascontiguousarray(as_rgb(square)).transpose(2, 0, 1)[None].copy()).to(device)
         try:
@@ -177,7 +176,7 @@ class TeacherFeatures(FeatureExtractor):
         for maps, (module, _) in zip(self._levels, levels, strict=True):
             module.register_forward_hook(lambda _, __, output, maps=maps: maps.append(output))
 
-    def forward(self, square: Pixels) -> tuple[Vector, VesselStatistics]:
+    def forward(self, square: Pixels) -> tuple[Floats, VesselStatistics]:
         image = undo_fit(square, self.height, self.width, self.fit).copy()  # Pillow's memory is read-only
         with deterministic(next(self.parameters()).device), torch.inference_mode():
             fov = estimate_fov(image)
@@ -189,7 +188,7 @@ class TeacherFeatures(FeatureExtractor):
         vessels = vessel_statistics(self._vessels(labels), fov)
         return features.float().cpu().numpy(), vessels
 
-    def _vessels(self, labels: Labels) -> npt.NDArray[np.bool_]:
+    def _vessels(self, labels: Labels) -> Bools:
         if self.classes.kind == "binary":
             return labels
         return labels == self.classes.names.index("vessel") if "vessel" in self.classes.names else labels > 0

@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import TypeAdapter
 from scipy import ndimage
 
 from pipelines.fidelity.assessment import DRAWN, HELDOUT, REFERENCE, Assessment, Pair
 from pipelines.fidelity.text import whole_text
+from segkit.core.arrays import Pixels
 from segkit.core.files import as_csv, atomic_path, read_json, write_json, write_text
 from segkit.core.images import as_rgb, write_image
 
 if TYPE_CHECKING:
     from gan.fidelity.copies import CopySearch  # imports torch, which a report does not need
 
-Pixels = npt.NDArray[np.uint8]
 
 NUMBERS, TABLE, TEXT = "fidelity.json", "fidelity.csv", "fidelity.txt"
 NEAREST, SHEET = "nearest.csv", "nearest.png"

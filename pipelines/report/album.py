@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segkit.core.arrays import Bools, Pixels
 from segkit.core.images import encode_image
 from segkit.tasks.overlay import dimmed
-
-Pixels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 MAX_SIDE = 600
 """Largest side of a picture in pixels; DRIVE's images fit at full size."""
@@ -25,7 +23,7 @@ TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (168, 236, 212), (238, 92, 16), 
 """Colours that differ in lightness as well as in hue, for colour-blind readers and grey prints."""
 
 
-def overlay(image: Pixels, prediction: Mask, labels: Mask, region: Mask) -> Pixels:
+def overlay(image: Pixels, prediction: Bools, labels: Bools, region: Bools) -> Pixels:
     """The photograph in dimmed grey with true and false positives and false negatives coloured inside `region`.
 
     The image is (h, w, 3), all maps are (h, w); pixels outside `region` are not scored.

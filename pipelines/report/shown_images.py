@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.report.album import Mask, Pixels, evenly_spaced, overlay
+from pipelines.report.album import evenly_spaced, overlay
 from pipelines.report.evidence import Evidence
 from segkit.core import images
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row, Source
 from segkit.data.fov import read_region
@@ -18,7 +19,7 @@ from segkit.data.labels import labels_from_probs, probs_path, read_labels, read_
 from segkit.metrics.score import OWN, threshold_of
 from segkit.tasks.overlay import draw_classes
 
-Labels = npt.NDArray[np.bool_] | npt.NDArray[np.integer]
+Labels = Bools | npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class ShownImage:
     image: Pixels
     labels: Labels
     """(h, w)."""
-    region: Mask
+    region: Bools
     """(h, w)."""
     predictions: Mapping[str, Labels]
     """(h, w), by model."""
-    probs: Mapping[str, npt.NDArray[np.float32]]
+    probs: Mapping[str, Floats]
     """(k, h, w), by model."""
 
     def errors(self, model: str) -> Pixels:
@@ -76,7 +77,7 @@ def _read(evidence: Evidence, row: Row) -> ShownImage:
     return ShownImage(row.name, classes, image, read_labels(row.reference, classes), region, predictions, probs)
 
 
-def model_probs(evidence: Evidence, model: str, row: Row) -> npt.NDArray[np.float32]:
+def model_probs(evidence: Evidence, model: str, row: Row) -> Floats:
     """The model's probabilities (k, h, w) of an image."""
     classes = evidence.manifest.classes
     return read_probs(probs_path(predictions_folder(evidence, model) / "probs", row.name, classes), classes)

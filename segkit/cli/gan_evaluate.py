@@ -12,7 +12,7 @@ from segkit.cli.seeds import check_last_seed
 
 if TYPE_CHECKING:
     from pipelines.fidelity.assessment import Assessment
-    from pipelines.fidelity.features import Pixels
+    from segkit.core.arrays import Pixels
 
 NUM_PAIRS = 12
 """Generated images shown beside their nearest photograph."""

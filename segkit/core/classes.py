@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.config import Settings
 from segkit.core.errors import DatasetError
 
@@ -72,7 +73,7 @@ class Classes(Settings):
         repeated = DEFAULT_COLORS[1:]
         return (DEFAULT_COLORS[0], *(repeated[index % len(repeated)] for index in range(len(self.names) - 1)))
 
-    def indices(self, colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def indices(self, colors: Pixels) -> Pixels:
         """A colour-coded label map (h, w, 3) as class indices (h, w); the gray of the level `ignored` is ignored.
 
         Raises:
@@ -91,12 +92,12 @@ class Classes(Settings):
             )
         return indices
 
-    def known(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    def known(self, labels: npt.NDArray[np.integer]) -> Bools:
         """Pixels of a multi-class label map whose label is a class's or the ignored one."""
-        classes: npt.NDArray[np.bool_] = labels < len(self.names)
+        classes: Bools = labels < len(self.names)
         return classes if self.ignored is None else classes | (labels == self.ignored)
 
-    def target(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+    def target(self, labels: npt.NDArray[np.integer]) -> Floats:
         """A multi-class label map (h, w) as one map per class (k, h, w), 0 or 1; ignored pixels are 0 in all.
 
         Raises:
@@ -109,10 +110,10 @@ class Classes(Settings):
                 f"label {label} is not one of the {len(self.names)} classes (0 to {len(self.names) - 1}: "
                 f"{', '.join(self.names)}); add it to the classes, or name it as `ignored`"
             )
-        maps: npt.NDArray[np.float32] = (labels == np.arange(len(self.names))[:, None, None]).astype(np.float32)
+        maps: Floats = (labels == np.arange(len(self.names))[:, None, None]).astype(np.float32)
         return maps
 
-    def valid_pixels(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    def valid_pixels(self, labels: npt.NDArray[np.integer]) -> Bools:
         """Which pixels (h, w) of a multi-class label map are not ignored."""
         return np.ones(labels.shape, bool) if self.ignored is None else np.asarray(labels != self.ignored)
 

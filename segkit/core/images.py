@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.errors import ImageError, SegkitError
 from segkit.core.files import atomic_path
 
@@ -52,7 +53,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
-def read_image(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
+def read_image(path: Path, frame: int = 0) -> Pixels:
     """Read a colour image as uint8 (h, w, 3); gray is repeated in the three channels.
 
     16-bit levels become 8 bit by their upper byte (a 16-bit PPM by rounding, which differs by at most one level).
@@ -67,12 +68,12 @@ def read_image(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
     return np.array(_convert(picture, "RGB", path), dtype=np.uint8)
 
 
-def as_rgb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def as_rgb(image: Pixels) -> Pixels:
     """(h, w, c) with 1 to 4 channels as (h, w, 3): gray is repeated, alpha dropped."""
     return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
 
 
-def read_mask(path: Path, frame: int = 0) -> npt.NDArray[np.bool_]:
+def read_mask(path: Path, frame: int = 0) -> Bools:
     """Read a binary image (vessel map, field of view) as bool (h, w).
 
     True where the value is above half the range: 127 in 8 bit, 32767 in 16 bit. A file whose largest value is 1 is read
@@ -106,7 +107,7 @@ def read_levels(path: Path, frame: int = 0) -> npt.NDArray[np.uint16]:
     return np.asarray(_convert(picture, "L", path)).astype(np.uint16) * np.uint16(257)
 
 
-def read_indices(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
+def read_indices(path: Path, frame: int = 0) -> Pixels:
     """Read a map of class indices as uint8 (h, w): the values that a gray or palette image stores.
 
     Raises:
@@ -120,7 +121,7 @@ def read_indices(path: Path, frame: int = 0) -> npt.NDArray[np.uint8]:
     return np.array(picture, dtype=np.uint8)
 
 
-def read_codes(path: Path, frame: int = 0) -> tuple[npt.NDArray[np.uint8] | None, npt.NDArray[np.uint8] | None]:
+def read_codes(path: Path, frame: int = 0) -> tuple[Pixels | None, Pixels | None]:
     """Read a picture whose values are codes: the numbers (h, w) that it stores, and its colours (h, w, 3).
 
     A gray picture has no colours, a picture without a palette no numbers.
@@ -136,7 +137,7 @@ def read_codes(path: Path, frame: int = 0) -> tuple[npt.NDArray[np.uint8] | None
     return numbers, colors
 
 
-def read_probs(path: Path) -> npt.NDArray[np.float32]:
+def read_probs(path: Path) -> Floats:
     """Read probabilities as float32 (h, w) in [0, 1]: levels / 65535 of a 16-bit file, values / 255 of an 8-bit one.
 
     Raises:
@@ -186,7 +187,7 @@ def is_complete_png(path: Path, height: int, width: int, channels: int, bits: in
         return False
 
 
-def write_image(path: Path, image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
+def write_image(path: Path, image: Pixels | npt.NDArray[np.uint16]) -> None:
     """Write (h, w) or (h, w, channels) in the format of the path's suffix.
 
     Channels are gray, gray and alpha, RGB, or RGBA. Every format takes uint8 with one or three channels; PNG and TIFF
@@ -199,7 +200,7 @@ def write_image(path: Path, image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16
     write_bytes(path, encode_image(image, path.suffix))
 
 
-def write_mask(path: Path, mask: npt.NDArray[np.bool_]) -> None:
+def write_mask(path: Path, mask: Bools) -> None:
     """Write bool (h, w) as 0 and 255 in the format of the path's suffix; JPEG is rejected because it is lossy.
 
     Raises:
@@ -226,7 +227,7 @@ def write_probs(path: Path, probs: npt.NDArray[np.floating]) -> None:
     write_bytes(path, _encode(Image.fromarray(levels), "PNG"))
 
 
-def write_pages(path: Path, pages: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
+def write_pages(path: Path, pages: Pixels | npt.NDArray[np.uint16]) -> None:
     """Write uint8 or uint16 (pages, h, w) as a multi-page TIFF.
 
     Raises:
@@ -238,7 +239,7 @@ def write_pages(path: Path, pages: npt.NDArray[np.uint8] | npt.NDArray[np.uint16
     write_bytes(path, buffer.getvalue())
 
 
-def write_indices(path: Path, indices: npt.NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> None:
+def write_indices(path: Path, indices: Pixels, colors: Sequence[tuple[int, int, int]]) -> None:
     """Write class indices (h, w) as a PNG with the class colours as palette; other indices are gray.
 
     Raises:
@@ -251,7 +252,7 @@ def write_indices(path: Path, indices: npt.NDArray[np.uint8], colors: Sequence[t
     write_bytes(path, _encode(picture, "PNG"))
 
 
-def encode_image(image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: str = ".png") -> bytes:
+def encode_image(image: Pixels | npt.NDArray[np.uint16], suffix: str = ".png") -> bytes:
     """The bytes of an image file; as `write_image`."""
     levels = image[:, :, None] if image.ndim == 2 else image
     if image.dtype not in (np.uint8, np.uint16) or levels.ndim != 3 or not 1 <= levels.shape[2] <= 4:

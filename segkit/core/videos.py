@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from segkit.core.arrays import Pixels
 from segkit.core.errors import SegkitError
 from segkit.core.images import write_bytes
 
@@ -17,7 +17,7 @@ SUFFIXES = (".gif", ".webp", ".apng", ".mp4")
 
 _PALETTE_PIXELS = 100_000
 
-Frames = Sequence[npt.NDArray[np.uint8]]
+Frames = Sequence[Pixels]
 
 
 def write_video(path: Path, frames: Frames, fps: int) -> None:
@@ -43,7 +43,7 @@ def _gif(frames: Frames, fps: int) -> bytes:
     return _encode(pictures, "GIF", duration=10 * round(100 / fps))
 
 
-def _palette(frames: npt.NDArray[np.uint8]) -> Image.Image:
+def _palette(frames: Pixels) -> Image.Image:
     """256 colours for (n, h, w, 3), computed from a part of the pixels; k-means keeps colours of small bright areas."""
     pixels = frames.reshape(-1, 3)
     # An odd step visits every column of frames whose width is a power of two.

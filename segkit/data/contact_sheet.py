@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from segkit.core import images
+from segkit.core.arrays import Floats, Pixels
 from segkit.core.classes import Classes
 from segkit.core.errors import DatasetError, ImageError
 from segkit.core.manifest import Row
@@ -24,11 +24,9 @@ GIVEN, ESTIMATED = (255, 255, 255), (255, 221, 64)
 
 _LINE = 18
 _TINT = 0.3
-_Pixels = npt.NDArray[np.uint8]
-_Floats = npt.NDArray[np.float32]
 
 
-def contact_sheet(rows: Sequence[Row], classes: Classes) -> _Pixels:
+def contact_sheet(rows: Sequence[Row], classes: Classes) -> Pixels:
     """A picture (h, w, 3) of thumbnails with their names; the images are decoded one at a time.
 
     Label maps are tinted and outlined in their classes' colours, of several classes all but the first; fields of view
@@ -72,7 +70,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(12)
 
 
-def _thumbnail(row: Row, classes: Classes) -> _Pixels:
+def _thumbnail(row: Row, classes: Classes) -> Pixels:
     image = images.read_image(*row.image)
     height, width = image.shape[:2]
     scale = SIDE / max(height, width)
@@ -89,11 +87,11 @@ def _thumbnail(row: Row, classes: Classes) -> _Pixels:
     return np.rint(drawn).astype(np.uint8)
 
 
-def _resized(values: _Floats, size: tuple[int, int]) -> _Floats:
+def _resized(values: Floats, size: tuple[int, int]) -> Floats:
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BOX), np.float32)
 
 
-def _marked(drawn: _Floats, share: _Floats, color: tuple[int, int, int], tint: float) -> _Floats:
+def _marked(drawn: Floats, share: Floats, color: tuple[int, int, int], tint: float) -> Floats:
     """A picture (h, w, 3) with a map (h, w) of shares tinted and its border drawn."""
     from scipy import ndimage
 

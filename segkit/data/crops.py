@@ -6,8 +6,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
+from segkit.core.arrays import Bools, Floats
+
 T = TypeVar("T", bound=np.generic)
 
 MAX_DRAWS = 20

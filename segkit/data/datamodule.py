@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import lightning as L
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from segkit.core import images
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import ConfigError, DatasetError
 from segkit.core.manifest import Manifest, Row
@@ -29,13 +29,13 @@ from segkit.data.settings import NO_PREPROCESSING, GeometrySettings, Preprocessi
 class LabelledImage:
     """A labelled image in memory, at the network's size."""
 
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     """(h, w, c), preprocessed."""
-    target: npt.NDArray[np.float32]
+    target: Floats
     """(k, h, w) in [0, 1]."""
-    region: npt.NDArray[np.bool_]
+    region: Bools
     """(h, w); False in padding."""
-    confidence: npt.NDArray[np.float32] | None
+    confidence: Floats | None
     """(h, w) in [0, 1]; None if all pixels have weight 1."""
     weight: float
     """Factor on the loss."""
@@ -79,13 +79,13 @@ def read_labelled_image(
     return LabelledImage(seen, target, plan.region(region), confidence, weight)
 
 
-def _hard_target(labels: labels_of.Labels, plan: Geometry, classes: Classes) -> npt.NDArray[np.float32]:
+def _hard_target(labels: labels_of.Labels, plan: Geometry, classes: Classes) -> Floats:
     if classes.kind == "binary":
         return plan.label(labels.astype(bool))[None].astype(np.float32)
     return plan.classes(classes.target(labels))
 
 
-def _margin(probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _margin(probs: Floats) -> Floats:
     """Probability of the most probable class minus that of the next one: (k, h, w) to (h, w), in [0, 1]."""
     if len(probs) == 1:
         return np.asarray(np.abs(2 * probs[0] - 1))
@@ -93,7 +93,7 @@ def _margin(probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(first - second)
 
 
-def _check_size(row: Row, shape: tuple[int, ...], image: npt.NDArray[np.uint8]) -> None:
+def _check_size(row: Row, shape: tuple[int, ...], image: Pixels) -> None:
     height, width = image.shape[:2]
     if shape != (height, width):
         raise DatasetError(

@@ -1,9 +1,9 @@
 """The field of view of images without a mask, such as generated images."""
 
 import numpy as np
-import numpy.typing as npt
 
 from segkit.core import images
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row
 
@@ -17,13 +17,13 @@ MIN_CONTRAST = 4
 """An image whose every channel varies by fewer levels than this shows nothing."""
 
 
-def is_blank(image: npt.NDArray[np.uint8]) -> bool:
+def is_blank(image: Pixels) -> bool:
     """Whether an image (h, w, 3) shows nothing, as a wholly black one."""
     parts = (image[::16, ::16], image)  # few pixels settle it for nearly all images
     return all(np.ptp(part.reshape(-1, image.shape[-1]), axis=0).max() < MIN_CONTRAST for part in parts)
 
 
-def estimate_fov(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def estimate_fov(image: Pixels) -> Bools:
     """The illuminated disc of a fundus image (h, w, 3) as bool (h, w).
 
     The brightness of a pixel is its largest channel, so reddish and dark retinae are included. The threshold is just
@@ -46,7 +46,7 @@ def estimate_fov(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return _opened(np.asarray(filled), radius=max(1, round(0.01 * min(height, width))))
 
 
-def _dark_level(brightness: npt.NDArray[np.float32]) -> float:
+def _dark_level(brightness: Floats) -> float:
     """Brightness threshold: the level of the darkest corner plus a part of the difference to the retina."""
     side = max(2, min(brightness.shape) // 32)
     ends = (slice(0, side), slice(-side, None))
@@ -58,7 +58,7 @@ def _dark_level(brightness: npt.NDArray[np.float32]) -> float:
     return floor + max(SHARE_OF_RETINA * (retina - floor), 3 * spread, 2.0)
 
 
-def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+def _opened(mask: Bools, radius: int) -> Bools:
     """Morphological opening by a disc, computed from distances, whose time does not depend on the radius."""
     # Edge padding keeps the corners of a disc that the image cuts off.
     padded = np.pad(mask, radius + 1, mode="edge")
@@ -70,14 +70,14 @@ def _opened(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
     return np.asarray(opened[inner, inner])
 
 
-def _distance_to_false(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def _distance_to_false(mask: Bools) -> Floats:
     """Euclidean distance of each pixel (h, w) to the nearest pixel that is False; SciPy's takes four times as long."""
     import cv2
 
     return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
 
 
-def read_region(row: Row, classes: Classes, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.bool_]:
+def read_region(row: Row, classes: Classes, image: Pixels | None = None) -> Bools:
     """The pixels (h, w) of a row that count: its mask, or else the field of view that its image shows, if it has one.
 
     Args:
@@ -91,12 +91,12 @@ def read_region(row: Row, classes: Classes, image: npt.NDArray[np.uint8] | None 
     return default_region(image, classes)
 
 
-def default_region(image: npt.NDArray[np.uint8], classes: Classes) -> npt.NDArray[np.bool_]:
+def default_region(image: Pixels, classes: Classes) -> Bools:
     """The pixels (h, w) of an image (h, w, 3) without a mask that count: its field of view, or all."""
     return estimate_fov(image) if classes.field_of_view else np.ones(image.shape[:2], np.bool_)
 
 
-def fov_diameter(region: npt.NDArray[np.bool_]) -> int | None:
+def fov_diameter(region: Bools) -> int | None:
     """Diameter of a field of view (h, w) in pixels, also where the frame cuts it; None where no diameter is in view."""
     for axis in (0, 1):
         lit = np.flatnonzero(region.any(axis=axis))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.data.settings import GeometrySettings
 
 T = TypeVar("T", bound=np.generic)
@@ -75,7 +76,7 @@ class Geometry:
         """Whether pixels are resampled; then restoring is not exact."""
         return self.size != (self.frame_height, self.frame_width)
 
-    def image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def image(self, image: Pixels) -> Pixels:
         """The image (h, w, 3) at the network's input size, antialiased if it shrinks."""
         framed = self._frame(image)
         if not self.scaled:
@@ -85,15 +86,15 @@ class Geometry:
         resampling = Image.Resampling.BILINEAR if shrinks else Image.Resampling.BICUBIC
         return np.array(Image.fromarray(framed).resize((self.out_width, self.out_height), resampling))
 
-    def probs(self, probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def probs(self, probs: Floats) -> Floats:
         """Probabilities or weights (h, w) at the network's input size; 0 in padding."""
         return self._scale(self._frame(probs), self.size)
 
-    def label(self, labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def label(self, labels: Bools) -> Bools:
         """A binary map (h, w) at the network's input size: True for pixels that are at least half True."""
         return self._cut(self._frame(labels))
 
-    def classes(self, maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def classes(self, maps: Floats) -> Floats:
         """Maps of 0 and 1, one per class (k, h, w): a pixel gets the class that covers most of it.
 
         A pixel of which less than half has a class, as in padding, gets none.
@@ -104,11 +105,11 @@ class Geometry:
         largest = shares.argmax(axis=0) == np.arange(len(maps))[:, None, None]
         return np.asarray(largest & (shares.sum(axis=0) >= 0.5), dtype=np.float32)
 
-    def region(self, region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def region(self, region: Bools) -> Bools:
         """The region that counts (h, w); False in padding."""
         return self._cut(self._frame(region))
 
-    def restore_probs(self, probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def restore_probs(self, probs: Floats) -> Floats:
         """Convert probabilities (..., H, W) to the source's size (..., h, w); exact if nothing is scaled."""
         self._check_size(probs.shape[-2:])
         frame = (self.frame_height, self.frame_width)
@@ -138,10 +139,10 @@ class Geometry:
         widths = [(top, bottom), (left, right)] + [(0, 0)] * (array.ndim - 2)
         return np.pad(array, widths)
 
-    def _cut(self, framed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def _cut(self, framed: Bools) -> Bools:
         return self._scale(framed.astype(np.float32), self.size) >= 0.5 if self.scaled else framed
 
-    def _scale(self, probs: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    def _scale(self, probs: Floats, size: tuple[int, int]) -> Floats:
         for axis in (0, 1):
             probs = _area_scaled(probs, size[axis], axis) if size[axis] < probs.shape[axis] else probs
         if probs.shape != size:  # the other axes grow
@@ -154,7 +155,7 @@ class Geometry:
             raise ValueError(f"expected probabilities of {_size(self.size)} pixels (h x w), got {_size(shape)}")
 
 
-def _area_scaled(values: npt.NDArray[np.float32], new: int, axis: int) -> npt.NDArray[np.float32]:
+def _area_scaled(values: Floats, new: int, axis: int) -> Floats:
     """Exact area average along an axis: `new` pixels; Pillow's BOX uses only whole pixels."""
     values = np.moveaxis(values, axis, 0)
     old = len(values)

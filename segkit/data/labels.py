@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segkit.core import images
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.classes import Classes
 from segkit.core.errors import DatasetError
 from segkit.core.manifest import Source
@@ -36,7 +37,7 @@ def read_labels(source: Source, classes: Classes) -> Labels:
         raise DatasetError(f"{source}: {error}") from error
 
 
-def _color_coded(source: Source, classes: Classes) -> npt.NDArray[np.uint8]:
+def _color_coded(source: Source, classes: Classes) -> Pixels:
     """Class indices (h, w) of a map that shows each class in its colour, or that holds indices all the same."""
     numbers, colors = images.read_codes(source.path, source.frame)
     indices = numbers if numbers is not None and classes.known(numbers).all() else None
@@ -67,7 +68,7 @@ def read_levels(path: Path, classes: Classes) -> npt.NDArray[np.uint16]:
     return np.stack([images.read_levels(path, frame) for frame in range(classes.num_channels)])
 
 
-def read_probs(path: Path, classes: Classes) -> npt.NDArray[np.float32]:
+def read_probs(path: Path, classes: Classes) -> Floats:
     """Probabilities (k, h, w) in [0, 1] of a file.
 
     Raises:
@@ -77,7 +78,7 @@ def read_probs(path: Path, classes: Classes) -> npt.NDArray[np.float32]:
     return levels[None] if classes.kind == "binary" else levels
 
 
-def write_probs(path: Path, probs: npt.NDArray[np.float32]) -> None:
+def write_probs(path: Path, probs: Floats) -> None:
     """Write probabilities (k, h, w) to a path of `probs_path`."""
     if len(probs) == 1:
         images.write_probs(path, probs[0])
@@ -85,7 +86,7 @@ def write_probs(path: Path, probs: npt.NDArray[np.float32]) -> None:
         images.write_pages(path, np.rint(probs.astype(np.float64) * images.LEVELS).astype(np.uint16))
 
 
-def labels_from_probs(probs: npt.NDArray[np.float32], classes: Classes, threshold: float) -> Labels:
+def labels_from_probs(probs: Floats, classes: Classes, threshold: float) -> Labels:
     """The predicted label map (h, w) of probabilities (k, h, w): by threshold in a binary task, else by argmax."""
     if classes.kind == "binary":
         return np.asarray(probs[0] >= threshold)
@@ -100,11 +101,11 @@ def write_labels(path: Path, labels: Labels, classes: Classes) -> None:
         images.write_indices(path, labels.astype(np.uint8), classes.palette)
 
 
-def target_maps(labels: Labels, classes: Classes) -> npt.NDArray[np.float32]:
+def target_maps(labels: Labels, classes: Classes) -> Floats:
     """A label map (h, w) as a target (k, h, w) of 0 and 1."""
     return labels[None].astype(np.float32) if classes.kind == "binary" else classes.target(labels)
 
 
-def valid_pixels(labels: Labels, classes: Classes) -> npt.NDArray[np.bool_]:
+def valid_pixels(labels: Labels, classes: Classes) -> Bools:
     """Which pixels (h, w) have a label that is not ignored."""
     return np.ones(labels.shape, bool) if classes.kind == "binary" else classes.valid_pixels(labels)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw
 
 from segkit.core import files, images
+from segkit.core.arrays import Bools, Pixels
 from segkit.core.classes import Classes
 from segkit.core.config import dump_yaml
 from segkit.data import drive, vessel_tree
@@ -30,17 +30,17 @@ _ARTERY, _VEIN = np.array([0.80, 0.56, 0.68]), np.array([0.66, 0.40, 0.56])
 class PhantomSample(NamedTuple):
     """One phantom."""
 
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     """(h, w, 3)"""
-    vessels: npt.NDArray[np.bool_]
+    vessels: Bools
     """(h, w); True where vessels cover at least half of the pixel."""
-    fov: npt.NDArray[np.bool_]
+    fov: Bools
     """(h, w)"""
-    disc: npt.NDArray[np.bool_]
+    disc: Bools
     """(h, w); optic disc."""
 
     @property
-    def labels(self) -> npt.NDArray[np.uint8]:
+    def labels(self) -> Pixels:
         """(h, w) indices of `CLASSES`; vessels have priority over the disc."""
         return np.where(self.vessels, 1, np.where(self.disc, 2, 0)).astype(np.uint8)
 
@@ -250,7 +250,7 @@ def _layer(tree: VesselTree, view: _View, share: float) -> _Layer:
     return _Layer(solid, *(np.asarray(canvas.reduce(oversampling)) / 255 for canvas in (depth_canvas, reflex_canvas)))
 
 
-def _vessels(layers: dict[str, _Layer], view: _View) -> npt.NDArray[np.bool_]:
+def _vessels(layers: dict[str, _Layer], view: _View) -> Bools:
     """(h, w): pixels that the trees together cover at least half."""
     fine, *others = (layer.fine for layer in layers.values())
     for other in others:
@@ -264,9 +264,7 @@ def _capsule(pen: ImageDraw.ImageDraw, start: Floats, end: Floats, width: float,
         pen.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=shade)
 
 
-def _paint(
-    rng: np.random.Generator, anatomy: _Anatomy, view: _View, layers: dict[str, _Layer], fov: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.uint8]:
+def _paint(rng: np.random.Generator, anatomy: _Anatomy, view: _View, layers: dict[str, _Layer], fov: Bools) -> Pixels:
     """The image: retina, macula, disc and vessels under uneven light, with blur and camera noise."""
     from scipy import ndimage
 

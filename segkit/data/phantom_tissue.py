@@ -1,9 +1,8 @@
 """Phantoms that are no fundi: sections under the electron microscope and stained patches, with exact label maps."""
 
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from segkit.core.arrays import Bools, Pixels
 
 _STAIN = {  # red, green and blue of background, glomerulus, podocyte and other nuclei
     "tissue": (226, 178, 205),
@@ -13,7 +12,7 @@ _STAIN = {  # red, green and blue of background, glomerulus, podocyte and other 
 }
 
 
-def draw_section(seed: int, section: int, height: int, width: int) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+def draw_section(seed: int, section: int, height: int, width: int) -> tuple[Pixels, Bools]:
     """An electron-microscope section: the gray image (h, w), and the interior of cells (h, w), the rest is membrane.
 
     `seed` is of the volume, whose sections show the same cells; these move slowly from one `section` to the next.

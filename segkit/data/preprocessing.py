@@ -9,16 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from segkit.core.arrays import Bools, Pixels
 from segkit.data.settings import PreprocessingSettings
 
-Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 IMAGE_MEAN, IMAGE_DEVIATION = 0.5, 0.1
 """Mean and standard deviation of an image normalised by itself, in 8 bits from 0 to 1: five deviations fit each way."""
 
 
-def preprocess(image: Image, region: npt.NDArray[np.bool_], settings: PreprocessingSettings) -> Image:
+def preprocess(image: Pixels, region: Bools, settings: PreprocessingSettings) -> Pixels:
     """The image as the settings ask for.
 
     Args:
@@ -37,7 +37,7 @@ def preprocess(image: Image, region: npt.NDArray[np.bool_], settings: Preprocess
     return standardised(image, region) if settings.normalization == "image" else image
 
 
-def _channels(image: Image, channels: str) -> Image:
+def _channels(image: Pixels, channels: str) -> Pixels:
     import cv2
 
     if channels == "green":
@@ -47,7 +47,7 @@ def _channels(image: Image, channels: str) -> Image:
     return image
 
 
-def _clahe(image: Image, clip_limit: float, grid: int) -> Image:
+def _clahe(image: Pixels, clip_limit: float, grid: int) -> Pixels:
     import cv2
 
     equalise = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(grid, grid)).apply
@@ -58,7 +58,7 @@ def _clahe(image: Image, clip_limit: float, grid: int) -> Image:
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
 
 
-def standardised(image: Image, region: npt.NDArray[np.bool_]) -> Image:
+def standardised(image: Pixels, region: Bools) -> Pixels:
     """Each channel of an image (h, w, c) with `IMAGE_MEAN` and `IMAGE_DEVIATION` inside the region (h, w)."""
     inside = image[region] if region.any() else image.reshape(-1, image.shape[2])
     mean, deviation = inside.mean(axis=0), np.maximum(inside.std(axis=0), 1.0)
@@ -67,11 +67,11 @@ def standardised(image: Image, region: npt.NDArray[np.bool_]) -> Image:
     return np.stack([table[image[..., channel], channel] for channel in range(image.shape[2])], axis=2)
 
 
-def _to_levels(values: Floats) -> Image:
+def _to_levels(values: Floats) -> Pixels:
     return np.asarray(np.clip(np.rint(values * 255), 0, 255), dtype=np.uint8)
 
 
-def channel_statistics(images: Iterable[tuple[Image, npt.NDArray[np.bool_]]]) -> tuple[Floats, Floats]:
+def channel_statistics(images: Iterable[tuple[Pixels, Bools]]) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each channel, in values from 0 to 1, over the regions of all images together.
 
     Each image (h, w, c) comes with its region (h, w).
@@ -86,7 +86,7 @@ def channel_statistics(images: Iterable[tuple[Image, npt.NDArray[np.bool_]]]) ->
     return mean, np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
 
 
-def whitening(patches: Iterator[Sequence[Image]], epsilon: float) -> tuple[Floats, Floats]:
+def whitening(patches: Iterator[Sequence[Pixels]], epsilon: float) -> tuple[Floats, Floats]:
     """Mean (d) and matrix (d, d) of ZCA whitening: `matrix @ (values - mean)` has the identity as its covariance.
 
     The matrix is U diag((s + epsilon)^-1/2) U^T for the covariance U diag(s) U^T (Krizhevsky 2009, Appendix A). Memory

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.errors import ConfigError
 from segkit.data.crops import Crops, T, cut
 from segkit.data.settings import Augmentation
@@ -22,8 +23,6 @@ from segkit.data.settings import Augmentation
 if TYPE_CHECKING:
     import albumentations as A
 
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 PRESETS: tuple[str, ...] = get_args(Augmentation)
 
@@ -43,7 +42,7 @@ _WINDOW = {
 class Augmented(NamedTuple):
     """An image and its maps after the same transformation."""
 
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     """(h, w, c)"""
     target: Floats
     """(k, h, w) in [0, 1]; only 0 and 1 if the input has no other values."""
@@ -62,7 +61,7 @@ class Transform:
 
     def __call__(
         self,
-        image: npt.NDArray[np.uint8],
+        image: Pixels,
         target: Floats,
         region: Bools,
         confidence: Floats | None = None,
@@ -164,7 +163,7 @@ def _paper(flips: "list[A.BasicTransform]", crop: "list[A.BasicTransform]") -> "
             ranges = ((0, 30), (10, 20), (10, 20), (0, 30))
             return {"factors": [self.py_random.randint(*limits) / 10 for limits in ranges]}
 
-        def apply(self, img: npt.NDArray[np.uint8], factors: list[float], **params: object) -> npt.NDArray[np.uint8]:
+        def apply(self, img: Pixels, factors: list[float], **params: object) -> Pixels:
             picture = Image.fromarray(img if img.shape[2] == 3 else img[..., 0])
             kinds = (ImageEnhance.Color, ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Sharpness)
             for kind, factor in zip(kinds, factors, strict=True):

@@ -1,15 +1,13 @@
 """A classical vessel segmenter without training: contrast-equalised green channel and a ridge filter."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segkit.core.arrays import Floats
 from segkit.core.errors import RequestError
 from segkit.models.settings import RidgeFilterSettings
-
-Plane = npt.NDArray[np.float32]
 
 DARK = 0.06
 """Pixels whose brightest channel is below this are outside the field of view."""
@@ -42,7 +40,7 @@ class RidgeFilter(nn.Module):
         probs = torch.from_numpy(np.stack([self._relative_response(channels) for channels in planes]))[:, None]
         return torch.logit(probs.to(image.device), eps=1e-6)
 
-    def _relative_response(self, channels: Float[npt.NDArray[np.float32], "c h w"]) -> Plane:
+    def _relative_response(self, channels: Float[Floats, "c h w"]) -> Floats:
         """Response (h, w) of one image, in [0, 1]."""
         from scipy.ndimage import binary_erosion
         from skimage.exposure import equalize_adapthist

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import lightning as L
 
+from segkit.core.arrays import Floats
 from segkit.core.determinism import deterministic
 from segkit.core.manifest import Row
 from segkit.core.missing import predict_missing
-from segkit.tasks.prediction import PREDICTION_THREADS, Predictor, Probs
+from segkit.tasks.prediction import PREDICTION_THREADS, Predictor
 from segkit.tasks.prediction_files import ImageLoader, InferenceImage, MapWriter, Report
 from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings, RuntimeSettings
@@ -23,7 +24,7 @@ class EnsembleTask(L.LightningModule):
         self.predictor = predictor
         self.inference = inference
 
-    def predict_step(self, batch: InferenceImage, batch_idx: int) -> Probs:
+    def predict_step(self, batch: InferenceImage, batch_idx: int) -> Floats:
         """Class probabilities (k, h, w) at the image's own size, as `inside_region`.
 
         On a CPU the bytes depend on the number of threads, of which `PREDICTION_THREADS` are used at most.

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from segkit.core.arrays import Pixels
 from segkit.core.seeding import derive_seed
 from segkit.data.crops import Crops, cut
-from segkit.data.preprocessing import IMAGE_DEVIATION, IMAGE_MEAN, Floats, Image, channel_statistics, whitening
+from segkit.data.preprocessing import IMAGE_DEVIATION, IMAGE_MEAN, Floats, channel_statistics, whitening
 from segkit.data.settings import PreprocessingSettings
 from segkit.models import build_model
 from segkit.models.normalization import ChannelNormalization, NormalizedNetwork, PatchNormalization, ZCAWhitening
@@ -69,7 +70,7 @@ def _set(networks: Iterable[nn.Module], **values: Floats) -> None:
             network.normalization.get_buffer(name).copy_(torch.from_numpy(value))
 
 
-def random_patches(images: Sequence["LabelledImage"], preprocessing: PreprocessingSettings) -> Iterator[list[Image]]:
+def random_patches(images: Sequence["LabelledImage"], preprocessing: PreprocessingSettings) -> Iterator[list[Pixels]]:
     """Batches of `zca_num_patches` patches (h, w, c) in all, from anywhere in the regions of random images."""
     assert preprocessing.patch_size is not None
     rng = np.random.default_rng(derive_seed(0, "zca"))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.classes import Classes
 from segkit.data import labels
 from segkit.data.fov import estimate_fov
@@ -21,10 +22,6 @@ from segkit.models.heads import as_outputs
 from segkit.tasks.combine import Rule, combine
 from segkit.tasks.inference import probabilities
 from segkit.tasks.settings import InferenceSettings
-
-Image = npt.NDArray[np.uint8]
-Probs = npt.NDArray[np.float32]
-Region = npt.NDArray[np.bool_]
 
 MAX_WHOLE_PIXELS = 2_500_000
 """A larger image is predicted in tiles where no tile is given, so that memory stays bounded."""
@@ -46,12 +43,12 @@ class Predictor(nn.Module, ABC):
     temperature: float = 1.0
     """Of the probabilities, `segkit.metrics.calibration`; 1 changes nothing."""
 
-    def forward(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+    def forward(self, image: Pixels, inference: InferenceSettings, region: Bools | None = None) -> Floats:
         """Calibrated probabilities (k, h, w) of a uint8 image (h, w, 3); arguments as of `uncalibrated`."""
         return np.asarray(tempered(self.uncalibrated(image, inference, region), self.temperature))
 
     @abstractmethod
-    def uncalibrated(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+    def uncalibrated(self, image: Pixels, inference: InferenceSettings, region: Bools | None = None) -> Floats:
         """Probabilities (k, h, w) of a uint8 image (h, w, 3) at temperature 1.
 
         Args:
@@ -79,7 +76,7 @@ class NetworkPredictor(Predictor):
         self.threshold = threshold
         self.preprocessing = preprocessing
 
-    def uncalibrated(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+    def uncalibrated(self, image: Pixels, inference: InferenceSettings, region: Bools | None = None) -> Floats:
         plan = Geometry.plan(self.geometry, image.shape[0], image.shape[1], self.stride)
         device = next(self.network.parameters()).device
         seen = self._preprocessed(image, region, plan)
@@ -88,7 +85,7 @@ class NetworkPredictor(Predictor):
         probs = probabilities(self._logits, batch, tiles, self.preprocessing.patch_size)
         return plan.restore_probs(probs[0].cpu().numpy())
 
-    def _preprocessed(self, image: Image, region: Region | None, plan: Geometry) -> Image:
+    def _preprocessed(self, image: Pixels, region: Bools | None, plan: Geometry) -> Pixels:
         if region is None:
             needed = self.preprocessing.normalization == "image"
             region = estimate_fov(image) if needed else np.ones(image.shape[:2], np.bool_)
@@ -125,12 +122,12 @@ class EnsemblePredictor(Predictor):
         self.thresholds = list(thresholds)
         self.threshold = threshold
 
-    def uncalibrated(self, image: Image, inference: InferenceSettings, region: Region | None = None) -> Probs:
+    def uncalibrated(self, image: Pixels, inference: InferenceSettings, region: Bools | None = None) -> Floats:
         maps = np.stack([member(image, inference, region) for member in self.members])
         return combine(maps, self.rule, self.weights, self.thresholds)
 
 
-def inside_region(probs: Probs, region: npt.NDArray[np.bool_]) -> Probs:
+def inside_region(probs: Floats, region: Bools) -> Floats:
     """Probabilities (k, h, w) where `region` (h, w) holds; elsewhere 0, or 1 for the background of several classes."""
     outside = np.zeros((len(probs), 1, 1), np.float32)
     outside[0] = len(probs) > 1

@@ -11,6 +11,7 @@ import numpy as np
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from segkit.core import images
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import ImageError
 from segkit.core.manifest import Row
@@ -18,16 +19,16 @@ from segkit.core.wording import counted
 from segkit.data import labels
 from segkit.data.fov import is_blank, read_region
 from segkit.metrics.curves import quantise
-from segkit.tasks.prediction import Image, Probs, Region, predicted_labels
+from segkit.tasks.prediction import predicted_labels
 
 
 class InferenceImage(TypedDict):
     """One image to predict."""
 
     name: str
-    image: Image
+    image: Pixels
     """(h, w, 3)"""
-    region: Region
+    region: Bools
     """(h, w); pixels outside are not predicted."""
 
 
@@ -42,14 +43,14 @@ PALETTE = 256
 """Colours of a GIF or a palette PNG; a photograph converted to one has lost its thin vessels."""
 
 
-def _num_colors(image: Image) -> int:
+def _num_colors(image: Pixels) -> int:
     """Different colours among at most 2^18 pixels, spread over the image."""
     step = max(1, math.isqrt(image.shape[0] * image.shape[1] // 2**16))
     packed = image[::step, ::step].astype(np.uint32) @ np.array([1, 2**8, 2**16], np.uint32)
     return len(np.unique(packed))
 
 
-def image_warnings(row: Row, image: Image, classes: Classes, num_pages: int) -> list[str]:
+def image_warnings(row: Row, image: Pixels, classes: Classes, num_pages: int) -> list[str]:
     """Why a decoded picture (h, w, 3) may not be an image of the kind that a model was trained on; usually nothing.
 
     `classes` are the model's; `num_pages` of the picture's file are predicted.
@@ -140,7 +141,7 @@ class MapWriter(BasePredictionWriter):
         self,
         trainer: L.Trainer,
         pl_module: object,
-        prediction: Probs,
+        prediction: Floats,
         batch_indices: object,
         batch: InferenceImage,
         *_: object,

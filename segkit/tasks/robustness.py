@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from segkit.core import images
+from segkit.core.arrays import Pixels
 from segkit.core.classes import Classes
 from segkit.core.determinism import deterministic
 from segkit.core.errors import RequestError
@@ -30,7 +31,7 @@ from segkit.metrics.measure import compare, pooled_value
 from segkit.metrics.metrics import reductions_for
 from segkit.metrics.score import ImageScore, ScoredImage, regions_of, score_image
 from segkit.metrics.tables import MAX_WIDTH, of_cells, render
-from segkit.tasks.prediction import PREDICTION_THREADS, Image, Predictor
+from segkit.tasks.prediction import PREDICTION_THREADS, Predictor
 from segkit.tasks.scaling import predict_image
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.weights import describe_model, load_predictor, read_card
@@ -39,14 +40,14 @@ CLEAN = "clean"
 METRICS = ("dice", "auroc")
 SCALES = (0.5, 0.7, 1.5)
 
-Change = Callable[[Image, int], Image]
+Change = Callable[[Pixels, int], Pixels]
 """Degrades an image (h, w, 3); what is random in it comes from the seed."""
 
 
 def _albumentation(kind: str, **limits: object) -> Change:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it looks up its newest version online
 
-    def change(image: Image, seed: int) -> Image:
+    def change(image: Pixels, seed: int) -> Pixels:
         import albumentations as A
 
         return np.asarray(A.Compose([getattr(A, kind)(**limits, p=1)], seed=seed % 2**32)(image=image)["image"])
@@ -54,7 +55,7 @@ def _albumentation(kind: str, **limits: object) -> Change:
     return change
 
 
-def _times(factors: Callable[[Image], NDArray[np.float64]]) -> Change:
+def _times(factors: Callable[[Pixels], NDArray[np.float64]]) -> Change:
     return lambda image, seed: np.clip(np.rint(image * factors(image)), 0, 255).astype(np.uint8)
 
 
@@ -190,7 +191,7 @@ def _scores(
         yield name, score_image(scored, reductions=reductions_for(METRICS))
 
 
-def versions(image: Image, name: str) -> Iterator[tuple[str, Image]]:
+def versions(image: Pixels, name: str) -> Iterator[tuple[str, Pixels]]:
     """The image (h, w, 3) itself and each degraded version; what is random depends on the image's name."""
     height, width = image.shape[:2]
     yield CLEAN, image

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row
 from segkit.data.fov import fov_diameter, is_blank, read_region
 from segkit.data.geometry import Geometry
-from segkit.tasks.prediction import Image, Predictor, Probs, inside_region
+from segkit.tasks.prediction import Predictor, inside_region
 from segkit.tasks.settings import InferenceSettings
 
 TOLERANCE = 0.1
@@ -31,7 +31,7 @@ def diameters(rows: Iterable[Row], classes: Classes) -> Diameters | None:
     return (min(known), max(known)) if known and len(known) == len(values) else None
 
 
-def scale_factor(scale: Literal["auto"] | float, trained: Diameters | None, region: npt.NDArray[np.bool_]) -> float:
+def scale_factor(scale: Literal["auto"] | float, trained: Diameters | None, region: Bools) -> float:
     """The factor on an image's size: that of the settings, or the one that brings its field of view into the range.
 
     Args:
@@ -50,9 +50,7 @@ def scale_factor(scale: Literal["auto"] | float, trained: Diameters | None, regi
     return high / diameter if diameter > high * (1 + TOLERANCE) else 1.0
 
 
-def predict_image(
-    predictor: Predictor, image: Image, region: npt.NDArray[np.bool_], inference: InferenceSettings
-) -> Probs:
+def predict_image(predictor: Predictor, image: Pixels, region: Bools, inference: InferenceSettings) -> Floats:
     """Probabilities (k, h, w) of an image (h, w, 3) at its own size, as `inside_region`; of a blank one as outside."""
     if is_blank(image):
         region = np.zeros_like(region)

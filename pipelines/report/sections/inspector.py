@@ -3,11 +3,11 @@
 import base64
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.report.album import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, Album
 from pipelines.report.evidence import Evidence
 from pipelines.report.shown_images import ShownImage, shown_images
+from segkit.core.arrays import Floats, Pixels
 from segkit.core.images import encode_image
 
 BUDGET_BYTES = 2_000_000
@@ -18,8 +18,6 @@ SIDES = (600, 450, 340, 250, 180)
 
 OUTSIDE = 128
 """Level of pixels outside the region in a map of labels; inside it is 0 or 255."""
-
-Map = npt.NDArray[np.uint8]
 
 
 def view(evidence: Evidence, album: Album) -> dict[str, object] | None:
@@ -65,15 +63,15 @@ def _encoded(shown: list[ShownImage]) -> tuple[dict[str, dict[str, object]], int
     return {name: {"labels": maps.pop("labels"), "probs": maps} for name, maps in uris.items()}, side
 
 
-def _labels(image: ShownImage) -> Map:
+def _labels(image: ShownImage) -> Pixels:
     return np.where(image.region, np.where(image.labels, 255, 0), OUTSIDE).astype(np.uint8)
 
 
-def _levels(probs: npt.NDArray[np.float32]) -> Map:
+def _levels(probs: Floats) -> Pixels:
     return np.rint(255 * np.clip(probs, 0, 1)).astype(np.uint8)
 
 
-def _png(levels: Map, side: int) -> bytes:
+def _png(levels: Pixels, side: int) -> bytes:
     """The nearest pixels, so that a pixel's label and probability stay together."""
     step = max(1.0, max(levels.shape) / side)
     rows, columns = (((np.arange(int(size / step)) + 0.5) * step).astype(int) for size in levels.shape)

@@ -8,12 +8,12 @@ from pipelines.report.album import (
     TRUE_POSITIVE,
     Album,
     Picture,
-    Pixels,
     grey,
 )
 from pipelines.report.evidence import Evidence
 from pipelines.report.shown_images import ShownImage, model_probs, ranking, shown_images
 from segkit.core import images
+from segkit.core.arrays import Pixels
 from segkit.core.classes import Classes
 from segkit.core.manifest import Row
 from segkit.data.fov import read_region
