@@ -48,7 +48,7 @@ def export(
     if onnx:
         check_file(out, "--out", (".onnx",))
     else:
-        check_new_folder(out, "--out")
+        check_new_folder(out)
     from pipelines.results.out_of_fold import out_of_fold as read_out_of_fold
     from segkit.tasks.export import export_model, export_onnx, exported_card
 

@@ -75,9 +75,9 @@ def _message(item: ErrorDetails) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _short(value: object, longest: int = 80) -> str:
+def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= longest else f"{text[: longest - 4]} ..."
+    return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
 def _dotted(place: Location) -> str:

@@ -34,15 +34,15 @@ def check_folder(path: Path, option: str = "") -> None:
     _check_writable(path, what, "folder")
 
 
-def check_new_folder(path: Path, option: str = "") -> None:
-    """Raise if a folder cannot be created or holds something already; nothing is created.
+def check_new_folder(path: Path) -> None:
+    """Raise if the folder of `--out` cannot be created or holds something already; nothing is created.
 
     Raises:
         RequestError: as `check_folder`, or it is not empty.
     """
-    check_folder(path, option)
+    check_folder(path, "--out")
     if path.is_dir() and any(path.iterdir()):
-        raise RequestError(f"{option} {path}".lstrip() + " is not empty; remove it, or name a new folder")
+        raise RequestError(f"--out {path} is not empty; remove it, or name a new folder")
 
 
 def check_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:

@@ -16,6 +16,8 @@ STEP = 0.02
 """Length of one edge."""
 TIP_FLOW = 0.10
 """Flow at a tip, in units of the flow of a vessel of radius 1."""
+WIGGLE = 0.10
+"""Sideways amplitude of a branch relative to its length."""
 LOSS_PER_STEP = 0.05
 """Flow lost per edge to side branches that are too thin to draw; vessels taper between forks because of it."""
 
@@ -47,7 +49,6 @@ def grow(
     spacings: Iterable[float],
     trials: int,
     avascular: tuple[Floats, float],
-    wiggle: float = 0.10,
 ) -> VesselTree:
     """Grow branches from trunks to random points, first to points far from any vessel, then to nearer ones.
 
@@ -58,7 +59,6 @@ def grow(
         spacings: decreasing minimum distances of a supplied point from the nearest vessel.
         trials: random points per spacing.
         avascular: centre and radius of a disc without vessels.
-        wiggle: sideways amplitude of a branch relative to its length.
     """
     points, parents, headings = _join_trunks(trunks)
     centre, radius = avascular
@@ -74,7 +74,7 @@ def grow(
             # branches leave forwards: points ahead of a vessel have a lower cost than points behind it
             forward = (away * headings).sum(axis=1) / distance
             source = int((distance * (1.45 - 0.75 * forward)).argmin())
-            path = _branch(rng, points[source], headings[source], place, wiggle)
+            path = _branch(rng, points[source], headings[source], place)
             if np.hypot(*(path - centre).T).min() < radius:
                 continue
             parents = np.concatenate([parents, [source], len(points) + np.arange(len(path) - 1)])
@@ -139,7 +139,7 @@ def add_waves(rng: np.random.Generator, curve: Floats, amplitude: float) -> Floa
     return np.asarray(curve + amplitude * np.asarray(waves)[:, None] * sideways)
 
 
-def _branch(rng: np.random.Generator, source: Floats, heading: Floats, place: Floats, wiggle: float) -> Floats:
+def _branch(rng: np.random.Generator, source: Floats, heading: Floats, place: Floats) -> Floats:
     """The nodes of a branch after its source; it starts between the old heading and the direction of its end."""
     reach = np.hypot(*(place - source))
     aim = (place - source) / reach
@@ -147,7 +147,7 @@ def _branch(rng: np.random.Generator, source: Floats, heading: Floats, place: Fl
     leave /= max(float(np.hypot(*leave)), 1e-9)
     arrive = aim + rng.normal(0, 0.35, 2)
     curve = bezier(np.array([source, source + reach / 3 * leave, place - reach / 3 * arrive, place]))
-    return resample(add_waves(rng, curve, wiggle * reach * 0.4))[1:]
+    return resample(add_waves(rng, curve, WIGGLE * reach * 0.4))[1:]
 
 
 def _join_trunks(trunks: Sequence[Floats]) -> tuple[Floats, Ints, Floats]:

@@ -193,22 +193,21 @@ def at_own_threshold(score: ImageScore, threshold: float) -> ImageScore:
     return ImageScore(score.name, score.group, arrays)
 
 
-def threshold_of(cut: Cut, default: float = 0.5) -> float:
-    """The cut if it is a threshold, else `default`."""
-    return cut if isinstance(cut, float) else default
+def threshold_of(cut: Cut) -> float:
+    """The cut if it is a threshold, else 0.5."""
+    return cut if isinstance(cut, float) else 0.5
 
 
-def choose_threshold(scores: Sequence[ImageScore], region: Region = "fov") -> float:
-    """Threshold of a binary task with the best pooled Dice ("val-best-dice"); for validation images only.
+def choose_threshold(scores: Sequence[ImageScore]) -> float:
+    """Threshold of a binary task with the best pooled Dice inside the field of view; for validation images only.
 
     Raises:
         RequestError: there is no positive pixel.
     """
-    pooled = pool(scores, region)
+    pooled = pool(scores, "fov")
     if pooled.positive.sum() == 0:
         raise RequestError(
-            f"no {scores[0].class_names[0]} pixel in the {len(scores)} images (region {region}); cannot choose a "
-            "threshold"
+            f"no {scores[0].class_names[0]} pixel in the {len(scores)} images (region fov); cannot choose a threshold"
         )
     return best_dice_threshold(pooled)
 

@@ -30,7 +30,7 @@ def import_snapshot(
         RequestError: the folder is not empty, or there are no networks of that size.
         WeightsError: as `read_snapshot`, or the tensors do not fit the networks; nothing is written.
     """
-    check_new_folder(folder, "--out")
+    check_new_folder(folder)
     snapshot = read_snapshot(path)
     source = snapshot.settings
     weights.check_networks(source, snapshot.networks, str(path))
