@@ -4,13 +4,14 @@ import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from segkit.core.arrays import Bools, Pixels
-from segkit.core.images import encode_image
+from segkit.core.images import encode_image, from_unit
 from segkit.tasks.overlay import dimmed
 
 MAX_SIDE = 600
@@ -43,7 +44,7 @@ def overlay(image: Pixels, prediction: Bools, labels: Bools, region: Bools) -> P
 
 def grey(probs: npt.NDArray[np.floating]) -> Pixels:
     """Probabilities (h, w) in [0, 1] as a grey picture (h, w, 3), white where the class is certain."""
-    return np.repeat(np.rint(255 * np.clip(probs, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+    return np.repeat(from_unit(probs)[..., None], 3, axis=2)
 
 
 def shrink(image: Pixels, max_side: int) -> Pixels:
@@ -63,6 +64,11 @@ def evenly_spaced(ranked: Sequence[str], count: int) -> list[str]:
     if count < 2:
         return list(ranked[:count])
     return [ranked[round(index * (len(ranked) - 1) / (count - 1))] for index in range(count)]
+
+
+def data_uri(file: bytes, kind: Literal["jpeg", "png"]) -> str:
+    """An image file as an address that a page embeds."""
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,6 @@ class Album:
             pictures = [shrink(picture, smaller) for picture in pictures]
             files = [encode_image(picture, ".jpg") for picture in pictures]
         return [
-            Encoded(f"data:image/jpeg;base64,{base64.b64encode(file).decode()}", picture.shape[1], picture.shape[0])
+            Encoded(data_uri(file, "jpeg"), picture.shape[1], picture.shape[0])
             for picture, file in zip(pictures, files, strict=True)
         ]

@@ -73,6 +73,11 @@ def as_rgb(image: Pixels) -> Pixels:
     return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
 
 
+def from_unit(values: npt.NDArray[np.floating]) -> Pixels:
+    """Values in [0, 1] as 8-bit levels of the same shape; those beyond are clipped."""
+    return np.asarray(np.rint(255 * np.clip(values, 0, 1)), dtype=np.uint8)
+
+
 def read_mask(path: Path, frame: int = 0) -> Bools:
     """Read a binary image (vessel map, field of view) as bool (h, w).
 

@@ -291,7 +291,7 @@ def _paint(rng: np.random.Generator, anatomy: _Anatomy, view: _View, layers: dic
     photograph = ndimage.gaussian_filter(photograph, (*(0.55 * max(scale, 0.6),) * 2, 0))
     grain = ndimage.gaussian_filter(rng.normal(0, 1, photograph.shape), (0.5, 0.5, 0))
     photograph += grain * np.where(fov, 0.020, 0.004)[..., None]
-    return np.asarray(np.rint(255 * np.clip(photograph, 0, 1)), dtype=np.uint8)
+    return images.from_unit(photograph)
 
 
 def _retina(rng: np.random.Generator, view: _View, across: Floats, down: Floats) -> Floats:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from segkit.core.arrays import Bools, Pixels
+from segkit.core.images import from_unit
 
 _STAIN = {  # red, green and blue of background, glomerulus, podocyte and other nuclei
     "tissue": (226, 178, 205),
@@ -29,7 +30,7 @@ def draw_section(seed: int, section: int, height: int, width: int) -> tuple[Pixe
     interior = near[..., 1] - near[..., 0] > max(1.5, spacing / 8)
     light = np.where(interior, 0.68, 0.22) + 0.10 * ndimage.gaussian_filter(grain.normal(0, 1, interior.shape), 2)
     light = ndimage.gaussian_filter(light, 0.7) + grain.normal(0, 0.03, interior.shape)
-    return np.rint(255 * np.clip(light, 0, 1)).astype(np.uint8), interior
+    return from_unit(light), interior
 
 
 def draw_patch(slide: int, patch: int, height: int, width: int, seed: int = 0) -> tuple[Pixels, Pixels]:

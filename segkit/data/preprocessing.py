@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segkit.core.arrays import Bools, Pixels
+from segkit.core.images import from_unit
 from segkit.data.settings import PreprocessingSettings
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +34,7 @@ def preprocess(image: Pixels, region: Bools, settings: PreprocessingSettings) ->
         image = _clahe(image, settings.clahe_clip_limit, settings.clahe_grid)
     if settings.gamma != 1:
         levels = np.linspace(0, 1, 256) ** settings.gamma
-        image = _to_levels(levels)[image]
+        image = from_unit(levels)[image]
     return standardised(image, region) if settings.normalization == "image" else image
 
 
@@ -63,12 +64,8 @@ def standardised(image: Pixels, region: Bools) -> Pixels:
     inside = image[region] if region.any() else image.reshape(-1, image.shape[2])
     mean, deviation = inside.mean(axis=0), np.maximum(inside.std(axis=0), 1.0)
     scores = (np.arange(256)[:, None] - mean) / deviation
-    table = _to_levels(IMAGE_MEAN + IMAGE_DEVIATION * scores)
+    table = from_unit(IMAGE_MEAN + IMAGE_DEVIATION * scores)
     return np.stack([table[image[..., channel], channel] for channel in range(image.shape[2])], axis=2)
-
-
-def _to_levels(values: Floats) -> Pixels:
-    return np.asarray(np.clip(np.rint(values * 255), 0, 255), dtype=np.uint8)
 
 
 def channel_statistics(images: Iterable[tuple[Pixels, Bools]]) -> tuple[Floats, Floats]:

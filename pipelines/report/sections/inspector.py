@@ -1,14 +1,12 @@
 """Inspector: predictions of a chosen image at any threshold, two models side by side on one canvas."""
 
-import base64
-
 import numpy as np
 
-from pipelines.report.album import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, Album
+from pipelines.report.album import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, Album, data_uri
 from pipelines.report.evidence import Evidence
 from pipelines.report.shown_images import ShownImage, shown_images
-from segkit.core.arrays import Floats, Pixels
-from segkit.core.images import encode_image
+from segkit.core.arrays import Pixels
+from segkit.core.images import encode_image, from_unit
 
 BUDGET_BYTES = 2_000_000
 """Of all maps as PNG files; together with the pictures of the album the page stays below 10 MB."""
@@ -54,12 +52,12 @@ def _encoded(shown: list[ShownImage]) -> tuple[dict[str, dict[str, object]], int
     for side in SIDES:
         files = {
             image.name: {"labels": _png(_labels(image), side)}
-            | {name: _png(_levels(probs[0]), side) for name, probs in image.probs.items()}
+            | {name: _png(from_unit(probs[0]), side) for name, probs in image.probs.items()}
             for image in shown
         }
         if sum(len(file) for maps in files.values() for file in maps.values()) <= BUDGET_BYTES:
             break
-    uris = {name: {key: _uri(file) for key, file in maps.items()} for name, maps in files.items()}
+    uris = {name: {key: data_uri(file, "png") for key, file in maps.items()} for name, maps in files.items()}
     return {name: {"labels": maps.pop("labels"), "probs": maps} for name, maps in uris.items()}, side
 
 
@@ -67,16 +65,8 @@ def _labels(image: ShownImage) -> Pixels:
     return np.where(image.region, np.where(image.labels, 255, 0), OUTSIDE).astype(np.uint8)
 
 
-def _levels(probs: Floats) -> Pixels:
-    return np.rint(255 * np.clip(probs, 0, 1)).astype(np.uint8)
-
-
 def _png(levels: Pixels, side: int) -> bytes:
     """The nearest pixels, so that a pixel's label and probability stay together."""
     step = max(1.0, max(levels.shape) / side)
     rows, columns = (((np.arange(int(size / step)) + 0.5) * step).astype(int) for size in levels.shape)
     return encode_image(levels[np.ix_(rows, columns)])
-
-
-def _uri(file: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(file).decode()}"
