@@ -38,6 +38,16 @@ _RANK_VARIABLES = {
 """Variables in which torchrun, Lightning and SLURM store the rank of a process."""
 
 
+def is_first_rank() -> bool:
+    """Whether this process is rank 0, according to the variables that torchrun, Lightning and SLURM set.
+
+    In an interactive SLURM job, Lightning starts the ranks, and all of them inherit SLURM_PROCID from the shell.
+    """
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
 class ExitCode(IntEnum):
     """Exit codes of a stage under the runner. A stage that a user starts exits with 1 instead of 3 and 4."""
 

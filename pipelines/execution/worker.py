@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
-from pipelines.execution.process import UNDER_RUNNER, check_num_nodes
+from pipelines.execution.process import UNDER_RUNNER, check_num_nodes, is_first_rank
 from pipelines.stage import AnyStage, S, Stage, StageRecord, read_record
 from segkit.core.errors import RequestError
 from segkit.core.files import read_json, write_json
@@ -160,16 +160,6 @@ def _track(context: Context[S], record: StageRecord) -> None:
     used = [f"{done['stage']}:{done['fingerprint']}" for done in sources if "stage" in done]
     context.tracker.output(context.name, context.stage.type.name, context.out, record, used)
     context.tracker.close()
-
-
-def is_first_rank() -> bool:
-    """Whether this process is rank 0, according to the variables that torchrun, Lightning and SLURM set.
-
-    In an interactive SLURM job, Lightning starts the ranks, and all of them inherit SLURM_PROCID from the shell.
-    """
-    if "RANK" in os.environ:
-        return os.environ["RANK"] == "0"
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def _record(context: Context[S], start: float) -> StageRecord:

@@ -112,8 +112,7 @@ def _run(args: list[str] | None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    from pipelines.execution.process import UNDER_RUNNER
-    from pipelines.execution.worker import is_first_rank
+    from pipelines.execution.process import UNDER_RUNNER, is_first_rank
     from segkit.cli import errors
 
     if os.environ.get("SEGKIT_DEBUG"):

@@ -83,7 +83,7 @@ def evaluate(
     """
     from gan.drawing.sampling import read_generator
     from gan.training.snapshots import find_snapshots
-    from pipelines.execution.worker import is_first_rank
+    from pipelines.execution.process import is_first_rank
     from pipelines.fidelity.assess import Evaluation, check_copies, generated_set
     from pipelines.fidelity.files import SHEET, nearest_sheet
     from pipelines.fidelity.photographs import find

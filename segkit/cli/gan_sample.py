@@ -123,7 +123,7 @@ def _draw(
 ) -> None:
     from gan.drawing.sampling import read_generator
     from gan.drawing.seed_folder import SeedFolder, SeedWriter
-    from pipelines.execution.worker import is_first_rank
+    from pipelines.execution.process import is_first_rank
     from segkit.core.wording import counted
     from segkit.tasks.trainer import build_trainer
 

@@ -104,7 +104,7 @@ def model_option(kind: Literal["network", "gan"], help_text: str, **attributes: 
 
 def named_model(name: str, runs: Path, kind: Literal["network", "gan"]) -> Path:
     """The path of a model's name; the choice is printed where the name is not a path."""
-    from pipelines.execution.worker import is_first_rank
+    from pipelines.execution.process import is_first_rank
     from pipelines.results.model_names import find_model
 
     model = find_model(name, runs, kind)

@@ -64,7 +64,7 @@ def predict(
     augmentation or tile is refused. An image that cannot be read is reported, and the others are predicted; the exit
     code is then 1.
     """
-    from pipelines.execution.worker import is_first_rank
+    from pipelines.execution.process import is_first_rank
     from segkit.core.config import validate
     from segkit.data.user_images import dataset_rows, file_rows
     from segkit.tasks.settings import InferenceSettings, RuntimeSettings
