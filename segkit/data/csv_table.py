@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segkit.core.errors import DatasetError
-from segkit.core.manifest import Row, Source, Split
+from segkit.core.manifest import Row, Split
 from segkit.data import folder, groups, pairing
+from segkit.data.pairing import Kind
 from segkit.data.readers import Dataset, Finding
 
 NAME = "csv"
-COLUMNS = ("image", "label", "fov", "group", "split")
+FILES: dict[str, Kind] = {"image": "image", "label": "reference", "fov": "region"}
+"""Kinds of files by column."""
 SPLITS: dict[str, Split] = {"": "train", "train": "train", "val": "val", "test": "test"}
 
 
@@ -34,7 +36,7 @@ def read(path: Path) -> Dataset:
     path = path.resolve()
     findings: list[Finding] = []
     rows: list[Row] = []
-    for line, cells in enumerate(groups.read_table(path, COLUMNS[:2]), start=2):
+    for line, cells in enumerate(groups.read_table(path, ("image", "label")), start=2):
         problems, row = _row(path, line, cells)
         if row is not None and any(row.name == other.name for other in rows):
             problems.append(f"{path}, line {line}: a second image is called {row.name}; rename one, names must differ")
@@ -54,24 +56,17 @@ def read(path: Path) -> Dataset:
 def _row(path: Path, line: int, cells: Mapping[str, str]) -> tuple[list[str], Row | None]:
     """The row of a line, and what is wrong with it."""
     place = f"{path}, line {line}"
-    files = {column: (path.parent / cells[column]) for column in ("image", "label", "fov") if cells.get(column)}
+    files = {kind: (path.parent / cells[column]) for column, kind in FILES.items() if cells.get(column)}
     if "image" not in files:
         return [f"{place}: there is no image; fill the column, or remove the line"], None
     problems = [f"{place}: {file} does not exist; correct the path" for file in files.values() if not file.is_file()]
     split = SPLITS.get(cells.get("split", "").lower())
     if split is None:
         problems.append(f"{place}: the split is {cells['split']!r}; expected train, val or test")
-    elif split != "test" and "label" not in files:
+    elif split != "test" and "reference" not in files:
         problems.append(f"{place}: a {split} image has no label; fill the column, or give it the split test")
     if problems:
         return problems, None
     assert split is not None
-    resolved = {column: Path(os.path.normpath(file)) for column, file in files.items()}
-    return [], Row(
-        name=resolved["image"].stem,
-        split=split,
-        image=Source(resolved["image"]),
-        labels={"reference": Source(resolved["label"])} if "label" in resolved else {},
-        region=Source(resolved["fov"]) if "fov" in resolved else None,
-        group=cells.get("group", ""),
-    )
+    resolved = {kind: Path(os.path.normpath(file)) for kind, file in files.items()}
+    return [], pairing.row_of(resolved["image"].stem, split, resolved, cells.get("group", ""))

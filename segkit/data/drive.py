@@ -13,8 +13,9 @@ from pathlib import Path
 
 from segkit.core import files
 from segkit.core.errors import DatasetError
-from segkit.core.manifest import Role, Row, Source
-from segkit.data import groups, readers
+from segkit.core.manifest import Row, Split
+from segkit.data import groups, pairing, readers
+from segkit.data.pairing import Kind
 from segkit.data.readers import Dataset, Finding, Part, RowReport
 
 NAME = "drive"
@@ -22,12 +23,11 @@ PARTS: tuple[Part, ...] = ("training", "test")
 MARKER_NAME = readers.PHANTOM_MARKER
 """In the root of a phantom data set: `{"training": n, "test": n, "height": h, "width": w}`."""
 
-_MAPS = {
+_MAPS: dict[Kind, tuple[str, str]] = {
     "reference": ("1st_manual", "{number}_manual1"),
     "region": ("mask", "{number}_{part}_mask"),
     "observer2": ("2nd_manual", "{number}_manual2"),
 }
-ROLES: tuple[Role, ...] = ("reference", "observer2")
 FOLDERS = ("images", *(folder for folder, _ in _MAPS.values()))
 READS = "labels are read from 1st_manual/ and 2nd_manual/, fields of view from mask/"
 _REQUIRED = {("training", "reference"), ("training", "region"), ("test", "region")}
@@ -59,8 +59,7 @@ def read(root: Path) -> Dataset:
     expected = expectation(base)
     findings: list[Finding] = []
     rows = [row for part in PARTS for row in _part(base, part, expected.count(part), findings)]
-    if table := groups.table(base):
-        rows = list(readers.with_groups(rows, groups.from_file(table, [row.name for row in rows])))
+    rows, table = pairing.grouped(base, rows), groups.table(base)
     findings += [finding for part in PARTS for finding in readers.ignored_files(_folder(base, part), FOLDERS, READS)]
     return Dataset(
         name=NAME,
@@ -136,14 +135,10 @@ def _part(base: Path, part: Part, count: int, findings: list[Finding]) -> list[R
         findings.append(Finding("error", problem))
     findings += extra
     maps = {role: _maps(folder, role, part, pictures, findings) for role in _MAPS}
+    kinds: dict[Kind, dict[int, Path]] = {"image": pictures, **maps}
+    split: Split = "train" if part == "training" else "test"
     return [
-        Row(
-            name=path.stem,
-            split="train" if part == "training" else "test",
-            image=Source(path),
-            labels={role: Source(maps[role][number]) for role in ROLES if number in maps[role]},
-            region=Source(maps["region"][number]) if number in maps["region"] else None,
-        )
+        pairing.row_of(path.stem, split, {kind: files[number] for kind, files in kinds.items() if number in files})
         for number, path in pictures.items()
     ]
 
@@ -163,7 +158,7 @@ def _gap(pictures: dict[int, Path], base: Path, part: Part, count: int) -> str:
     return f" ({word}: {', '.join(f'{number:02d}' for number in wrong)})" if wrong else ""
 
 
-def _maps(folder: Path, role: str, part: Part, pictures: dict[int, Path], findings: list[Finding]) -> dict[int, Path]:
+def _maps(folder: Path, role: Kind, part: Part, pictures: dict[int, Path], findings: list[Finding]) -> dict[int, Path]:
     """The files of a role by number: one per image, or none if the role is optional."""
     name, stem = _MAPS[role]
     maps = _by_number(folder / name, stem, part, findings)

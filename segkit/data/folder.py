@@ -16,14 +16,15 @@ from pathlib import Path
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.config import read_yaml, validate
 from segkit.core.errors import DatasetError
-from segkit.core.manifest import Row, Source
+from segkit.core.manifest import Row
 from segkit.core.wording import counted
-from segkit.data import groups, readers
+from segkit.data import groups, pairing, readers
+from segkit.data.pairing import Kind
 from segkit.data.readers import Dataset, Finding, Part
 
 NAME = "folder"
 PARTS: tuple[Part, ...] = ("training", "test")
-FOLDERS = ("images", "masks", "fov")
+FOLDERS: dict[str, Kind] = {"images": "image", "masks": "reference", "fov": "region"}
 CLASSES = "classes.yaml"
 READS = "labels are read from masks/, fields of view from fov/"
 READS_PARTS = "images are read from training/ and test/"
@@ -58,7 +59,8 @@ def list_folder(base: Path, classes: Classes, group_of: Callable[[str], str], re
     for folder, part in places.items():
         findings += _pairing(folder, part, files[folder], bool(divided))
         for stem in files[folder]["images"]:
-            row = _row(stem, part, files[folder])
+            own = {kind: files[folder][name][stem] for name, kind in FOLDERS.items() if stem in files[folder][name]}
+            row = pairing.row_of(stem, "train" if part == "training" else "test", own)
             if rows.setdefault(stem, row) is not row:
                 problem = f"{base} holds {stem} in training/ and in test/; rename one, names must differ"
                 findings.append(Finding("error", problem))
@@ -81,17 +83,6 @@ def list_folder(base: Path, classes: Classes, group_of: Callable[[str], str], re
         classes=classes,
         phantom=(base / readers.PHANTOM_MARKER).is_file(),
         findings=tuple(findings),
-    )
-
-
-def _row(stem: str, part: Part, files: Mapping[str, Mapping[str, Path]]) -> Row:
-    labels, regions = files["masks"], files["fov"]
-    return Row(
-        name=stem,
-        split="train" if part == "training" else "test",
-        image=Source(files["images"][stem]),
-        labels={"reference": Source(labels[stem])} if stem in labels else {},
-        region=Source(regions[stem]) if stem in regions else None,
     )
 
 

@@ -70,7 +70,9 @@ def list_dataset(
     for split in dict.fromkeys(split for split, _ in patterns):
         of_split = {kind: files[split, kind] for at, kind in patterns if at == split}
         findings += _unpaired(of_split, split)
-        rows += [_row(key, split, of_split, name_of) for key in of_split["image"]]
+        for key, image in of_split["image"].items():
+            own = {kind: paths[key] for kind, paths in of_split.items() if key in paths}
+            rows.append(row_of(name_of(split, image), split, own))
     rows = grouped(base, [replace(row, group=group_of(row.name)) for row in rows])
     return assemble(name, base, rows, findings, layout, classes=classes, published=published)
 
@@ -162,11 +164,13 @@ def _unpaired(files: Mapping[Kind, _Files], split: Split) -> Iterator[Finding]:
                 yield Finding("error", f"no {word} for {groups.listed(missing)}; put it{example}, or remove the image")
 
 
-def _row(key: str, split: Split, files: Mapping[Kind, _Files], name_of: Callable[[Split, Path], str]) -> Row:
+def row_of(name: str, split: Split, files: Mapping[Kind, Path], group: str = "") -> Row:
+    """The row of an image's files."""
     return Row(
-        name=name_of(split, files["image"][key]),
+        name=name,
         split=split,
-        image=Source(files["image"][key]),
-        labels={role: Source(files[role][key]) for role in ROLES if key in files.get(role, {})},
-        region=Source(files["region"][key]) if key in files.get("region", {}) else None,
+        image=Source(files["image"]),
+        labels={role: Source(files[role]) for role in ROLES if role in files},
+        region=Source(files["region"]) if "region" in files else None,
+        group=group,
     )
