@@ -1,9 +1,10 @@
 """Overlays and a table of vessel measurements beside the maps of a prediction folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from segkit.core import images
-from segkit.core.files import as_csv, without_nan, write_text
+from segkit.core.files import as_csv, read_csv, without_nan, write_text
 from segkit.core.manifest import Row, Source
 from segkit.data.fov import read_region
 from segkit.data.labels import read_labels
@@ -24,14 +25,29 @@ def write_overlays(folder: PredictionFolder, rows: Sequence[Row]) -> None:
 
 
 def write_vessel_table(folder: PredictionFolder, rows: Sequence[Row]) -> None:
-    """Write `vessels.csv`: for each predicted image the `VesselStatistics`, nan as an empty cell, and the warnings."""
-    table, entries = [], folder.read()["images"]
+    """Write `vessels.csv`: for each predicted image the `VesselStatistics`, nan as an empty cell, and the warnings.
+
+    Rows that earlier commands wrote of other images are kept.
+    """
+    path, entries = folder.folder / TABLE, folder.read()["images"]
+    table: list[Mapping[str, object]] = [*_earlier_rows(folder, path, {row.name for row in rows})]
     for row in _predicted(folder, rows):
         vessels = read_labels(Source(folder.maps(row.name)["binary"]), folder.classes)
         cells = without_nan(vessel_statistics(vessels, read_region(row, folder.classes))._asdict())
         warnings = "; ".join(entries[row.name].get("warnings", ()))
         table.append({"name": row.name} | cells | {"warnings": warnings})
-    write_text(folder.folder / TABLE, as_csv(table, ("name", *VesselStatistics._fields, "warnings"), ".6g"))
+    write_text(path, as_csv(table, ("name", *VesselStatistics._fields, "warnings"), ".6g"))
+
+
+def _earlier_rows(folder: PredictionFolder, path: Path, names: set[str]) -> Iterator[dict[str, str]]:
+    """Rows of an existing table but those of `names`, and of images that were predicted again since."""
+    if not path.exists():
+        return
+    made = path.stat().st_mtime_ns
+    for row in read_csv(path):
+        binary = folder.maps(row.get("name", ""))["binary"]
+        if row.get("name") not in names and binary.exists() and binary.stat().st_mtime_ns <= made:
+            yield row
 
 
 def _predicted(folder: PredictionFolder, rows: Sequence[Row]) -> list[Row]:

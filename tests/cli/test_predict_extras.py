@@ -1,6 +1,5 @@
 """Overlays and the table of vessels beside predictions."""
 
-import csv
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from segkit.core import images
 from segkit.core.classes import VESSEL, Classes
+from segkit.core.files import read_csv
 from segkit.data.phantom import draw
 from segkit.data.settings import GeometrySettings
 from segkit.metrics.vessel_statistics import vessel_statistics
@@ -39,7 +39,7 @@ def test_the_table_holds_the_statistics_of_each_image(tmp_path: Path) -> None:
     from segkit.data.fov import estimate_fov
 
     assert predict(tmp_path, "--vessel-table") == 0
-    [row] = csv.DictReader((tmp_path / "out" / "vessels.csv").read_text().splitlines())
+    [row] = read_csv(tmp_path / "out" / "vessels.csv")
     documented = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text().partition("## Measure vessels")[2]
     assert list(row) == re.findall(r"^\| `(\w+)` \|", documented.partition("\n## ")[0], re.MULTILINE)
     vessels = images.read_mask(tmp_path / "out" / "binary" / "photo.png")
@@ -47,6 +47,20 @@ def test_the_table_holds_the_statistics_of_each_image(tmp_path: Path) -> None:
     assert (row.pop("name"), row.pop("warnings")) == ("photo", "")
     for key, value in row.items():
         assert float(value or "nan") == pytest.approx(getattr(expected, key), rel=1e-5, nan_ok=True)
+
+
+def test_a_later_command_keeps_the_rows_of_other_images_in_the_table(tmp_path: Path) -> None:
+    def again(name: str, phantom: int, *options: str) -> list[dict[str, str]]:
+        images.write_image(tmp_path / f"{name}.png", draw(phantom, 96, 92).image)
+        arguments = ("--weights", str(tmp_path / "model"), "--out", str(tmp_path / "out"), *options)
+        assert segkit_here("predict", *arguments, str(tmp_path / f"{name}.png")) == 0
+        return read_csv(tmp_path / "out" / "vessels.csv")
+
+    assert predict(tmp_path, "--vessel-table") == 0
+    [photo] = read_csv(tmp_path / "out" / "vessels.csv")
+    assert again("other", 1, "--vessel-table")[0] == photo
+    again("photo", 2)  # another photograph of the same name, not measured
+    assert [row["name"] for row in again("other", 1, "--vessel-table")] == ["other"]
 
 
 def test_several_classes_have_no_table_of_vessels(tmp_path: Path) -> None:
