@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -254,11 +255,19 @@ def evaluate(
         metrics: further metrics by name, as in docs/metrics.md; some are slow.
 
     Raises:
-        RequestError: there is nothing to score, or there is no such metric.
+        RequestError: there is nothing to score, there is no such metric, or an argument has the wrong type or value.
         DatasetError: the data set cannot be read, two maps have one name, or a map has the wrong size.
         ImageError: a file cannot be read.
     """
-    chosen = with_default(metrics)
+    if not isinstance(predictions, str | Path) or not isinstance(data, str):
+        raise RequestError(
+            f"predictions is {predictions!r}, data {data!r}; give a folder, and text such as 'drive:/data/DRIVE'"
+        )
+    if split not in {"training", "test", "all"}:
+        raise RequestError(f"split is {split!r}; give 'training', 'test' or 'all'")
+    if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
+        raise RequestError(f"threshold is {threshold!r}; give a number in [0, 1]")
+    chosen = with_default([metrics] if isinstance(metrics, str) else metrics)
     dataset = open_dataset(data, group_pattern)
     predictions = Path(predictions)
     if not predictions.is_dir():

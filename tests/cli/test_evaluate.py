@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score, roc_auc_score
 
+import segkit
 from segkit.core import images
+from segkit.core.errors import RequestError
 from segkit.data.readers import open_dataset, part_of
 from tests.data import chase
 from tests.pipelines.tiny import environment, segkit_here
@@ -307,6 +309,17 @@ def test_scoring_needs_no_torch(gray: Path, phantoms: Path) -> None:
     )
     args = ["evaluate", "--predictions", str(gray), "--data", f"drive:{phantoms}"]
     subprocess.run([sys.executable, "-c", code, *args], env=environment(), capture_output=True, check=True)
+
+
+def test_wrong_arguments_in_python_are_refused(gray: Path, phantoms: Path) -> None:
+    with pytest.raises(RequestError, match="split is 'train'"):
+        segkit.evaluate(gray, f"drive:{phantoms}", split="train")
+    with pytest.raises(RequestError, match="threshold is 7"):
+        segkit.evaluate(gray, f"drive:{phantoms}", threshold=7.0)
+
+
+def test_one_further_metric_is_given_by_its_name(gray: Path, phantoms: Path) -> None:
+    assert "hd95" in segkit.evaluate(gray, f"drive:{phantoms}", metrics="hd95").parts[0].metrics
 
 
 def test_wrong_requests_are_answered(
