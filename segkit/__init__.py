@@ -18,6 +18,11 @@ _PLACES = {
 }
 
 
+def __dir__() -> list[str]:
+    """The public names, for completion in notebooks."""
+    return __all__
+
+
 def __getattr__(name: str) -> object:
     """Import the Python API at its first use; the command line starts without torch."""
     if name not in _PLACES:

@@ -12,7 +12,7 @@ import torch
 from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.config import validate
-from segkit.core.determinism import deterministic
+from segkit.core.determinism import deterministic, move_to
 from segkit.core.errors import RequestError
 from segkit.core.outputs import check_folder
 from segkit.data import labels
@@ -58,13 +58,18 @@ class Prediction:
 
         Args:
             folder: made if it does not exist.
-            name: of the files, without suffix.
+            name: of the files, without suffix; may name sub-folders, as in "left/07".
 
         Returns:
             The paths of "probs" (16 bit), "binary" and "overlay".
+
+        Raises:
+            RequestError: the folder cannot be written, or the name is empty or leads out of it.
         """
         folder = Path(folder)
         check_folder(folder)
+        if not Path(name).name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise RequestError(f"name is {name!r}; give a file name without suffix, as in 'photo' or 'left/07'")
         paths = {
             "probs": labels.probs_path(folder / "probs", name, self.classes),
             "binary": folder / "binary" / f"{name}.png",
@@ -110,10 +115,7 @@ class Model:
         Raises:
             RequestError: there is no such device.
         """
-        try:
-            self._predictor.to(device)
-        except (AssertionError, RuntimeError) as error:  # of a torch without CUDA, and of an unknown name
-            raise RequestError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        move_to(self._predictor, device)
         return self
 
     def predict(
@@ -147,7 +149,7 @@ class Model:
         binary = self.classes.kind == "binary"
         if threshold is not None and not (binary and isinstance(threshold, Real) and 0 <= threshold <= 1):
             raise RequestError(f"threshold is {threshold!r}; a binary model takes one in [0, 1], others none")
-        cut = self.threshold if threshold is None else threshold
+        cut = self.threshold if threshold is None else float(threshold)
         pixels = images.read_image(Path(image)) if isinstance(image, str | Path) else _checked_image(image)
         inside = default_region(pixels, self.classes) if region is None else _checked_region(region, pixels)
         with torch.inference_mode(), deterministic(self.device, PREDICTION_THREADS):

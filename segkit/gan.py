@@ -12,6 +12,7 @@ from gan.drawing.sampling import generate, read_generator
 from gan.networks.generator import Generator
 from gan.settings import GanSettings, SamplingSettings
 from segkit.core.config import validate
+from segkit.core.determinism import move_to
 from segkit.core.errors import RequestError
 from segkit.core.seeding import LARGEST_SEED
 
@@ -29,8 +30,12 @@ class Gan:
         return self.settings.resolution
 
     def to(self, device: str | torch.device) -> "Gan":
-        """Move the generator to a device, for example "cuda"."""
-        self.generator.to(device)
+        """Move the generator to a device, for example "cuda".
+
+        Raises:
+            RequestError: there is no such device.
+        """
+        move_to(self.generator, device)
         return self
 
     def sample(
@@ -76,7 +81,7 @@ def load(weights: str | Path, device: str | torch.device = "cpu") -> Gan:
         device: where to compute, for example "cuda".
 
     Raises:
-        RequestError: `weights` is neither text nor a path.
+        RequestError: `weights` is neither text nor a path, or there is no such device.
         WeightsError: there is no generator, or it cannot be read.
     """
     if not isinstance(weights, str | Path):

@@ -49,7 +49,7 @@ def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchangi
     shipped, text = shipped_models() if kind == "network" else {}, str(name)
     if text in shipped:
         return NamedModel(shipped[text])
-    if text not in (LATEST, BEST) and Path(text).expanduser().exists():
+    if text not in ("", LATEST, BEST) and Path(text).expanduser().exists():
         return _of_path(Path(text).expanduser(), kind)
     trained = finished_stages(runs, _TYPES[kind])
     if unchanging and text in (LATEST, BEST):
@@ -69,7 +69,7 @@ def find_model(name: str | Path, runs: Path, kind: Kind = "network", *, unchangi
     known = f"{runs} holds {_listed(trained)}" if trained else f"{runs} holds no finished {_noun(kind)}"
     more = f"; shipped models: {', '.join(shipped)}" if shipped else ""
     nearest = hint(text, [*shipped, *names_in(runs, kind)], f"{known}{more}")
-    raise WeightsError(f"there is no {_noun(kind)} {text}, neither a path nor a name; {nearest}")
+    raise WeightsError(f"there is no {_noun(kind)} {text!r}, neither a path nor a name; {nearest}")
 
 
 def names_in(runs: Path, kind: Kind) -> list[str]:

@@ -4,6 +4,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+
+from segkit.core.errors import RequestError
+
+
+def move_to(module: nn.Module, device: str | torch.device) -> None:
+    """Move a module to a device.
+
+    Raises:
+        RequestError: there is no such device.
+    """
+    try:
+        module.to(device)
+    except (AssertionError, RuntimeError) as error:  # of a torch without CUDA, and of an unknown name
+        raise RequestError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager

@@ -23,9 +23,9 @@ def model_folder(model: str | Path) -> Path:
     shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)]
-    if not Path(model).exists():
+    if not str(model) or not Path(model).exists():
         raise WeightsError(
-            f"there is no model {model}, neither a folder nor an .onnx file; "
+            f"there is no model {str(model)!r}, neither a folder nor an .onnx file; "
             + hint(str(model), shipped, f"shipped models: {', '.join(shipped) or 'none'}")
         )
     return Path(model)

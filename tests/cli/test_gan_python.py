@@ -44,3 +44,8 @@ def test_a_folder_without_a_gan_is_refused(tmp_path: Path) -> None:
         segkit.gan.load(tmp_path)
     with pytest.raises(RequestError):
         segkit.gan.load(None)
+
+
+def test_a_device_that_does_not_exist_is_refused(weights: Path) -> None:
+    with pytest.raises(RequestError, match="device 'gpu' cannot be used"):
+        segkit.gan.load(weights, device="gpu")

@@ -122,9 +122,21 @@ def test_a_device_that_does_not_exist_is_refused(folder: Path) -> None:
         segkit.load(folder, device="gpu")
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["", "..", "../other", "/tmp/photo"])
+def test_a_name_outside_the_folder_is_refused(folder: Path, photo: Path, tmp_path: Path, name: str) -> None:
+    result = segkit.load(folder).predict(photo)
+    with pytest.raises(RequestError, match="name is"):
+        result.save(tmp_path / "mine", name)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     with pytest.raises(WeightsError):
         segkit.load(tmp_path)
+    monkeypatch.chdir(folder)
+    with pytest.raises(WeightsError, match="there is no model ''"):  # and not that of the working folder
+        segkit.load("")
+    assert segkit_here("models", "") == 2
     with pytest.raises(RequestError):
         segkit.load(None)  # type: ignore[arg-type]
 
@@ -134,3 +146,4 @@ def test_importing_segkit_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError):
         _ = segkit.no_such_name
+    assert {"load", "evaluate"} <= set(dir(segkit))
