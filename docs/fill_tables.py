@@ -60,8 +60,8 @@ def _quartiles(row: Mapping[str, float], key: str, prefix: str = "") -> str:
 def _interval(value: Mapping[str, float | None], digits: int) -> str:
     """A value with its 95 % interval where there is one."""
     if value["low"] is None or value["high"] is None:
-        return f"{value['value']:.{digits}g}"
-    return f"{value['value']:.{digits}g} [{value['low']:.{digits}g}, {value['high']:.{digits}g}]"
+        return f"{value['value']:#.{digits}g}"
+    return f"{value['value']:#.{digits}g} [{value['low']:#.{digits}g}, {value['high']:#.{digits}g}]"
 
 
 def _steps(steps: Steps) -> Iterator[list[str]]:
