@@ -106,6 +106,7 @@ def _kind(card: Mapping[str, Any]) -> str:
 
 def _card(name: str, folder: Path, card: Mapping[str, Any]) -> Iterator[str]:
     """The card of a model, `model.json`, in lines."""
+    from segkit.core.files import sha256_file
     from segkit.core.wording import data_size, duration
 
     details = card["details"]
@@ -137,6 +138,8 @@ def _card(name: str, folder: Path, card: Mapping[str, Any]) -> Iterator[str]:
     if "model" in details:
         shown = ", ".join(f"{key} {value}" for key, value in details["model"].items() if key != "name")
         yield f"  settings of the network: {shown}"
+    if folder.is_file():
+        yield f"  {folder.name}: {data_size(folder.stat().st_size)}, sha256 {sha256_file(folder)}; made from:"
     for file, digest in record.get("sha256", {}).items():
         size = f"{data_size((folder / file).stat().st_size)}, " if (folder / file).is_file() else ""
         yield f"  {file}: {size}sha256 {digest}"

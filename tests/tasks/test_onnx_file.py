@@ -11,7 +11,7 @@ import segkit
 from segkit.core import images
 from segkit.core.classes import Classes
 from segkit.core.errors import RequestError, WeightsError
-from segkit.core.files import read_json
+from segkit.core.files import read_json, sha256_file
 from segkit.data.phantom import draw
 from segkit.data.settings import GeometrySettings, PreprocessingSettings
 from segkit.models.settings import SAUNetSettings, UNetSettings
@@ -94,6 +94,12 @@ def test_the_command_line_takes_the_file(file: Path, tmp_path: Path) -> None:
     probs = segkit.load(file).predict(tmp_path / "photo.png").probs
     np.testing.assert_array_equal(images.read_probs(tmp_path / "out" / "probs" / "photo.png"), probs)
     assert list(read_json(tmp_path / "out" / "predictions.json")["files"]) == ["model.onnx"]
+
+
+def test_the_card_names_the_file_and_its_sha256(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segkit_here("models", str(file)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("model.onnx: " in line and f"sha256 {sha256_file(file)}" in line for line in lines)
 
 
 def test_several_classes_and_patches_are_exported_too(tmp_path: Path) -> None:
