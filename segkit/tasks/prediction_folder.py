@@ -88,7 +88,7 @@ class PredictionFolder:
             on_wait, {(Path(kind) / row.name).parent.as_posix() for row in rows for kind in KINDS}
         )
 
-    def claim(self, record: Record, rows: Sequence[Row], run: Mapping[str, object]) -> None:
+    def claim(self, record: Record, rows: Sequence[Row], run: Mapping[str, object]) -> list[str]:
         """Make the folder one for these predictions: new, or as a command with the same model and settings left it.
 
         Maps of an image whose file or field of view has changed are removed, so that it is predicted again.
@@ -97,6 +97,9 @@ class PredictionFolder:
             run: versions, device and the like of this command. `images` is added to it: the names it is to predict. An
                 image was predicted by the last run that lists it.
 
+        Returns:
+            Names of the images whose maps a killed command wrote, before it could record their warnings.
+
         Raises:
             RequestError: it holds predictions that were made otherwise, or of another image under the same name.
         """
@@ -104,15 +107,13 @@ class PredictionFolder:
         self._recorded.claim(decisive, {"weights": Path(record["weights"])})
         before = self.read()
         known: dict[str, dict[str, object]] = before.get("images", {})
-        entries, missing = {}, []
+        entries, missing, unrecorded = {}, [], []
         for row in rows:
             old = known.get(row.name, {})
             new = {**record["images"][row.name], "path": str(row.image.path.absolute())}
             maps = self.maps(row.name).values()
             predicted = [path for path in maps if path.exists()]
-            if _same_input(old, new):
-                new |= {key: old[key] for key in ("warnings",) if key in old}
-            else:
+            if not _same_input(old, new):
                 if predicted and old.get("path", new["path"]) != new["path"]:
                     raise RequestError(
                         f"{self.folder} holds the prediction of {old['path']}, which has the name of {row.image}; "
@@ -122,9 +123,14 @@ class PredictionFolder:
                     path.unlink()
             if not all(path.exists() for path in maps):
                 missing.append(row.name)
+            elif "binary" in old:
+                new |= {key: old[key] for key in (*KINDS, "warnings") if key in old}
+            else:
+                unrecorded.append(row.name)
             entries[row.name] = new
         runs = before.get("runs", []) + ([{**run, "images": missing}] if missing else [])
         self._write({**before, **record, "runs": runs, "images": {**known, **entries}})
+        return unrecorded
 
     def read(self) -> Record:
         """The record."""

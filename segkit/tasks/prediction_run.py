@@ -1,6 +1,7 @@
 """The work of `segkit predict`: maps of many images in a folder with a record."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -14,7 +15,7 @@ from segkit.core.manifest import Row
 from segkit.core.versions import git_commit, installed_versions
 from segkit.core.wording import counted
 from segkit.tasks.ensemble import predict
-from segkit.tasks.prediction_files import MapWriter
+from segkit.tasks.prediction_files import ImageLoader, MapWriter
 from segkit.tasks.prediction_folder import (
     RECORD,
     PredictionFolder,
@@ -76,7 +77,8 @@ def predict_folder(
 
     with TemporaryDirectory() as scratch, folder.lock(log, rows) if first_rank else nullcontext():
         if first_rank:
-            folder.claim(prediction_record(model, rows, inference, classes), rows, _run())
+            unrecorded = folder.claim(prediction_record(model, rows, inference, classes), rows, _run())
+            deque(ImageLoader([row for row in rows if row.name in unrecorded], report, classes), maxlen=0)
         num_missing = len(writer.missing(rows))
         trainer = predict(
             partial(load_predictor, weights), rows, writer, inference, runtime, Path(scratch), "predict", report

@@ -242,6 +242,7 @@ def test_a_command_that_was_stopped_goes_on(
     teacher: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, write = tmp_path / "out", MapWriter.write_on_batch_end
+    images.write_image(photos / "a.png", images.read_image(photos / "a.png")[..., 1])
 
     def stop(self: MapWriter, *args: Any, **named: Any) -> None:
         if len(files_below(out / "binary")) == 2:
@@ -262,6 +263,11 @@ def test_a_command_that_was_stopped_goes_on(
     )
     assert all("binary" in entry for entry in record(out)["images"].values())
     assert predict(teacher, tmp_path / "whole", photos) == 0
+    (out / "binary" / "b.png").unlink()
+    for _ in range(2):  # a warning of the stopped command is there, and once
+        assert predict(teacher, out, photos) == 0
+        assert record(out)["images"] == record(tmp_path / "whole")["images"]
+    assert record(out)["images"]["a"]["warnings"] == ["gray, not in colour"]
     for name in again:
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
