@@ -9,9 +9,8 @@ from pipelines.results.scored_runs import IMAGE_METRICS, Run, load_run, measured
 from pipelines.run_comparison.finished import FinishedRun, model_names, short_ids
 from segkit.core.errors import RequestError
 from segkit.core.manifest import Split
-from segkit.core.names import hint
 from segkit.metrics.measure import Measurement, find_measurement, summary_class
-from segkit.metrics.metrics import METRICS
+from segkit.metrics.metrics import METRICS, check_metric
 from segkit.metrics.region import Averaging, Region
 from segkit.metrics.significance import holm
 
@@ -119,9 +118,8 @@ def compare_runs(
         RequestError: there are fewer than two runs, they were scored on different images, or a model or metric is
             missing.
     """
-    unknown = [metric for metric in metrics if metric not in METRICS]
-    if unknown:
-        raise RequestError(f"unknown metric {unknown[0]!r}; {hint(unknown[0], METRICS)}")
+    for metric in metrics:
+        check_metric(metric)
     distinct = list({run.fingerprint: run for run in runs}.values())
     if len(distinct) < 2:
         raise RequestError("a comparison needs at least two different runs; `segkit runs list` lists them")

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from segkit.core.errors import RequestError
 from segkit.core.files import without_nan
-from segkit.core.names import hint
-from segkit.metrics.metrics import DEFAULT_METRICS, METRICS
+from segkit.metrics.metrics import DEFAULT_METRICS, METRICS, check_metric
 from segkit.metrics.region import AVERAGINGS, Averaging, Region
 from segkit.metrics.score import Cut, ImageScore, regions_of
 from segkit.metrics.significance import (
@@ -173,8 +172,7 @@ def pooled_statistic(
     Raises:
         RequestError: there is no such metric, or the images were not scored for it at `cut`.
     """
-    if metric not in METRICS:
-        raise RequestError(f"unknown metric {metric!r}; {hint(metric, METRICS)}")
+    check_metric(metric)
     chosen = METRICS[metric]
     names = scores[0].class_names
     if chosen.of_the_map:

@@ -395,15 +395,20 @@ FURTHER_METRICS = tuple(name for name, metric in METRICS.items() if metric.on_re
 """The metrics that are measured on request, some because they are slow."""
 
 
+def check_metric(name: str) -> None:
+    """Raise RequestError unless there is a metric of this name."""
+    if name not in METRICS:
+        raise RequestError(f"unknown metric {name!r}; {hint(name, METRICS)}")
+
+
 def with_default(further: Sequence[str]) -> tuple[str, ...]:
     """The default metrics and further ones, in the order of a table.
 
     Raises:
         RequestError: there is no such metric.
     """
-    unknown = [name for name in further if name not in METRICS]
-    if unknown:
-        raise RequestError(f"unknown metric {unknown[0]!r}; {hint(unknown[0], METRICS)}")
+    for name in further:
+        check_metric(name)
     return tuple(name for name, metric in METRICS.items() if not metric.on_request or name in further)
 
 
