@@ -9,16 +9,17 @@ so that `segkit data check` can print all of it at once.
 import hashlib
 import importlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from segkit.core import files, images
+from segkit.core.arrays import Bools, Pixels
 from segkit.core.classes import VESSEL, Classes
 from segkit.core.errors import DatasetError, ImageError
 from segkit.core.manifest import Row, Source, Split
@@ -27,8 +28,6 @@ from segkit.core.wording import counted
 from segkit.data import groups
 from segkit.data.fov import estimate_fov
 from segkit.data.labels import Labels, read_labels, target_maps
-
-T = TypeVar("T")
 
 Part = Literal["training", "test"]
 """The parts of the data set itself; `segkit.data.splits` cuts `val` and `holdout` from "training"."""
@@ -368,30 +367,13 @@ def ignored_files(folder: Path, used: Collection[str], reads: str) -> Iterator[F
                 yield Finding("warning", f"ignored: {below}/ ({number}); sub-folders are not read")
 
 
-class _Problems:
-    """What is wrong with the files of one row."""
-
-    def __init__(self) -> None:
-        self.errors: list[DatasetError | ImageError] = []
-
-    def add(self, message: str) -> None:
-        """One more problem."""
-        self.errors.append(DatasetError(message))
-
-    def catch(self, decode: Callable[[], T]) -> T | None:
-        """What `decode` returns; None if it fails, which is a problem."""
-        try:
-            return decode()
-        except (DatasetError, ImageError) as error:
-            self.errors.append(error)
-            return None
-
-    def raise_all(self) -> None:
-        """Raise the problem, or all in a group; nothing without one."""
-        if len(self.errors) == 1:
-            raise self.errors[0]
-        if self.errors:
-            raise ExceptionGroup("several files of an image are wrong", self.errors)
+@contextmanager
+def _noted(errors: list[DatasetError | ImageError]) -> Iterator[None]:
+    """Add what the block raises to `errors`, and go on after the block."""
+    try:
+        yield
+    except (DatasetError, ImageError) as error:
+        errors.append(error)
 
 
 def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None = None) -> RowReport:
@@ -404,32 +386,37 @@ def check_row(row: Row, classes: Classes = VESSEL, size: tuple[int, int] | None 
         DatasetError: a size is wrong, a map is empty, or a label is not a class.
         ExceptionGroup: of several such errors.
     """
-    problems = _Problems()
-    image = problems.catch(partial(images.read_image, *row.image))
+    errors: list[DatasetError | ImageError] = []
+    image: Pixels | None = None
+    region: Bools | None = None
+    shares: dict[str, float] = {}
+    with _noted(errors):
+        image = images.read_image(*row.image)
     shape = None if image is None else image.shape[:2]
     if shape is not None and size is not None and shape != size:
-        problems.add(
-            f"{row.image} is {shape[1]}x{shape[0]} pixels, expected {size[1]}x{size[0]}; put the original file back"
-        )
-    region = None
+        sizes = f"{shape[1]}x{shape[0]} pixels, expected {size[1]}x{size[0]}"
+        errors.append(DatasetError(f"{row.image} is {sizes}; put the original file back"))
     if row.region is not None:
-        region = problems.catch(partial(images.read_mask, *row.region))
-        if region is not None:
-            problems.catch(partial(_check_map, row, row.region, region, shape))
+        with _noted(errors):
+            region = images.read_mask(*row.region)
+            _check_map(row, row.region, region, shape)
     elif image is not None and classes.field_of_view:
         region = estimate_fov(image)
-    shares: dict[str, float] = {}
     for role, source in row.labels.items():
-        labels = problems.catch(partial(read_labels, source, classes))
-        if labels is None:
-            continue
-        problems.catch(partial(_check_map, row, source, labels, shape))
-        targets = problems.catch(partial(_target_maps, source, labels, classes))
-        if role == "reference" and targets is not None:
-            usable = region is not None and region.shape == labels.shape and region.any()
-            inside = region if usable else np.ones(labels.shape, bool)
-            shares = {name: float(target[inside].mean()) for name, target in zip(classes.names, targets, strict=True)}
-    problems.raise_all()
+        with _noted(errors):
+            labels = read_labels(source, classes)
+            with _noted(errors):
+                _check_map(row, source, labels, shape)
+            targets = _target_maps(source, labels, classes)
+            if role == "reference":
+                usable = region is not None and region.shape == labels.shape and region.any()
+                inside = region if usable else np.ones(labels.shape, bool)
+                means = [float(target[inside].mean()) for target in targets]
+                shares = dict(zip(classes.names, means, strict=True))
+    if len(errors) > 1:
+        raise ExceptionGroup("several files of an image are wrong", errors)
+    if errors:
+        raise errors[0]
     assert image is not None
     height, width = image.shape[:2]
     return RowReport(
