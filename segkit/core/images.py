@@ -158,7 +158,7 @@ def read_size(path: Path) -> tuple[int, int]:
         ImageError: the file is missing or not an image.
     """
     try:
-        with _unpacked(path) as file, Image.open(file) as picture:
+        with _picture(path) as picture:
             turned = picture.getexif().get(0x0112, 1) in {5, 6, 7, 8}
             width, height = picture.size
             return (width, height) if turned else (height, width)
@@ -173,7 +173,7 @@ def num_frames(path: Path) -> int:
         ImageError: as `read_size`.
     """
     try:
-        with _unpacked(path) as file, Image.open(file) as picture:
+        with _picture(path) as picture:
             return int(getattr(picture, "n_frames", 1))
     except Exception as error:
         raise _reading_error(path, error) from error
@@ -279,12 +279,7 @@ def encode_image(image: Pixels | npt.NDArray[np.uint16], suffix: str = ".png") -
 def _open(path: Path, frame: int = 0) -> Image.Image:
     """Decode a frame of a file and turn it upright."""
     try:
-        # Pillow also warns of problems that it raises errors for.
-        with (
-            warnings.catch_warnings(action="ignore", category=UserWarning),
-            _unpacked(path) as file,
-            Image.open(file) as picture,
-        ):
+        with _picture(path) as picture:
             if frame:
                 picture.seek(frame)
             picture.load()
@@ -294,6 +289,14 @@ def _open(path: Path, frame: int = 0) -> Image.Image:
         raise ImageError(f"{path} has no page {frame}, counted from 0") from error
     except Exception as error:  # damaged files raise OSError, SyntaxError, struct.error, Pillow's warnings and others
         raise _reading_error(path, error) from error
+
+
+@contextmanager
+def _picture(path: Path) -> Iterator[Image.Image]:
+    """An image file whose pixels are not decoded yet."""
+    # Pillow also warns of problems that it raises errors for, and of half as many pixels as it refuses.
+    with warnings.catch_warnings(action="ignore"), _unpacked(path) as file, Image.open(file) as picture:
+        yield picture
 
 
 @contextmanager
@@ -316,8 +319,8 @@ def _reading_error(path: Path, error: Exception) -> ImageError:
         return ImageError(f"{path} is a folder, not an image file")
     if isinstance(error, PermissionError):
         return ImageError(f"{path} cannot be opened: permission denied")
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         return ImageError(f"{path} claims more than {limit} million pixels; cut it into smaller images")
     if isinstance(error, MemoryError):
         return ImageError(f"{path} does not fit into memory; cut it into smaller images")

@@ -239,6 +239,18 @@ def test_the_error_gives_the_reason_why_a_file_is_unreadable(tmp_path: Path) -> 
         assert str(tmp_path / name) in str(caught.value)
 
 
+def test_an_image_is_read_without_a_warning_up_to_the_size_that_the_error_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.write_image(tmp_path / "large.png", np.zeros((1400, 1400, 3), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    assert images.read_image(tmp_path / "large.png").shape == (1400, 1400, 3)
+    assert images.num_frames(tmp_path / "large.png") == 1
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)
+    with pytest.raises(ImageError, match="more than 1 million pixels"):
+        images.read_image(tmp_path / "large.png")
+
+
 def test_a_write_that_fails_leaves_nothing_and_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
