@@ -210,6 +210,7 @@ def check(dataset: Dataset) -> CheckResult:
     findings += _identical_pictures(dataset.rows, reports)
     findings += _unlike_published(dataset, reports)
     findings += _small_regions(dataset.rows, reports)
+    findings += _mostly_vessel(dataset.classes, reports)
     return CheckResult(tuple(reports), tuple(sorted(findings, key=lambda finding: finding.severity)))
 
 
@@ -286,6 +287,17 @@ def _small_regions(rows: Sequence[Row], reports: Sequence[RowReport]) -> Iterato
             "warning",
             f"the estimated field of view is less than {MIN_REGION_SHARE:.0%} of {groups.listed(small)}; give maps of"
             " it, or `field_of_view: false` in classes.yaml if the images are no fundus photographs",
+        )
+
+
+def _mostly_vessel(classes: Classes, reports: Sequence[RowReport]) -> Iterator[Finding]:
+    """Label maps of vessels that are probably inverted, or drawn in transparency, which is not read."""
+    full = [report.name for report in reports if max(report.class_shares.values(), default=0) > 0.5]
+    if full and classes == VESSEL:
+        yield Finding(
+            "warning",
+            f"more than half of the field of view is vessel in {groups.listed(full)}; vessels are white: invert the"
+            " maps, or save them without transparency",
         )
 
 

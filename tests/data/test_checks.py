@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segkit.core import images
@@ -39,6 +40,16 @@ def test_images_in_sub_folders_are_not_passed_over_silently(tmp_path: Path, part
     folder = chase.write(tmp_path / part) / "images" / "more"
     chase.draw(folder / "x.png", 99)
     assert findings(tmp_path) == [("warning", f"ignored: {folder}/ (1 image); sub-folders are not read")]
+
+
+def test_inverted_label_maps_are_reported(tmp_path: Path) -> None:
+    chase.write(tmp_path)
+    images.write_mask(tmp_path / "masks" / "Image_02L.png", ~np.eye(*chase.SIZE, dtype=bool))
+    [(severity, message)] = findings(tmp_path)
+    assert severity == "warning"
+    assert "half of the field of view is vessel in Image_02L;" in message
+    (tmp_path / "classes.yaml").write_text("names: [cell]")
+    assert findings(tmp_path) == []
 
 
 def test_images_without_labels_do_not_become_test_images(tmp_path: Path) -> None:
@@ -117,5 +128,5 @@ def test_pictures_that_differ_in_one_level_or_in_shape_are_not_the_same(tmp_path
     image = images.read_image(tmp_path / "images" / "a.png")
     images.write_image(tmp_path / "images" / "b.png", image ^ (image == image.max()))
     images.write_image(tmp_path / "images" / "c.png", image.reshape(10, 12, 3))
-    images.write_mask(tmp_path / "masks" / "c.png", image.reshape(10, 12, 3)[:, :, 0] > 99)
+    images.write_mask(tmp_path / "masks" / "c.png", image.reshape(10, 12, 3)[:, :, 0] > 200)
     assert findings(tmp_path) == []
