@@ -149,15 +149,12 @@ class MeanWithInterval:
 
 @dataclass(frozen=True)
 class StatisticComparison:
-    """One statistic of two sets of maps."""
+    """One statistic of a set of maps, compared with that of the reference."""
 
     statistic: str
-    reference: MeanWithInterval
     other: MeanWithInterval
-    wasserstein: float
-    """How far one set's values must move on average to become the other's, in the statistic's unit (Wasserstein 1)."""
     p: float
-    """Of a permutation test of that distance, two-sided; nan where a side has no value. Not corrected."""
+    """Of a permutation test of the Wasserstein distance, two-sided; nan where a side has no value. Not corrected."""
     finding: Finding
     """Outcome of the test; see `LEVEL` and `MIN_IMAGES`."""
 
@@ -177,7 +174,7 @@ def compare(
     other_groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[StatisticComparison]:
-    """Each statistic of `other` beside that of `reference`; the groups are the patients of the images of either."""
+    """Each statistic of `other` against that of `reference`; the groups are the patients of the images of either."""
     reference_columns, other_columns = _columns(reference), _columns(other)
     return [
         _compared(name, a, b, _known(a, groups), _known(b, other_groups), seed)
@@ -194,13 +191,11 @@ def _compared(
     seed: int,
 ) -> StatisticComparison:
     a, b = reference[np.isfinite(reference)], other[np.isfinite(other)]
-    distance, p = permutation_test(a, b, groups_a=groups, groups_b=other_groups, seed=seed)
+    _, p = permutation_test(a, b, groups_a=groups, groups_b=other_groups, seed=seed)
     finding: Finding = "differs" if p <= LEVEL / len(VesselStatistics._fields) else "no difference shown"
     if min(len(set(groups)), len(set(other_groups))) < MIN_IMAGES:
         finding = "too few images"
-    return StatisticComparison(
-        name, _mean(reference, groups, seed), _mean(other, other_groups, seed), distance, p, finding
-    )
+    return StatisticComparison(name, _mean(other, other_groups, seed), p, finding)
 
 
 def permutation_test(

@@ -193,13 +193,13 @@ def test_equal_sets_seldom_differ_and_p_is_spread_evenly() -> None:
 
 
 def test_a_difference_is_found_where_it_is_and_nowhere_else() -> None:
-    found = {each.statistic: each for each in compare(statistics(15, 0), statistics(60, 1, calibre=3))}
+    reference = statistics(15, 0)
+    found = {each.statistic: each for each in compare(reference, statistics(60, 1, calibre=3))}
     assert {name for name, each in found.items() if each.finding == "differs"} == {"calibre"}
-    calibre = found["calibre"]
-    assert calibre.wasserstein == pytest.approx(0.9, rel=0.2)
-    assert calibre.reference.low < 4.0 < calibre.reference.high
-    assert calibre.other.low < 4.9 < calibre.other.high
-    assert (calibre.reference.n, calibre.other.n) == (15, 60)
+    before, after = summarise(reference)["calibre"], found["calibre"].other
+    assert before.low < 4.0 < before.high
+    assert after.low < 4.9 < after.high
+    assert (before.n, after.n) == (15, 60)
 
 
 def test_nothing_is_claimed_of_fewer_than_ten_images() -> None:
@@ -236,7 +236,7 @@ def test_patients_and_not_images_are_counted_and_resampled() -> None:
     assert {each.finding for each in compare(some[:18], others, groups=groups[:18])} == {"too few images"}
     found = {each.statistic: each for each in compare(some, others, groups=groups)}
     assert found["calibre"].finding == "differs"
-    assert (found["calibre"].reference, found["calibre"].other.num_groups) == (mean, 60)
+    assert found["calibre"].other.num_groups == 60
 
 
 def test_images_without_a_value_are_left_out_and_counted() -> None:
