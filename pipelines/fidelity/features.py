@@ -4,7 +4,6 @@ Photographs and generated images are treated alike: both start as the GAN's squa
 the photographs' size, as it gets the samples that it labels.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from gan.fidelity.copies import CopySearch, Match
 from gan.networks.generator import Generator
 from gan.settings import GanSettings
 from gan.training.data import load_images, undo_fit
-from pipelines.fidelity.photographs import as_key
+from pipelines.fidelity.photographs import as_key, stage_key
 from segkit.core.arrays import Bools, Floats, Pixels
 from segkit.core.determinism import deterministic
 from segkit.core.errors import SegkitError, WeightsError
@@ -242,7 +241,7 @@ def load_extractor(features: Path, height: int, width: int, gan: GanSettings) ->
 def _model_name(folder: Path) -> str:
     """The stage that trained the model, or the name of its folder."""
     trained_by = read_card(folder).details.get("trained_by")
-    return as_key(str(trained_by or re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name)))
+    return as_key(str(trained_by)) if trained_by else stage_key(folder)
 
 
 class FeatureTask(L.LightningModule):

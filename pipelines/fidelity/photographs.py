@@ -150,7 +150,12 @@ def _source(folder: Path) -> str:
     try:
         return as_key(str(read_json(folder / FINISHED)["settings"]["source"]).partition(":")[0])
     except (OSError, ValueError, KeyError, TypeError):
-        return as_key(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))
+        return stage_key(folder)
+
+
+def stage_key(folder: Path) -> str:
+    """The name of a stage's folder without the digits of its fingerprint, as part of a key."""
+    return as_key(re.sub(r"-[0-9a-f]{12}$", "", folder.resolve().name))
 
 
 def as_key(name: str) -> str:
