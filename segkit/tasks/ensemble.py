@@ -57,6 +57,6 @@ def predict(
         trainer,
         missing,
         lambda: EnsembleTask(load(), inference),
-        lambda own: ImageLoader(own, report, writer.classes),
+        lambda own: ImageLoader(own, report, writer.classes, inference.scale == "auto"),
     )
     return trainer

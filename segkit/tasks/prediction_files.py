@@ -17,7 +17,7 @@ from segkit.core.errors import ImageError
 from segkit.core.manifest import Row
 from segkit.core.wording import counted
 from segkit.data import labels
-from segkit.data.fov import is_blank, read_region
+from segkit.data.fov import fov_diameter, is_blank, read_region
 from segkit.metrics.curves import quantise
 from segkit.tasks.prediction import predicted_labels
 
@@ -38,6 +38,8 @@ Report = Callable[[Row, str, str], None]
 MIN_SIDE = 32
 """A picture with a shorter side than this, in pixels, is probably no image to segment."""
 
+
+NOT_SCALED = "shows no border of a field of view, so it is predicted at its own size (--scale changes that)"
 
 PALETTE = 256
 """Colours of a GIF or a palette PNG; a photograph converted to one has lost its thin vessels."""
@@ -83,10 +85,17 @@ class ImageLoader:
         report: takes each image that cannot be read, which is left out, and each warning; without it the first image
             that cannot be read raises ImageError and nothing is warned of.
         classes: of the model; they state whether images have a field of view.
+        auto_scale: whether images are scaled by their field of view; one that shows no border of it is warned of.
     """
 
-    def __init__(self, rows: Sequence[Row], report: Report | None = None, classes: Classes = VESSEL) -> None:
-        self.rows, self.classes, self.report = rows, classes, report
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        report: Report | None = None,
+        classes: Classes = VESSEL,
+        auto_scale: bool = False,
+    ) -> None:
+        self.rows, self.classes, self.report, self.auto_scale = rows, classes, report, auto_scale
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,6 +119,9 @@ class ImageLoader:
             if self.report is not None:
                 for text in image_warnings(row, image, self.classes, pages[row.image.path]):
                     self.report(row, "warning", text)
+                measured = self.auto_scale and self.classes.field_of_view and not is_blank(image)
+                if measured and fov_diameter(region) is None:
+                    self.report(row, "warning", NOT_SCALED)
             yield InferenceImage(name=row.name, image=image, region=region)
 
 

@@ -78,7 +78,10 @@ def predict_folder(
     with TemporaryDirectory() as scratch, folder.lock(log, rows) if first_rank else nullcontext():
         if first_rank:
             unrecorded = folder.claim(prediction_record(model, rows, inference, classes), rows, _run())
-            deque(ImageLoader([row for row in rows if row.name in unrecorded], report, classes), maxlen=0)
+            loader = ImageLoader(
+                [row for row in rows if row.name in unrecorded], report, classes, inference.scale == "auto"
+            )
+            deque(loader, maxlen=0)  # to report what is odd in them
         num_missing = len(writer.missing(rows))
         trainer = predict(
             partial(load_predictor, weights), rows, writer, inference, runtime, Path(scratch), "predict", report

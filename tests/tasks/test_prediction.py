@@ -8,6 +8,7 @@ from segkit.core.classes import Classes
 from segkit.core.errors import ImageError
 from segkit.core.manifest import Manifest, Row, Source
 from segkit.core.missing import own_part
+from segkit.data.phantom import draw
 from segkit.data.settings import GeometrySettings
 from segkit.models import build_model
 from segkit.models.heads import Outputs
@@ -16,7 +17,7 @@ from segkit.tasks import prediction
 from segkit.tasks.combine import combine
 from segkit.tasks.ensemble import EnsembleTask
 from segkit.tasks.prediction import EnsemblePredictor, NetworkPredictor
-from segkit.tasks.prediction_files import ImageLoader, MapWriter
+from segkit.tasks.prediction_files import NOT_SCALED, ImageLoader, MapWriter
 from segkit.tasks.settings import InferenceSettings
 from segkit.tasks.trainer import build_trainer
 from tests.tasks.small import FP32
@@ -245,6 +246,15 @@ def test_pictures_that_may_be_no_photographs_are_predicted_with_a_warning(tmp_pa
     )
     assert [item["name"] for item in loader] == list(expected)
     assert reported == {name: [("warning", text) for text in texts] for name, texts in expected.items() if texts}
+
+
+@pytest.mark.parametrize(("cut", "auto_scale", "num_warnings"), [(0, True, 0), (30, True, 1), (30, False, 0)])
+def test_an_image_without_a_border_that_would_be_scaled_is_warned_of(tmp_path, cut, auto_scale, num_warnings):
+    images.write_image(tmp_path / "a.png", draw(0, 96, 92).image[cut : 96 - cut, cut : 92 - cut])
+    reported = []
+    row = Row("a", "test", Source(tmp_path / "a.png"))
+    list(ImageLoader([row], lambda *remark: reported.append(remark[1:]), auto_scale=auto_scale))
+    assert reported == [("warning", NOT_SCALED)] * num_warnings
 
 
 def test_an_image_that_cannot_be_read_is_reported_or_raised(tmp_path, rows):
