@@ -247,7 +247,8 @@ def evaluate(
     is a `predictions.json`, it may lie in a sub-folder.
 
     Args:
-        predictions: a folder of maps, or one that `segkit predict` wrote, of which `probs/` is scored.
+        predictions: a folder of maps, or one that `segkit predict` or `Prediction.save` wrote, of which `probs/` is
+            scored.
         data: the data set, as in drive:/data/DRIVE.
         split: "training", "test" or "all".
         threshold: on probabilities; by default that of `predictions.json` in or above the folder, else 0.5.
@@ -276,7 +277,7 @@ def evaluate(
     record = None if located is None else located[0]
     cut = _threshold(threshold, located, dataset.classes)
     _check_classes(record, dataset.classes, data)
-    maps_dir = predictions / KINDS[0] if located and (predictions / KINDS[0]).is_dir() else predictions
+    maps_dir = predictions / KINDS[0] if (predictions / KINDS[0]).is_dir() else predictions
     labelled = [row for row in dataset.rows if split in {"all", part_of(row)} and row.reference is not None]
     if not labelled:
         raise RequestError(f"{data} has no labels in its {split} part; nothing can be scored")

@@ -318,6 +318,12 @@ def test_wrong_arguments_in_python_are_refused(gray: Path, phantoms: Path) -> No
         segkit.evaluate(gray, f"drive:{phantoms}", threshold=7.0)
 
 
+def test_a_folder_that_prediction_save_wrote_is_scored_by_its_probabilities(gray: Path, phantoms: Path) -> None:
+    assert gray.name == "probs"
+    expected, scored = (segkit.evaluate(folder, f"drive:{phantoms}").to_json() for folder in (gray, gray.parent))
+    assert scored["images"] == expected["images"]
+
+
 def test_one_further_metric_is_given_by_its_name(gray: Path, phantoms: Path) -> None:
     assert "hd95" in segkit.evaluate(gray, f"drive:{phantoms}", metrics="hd95").parts[0].metrics
 
