@@ -141,12 +141,12 @@ def test_the_shipped_model_s_row_shows_pooled_scores_in_the_field_of_view_and_an
         lines = fill_tables.fill_readme(text, cards, []).splitlines()
         return [[cell.strip() for cell in line.split("|")[2:5]] for line in lines if "vessels" in line]
 
-    assert rows(scores) == [["20 test", "", ""], ["20 validation", "0.95 [0.94, 0.96]", "0.75 [0.74, 0.76]"]]
+    assert rows(scores) == [["20 test", "", ""], ["20 validation", "0.950 [0.940, 0.960]", "0.750 [0.740, 0.760]"]]
     tested = [*scores, score("test", "dice", 0.8), score("test", "auroc", 0.9)]
-    assert rows(tested)[0] == ["20 test", "0.9 [0.89, 0.91]", "0.8 [0.79, 0.81]"]
+    assert rows(tested)[0] == ["20 test", "0.900 [0.890, 0.910]", "0.800 [0.790, 0.810]"]
     folds = [{key: value for key, value in measured.items() if key != "split"} for measured in tested[3:]]
     [_, last] = rows([], out_of_fold={"scores": folds})
-    assert last == ["20 out-of-fold", "0.9 [0.89, 0.91]", "0.8 [0.79, 0.81]"]
+    assert last == ["20 out-of-fold", "0.900 [0.890, 0.910]", "0.800 [0.790, 0.810]"]
 
 
 def test_the_page_of_settings_is_current():
