@@ -21,6 +21,7 @@ from segkit.models.normalization import without_normalization
 from segkit.models.settings import ModelSettings
 from segkit.tasks.fine_tuning import check_modules
 from segkit.tasks.settings import StartRequest
+from segkit.tasks.weights import DESCRIPTION
 
 BACKBONE = "backbone."
 OPTIONAL = ("aux_classifier.", "backbone.fc.")
@@ -63,7 +64,7 @@ def first_weights(model: ModelSettings, own: Mapping[str, Tensor], path: Path) -
     unused = [name for name in given if name not in own]
     wrong = [name for name in unused if not name.startswith(OPTIONAL) or _has_module(own, name)]
     if wrong:
-        raise WeightsError(f"{path} does not fit {_described(model)}: the network has no {wrong[0]}")
+        raise _misfit(path, model, f"the network has no {wrong[0]}")
     depends_on_classes = class_tensors(model)
     weights, new = dict(own), []
     for name, value in own.items():
@@ -73,9 +74,9 @@ def first_weights(model: ModelSettings, own: Mapping[str, Tensor], path: Path) -
             new.append(name)
         elif name in given:
             shapes = f"{name} is {tuple(given[name].shape)} there, {tuple(value.shape)} in the network"
-            raise WeightsError(f"{path} does not fit {_described(model)}: {shapes}")
+            raise _misfit(path, model, shapes)
         elif not name.endswith("num_batches_tracked"):  # older files lack these counters
-            raise WeightsError(f"{path} does not fit {_described(model)}: it has no {name}")
+            raise _misfit(path, model, f"it has no {name}")
     return FirstWeights(weights, new, unused)
 
 
@@ -128,8 +129,11 @@ def _modules(names: list[str], all_names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(inner if top in kept or top == "backbone" else top for top, inner in outer))
 
 
-def _described(model: ModelSettings) -> str:
-    return " ".join(str(part) for part in (model.name, getattr(model, "backbone", None)) if part)
+def _misfit(path: Path, model: ModelSettings, why: str) -> WeightsError:
+    network = " ".join(str(part) for part in (model.name, getattr(model, "backbone", None)) if part)
+    described = (path.parent / DESCRIPTION).is_file()
+    hint = f"; {path.parent} is a model's folder: give it, and its settings are used" if described else ""
+    return WeightsError(f"{path} does not fit {network}: {why}{hint}")
 
 
 def main() -> None:

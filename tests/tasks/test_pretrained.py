@@ -15,7 +15,9 @@ from segkit.tasks import pretrained
 from segkit.tasks.pretrained import class_tensors, first_weights, read_tensors
 from segkit.tasks.settings import StartRequest, TrainSettings
 from segkit.tasks.weights import save_network
+from segkit.weights import shipped_models
 
+SHIPPED = shipped_models()["vessels-fast"]
 SMALL = DeepLabV3Settings(width=2)
 HEADS = {f"{head}.4.{kind}" for head in ("classifier", "aux_classifier") for kind in ("weight", "bias")}
 
@@ -70,6 +72,11 @@ def test_a_resnet_for_imagenet_gives_the_backbone(tmp_path):
     assert len(weights) == len(given) - 2
     assert all(torch.equal(result.weights[name], given[name.removeprefix("backbone.")]) for name in weights)
     assert "newly initialised: classifier, aux_classifier; not used: backbone.fc" in str(result)
+
+
+def test_a_file_of_another_network_in_a_model_s_folder_is_refused_with_the_folder():
+    with pytest.raises(WeightsError, match=f"does not fit little-wnet.*; {SHIPPED} is a model's folder"):
+        start(SHIPPED / "model.safetensors", LittleWNetSettings(), 1)
 
 
 def test_an_auxiliary_head_that_the_network_lacks_is_not_used(tmp_path):
