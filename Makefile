@@ -34,14 +34,15 @@ docs: setup
 	$(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
 
 # Train a shipped model and put it, with its card, into the package: `make weights DRIVE=/data/DRIVE MODEL=vessels-fast`.
-# The second command gives its threshold, temperature and scores: a cross-validation with a third of the training steps.
+# The second command gives its threshold, temperature and scores: a cross-validation, of `vessels` with a third of the steps.
 MODEL ?= vessels
+FOLDS_vessels := --set model.phases.0.epochs=100 --set model.phases.0.val_interval_epochs=100
 CONFIG_vessels := drive-best
 CONFIG_vessels-fast := drive-fast
 weights: setup
 	$(BIN)/segkit pipeline run train -c $(CONFIG_$(MODEL)) --data drive:$(DRIVE) --runs runs/weights/$(MODEL)
 	$(BIN)/segkit pipeline run cross-validate -c $(CONFIG_$(MODEL)) --data drive:$(DRIVE) --runs runs/folds/$(MODEL) \
-	  --set model.phases.0.epochs=100 --set model.phases.0.val_interval_epochs=100
+	  $(FOLDS_$(MODEL))
 	rm -rf segkit/weights/$(MODEL)
 	$(BIN)/segkit export --weights runs/weights/$(MODEL)/model-* --out-of-fold runs/folds/$(MODEL)/evaluate-* \
 	  --tta d4 --out segkit/weights/$(MODEL) --notes "$$(cat segkit/weights/$(MODEL).txt)"
