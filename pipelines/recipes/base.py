@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from pydantic import JsonValue
 
@@ -38,10 +38,21 @@ class Recipe(Generic[R]):
     """Raises `RequestError` where the data set does not suffice; called before anything runs."""
 
 
-def check_folds(data: DataSettings, num_folds: int | None) -> None:
+class WithFolds(Protocol):
+    """Settings of a recipe that can divide its data set into folds."""
+
+    @property
+    def data(self) -> DataSettings: ...
+
+    @property
+    def num_folds(self) -> int | None: ...
+
+
+def check_folds(settings: WithFolds) -> None:
     """Raise DatasetError if the data set has too few patients for the folds, if any, as the stages `fold` would."""
     from segkit.data import readers, splits
 
+    data, num_folds = settings.data, settings.num_folds
     if num_folds is None or data.source is None:  # the stage `data` refuses the latter
         return
     groups = data.phantom.training_groups

@@ -73,10 +73,4 @@ def build(settings: CrossValidateSettings) -> Graph:
     return Graph([*stages, report_stage(NAME, settings.report, settings, stages, roles)])
 
 
-RECIPE = Recipe(
-    NAME,
-    "k folds by patient, pooled out-of-fold scores",
-    CrossValidateSettings,
-    build,
-    check=lambda settings: check_folds(settings.data, settings.num_folds),
-)
+RECIPE = Recipe(NAME, "k folds by patient, pooled out-of-fold scores", CrossValidateSettings, build, check_folds)

@@ -227,9 +227,5 @@ class _Merged:
 
 
 RECIPE = Recipe(
-    NAME,
-    "any recipe over seeds, folds and settings, pooled into one verdict",
-    RepeatSettings,
-    build,
-    check=lambda settings: check_folds(settings.data, settings.num_folds),
+    NAME, "any recipe over seeds, folds and settings, pooled into one verdict", RepeatSettings, build, check_folds
 )

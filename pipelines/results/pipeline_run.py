@@ -82,7 +82,7 @@ def tracked(
     The connection to W&B is tested once for all stages. There is no test and no run if W&B is not the tracker, or if
     the run is already written and no stage is missing.
 
-    Where `planned` is not `complete`, a part of a pipeline, there is no run either.
+    A part of a pipeline, where `complete` is false, gets no run.
     """
     launched: list[str] = []
     cells = _cells(planned)

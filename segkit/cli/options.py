@@ -1,13 +1,14 @@
 """Options shared by several commands."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import click
 
 from segkit.cli import completion
+from segkit.core.outputs import check_file, check_folder
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -44,33 +45,30 @@ def file_option(option: str, help_text: str, *suffixes: str, required: bool = Fa
     Args:
         suffixes: as of `check_file`.
     """
-
-    def check(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-        from segkit.core.outputs import check_file
-
-        if path is not None:
-            check_file(path, option, suffixes)
-        return path
-
+    check = partial(check_file, option=option, suffixes=suffixes)
     name = option.strip("-").replace("-", "_") + "_path"
-    return click.option(option, name, type=PATH, callback=check, required=required, help=help_text)
+    return click.option(option, name, type=PATH, callback=_checked(check), required=required, help=help_text)
 
 
 def folder_option(help_text: str, **attributes: Any) -> Callable[[F], F]:
     """`--out`, a folder to write; one that cannot be written is refused before anything is computed."""
+    check = partial(check_folder, option="--out")
+    return click.option("--out", type=PATH, callback=_checked(check), help=help_text, **attributes)
 
-    def check(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-        from segkit.core.outputs import check_folder
 
+def _checked(check: Callable[[Path], None]) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """The callback of an option that checks a path if one is given."""
+
+    def callback(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
         if path is not None:
-            check_folder(path, "--out")
+            check(path)
         return path
 
-    return click.option("--out", type=PATH, callback=check, help=help_text, **attributes)
+    return callback
 
 
 def json_option(numbers: str) -> Callable[[F], F]:
-    """`--json FILE` as `json_path`; `numbers` is what is written, for the help."""
+    """`--json FILE` as `json_path`; `numbers` names the content in the help text."""
     return file_option("--json", f"Write {numbers} here too, as JSON.")
 
 

@@ -360,7 +360,7 @@ def _is_hidden(path: Path) -> bool:
 def ignored_files(folder: Path, used: Collection[str], reads: str) -> Iterator[Finding]:
     """Warnings for sub-folders that are not read, and for other files and sub-folders in those that are read.
 
-    `used` are the names of the sub-folders that are read; `reads` is the end of the warning and lists what is read.
+    `used` are the names of the sub-folders that are read. `reads` ends the warning: it states what is read.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or not path.is_dir():
